@@ -1,0 +1,46 @@
+//! The process-wide byte budget: what every connection's assembling messages and queues hold together.
+//!
+//! A shared counter rather than a message to the gateway, because a connection must know before it takes
+//! memory, and it must not wait for the lock to know it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A handle on the budget; clones share one counter.
+#[derive(Clone, Debug)]
+pub struct Budget(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    used: AtomicUsize,
+    bytes_max: usize,
+}
+
+impl Budget {
+    /// A budget of that many bytes.
+    pub fn new(bytes_max: usize) -> Self {
+        Self(Arc::new(Shared { used: AtomicUsize::new(0), bytes_max }))
+    }
+
+    /// Takes `bytes` when there is room.
+    #[must_use]
+    pub fn take(&self, bytes: usize) -> bool {
+        self.0
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                used.checked_add(bytes).filter(|sum| *sum <= self.0.bytes_max)
+            })
+            .is_ok()
+    }
+
+    /// Gives `bytes` back.
+    pub fn give(&self, bytes: usize) {
+        let before = self.0.used.fetch_sub(bytes, Ordering::Relaxed);
+        debug_assert!(before >= bytes, "gave back more than was taken");
+    }
+
+    /// Bytes in use.
+    pub fn used(&self) -> usize {
+        self.0.used.load(Ordering::Relaxed)
+    }
+}

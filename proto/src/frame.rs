@@ -1,0 +1,87 @@
+//! The shapes of protocol frames that the gateway makes: responses, errors, events, closes.
+
+use crate::store::DeviceView;
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::Value;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// A response's payload. Big ones are shared or rendered by the connection, outside the gateway's lock.
+#[derive(Clone, Debug)]
+pub enum Payload {
+    /// Already encoded JSON.
+    Json(Bytes),
+    /// A small value, encoded by the connection.
+    Value(Box<Value>),
+    /// The device store, rendered by the connection as `device.pair.list` wants it.
+    Devices(Arc<DeviceView>),
+}
+
+impl Payload {
+    /// About how many bytes this will be on the wire.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Json(json) => json.len(),
+            Self::Value(_) => 256,
+            Self::Devices(view) => view.size(),
+        }
+    }
+}
+
+/// The `error` member of a failed response.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ErrorShape {
+    /// Top-level code.
+    pub code: &'static str,
+    /// For a person. Never empty: clients drop a response with an empty one.
+    pub message: String,
+    /// Machine-readable facts; `details.code` or `details.reason` are stable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub details: Option<Value>,
+    /// Whether the same request may succeed later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retryable: Option<bool>,
+    /// When to try again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+}
+
+/// An event on its way to one peer. The payload is shared among all peers of a dialect.
+#[derive(Clone, Debug)]
+pub struct EventFrame {
+    /// Event name.
+    pub name: &'static str,
+    /// Encoded payload.
+    pub payload: Bytes,
+    /// This connection's number for it; absent on directed events.
+    pub seq: Option<u64>,
+    /// Versions of presence and health, on those two events.
+    pub state_version: Option<StateVersion>,
+}
+
+/// Counters that tell a client which of two snapshots is newer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct StateVersion {
+    /// Of presence.
+    pub presence: u64,
+    /// Of health.
+    pub health: u64,
+}
+
+/// A WebSocket close code with its reason (RFC 6455 section 7.4; the reason is cut to 123 bytes when sent).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloseFrame {
+    /// Close code.
+    pub code: u16,
+    /// For logs and for the client's decision to come back.
+    pub reason: Cow<'static, str>,
+}
+
+impl CloseFrame {
+    /// A close with a constant reason.
+    pub const fn new(code: u16, reason: &'static str) -> Self {
+        Self { code, reason: Cow::Borrowed(reason) }
+    }
+}

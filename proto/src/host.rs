@@ -1,0 +1,216 @@
+//! What the core asks of the host, and the trait the program answers with: ordinary blocking code, written
+//! once, run off the lock by each driver.
+
+use crate::log::Record;
+use crate::store::{self, Devices};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// A question or an order for the host. Answered by a [`HostAnswer`] with the same ticket.
+#[derive(Clone, Debug)]
+pub enum HostRequest {
+    /// Is the device store on disk still what we know? Answered by [`HostAnswer::Devices`].
+    CheckDevices {
+        /// The versions behind the store in memory; `None` for a document never read.
+        known: DevicesVersion,
+    },
+    /// Make these documents durable, unless the disk has moved on. Answered by [`HostAnswer::Stored`].
+    StoreDevices {
+        /// The versions the new content was made from.
+        expected: DevicesVersion,
+        /// The whole new content.
+        devices: Arc<Devices>,
+        /// Whether `devices/paired.json` changed.
+        paired: bool,
+        /// Whether `devices/pending.json` changed.
+        pending: bool,
+    },
+    /// Facts for `system.info`. Answered by [`HostAnswer::SystemInfo`].
+    SystemInfo,
+}
+
+/// The host's answer.
+#[derive(Clone, Debug)]
+pub enum HostAnswer {
+    /// To [`HostRequest::CheckDevices`].
+    Devices(Result<DevicesCheck, HostFault>),
+    /// To [`HostRequest::StoreDevices`]: the versions now on disk.
+    Stored(Result<DevicesVersion, StoreFault>),
+    /// To [`HostRequest::SystemInfo`]: an encoded JSON object.
+    SystemInfo(Result<Bytes, HostFault>),
+}
+
+/// What a check of the device store found.
+#[derive(Clone, Debug)]
+pub enum DevicesCheck {
+    /// The disk holds what we know.
+    Unchanged,
+    /// Somebody else wrote; this is the disk's content now.
+    Changed {
+        /// Parsed content of both documents.
+        devices: Arc<Devices>,
+        /// Its versions.
+        version: DevicesVersion,
+    },
+}
+
+/// Versions of the two documents of the device store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DevicesVersion {
+    /// Of `devices/paired.json`.
+    pub paired: Option<Version>,
+    /// Of `devices/pending.json`.
+    pub pending: Option<Version>,
+}
+
+/// An opaque mark of a file's content: equal marks mean the file was not touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version(pub [u64; 4]);
+
+impl Version {
+    /// The mark of a file that does not exist.
+    pub const MISSING: Self = Self([0; 4]);
+}
+
+/// Why the host could not do it, for a person; holds no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostFault(pub String);
+
+/// Why a write did not happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreFault {
+    /// The disk no longer holds what the change was made from: check again, then redo the change.
+    Conflict,
+    /// The write failed; for a person.
+    Failed(String),
+}
+
+/// A document of the state folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Document {
+    /// `devices/paired.json`.
+    DevicesPaired,
+    /// `devices/pending.json`.
+    DevicesPending,
+}
+
+impl Document {
+    /// Its path below the state folder.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::DevicesPaired => "devices/paired.json",
+            Self::DevicesPending => "devices/pending.json",
+        }
+    }
+}
+
+/// One document to write.
+#[derive(Debug)]
+pub struct Write<'a> {
+    /// Which.
+    pub document: Document,
+    /// What must still be on disk.
+    pub expected: Option<Version>,
+    /// The new content.
+    pub content: &'a [u8],
+}
+
+/// The machine below the core, in terms of bytes. Every call may block; drivers run them on a small pool.
+pub trait Host: Send + Sync + 'static {
+    /// The mark of a document now; [`Version::MISSING`] when there is none.
+    ///
+    /// # Errors
+    /// The file cannot be looked at.
+    fn version(&self, document: Document) -> Result<Version, HostFault>;
+
+    /// A document's bytes with their mark; `None` when there is none.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    fn read(&self, document: Document) -> Result<Option<(Vec<u8>, Version)>, HostFault>;
+
+    /// Makes all documents durable (temporary file, fsync, rename, fsync of the folder), all temporary files
+    /// before the first rename, and gives their new marks in the same order. Nothing is renamed when a mark
+    /// differs from what is expected.
+    ///
+    /// # Errors
+    /// A conflict, or a failure after which the disk must be read again.
+    fn write(&self, writes: &[Write<'_>]) -> Result<Vec<Version>, StoreFault>;
+
+    /// The JSON object for `system.info`.
+    ///
+    /// # Errors
+    /// Nothing could be found out.
+    fn system_info(&self) -> Result<Bytes, HostFault>;
+
+    /// Writes one line to the log. Called by the driver outside the gateway's lock.
+    fn log(&self, record: &Record);
+}
+
+/// Performs a request on a host: parsing and rendering happen here, off the gateway's lock.
+pub fn perform<H: Host + ?Sized>(host: &H, request: HostRequest) -> HostAnswer {
+    match request {
+        HostRequest::CheckDevices { known } => HostAnswer::Devices(check_devices(host, known)),
+        HostRequest::StoreDevices { expected, devices, paired, pending } => {
+            HostAnswer::Stored(store_devices(host, expected, &devices, paired, pending))
+        }
+        HostRequest::SystemInfo => HostAnswer::SystemInfo(host.system_info()),
+    }
+}
+
+fn check_devices<H: Host + ?Sized>(host: &H, known: DevicesVersion) -> Result<DevicesCheck, HostFault> {
+    let now = DevicesVersion {
+        paired: Some(host.version(Document::DevicesPaired)?),
+        pending: Some(host.version(Document::DevicesPending)?),
+    };
+    if now == known {
+        return Ok(DevicesCheck::Unchanged);
+    }
+    let (paired, paired_version) = read(host, Document::DevicesPaired, store::parse_paired)?;
+    let (pending, pending_version) = read(host, Document::DevicesPending, store::parse_pending)?;
+    let version = DevicesVersion { paired: Some(paired_version), pending: Some(pending_version) };
+    Ok(DevicesCheck::Changed { devices: Arc::new(Devices { paired, pending }), version })
+}
+
+fn read<H: Host + ?Sized, T: Default>(
+    host: &H,
+    document: Document,
+    parse: fn(&[u8]) -> Result<T, String>,
+) -> Result<(T, Version), HostFault> {
+    match host.read(document)? {
+        None => Ok((T::default(), Version::MISSING)),
+        Some((bytes, version)) => match parse(&bytes) {
+            Ok(content) => Ok((content, version)),
+            Err(why) => Err(HostFault(format!("{} cannot be read: {why}", document.path()))),
+        },
+    }
+}
+
+fn store_devices<H: Host + ?Sized>(
+    host: &H,
+    expected: DevicesVersion,
+    devices: &Devices,
+    paired: bool,
+    pending: bool,
+) -> Result<DevicesVersion, StoreFault> {
+    let paired_bytes = if paired { store::render_paired(&devices.paired) } else { Vec::new() };
+    let pending_bytes = if pending { store::render_pending(&devices.pending) } else { Vec::new() };
+    let mut writes = Vec::with_capacity(2);
+    if paired {
+        let content = &paired_bytes[..];
+        writes.push(Write { document: Document::DevicesPaired, expected: expected.paired, content });
+    }
+    if pending {
+        let content = &pending_bytes[..];
+        writes.push(Write { document: Document::DevicesPending, expected: expected.pending, content });
+    }
+    let mut versions = host.write(&writes)?.into_iter();
+    let mut now = expected;
+    if paired {
+        now.paired = versions.next();
+    }
+    if pending {
+        now.pending = versions.next();
+    }
+    Ok(now)
+}

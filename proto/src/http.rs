@@ -1,0 +1,78 @@
+//! HTTP messages as the gateway sees them: parsed requests, and responses to be written.
+
+use bytes::Bytes;
+use std::borrow::Cow;
+
+/// A complete request. Header names are lower case; values have lost the white space around them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpRequest {
+    /// As sent; methods are case-sensitive.
+    pub method: String,
+    /// Path of the target, still percent-encoded, beginning with `/` (or `*`).
+    pub path: String,
+    /// Query without `?`.
+    pub query: Option<String>,
+    /// Header fields in order.
+    pub headers: Vec<(String, String)>,
+    /// Body; empty when there is none.
+    pub body: Bytes,
+}
+
+impl HttpRequest {
+    /// The first header of that (lower-case) name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(have, _)| have == name).map(|(_, value)| value.as_str())
+    }
+
+    /// All headers of that (lower-case) name.
+    pub fn headers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.headers.iter().filter(move |(have, _)| have == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// A response. Length, connection and security headers are added when it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpResponse {
+    /// Status code.
+    pub status: u16,
+    /// Further header fields.
+    pub headers: Vec<(&'static str, Cow<'static, str>)>,
+    /// Body; not sent in answer to HEAD.
+    pub body: Bytes,
+    /// Whether the connection ends with this response.
+    pub close: bool,
+}
+
+impl HttpResponse {
+    /// A response of plain text.
+    pub fn text(status: u16, body: &'static str) -> Self {
+        Self {
+            status,
+            headers: vec![("Content-Type", Cow::Borrowed("text/plain; charset=utf-8"))],
+            body: Bytes::from_static(body.as_bytes()),
+            close: false,
+        }
+    }
+
+    /// A response of JSON.
+    pub fn json(status: u16, body: impl Into<Bytes>) -> Self {
+        Self {
+            status,
+            headers: vec![("Content-Type", Cow::Borrowed("application/json; charset=utf-8"))],
+            body: body.into(),
+            close: false,
+        }
+    }
+
+    /// With one more header.
+    pub fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// The last response on its connection.
+    pub fn closing(mut self) -> Self {
+        self.close = true;
+        self
+    }
+}

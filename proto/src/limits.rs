@@ -1,0 +1,138 @@
+//! Every bound of the core, by name, with its default and where that number comes from.
+
+/// Bounds on what peers may make us hold, do or wait for. All of them are enforced; each has a test that
+/// reaches it. Durations are milliseconds, sizes are bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Request line plus headers of one HTTP request; beyond it 431 (or 414 while still in the target).
+    pub head_bytes_max: usize,
+    /// Longest request target; beyond it 414.
+    pub target_bytes_max: usize,
+    /// Header fields in one request; beyond it 431.
+    pub header_count_max: usize,
+    /// Body of one HTTP request; beyond it 413.
+    pub body_bytes_max: usize,
+    /// A chunk-size line with its extensions; beyond it 400.
+    pub chunk_line_bytes_max: usize,
+    /// Time to deliver a complete request head; then 408.
+    pub head_timeout_ms: u64,
+    /// Time to deliver a request body once its head is complete; then 408.
+    pub body_timeout_ms: u64,
+    /// How long an HTTP connection may idle between requests.
+    pub http_idle_timeout_ms: u64,
+    /// One WebSocket message before hello-ok; beyond it 1009.
+    pub preauth_message_bytes_max: usize,
+    /// One WebSocket message after hello-ok; beyond it 1009. Announced as `policy.maxPayload`.
+    pub message_bytes_max: usize,
+    /// From the upgrade to a valid `connect`; then 1008 `handshake timeout`.
+    pub handshake_timeout_ms: u64,
+    /// Frames that may wait behind `connect`; one more is 1008 `too many pending handshake frames`.
+    pub handshake_frames_max: usize,
+    /// Bytes queued towards one peer; beyond it events are dropped or the peer is closed 1008 `slow consumer`.
+    /// Announced as `policy.maxBufferedBytes`.
+    pub queued_bytes_max: usize,
+    /// Bytes queued towards one peer at which we stop reading its requests.
+    pub queued_bytes_high: usize,
+    /// Bytes queued towards one peer at which we read again.
+    pub queued_bytes_low: usize,
+    /// Bytes that inbound messages being assembled and outbound queues may hold in the whole process.
+    pub process_bytes_max: usize,
+    /// Requests of one connection that may wait for an answer; reading stops until some are answered.
+    pub requests_in_flight_max: usize,
+    /// Sockets between upgrade and hello-ok per client address; one more is 503.
+    pub preauth_sockets_per_address_max: usize,
+    /// Sockets between upgrade and hello-ok in all; one more is 503.
+    pub preauth_sockets_max: usize,
+    /// Accepted sockets whose request head is not complete, per address; the oldest of that address is cut.
+    pub headless_sockets_per_address_max: usize,
+    /// Accepted sockets whose request head is not complete, in all; the oldest is cut.
+    pub headless_sockets_max: usize,
+    /// Open sockets in all; beyond it the driver stops accepting until one closes.
+    pub sockets_max: usize,
+    /// Between keepalive pings on an open WebSocket.
+    pub ping_interval_ms: u64,
+    /// Silence after a ping that makes a peer dead. Any inbound byte counts as life.
+    pub pong_timeout_ms: u64,
+    /// From our close frame to cutting the TCP connection.
+    pub close_timeout_ms: u64,
+    /// Between `tick` events. Announced as `policy.tickIntervalMs`.
+    pub tick_interval_ms: u64,
+    /// Between `health` refreshes.
+    pub health_interval_ms: u64,
+    /// Shortest time between two broadcasts of presence, and of health.
+    pub coalesce_ms: u64,
+    /// Presence entries kept; the oldest go first.
+    pub presence_entries_max: usize,
+    /// Age at which a presence entry without an open socket is dropped.
+    pub presence_ttl_ms: u64,
+    /// Difference allowed between a device signature's time and ours.
+    pub signature_skew_ms: u64,
+    /// Life of a pending pairing request.
+    pub pairing_ttl_ms: u64,
+    /// Pending pairing requests kept; the oldest go first.
+    pub pairing_pending_max: usize,
+    /// Operations on the device store that may wait for the disk; one more is `UNAVAILABLE`.
+    pub store_queue_max: usize,
+    /// A host request unanswered for this long is given up.
+    pub host_timeout_ms: u64,
+    /// Wrong-role answers in a row; one more closes 1008 `repeated unauthorized calls`.
+    pub unauthorized_in_a_row_max: u32,
+    /// Entries in the idempotency cache.
+    pub replies_entries_max: usize,
+    /// Bytes in the idempotency cache.
+    pub replies_bytes_max: usize,
+    /// Life of an idempotency entry.
+    pub replies_ttl_ms: u64,
+    /// Longest drain at shutdown before the remaining sockets are cut.
+    pub drain_timeout_ms: u64,
+    /// Consumed bytes a connection may hold back before it reports them.
+    pub drained_report_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_bytes_max: 16 * 1024,
+            target_bytes_max: 8 * 1024,
+            header_count_max: 64,
+            body_bytes_max: 64 * 1024,
+            chunk_line_bytes_max: 256,
+            head_timeout_ms: 10_000,
+            body_timeout_ms: 15_000,
+            http_idle_timeout_ms: 5_000,
+            preauth_message_bytes_max: 64 * 1024,
+            message_bytes_max: 25 * 1024 * 1024,
+            handshake_timeout_ms: 15_000,
+            handshake_frames_max: 15,
+            queued_bytes_max: 50 * 1024 * 1024,
+            queued_bytes_high: 1024 * 1024,
+            queued_bytes_low: 256 * 1024,
+            process_bytes_max: 256 * 1024 * 1024,
+            requests_in_flight_max: 256,
+            preauth_sockets_per_address_max: 32,
+            preauth_sockets_max: 2_048,
+            headless_sockets_per_address_max: 64,
+            headless_sockets_max: 2_048,
+            sockets_max: 8_192,
+            ping_interval_ms: 25_000,
+            pong_timeout_ms: 25_000,
+            close_timeout_ms: 2_000,
+            tick_interval_ms: 30_000,
+            health_interval_ms: 60_000,
+            coalesce_ms: 50,
+            presence_entries_max: 200,
+            presence_ttl_ms: 300_000,
+            signature_skew_ms: 120_000,
+            pairing_ttl_ms: 300_000,
+            pairing_pending_max: 256,
+            store_queue_max: 4_096,
+            host_timeout_ms: 10_000,
+            unauthorized_in_a_row_max: 10,
+            replies_entries_max: 1_000,
+            replies_bytes_max: 4 * 1024 * 1024,
+            replies_ttl_ms: 300_000,
+            drain_timeout_ms: 4_000,
+            drained_report_bytes: 16 * 1024,
+        }
+    }
+}

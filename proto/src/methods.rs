@@ -1,0 +1,106 @@
+//! The method table: one row a method. Who may call it, how its params are parsed, who answers it.
+
+use crate::dialect::Dialect;
+use crate::gateway::{Call, Gateway};
+use crate::output::Output;
+use serde_json::value::RawValue;
+
+/// One row.
+pub struct Method {
+    /// Wire name.
+    pub name: &'static str,
+    /// The dialects that have it.
+    pub dialects: &'static [Dialect],
+    /// Who may call it.
+    pub access: Access,
+    /// Whether hello-ok's `features.methods` names it.
+    pub advertised: bool,
+    /// Parses params, outside the gateway's lock. Errors are validation texts, in order.
+    pub parse: fn(Option<&RawValue>) -> Result<Params, Vec<String>>,
+    /// Answers, under the lock.
+    pub handler: fn(&mut Gateway, Call, &mut Vec<Output>),
+}
+
+impl core::fmt::Debug for Method {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_tuple("Method").field(&self.name).finish()
+    }
+}
+
+/// Who may call a method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Every admitted peer, of any role.
+    Anyone,
+    /// Operators whose scopes satisfy this one.
+    Operator(&'static str),
+    /// Nodes.
+    Node,
+}
+
+/// Parsed params.
+#[derive(Debug)]
+pub enum Params {
+    /// None are wanted.
+    None,
+    /// `system-event`.
+    SystemEvent(Box<SystemEvent>),
+    /// `set-heartbeats`.
+    Enabled(bool),
+    /// `device.pair.approve`, `device.pair.reject`.
+    RequestId(String),
+    /// `device.pair.remove`.
+    DeviceId(String),
+    /// `device.token.revoke`, and `device.token.rotate` with the scopes asked for.
+    DeviceRole {
+        /// Whose token.
+        device_id: String,
+        /// For which role; any text is well-formed.
+        role: String,
+        /// Only rotate has them.
+        scopes: Option<Vec<String>>,
+    },
+}
+
+/// `system-event` params; members of a wrong type are dropped, not refused.
+#[derive(Clone, Debug, Default)]
+pub struct SystemEvent {
+    /// The text, trimmed.
+    pub text: String,
+    /// Presence members to set.
+    pub device_id: Option<String>,
+    /// Presence member.
+    pub instance_id: Option<String>,
+    /// Presence member.
+    pub host: Option<String>,
+    /// Presence member.
+    pub ip: Option<String>,
+    /// Presence member.
+    pub mode: Option<String>,
+    /// Presence member.
+    pub version: Option<String>,
+    /// Presence member.
+    pub platform: Option<String>,
+    /// Presence member.
+    pub device_family: Option<String>,
+    /// Presence member.
+    pub model_identifier: Option<String>,
+    /// Presence member.
+    pub last_input_seconds: Option<u64>,
+    /// Presence member.
+    pub reason: Option<String>,
+    /// Presence member.
+    pub roles: Vec<String>,
+    /// Presence member.
+    pub scopes: Vec<String>,
+    /// Presence member.
+    pub tags: Vec<String>,
+}
+
+/// The row of that name.
+pub fn find(name: &str) -> Option<&'static Method> {
+    TABLE.iter().find(|method| method.name == name)
+}
+
+/// Every method, in the order in which hello-ok advertises them.
+pub static TABLE: &[Method] = &[];

@@ -1,0 +1,73 @@
+//! Orders from the gateway. The driver carries each to the named connection or to the host, in order.
+
+use crate::admission::Admission;
+use crate::frame::{CloseFrame, ErrorShape, EventFrame, Payload};
+use crate::host::HostRequest;
+use crate::http::HttpResponse;
+use crate::id::{ConnId, Ticket};
+use crate::log::Record;
+
+/// One order.
+#[derive(Debug)]
+pub enum Output {
+    /// For one connection: post it to that connection's mailbox, in this order.
+    To(ConnId, Order),
+    /// For the host: perform it off the lock and feed the answer back as [`crate::Input::Answered`].
+    Host(Ticket, HostRequest),
+    /// For the log.
+    Log(Record),
+    /// Whether the listeners should accept.
+    Accept(bool),
+    /// Shutdown is complete: cut what is left and end.
+    Stopped,
+}
+
+/// What one connection should do; the driver hands it to [`crate::Connection::apply`].
+#[derive(Debug)]
+pub enum Order {
+    /// Complete the WebSocket upgrade and send the challenge.
+    Upgrade,
+    /// Answer the HTTP request (or refuse the upgrade).
+    Http(Box<HttpResponse>),
+    /// The peer is in: send hello-ok, raise the limits, and answer what waited behind `connect`.
+    Admit(Box<Admission>),
+    /// Answer a request.
+    Respond {
+        /// The request's id.
+        id: Box<str>,
+        /// What to say.
+        reply: Reply,
+    },
+    /// Send an event.
+    Event(EventFrame),
+    /// Whether to read further requests.
+    Read(bool),
+    /// Send what is queued, then close with this code and reason.
+    Close(CloseFrame),
+    /// Drop the TCP connection now.
+    Abort,
+}
+
+/// The outcome of a request.
+#[derive(Debug)]
+pub enum Reply {
+    /// `ok: true`.
+    Ok(Payload),
+    /// `ok: false`.
+    Err(Box<ErrorShape>),
+}
+
+impl Order {
+    /// What this order counts for in the peer's queue, in bytes: near its encoded size, at least one.
+    pub fn cost(&self) -> usize {
+        const HEAD: usize = 64;
+        match self {
+            Self::Upgrade | Self::Read(_) | Self::Close(_) | Self::Abort => 1,
+            Self::Http(response) => HEAD + response.body.len(),
+            Self::Admit(admission) => 4 * HEAD + admission.size(),
+            Self::Respond { reply: Reply::Ok(payload), .. } => HEAD + payload.size(),
+            Self::Respond { reply: Reply::Err(_), .. } => 4 * HEAD,
+            Self::Event(event) => HEAD + event.payload.len(),
+        }
+    }
+}

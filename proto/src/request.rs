@@ -1,0 +1,33 @@
+//! A request from an admitted peer: method and params, parsed once, outside the gateway's lock.
+
+use crate::methods::{Method, Params};
+
+/// One request.
+#[derive(Debug)]
+pub struct Request {
+    /// Echoed in the response.
+    pub id: Box<str>,
+    /// Which method.
+    pub method: MethodRef,
+    /// Parsed params, or the validation errors to answer once role and scope have been checked.
+    pub params: Result<Params, Box<str>>,
+}
+
+/// A method as named by the peer.
+#[derive(Clone, Debug)]
+pub enum MethodRef {
+    /// A row of the method table.
+    Known(&'static Method),
+    /// No such row.
+    Unknown(Box<str>),
+}
+
+impl MethodRef {
+    /// The name the peer used.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Known(method) => method.name,
+            Self::Unknown(name) => name,
+        }
+    }
+}

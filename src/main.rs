@@ -1,0 +1,2 @@
+//! Starts clawgate.
+fn main() {}
