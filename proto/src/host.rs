@@ -29,6 +29,18 @@ pub enum HostRequest {
     SystemInfo,
 }
 
+impl HostRequest {
+    /// The answer that says it could not be done, for a driver whose host call ended without one.
+    pub fn fault(&self, why: &str) -> HostAnswer {
+        match self {
+            Self::CheckDevices { .. } => HostAnswer::Devices(Err(HostFault(why.to_owned()))),
+            Self::StoreDevices { .. } => HostAnswer::Stored(Err(StoreFault::Failed(why.to_owned()))),
+            Self::SystemInfo => HostAnswer::SystemInfo(Err(HostFault(why.to_owned()))),
+            Self::Load => HostAnswer::Load(Err(HostFault(why.to_owned()))),
+        }
+    }
+}
+
 /// The host's answer.
 #[derive(Clone, Debug)]
 pub enum HostAnswer {
