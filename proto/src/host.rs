@@ -36,7 +36,6 @@ impl HostRequest {
             Self::CheckDevices { .. } => HostAnswer::Devices(Err(HostFault(why.to_owned()))),
             Self::StoreDevices { .. } => HostAnswer::Stored(Err(StoreFault::Failed(why.to_owned()))),
             Self::SystemInfo => HostAnswer::SystemInfo(Err(HostFault(why.to_owned()))),
-            Self::Load => HostAnswer::Load(Err(HostFault(why.to_owned()))),
         }
     }
 }
