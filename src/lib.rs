@@ -1,1 +1,10 @@
-//! The program.
+//! The clawgate program: command line, configuration, state on disk, and the choice of a driver. It knows no
+//! protocol; that is `clawgate_proto`'s.
+#![forbid(unsafe_code)]
+
+pub mod entropy;
+pub mod host;
+pub mod log;
+#[cfg(test)]
+mod scratch;
+pub mod storage;

@@ -1,0 +1,239 @@
+//! The log: one line a record on standard error, for people or (`--json`) for machines.
+//!
+//! Records hold no secret by construction. As a second fence, what looks like one by its field's name is not
+//! shown, and the shared secret of this process is cut out wherever it appears (a peer may well put it into an
+//! address, and the address into a record).
+
+use clawgate_proto::log::{Level, Record};
+use clawgate_proto::secret::Secret;
+use serde_json::{Map, Value};
+use std::fmt::Write as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Writes records to standard error.
+#[derive(Debug)]
+pub struct Logger {
+    /// The least important level that is shown; nothing is when `None`.
+    threshold: Option<Level>,
+    json: bool,
+    colour: bool,
+    secrets: Vec<Secret>,
+}
+
+impl Logger {
+    /// A log of this level. Colours are used when standard error is a terminal and `NO_COLOR` is not set.
+    pub fn new(threshold: Option<Level>, json: bool) -> Self {
+        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let colour = !json && !no_colour && std::io::stderr().is_terminal();
+        Self { threshold, json, colour, secrets: Vec::new() }
+    }
+
+    /// The same log, which never shows these.
+    pub fn hiding(mut self, secrets: impl IntoIterator<Item = Secret>) -> Self {
+        self.secrets.extend(secrets);
+        self
+    }
+
+    /// Whether records are written as JSON.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Writes one record. A standard error that is gone is no reason to stop.
+    pub fn log(&self, record: &Record) {
+        if self.threshold.is_some_and(|threshold| record.level <= threshold) {
+            let mut line = self.line(wall_ms(), record);
+            line.push('\n');
+            let _ = std::io::stderr().lock().write_all(line.as_bytes());
+        }
+    }
+
+    fn line(&self, wall_ms: u64, record: &Record) -> String {
+        if self.json { self.json_line(wall_ms, record) } else { self.human_line(wall_ms, record) }
+    }
+
+    fn human_line(&self, wall_ms: u64, record: &Record) -> String {
+        let mut line = timestamp(wall_ms);
+        let level = level_name(record.level);
+        let _ = match colour_of(record.level).filter(|_| self.colour) {
+            Some(colour) => write!(line, " \x1b[{colour}m{level}\x1b[0m {}", record.event),
+            None => write!(line, " {level} {}", record.event),
+        };
+        if let Some(conn) = record.conn {
+            let _ = write!(line, " conn={conn}");
+        }
+        for (name, value) in &record.fields {
+            let _ = write!(line, " {name}={}", quoted(&self.shown(name, value)));
+        }
+        line
+    }
+
+    fn json_line(&self, wall_ms: u64, record: &Record) -> String {
+        let mut map = Map::new();
+        for (name, value) in &record.fields {
+            map.insert((*name).to_owned(), Value::String(self.shown(name, value)));
+        }
+        map.insert("time".into(), timestamp(wall_ms).into());
+        map.insert("level".into(), level_name(record.level).into());
+        map.insert("event".into(), record.event.into());
+        if let Some(conn) = record.conn {
+            map.insert("conn".into(), conn.to_string().into());
+        }
+        Value::Object(map).to_string()
+    }
+
+    fn shown(&self, name: &str, value: &str) -> String {
+        let name = name.to_ascii_lowercase();
+        if SECRET_NAMES.iter().any(|secret| name.contains(secret)) {
+            return HIDDEN.to_owned();
+        }
+        let mut value = value.to_owned();
+        for secret in &self.secrets {
+            if value.contains(secret.expose()) {
+                value = value.replace(secret.expose(), HIDDEN);
+            }
+        }
+        value
+    }
+}
+
+/// The level in force: what `OPENCLAW_LOG_LEVEL` names, or with `--verbose` at least `debug`.
+/// An unknown name counts as `info`.
+pub fn threshold(verbose: bool, named: Option<&str>) -> Option<Level> {
+    let named = match named.map(|name| name.trim().to_ascii_lowercase()).as_deref() {
+        Some("silent") => None,
+        Some("fatal" | "error") => Some(Level::Error),
+        Some("warn" | "warning") => Some(Level::Warn),
+        Some("debug") => Some(Level::Debug),
+        Some("trace") => Some(Level::Trace),
+        Some(_) | None => Some(Level::Info),
+    };
+    if verbose { named.max(Some(Level::Debug)) } else { named }
+}
+
+/// Milliseconds since 1970 by the wall clock; zero when the clock stands before that.
+pub fn wall_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// An instant as RFC 3339 writes it, in UTC with milliseconds.
+pub fn timestamp(wall_ms: u64) -> String {
+    let (days, ms) = (wall_ms / 86_400_000, wall_ms % 86_400_000);
+    let (year, month, day) = civil(days);
+    let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", ms % 1_000)
+}
+
+/// Year, month and day of a day counted from 1970-01-01, in the Gregorian calendar. Years are taken to begin in
+/// March, which puts the leap day last; 400 of them have 146,097 days.
+fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days.saturating_add(719_468);
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    (year, month, day)
+}
+
+/// Bare when that is unambiguous, else in double quotes with escapes.
+fn quoted(value: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_.:/@+,[]%*()#".contains(c);
+    if !value.is_empty() && value.chars().all(plain) { value.to_owned() } else { format!("{value:?}") }
+}
+
+fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::Error => "error",
+        Level::Warn => "warn",
+        Level::Info => "info",
+        Level::Debug => "debug",
+        Level::Trace => "trace",
+    }
+}
+
+/// The SGR number of a level's colour (ECMA-48).
+fn colour_of(level: Level) -> Option<u8> {
+    match level {
+        Level::Error => Some(31),
+        Level::Warn => Some(33),
+        Level::Info => None,
+        Level::Debug | Level::Trace => Some(90),
+    }
+}
+
+const HIDDEN: &str = "[hidden]";
+const SECRET_NAMES: [&str; 5] = ["token", "password", "secret", "authorization", "private"];
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use clawgate_proto::id::ConnId;
+
+    fn record() -> Record {
+        Record::new(Level::Warn, "peer.refused")
+            .conn(ConnId(3))
+            .field("code", "NOT PAIRED")
+            .field("ip", "::1")
+    }
+
+    fn logger(json: bool) -> Logger {
+        Logger { threshold: Some(Level::Info), json, colour: false, secrets: Vec::new() }
+    }
+
+    #[test]
+    fn a_line_for_people() {
+        let line = logger(false).line(1_795_347_000_123, &record());
+        assert_eq!(line, "2026-11-22T11:30:00.123Z warn peer.refused conn=c3 code=\"NOT PAIRED\" ip=::1");
+    }
+
+    #[test]
+    fn a_line_for_machines() {
+        let line = logger(true).line(1_795_347_000_123, &record());
+        let value: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(value["time"], "2026-11-22T11:30:00.123Z");
+        assert_eq!((&value["level"], &value["event"]), (&"warn".into(), &"peer.refused".into()));
+        assert_eq!((&value["conn"], &value["code"]), (&"c3".into(), &"NOT PAIRED".into()));
+    }
+
+    #[test]
+    fn secrets_are_cut_out_by_value_and_by_name() {
+        let logger = logger(false).hiding(Secret::new("hunter22"));
+        let record = Record::new(Level::Info, "http.request")
+            .field("path", "/?token=hunter22&x=1")
+            .field("deviceToken", "abc");
+        let line = logger.line(0, &record);
+        assert!(!line.contains("hunter22") && !line.contains("abc"), "{line}");
+        assert!(line.contains("x=1"), "{line}");
+    }
+
+    #[test]
+    fn dates_of_leap_years_and_centuries() {
+        for (day, text) in [
+            (0, "1970-01-01"),
+            (59, "1970-03-01"),
+            (11_016, "2000-02-29"),
+            (11_017, "2000-03-01"),
+            (19_782, "2024-02-29"),
+            (24_855, "2038-01-19"),
+            (47_541, "2100-03-01"),
+        ] {
+            assert_eq!(timestamp(day * 86_400_000), format!("{text}T00:00:00.000Z"));
+        }
+    }
+
+    #[test]
+    fn verbose_never_makes_the_log_quieter() {
+        assert_eq!(threshold(false, None), Some(Level::Info));
+        assert_eq!(threshold(true, None), Some(Level::Debug));
+        assert_eq!(threshold(true, Some("trace")), Some(Level::Trace));
+        assert_eq!(threshold(false, Some("SILENT")), None);
+        assert_eq!(threshold(true, Some("error")), Some(Level::Debug));
+    }
+}

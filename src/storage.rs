@@ -1,0 +1,310 @@
+//! Durable documents: a change is on the disk before anybody is told that it happened.
+//!
+//! Several documents go down together: every temporary file is written and fsynced, the marks of the old files
+//! are looked at once more, then come the renames, then an fsync of the folders. A power cut at any step leaves
+//! each document whole, either old or new; once [`Storage::put`] has returned, the new one. Between two renames
+//! a cut may leave one document new and one old: callers order their writes so that this pair means something.
+//!
+//! Somebody else (the reference's command line) may edit the same files without a lock, so a write names the
+//! mark it was made from and is refused when the file has moved on.
+
+pub mod disk;
+
+pub use disk::{Disk, RealDisk};
+
+use clawgate_proto::host::Version;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Writes documents durably on a [`Disk`]. Cheap to share; writes of one process go one after the other.
+#[derive(Debug)]
+pub struct Storage<D> {
+    disk: D,
+    /// Part of every temporary name, so that two processes on one folder never meet.
+    nonce: u64,
+    count: AtomicU64,
+    writing: Mutex<()>,
+}
+
+/// One document to write.
+#[derive(Clone, Copy, Debug)]
+pub struct Put<'a> {
+    /// Where.
+    pub path: &'a Path,
+    /// What must still be there; `None` writes whatever is there.
+    pub expected: Option<Version>,
+    /// The whole new content.
+    pub content: &'a [u8],
+}
+
+/// Why [`Storage::put`] did not do it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PutFault {
+    /// Somebody else wrote this file meanwhile; nothing was changed.
+    Conflict(PathBuf),
+    /// It failed; a sentence for a person. What is on the disk must be read again.
+    Failed(String),
+}
+
+impl<D: Disk> Storage<D> {
+    /// Storage on `disk`. `nonce` should come from the operating system's generator.
+    pub fn new(disk: D, nonce: u64) -> Self {
+        Self { disk, nonce, count: AtomicU64::new(0), writing: Mutex::new(()) }
+    }
+
+    /// The disk below.
+    pub fn disk(&self) -> &D {
+        &self.disk
+    }
+
+    /// The mark of a file; [`Version::MISSING`] when there is none.
+    ///
+    /// # Errors
+    /// The file cannot be looked at; a sentence for a person.
+    pub fn mark(&self, path: &Path) -> Result<Version, String> {
+        self.disk.mark(path).map_err(|why| explain("look at", path, &why))
+    }
+
+    /// A file's content with its mark; `None` when there is none.
+    ///
+    /// # Errors
+    /// The file cannot be read; a sentence for a person.
+    pub fn read(&self, path: &Path) -> Result<Option<(Vec<u8>, Version)>, String> {
+        self.disk.read(path).map_err(|why| explain("read", path, &why))
+    }
+
+    /// Makes all documents durable and gives their new marks in the same order.
+    ///
+    /// # Errors
+    /// A conflict, before anything was renamed, or a failure. After a failure some of the documents may be the
+    /// new ones.
+    pub fn put(&self, puts: &[Put<'_>]) -> Result<Vec<Version>, PutFault> {
+        let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check(puts)?;
+        let mut temporaries = Vec::with_capacity(puts.len());
+        let prepared = self.prepare(puts, &mut temporaries).and_then(|files| {
+            self.check(puts)?;
+            Ok(files)
+        });
+        let files = match prepared {
+            Ok(files) => files,
+            Err(fault) => {
+                self.discard(&temporaries);
+                return Err(fault);
+            }
+        };
+        for (i, put) in puts.iter().enumerate() {
+            if let Err(why) = self.disk.rename(&temporaries[i], put.path) {
+                self.discard(&temporaries[i..]);
+                return Err(failed("replace", put.path, &why));
+            }
+        }
+        let mut synced: Vec<&Path> = Vec::new();
+        for put in puts {
+            let folder = folder_of(put.path);
+            if !synced.contains(&folder) {
+                self.disk.sync_folder(folder).map_err(|why| failed("make durable", folder, &why))?;
+                synced.push(folder);
+            }
+        }
+        // The mark of the file we wrote, not of whatever carries its name by now.
+        let mark = |(file, put): (&D::File, &Put<'_>)| {
+            self.disk.mark_of(file).map_err(|why| failed("look at", put.path, &why))
+        };
+        files.iter().zip(puts).map(mark).collect()
+    }
+
+    /// Removes temporary files that an earlier process of ours left in `folder` when it was killed. Gives how
+    /// many. Young ones are left alone: a live process may be about to rename them.
+    ///
+    /// # Errors
+    /// The folder cannot be read; a sentence for a person. A folder that does not exist is no error.
+    pub fn sweep(&self, folder: &Path) -> Result<usize, String> {
+        let entries = self.disk.entries(folder).map_err(|why| explain("read", folder, &why))?;
+        let mut swept = 0;
+        for (name, age) in entries {
+            if age >= STALE_AFTER && is_temporary_name(&name) {
+                let path = folder.join(name);
+                self.disk.remove(&path).map_err(|why| explain("remove", &path, &why))?;
+                swept += 1;
+            }
+        }
+        Ok(swept)
+    }
+
+    fn check(&self, puts: &[Put<'_>]) -> Result<(), PutFault> {
+        for put in puts {
+            let Some(expected) = put.expected else { continue };
+            let now = self.disk.mark(put.path).map_err(|why| failed("look at", put.path, &why))?;
+            if now != expected {
+                return Err(PutFault::Conflict(put.path.to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes and fsyncs one temporary file per document.
+    fn prepare(&self, puts: &[Put<'_>], temporaries: &mut Vec<PathBuf>) -> Result<Vec<D::File>, PutFault> {
+        let mut files = Vec::with_capacity(puts.len());
+        for put in puts {
+            let folder = folder_of(put.path);
+            self.disk.create_folder(folder).map_err(|why| failed("create", folder, &why))?;
+            let temporary = self.temporary_name(put.path);
+            let mut file = self.disk.create(&temporary).map_err(|why| failed("write", put.path, &why))?;
+            temporaries.push(temporary);
+            self.disk
+                .write(&mut file, put.content)
+                .and_then(|()| self.disk.sync(&file))
+                .map_err(|why| failed("write", put.path, &why))?;
+            files.push(file);
+        }
+        Ok(files)
+    }
+
+    /// Best effort: what stays is swept at a later start.
+    fn discard(&self, temporaries: &[PathBuf]) {
+        for temporary in temporaries {
+            let _ = self.disk.remove(temporary);
+        }
+    }
+
+    fn temporary_name(&self, path: &Path) -> PathBuf {
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!("{MARKER}{:016x}-{count}{SUFFIX}", self.nonce));
+        path.with_file_name(name)
+    }
+}
+
+/// Says what went wrong in a sentence that also says what to do about it.
+pub fn explain(doing: &str, path: &Path, why: &io::Error) -> String {
+    let path = path.display();
+    let kind = why.kind();
+    match ADVICE.iter().find(|(kinds, _)| kinds.contains(&kind)) {
+        Some((_, advice)) => format!("cannot {doing} {path}: {advice}"),
+        None => format!("cannot {doing} {path}: {why}"),
+    }
+}
+
+fn failed(doing: &str, path: &Path, why: &io::Error) -> PutFault {
+    PutFault::Failed(explain(doing, path, why))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) | None => Path::new("."),
+    }
+}
+
+/// `NAME.cg<16 hex digits>-<number>.tmp`: nobody else's pattern, the reference uses UUIDs.
+fn is_temporary_name(name: &str) -> bool {
+    let Some(rest) = name.strip_suffix(SUFFIX) else { return false };
+    let Some((stem, rest)) = rest.rsplit_once(MARKER) else { return false };
+    let Some((nonce, count)) = rest.split_once('-') else { return false };
+    !stem.is_empty()
+        && nonce.len() == 16
+        && nonce.bytes().all(|b| b.is_ascii_hexdigit())
+        && !count.is_empty()
+        && count.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// What a person can do about it.
+const ADVICE: [(&[io::ErrorKind], &str); 5] = [
+    (
+        &[io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded],
+        "no space is left there; free some space and try again",
+    ),
+    (
+        &[io::ErrorKind::ReadOnlyFilesystem],
+        "the file system is mounted read-only; remount it for writing, or point OPENCLAW_STATE_DIR (and \
+         OPENCLAW_CONFIG_PATH) at a place that can be written",
+    ),
+    (
+        &[io::ErrorKind::PermissionDenied],
+        "permission denied; run as the user who owns it, or give this user access to the file and its folder",
+    ),
+    (&[io::ErrorKind::NotADirectory], "a part of the path is a file where a folder is needed"),
+    (&[io::ErrorKind::IsADirectory], "a folder is where a file is needed"),
+];
+const MARKER: &str = ".cg";
+const SUFFIX: &str = ".tmp";
+/// Far longer than any write takes.
+const STALE_AFTER: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fn storage() -> Storage<RealDisk> {
+        Storage::new(RealDisk, 7)
+    }
+
+    fn put(path: &Path, expected: Option<Version>, content: &'static [u8]) -> Put<'static> {
+        Put { path: Box::leak(path.to_owned().into_boxed_path()), expected, content }
+    }
+
+    #[test]
+    fn writes_private_files_in_private_folders_and_gives_their_marks() {
+        let dir = crate::scratch::Folder::new();
+        let path = dir.path().join("state/devices/paired.json");
+        let storage = storage();
+        let marks = storage.put(&[put(&path, Some(Version::MISSING), b"{}")]).unwrap();
+        assert_eq!(storage.read(&path).unwrap(), Some((b"{}".to_vec(), marks[0])));
+        assert_eq!(storage.mark(&path).unwrap(), marks[0]);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no temporary file stays");
+    }
+
+    #[test]
+    fn a_file_that_moved_on_is_a_conflict_and_nothing_is_renamed() {
+        let dir = crate::scratch::Folder::new();
+        let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+        let storage = storage();
+        let marks = storage.put(&[put(&one, None, b"1"), put(&two, None, b"1")]).unwrap();
+        fs::write(&two, b"theirs").unwrap();
+        let fault =
+            storage.put(&[put(&one, Some(marks[0]), b"2"), put(&two, Some(marks[1]), b"2")]).unwrap_err();
+        assert_eq!(fault, PutFault::Conflict(two.clone()));
+        assert_eq!((fs::read(&one).unwrap(), fs::read(&two).unwrap()), (b"1".to_vec(), b"theirs".to_vec()));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "no temporary file stays");
+    }
+
+    #[test]
+    fn sweeps_only_old_temporary_files_of_its_own() {
+        let dir = crate::scratch::Folder::new();
+        let ours = dir.path().join("paired.json.cg0000000000000007-12.tmp");
+        let young = dir.path().join("paired.json.cg0000000000000007-13.tmp");
+        let theirs = dir.path().join("paired.json.64466a1a-97f2-44a8-b99a-19de7aece931.tmp");
+        for path in [&ours, &young, &theirs] {
+            fs::write(path, b"x").unwrap();
+        }
+        let old = std::time::SystemTime::now() - 2 * STALE_AFTER;
+        for path in [&ours, &theirs] {
+            fs::File::options().write(true).open(path).unwrap().set_modified(old).unwrap();
+        }
+        assert_eq!(storage().sweep(dir.path()).unwrap(), 1);
+        assert!(!ours.exists() && young.exists() && theirs.exists());
+        assert_eq!(storage().sweep(&dir.path().join("absent")).unwrap(), 0);
+    }
+
+    #[test]
+    fn faults_say_what_to_do() {
+        for (kind, words) in [
+            (io::ErrorKind::StorageFull, "free some space"),
+            (io::ErrorKind::ReadOnlyFilesystem, "OPENCLAW_STATE_DIR"),
+            (io::ErrorKind::PermissionDenied, "run as the user who owns it"),
+        ] {
+            let text = explain("write", Path::new("/x/y"), &kind.into());
+            assert!(text.starts_with("cannot write /x/y: ") && text.contains(words), "{text}");
+        }
+    }
+}
