@@ -1,8 +1,11 @@
 //! The `connect` request as facts: what the peer claims, and whether it proved its device key
 //! (spec: v4 sections 5 and 6.2; RFC 8032 for Ed25519).
 
+pub mod parse;
+pub mod proof;
+
 use core::fmt;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -48,13 +51,15 @@ pub enum ProofFault {
     PublicKey,
 }
 
-/// `connect` params, validated. Objects are closed; see the validation shape beside the parser.
+/// `connect` params, validated. Objects are closed; [`ConnectParams::parse`] is the way to get one.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectParams {
     /// Lowest protocol the peer speaks.
+    #[serde(deserialize_with = "whole")]
     pub min_protocol: u64,
     /// Highest protocol the peer speaks.
+    #[serde(deserialize_with = "whole")]
     pub max_protocol: u64,
     /// What the peer says it is.
     pub client: ClientInfo,
@@ -124,6 +129,7 @@ pub struct DeviceClaim {
     /// Base64 or base64url.
     pub signature: String,
     /// Unix milliseconds.
+    #[serde(deserialize_with = "whole")]
     pub signed_at: u64,
     /// The challenge's nonce.
     pub nonce: String,
@@ -143,6 +149,16 @@ pub struct Credentials {
     pub password: Option<String>,
 }
 
+impl Credentials {
+    /// The token that the device signature covers: the first that is present, even when it is empty. The
+    /// password is never signed.
+    pub fn signed_token(&self) -> &str {
+        let first =
+            self.token.as_deref().or(self.device_token.as_deref()).or(self.bootstrap_token.as_deref());
+        first.unwrap_or_default()
+    }
+}
+
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials")
@@ -152,4 +168,10 @@ impl fmt::Debug for Credentials {
             .field("password", &self.password.is_some())
             .finish()
     }
+}
+
+/// JSON has one kind of number: `3.0` is 3. What does not fit saturates.
+fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let number = serde_json::Number::deserialize(deserializer)?;
+    Ok(number.as_u64().unwrap_or_else(|| number.as_f64().unwrap_or_default() as u64))
 }

@@ -16,6 +16,7 @@ pub mod gateway;
 pub mod host;
 pub mod http;
 pub mod id;
+pub mod inbound;
 pub mod input;
 pub mod limits;
 pub mod log;
@@ -28,6 +29,7 @@ pub mod secret;
 pub mod seed;
 pub mod store;
 pub mod time;
+mod validate;
 
 pub use conn::{Connection, Next};
 pub use gateway::{Gateway, Peer, Refused};
