@@ -3,6 +3,7 @@
 use crate::dialect::Dialect;
 use crate::gateway::{Call, Gateway};
 use crate::output::Output;
+use crate::request::ParamsFault;
 use serde_json::value::RawValue;
 
 /// One row.
@@ -15,8 +16,8 @@ pub struct Method {
     pub access: Access,
     /// Whether hello-ok's `features.methods` names it.
     pub advertised: bool,
-    /// Parses params, outside the gateway's lock. Errors are validation texts, in order.
-    pub parse: fn(Option<&RawValue>) -> Result<Params, Vec<String>>,
+    /// Parses params, outside the gateway's lock.
+    pub parse: fn(Option<&RawValue>) -> Result<Params, ParamsFault>,
     /// Answers, under the lock.
     pub handler: fn(&mut Gateway, Call, &mut Vec<Output>),
 }

@@ -10,7 +10,16 @@ pub struct Request {
     /// Which method.
     pub method: MethodRef,
     /// Parsed params, or the validation errors to answer once role and scope have been checked.
-    pub params: Result<Params, Box<str>>,
+    pub params: Result<Params, ParamsFault>,
+}
+
+/// Why params were not accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ParamsFault {
+    /// Validation texts, joined; the answer puts `invalid <method> params: ` before them.
+    Invalid(Box<str>),
+    /// The whole message of the answer.
+    Message(Box<str>),
 }
 
 /// A method as named by the peer.
