@@ -1,5 +1,7 @@
 //! The method table: one row a method. Who may call it, how its params are parsed, who answers it.
 
+pub(crate) mod params;
+
 use crate::dialect::Dialect;
 use crate::gateway::{Call, Gateway};
 use crate::output::Output;
