@@ -122,4 +122,16 @@ mod tests {
         residue.consume(8192);
         assert_eq!(residue.bytes.capacity(), 0);
     }
+
+    #[test]
+    fn a_residue_that_is_never_empty_does_not_grow() {
+        let mut residue = Residue::new(100);
+        residue.push(&[b'x'; 60]);
+        for _ in 0..10_000 {
+            assert_eq!(residue.push(b"yz"), 2);
+            residue.consume(2);
+        }
+        assert_eq!(residue.unread().len(), 60);
+        assert!(residue.bytes.capacity() <= 400, "{}", residue.bytes.capacity());
+    }
 }

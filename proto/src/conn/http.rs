@@ -7,6 +7,8 @@ pub(crate) mod fault;
 pub(crate) mod head;
 pub(crate) mod response;
 pub(crate) mod scan;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use fault::HttpFault;
 pub(crate) use response::{ResponseEnd, write_continue, write_head, write_response};

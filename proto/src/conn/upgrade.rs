@@ -92,3 +92,113 @@ fn first_subprotocol(request: &HttpRequest) -> Result<Option<String>, HttpFault>
     }
     Ok(first.map(str::to_owned))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::conn::http::{HttpNext, HttpReader};
+    use crate::limits::Limits;
+
+    const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";
+    const ASKS: &str = "Connection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n";
+
+    fn check(line: &str, fields: &[&str]) -> Result<Option<Upgrade>, HttpFault> {
+        let mut reader = HttpReader::new(&Limits::default());
+        let head = format!("{line}\r\nHost: a\r\n{}\r\n", fields.concat());
+        assert_eq!(reader.receive(head.as_bytes()), head.len());
+        let HttpNext::Request { request, reply } = reader.next().unwrap() else {
+            panic!("no request: {head}")
+        };
+        Upgrade::check(&request, reply)
+    }
+
+    fn get(fields: &[&str]) -> Result<Option<Upgrade>, HttpFault> {
+        check("GET /any?x=1 HTTP/1.1", fields)
+    }
+
+    fn written(upgrade: &Upgrade) -> String {
+        let mut wire = Vec::new();
+        upgrade.write(&mut wire);
+        String::from_utf8(wire).unwrap()
+    }
+
+    #[test]
+    fn the_example_of_the_rfc() {
+        let upgrade =
+            get(&[ASKS, KEY, VERSION, "Sec-WebSocket-Extensions: permessage-deflate\r\n"]).unwrap().unwrap();
+        assert_eq!(
+            written(&upgrade),
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn the_first_subprotocol_is_echoed() {
+        let two = ["Sec-WebSocket-Protocol: chat.v2 ,superchat\r\n", "Sec-WebSocket-Protocol: x\r\n"];
+        let upgrade = get(&[ASKS, KEY, VERSION, two[0], two[1]]).unwrap().unwrap();
+        assert!(written(&upgrade).ends_with("\r\nSec-WebSocket-Protocol: chat.v2\r\n\r\n"));
+        for bad in ["", "a,,b", "a b", "a/b"] {
+            let offer = format!("Sec-WebSocket-Protocol: {bad}\r\n");
+            assert_eq!(get(&[ASKS, KEY, VERSION, &offer]), Err(HttpFault::UpgradeSubprotocol), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_ask_is_plain_http() {
+        for fields in
+            [&[][..], &["Upgrade: websocket\r\n", KEY, VERSION], &["Connection: upgrade\r\n", KEY, VERSION]]
+        {
+            assert_eq!(get(fields), Ok(None), "{fields:?}");
+        }
+        assert_eq!(check("GET / HTTP/1.0", &[ASKS, KEY, VERSION]), Ok(None));
+    }
+
+    #[test]
+    fn faults_are_found_in_the_order_of_the_reference() {
+        let body = "Transfer-Encoding: chunked\r\n\r\n0\r\n";
+        for (line, fields, fault) in [
+            ("HEAD / HTTP/1.1", &[ASKS][..], HttpFault::UpgradeMethod),
+            ("OPTIONS / HTTP/1.1", &["Connection: upgrade\r\nUpgrade: h2c\r\n"], HttpFault::UpgradeMethod),
+            ("GET / HTTP/1.1", &["Connection: upgrade\r\nUpgrade: h2c\r\n"], HttpFault::UpgradeProtocol),
+            (
+                "GET / HTTP/1.1",
+                &["Connection: upgrade\r\nUpgrade: websockets\r\n"],
+                HttpFault::UpgradeProtocol,
+            ),
+            ("GET / HTTP/1.1", &[ASKS, KEY, VERSION, body], HttpFault::UpgradeBody),
+            ("GET / HTTP/1.1", &[ASKS], HttpFault::UpgradeKey),
+            ("GET / HTTP/1.1", &[ASKS, KEY, KEY, VERSION], HttpFault::UpgradeKey),
+            ("GET / HTTP/1.1", &[ASKS, KEY], HttpFault::UpgradeVersion),
+            ("GET / HTTP/1.1", &[ASKS, KEY, "Sec-WebSocket-Version: 12\r\n"], HttpFault::UpgradeVersion),
+            ("GET / HTTP/1.1", &[ASKS, KEY, "Sec-WebSocket-Version: 013\r\n"], HttpFault::UpgradeVersion),
+            ("GET / HTTP/1.1", &[ASKS, KEY, VERSION, VERSION], HttpFault::UpgradeVersion),
+        ] {
+            assert_eq!(check(line, fields), Err(fault), "{line} {fields:?}");
+        }
+        assert!(get(&[ASKS, KEY, "Sec-WebSocket-Version: 8\r\n"]).unwrap().is_some());
+        assert!(
+            get(&["Connection: upgrade\r\nUpgrade: h2c, websocket\r\n", KEY, VERSION]).unwrap().is_some()
+        );
+    }
+
+    #[test]
+    fn a_key_is_sixteen_bytes_in_base64() {
+        for good in ["dGhlIHNhbXBsZSBub25jZQ==", "AQIDBAUGBwgJCgsMDQ4PEC==", "++++////++++////++++//=="] {
+            assert!(is_key(good), "{good}");
+        }
+        for bad in [
+            "",
+            "==",
+            "dGhlIHNhbXBsZSBub25jZQ=",
+            "dGhlIHNhbXBsZSBub25jZQA=",
+            "dGhlIHNhbXBsZSBub25jZ-==",
+            "a==",
+        ] {
+            assert!(!is_key(bad), "{bad}");
+        }
+    }
+}

@@ -110,7 +110,11 @@ impl HttpFault {
 
     /// The answer: always the last one on its connection.
     pub(crate) fn response(self) -> HttpResponse {
-        let response = HttpResponse::text(self.status(), self.text()).closing();
+        let mut response = HttpResponse::text(self.status(), self.text()).closing();
+        if self.is_upgrade() {
+            // As the reference labels them; the texts are ours alone, so nothing of the peer's can become markup.
+            response.headers = vec![("Content-Type", "text/html".into())];
+        }
         match self {
             // RFC 9110 15.5.6: a 405 names the methods that would be allowed.
             Self::Method => response.with("Allow", "GET, HEAD, POST"),
@@ -148,6 +152,11 @@ impl HttpFault {
             | Self::UpgradeKey
             | Self::UpgradeSubprotocol => response,
         }
+    }
+
+    /// Whether it is one of the refusals of a WebSocket handshake that clients of the reference have seen.
+    fn is_upgrade(self) -> bool {
+        matches!(self, Self::UpgradeMethod | Self::UpgradeProtocol | Self::UpgradeKey | Self::UpgradeVersion)
     }
 
     /// What a person reads. The texts of the upgrade faults are those that clients know.
