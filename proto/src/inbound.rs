@@ -29,7 +29,6 @@ pub enum Inbound<'a> {
 }
 
 /// A well-formed request frame. Its `traceparent` was checked and is not kept.
-#[derive(Debug)]
 pub struct RequestFrame<'a> {
     /// Echoed in the response; not empty.
     pub id: Cow<'a, str>,
@@ -39,6 +38,18 @@ pub struct RequestFrame<'a> {
     pub params: Option<&'a RawValue>,
     /// `expectedProfileId`: the user profile the caller believes it has.
     pub expected_profile: Option<Cow<'a, str>>,
+}
+
+/// Params may hold tokens and passwords: only their size is shown.
+impl fmt::Debug for RequestFrame<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestFrame")
+            .field("id", &self.id)
+            .field("method", &self.method)
+            .field("params_bytes", &self.params.map(|params| params.get().len()))
+            .field("expected_profile", &self.expected_profile)
+            .finish()
+    }
 }
 
 /// Takes one text message apart.
@@ -218,6 +229,15 @@ mod tests {
         assert!(matches!(frame.method, Cow::Borrowed("health")));
         assert_eq!(frame.params.unwrap().get(), r#"{"a": [1]}"#);
         assert_eq!(frame.expected_profile.as_deref(), Some("p"));
+    }
+
+    #[test]
+    fn params_are_not_shown() {
+        let shown = format!(
+            "{:?}",
+            parse(r#"{"type":"req","id":"r1","method":"connect","params":{"token":"hush"}}"#)
+        );
+        assert!(shown.contains("connect") && !shown.contains("hush"), "{shown}");
     }
 
     #[test]
