@@ -7,6 +7,7 @@
 
 pub mod admission;
 pub mod budget;
+pub mod client;
 pub mod config;
 pub mod conn;
 pub mod connect;
