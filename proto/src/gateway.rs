@@ -1,6 +1,9 @@
 //! Everything two connections could disagree about: who is signed in, what each may call, who receives what.
 //! Never sees raw bytes; short decisions only.
 
+#[allow(dead_code, reason = "wired by the dispatcher, which is written beside it")]
+pub(crate) mod devices;
+
 use crate::config::Config;
 use crate::conn::Connection;
 use crate::id::ConnId;

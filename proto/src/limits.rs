@@ -71,6 +71,11 @@ pub struct Limits {
     pub pairing_ttl_ms: u64,
     /// Pending pairing requests kept; the oldest go first.
     pub pairing_pending_max: usize,
+    /// Scopes that one pending request or one device may gather over several connects. Beyond it a pending request
+    /// holds what was asked last, and a device's record stops noting covered scopes.
+    pub pairing_scopes_max: usize,
+    /// Paired devices kept; one more is refused with a hint to remove some.
+    pub devices_paired_max: usize,
     /// Operations on the device store that may wait for the disk; one more is `UNAVAILABLE`.
     pub store_queue_max: usize,
     /// A host request unanswered for this long is given up.
@@ -125,6 +130,8 @@ impl Default for Limits {
             signature_skew_ms: 120_000,
             pairing_ttl_ms: 300_000,
             pairing_pending_max: 256,
+            pairing_scopes_max: 64,
+            devices_paired_max: 4_096,
             store_queue_max: 4_096,
             host_timeout_ms: 10_000,
             unauthorized_in_a_row_max: 10,

@@ -3,6 +3,8 @@
 //! Fields this program does not know survive a rewrite. Records are shared, so that a copy of the store for a
 //! transaction costs a few words per device.
 
+pub mod render;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +25,7 @@ pub type Paired = BTreeMap<String, Arc<PairedDevice>>;
 pub type Pending = BTreeMap<String, Arc<PendingRequest>>;
 
 /// One paired device.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PairedDevice {
     /// Hex SHA-256 of the key.
@@ -72,6 +74,33 @@ pub struct PairedDevice {
     pub other: Map<String, Value>,
 }
 
+// By hand, like those below: members that others wrote may be secrets, so they are never shown.
+impl core::fmt::Debug for PairedDevice {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("PairedDevice")
+            .field("device_id", &self.device_id)
+            .field("roles", &self.roles)
+            .field("scopes", &self.scopes)
+            .field("approved_scopes", &self.approved_scopes)
+            .field("tokens", &self.tokens)
+            .field("approved_at_ms", &self.approved_at_ms)
+            .finish_non_exhaustive()
+    }
+}
+
+impl core::fmt::Debug for PendingRequest {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("PendingRequest")
+            .field("request_id", &self.request_id)
+            .field("device_id", &self.device_id)
+            .field("roles", &self.roles)
+            .field("scopes", &self.scopes)
+            .field("silent", &self.silent)
+            .field("ts", &self.ts)
+            .finish_non_exhaustive()
+    }
+}
+
 /// One device token.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -109,7 +138,7 @@ impl core::fmt::Debug for DeviceToken {
 }
 
 /// One pending pairing request.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PendingRequest {
     /// UUID.
@@ -160,11 +189,11 @@ pub struct PendingRequest {
 #[derive(Clone, Debug, Default)]
 pub struct DeviceView {
     /// The store.
-    pub devices: Devices,
+    pub devices: Arc<Devices>,
     /// Devices with an open socket.
     pub connected: BTreeSet<String>,
     /// When and how each device was last seen by this process.
-    pub seen: BTreeMap<String, Seen>,
+    pub seen: Arc<BTreeMap<String, Seen>>,
 }
 
 /// What this process remembers of a device; never written to disk.
@@ -172,7 +201,7 @@ pub struct DeviceView {
 pub struct Seen {
     /// Unix milliseconds.
     pub at_ms: u64,
-    /// `connect` or `disconnect`.
+    /// `connect`.
     pub reason: &'static str,
     /// Whether its latest approval needed no person.
     pub silent: bool,

@@ -1,0 +1,637 @@
+//! The device store as a transactional state machine: who is paired, who waits, and which tokens are good.
+//!
+//! Operations queue. A batch begins with one question to the host ("is the disk still what we know?"), so edits
+//! made underneath us count from the next operation on. Then every queued operation is applied, in order, to a
+//! draft. A draft that changed nothing hard is answered at once; else one write makes all of it durable, and only
+//! then does it become memory and the operations are answered, in order.
+//!
+//! Invariants:
+//! - memory never shows a hard change that is not durable, and never lacks one that was acknowledged;
+//! - a store that could not be read is never written;
+//! - at most one host request is in flight, and its silence is bounded;
+//! - every conflict or failed write answers an operation or counts against its tries, so nothing loops.
+
+pub(crate) mod pairing;
+pub(crate) mod tokens;
+mod transaction;
+
+#[cfg(test)]
+mod tests;
+
+use crate::host::{DevicesCheck, DevicesVersion, HostAnswer, HostFault, HostRequest, StoreFault};
+use crate::limits::Limits;
+use crate::log::{Level, Record};
+use crate::scope::{Role, Scopes};
+use crate::secret::Secret;
+use crate::seed::Random;
+use crate::store::{DeviceView, Devices, PairedDevice, PendingRequest, Seen};
+use crate::time::{Mono, Now};
+use core::fmt;
+use pairing::{ConnectOp, Connected, PairingRequired};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use tokens::TokenFault;
+use transaction::{Delta, Draft};
+
+/// The store. `K` is what the caller wants back with an operation's outcome.
+pub(crate) struct DeviceStore<K> {
+    limits: Limits,
+    /// What every answer rests on: the disk's content, with soft changes on top.
+    committed: Arc<Devices>,
+    /// What is on disk; only `paired` is looked at, to tell soft changes from the file's.
+    disk: Arc<Devices>,
+    /// The versions of `disk`.
+    known: DevicesVersion,
+    seen: Arc<BTreeMap<String, Seen>>,
+    queue: VecDeque<Job<K>>,
+    phase: Phase<K>,
+}
+
+/// Something to do with the store.
+#[derive(Clone, Debug)]
+pub(crate) enum Op {
+    /// A device that proved its key wants in. Answered by [`Done::Connected`], [`Done::TokenRejected`],
+    /// [`Done::PairingRequired`] or [`Done::Failed`].
+    Connect(Box<ConnectOp>),
+    /// `device.pair.list`: look at [`DeviceStore::view`] when [`Done::Listed`] comes.
+    List,
+    /// `device.pair.approve`.
+    Approve {
+        /// Which request.
+        request_id: String,
+        /// What the caller holds.
+        approver: Scopes,
+    },
+    /// `device.pair.reject`.
+    Reject {
+        /// Which request.
+        request_id: String,
+    },
+    /// `device.pair.remove`.
+    Remove {
+        /// Which device.
+        device_id: String,
+    },
+    /// `device.token.rotate`.
+    Rotate {
+        /// Whose token.
+        device_id: String,
+        /// For which role.
+        role: String,
+        /// The scopes of the new token; those of the old one when absent.
+        scopes: Option<Vec<String>>,
+        /// Who asks.
+        caller: Caller,
+    },
+    /// `device.token.revoke`.
+    Revoke {
+        /// Whose token.
+        device_id: String,
+        /// For which role.
+        role: String,
+    },
+}
+
+/// Who asks for a rotation: always an operator.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Caller {
+    /// The live scopes of the socket.
+    pub(crate) scopes: Scopes,
+    /// Its device.
+    pub(crate) device_id: Option<String>,
+    /// Whether a device token let it in.
+    pub(crate) by_device_token: bool,
+}
+
+/// The outcome of an operation. A success is durable.
+#[derive(Clone, Debug)]
+pub(crate) enum Done {
+    /// The device may come in.
+    Connected(Box<Connected>),
+    /// The device token is no good.
+    TokenRejected {
+        /// Why.
+        fault: TokenFault,
+        /// Whether it was sent as a device token.
+        explicit: bool,
+    },
+    /// Somebody must approve first.
+    PairingRequired(Box<PairingRequired>),
+    /// The view is up to date.
+    Listed,
+    /// A request was approved.
+    Approved {
+        /// Which.
+        request_id: String,
+        /// The device's record now.
+        device: Arc<PairedDevice>,
+    },
+    /// A request was turned down.
+    Rejected {
+        /// Which.
+        request_id: String,
+        /// Whose.
+        device_id: String,
+    },
+    /// A device is gone.
+    Removed {
+        /// Which.
+        device_id: String,
+    },
+    /// A token was replaced.
+    Rotated(Box<Rotated>),
+    /// A token was revoked.
+    Revoked {
+        /// Whose.
+        device_id: String,
+        /// For which role.
+        role: String,
+        /// When.
+        revoked_at_ms: u64,
+    },
+    /// Nothing was done.
+    Failed(DeviceError),
+}
+
+/// A replaced token.
+#[derive(Clone, Debug)]
+pub(crate) struct Rotated {
+    /// Whose.
+    pub(crate) device_id: String,
+    /// For which role.
+    pub(crate) role: String,
+    /// What it stands for, sorted.
+    pub(crate) scopes: Vec<String>,
+    /// When.
+    pub(crate) rotated_at_ms: u64,
+    /// The secret, when the caller is the device it belongs to; else it is withheld.
+    pub(crate) token: Option<Secret>,
+}
+
+/// Why an operation was not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum DeviceError {
+    /// No such pending request, or no longer.
+    UnknownRequest,
+    /// No such device.
+    UnknownDevice,
+    /// No such device, or not in this role.
+    UnknownDeviceOrRole,
+    /// The caller lacks this scope.
+    MissingScope(String),
+    /// As many devices as we keep are paired.
+    Full(usize),
+    /// Too many operations wait for the disk.
+    Busy,
+    /// The store could not be read or written; for a person.
+    Unavailable(String),
+}
+
+impl DeviceError {
+    /// Whether the gateway failed (`UNAVAILABLE`) rather than the caller (`INVALID_REQUEST`).
+    pub(crate) fn is_unavailable(&self) -> bool {
+        match self {
+            Self::UnknownRequest
+            | Self::UnknownDevice
+            | Self::UnknownDeviceOrRole
+            | Self::MissingScope(_) => false,
+            Self::Full(_) | Self::Busy | Self::Unavailable(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for DeviceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownRequest => f.write_str("unknown requestId"),
+            Self::UnknownDevice => f.write_str("unknown deviceId"),
+            Self::UnknownDeviceOrRole => f.write_str("unknown deviceId/role"),
+            Self::MissingScope(scope) => write!(f, "missing scope: {scope}"),
+            Self::Full(max) => write!(f, "{max} devices are paired, which is the limit: remove some first"),
+            Self::Busy => f.write_str("the device store has too many operations waiting: try again"),
+            Self::Unavailable(why) => f.write_str(why),
+        }
+    }
+}
+
+/// What the caller should do, in order.
+#[derive(Debug)]
+pub(crate) enum Effect<K> {
+    /// Ask the host. A newer request supersedes an older one, whose answer must not come in any more.
+    Host(HostRequest),
+    /// An operation has its outcome.
+    Done {
+        /// As given to [`DeviceStore::submit`].
+        key: K,
+        /// The outcome.
+        done: Done,
+    },
+    /// Tell somebody else.
+    Notice(Notice),
+}
+
+/// News that is not the answer to an operation.
+#[derive(Clone, Debug)]
+pub(crate) enum Notice {
+    /// A request waits for a person, or asks for more than before: `device.pair.requested`.
+    Requested(Arc<PendingRequest>),
+    /// A request was decided: `device.pair.resolved`.
+    Resolved {
+        /// Which.
+        request_id: String,
+        /// Whose.
+        device_id: String,
+        /// Approved, or rejected.
+        approved: bool,
+        /// When, Unix milliseconds.
+        ts: u64,
+    },
+    /// Live sockets lost their ground.
+    Close(CloseDevice),
+    /// For the log.
+    Log(Record),
+}
+
+/// The sockets to close, 4001 `device removed`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CloseDevice {
+    /// Of this device.
+    pub(crate) device_id: String,
+    /// In this role; in any when absent.
+    pub(crate) role: Option<String>,
+}
+
+struct Job<K> {
+    op: Op,
+    key: K,
+    tries: u32,
+}
+
+enum Phase<K> {
+    /// Nothing in flight, nothing queued.
+    Idle,
+    /// The host looks at the disk.
+    Checking { until: Mono },
+    /// The host writes.
+    Storing(Box<Storing<K>>),
+}
+
+struct Storing<K> {
+    until: Mono,
+    next: Arc<Devices>,
+    seen: Arc<BTreeMap<String, Seen>>,
+    paired: bool,
+    pending: bool,
+    batch: Vec<Applied<K>>,
+}
+
+/// An operation with the outcome it has once the batch is durable.
+struct Applied<K> {
+    job: Job<K>,
+    hard: bool,
+    done: Done,
+    before: Vec<Notice>,
+    after: Vec<Notice>,
+}
+
+/// What an operation works with besides the draft.
+struct Step<'a> {
+    now_ms: u64,
+    limits: &'a Limits,
+    random: &'a mut Random,
+    before: Vec<Notice>,
+    after: Vec<Notice>,
+}
+
+impl Step<'_> {
+    /// News that goes out before the answer.
+    fn say(&mut self, notice: Notice) {
+        self.before.push(notice);
+    }
+}
+
+impl<K> DeviceStore<K> {
+    /// A store that has not been read yet.
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            limits: limits.clone(),
+            committed: Arc::default(),
+            disk: Arc::default(),
+            known: DevicesVersion::default(),
+            seen: Arc::default(),
+            queue: VecDeque::new(),
+            phase: Phase::Idle,
+        }
+    }
+
+    /// Reads the store although nothing is queued, so that a broken file is reported at start.
+    pub(crate) fn load(&mut self, now: Now, out: &mut Vec<Effect<K>>) {
+        match self.phase {
+            Phase::Idle => self.check(now, out),
+            Phase::Checking { .. } | Phase::Storing(_) => {}
+        }
+    }
+
+    /// Queues an operation. Its outcome comes as [`Effect::Done`], now or with a later answer of the host.
+    pub(crate) fn submit(&mut self, now: Now, op: Op, key: K, out: &mut Vec<Effect<K>>) {
+        if let Op::Connect(connect) = &op
+            && connect.exempt
+        {
+            let done = Done::Connected(Box::new(Connected {
+                token: None,
+                by_device_token: false,
+                approved_silently: false,
+                platform: None,
+                device_family: None,
+            }));
+            out.push(Effect::Done { key, done });
+            return;
+        }
+        if self.waiting() >= self.limits.store_queue_max {
+            out.push(Effect::Done { key, done: Done::Failed(DeviceError::Busy) });
+            return;
+        }
+        self.queue.push_back(Job { op, key, tries: 0 });
+        self.load(now, out);
+    }
+
+    /// The host answered the latest [`Effect::Host`].
+    pub(crate) fn answered(
+        &mut self,
+        now: Now,
+        answer: HostAnswer,
+        random: &mut Random,
+        out: &mut Vec<Effect<K>>,
+    ) {
+        match (core::mem::replace(&mut self.phase, Phase::Idle), answer) {
+            (Phase::Checking { .. }, HostAnswer::Devices(result)) => self.checked(now, result, random, out),
+            (Phase::Storing(storing), HostAnswer::Stored(result)) => self.stored(now, *storing, result, out),
+            // An answer to a question we no longer ask.
+            (phase, HostAnswer::Devices(_) | HostAnswer::Stored(_) | HostAnswer::SystemInfo(_)) => {
+                self.phase = phase
+            }
+        }
+    }
+
+    /// When [`Self::timed_out`] wants to be called.
+    pub(crate) fn next_deadline(&self) -> Option<Mono> {
+        match &self.phase {
+            Phase::Idle => None,
+            Phase::Checking { until } => Some(*until),
+            Phase::Storing(storing) => Some(storing.until),
+        }
+    }
+
+    /// Gives up on a host that kept silent for too long; does nothing before [`Self::next_deadline`].
+    pub(crate) fn timed_out(&mut self, now: Now, random: &mut Random, out: &mut Vec<Effect<K>>) {
+        if self.next_deadline().is_none_or(|until| now.mono < until) {
+            return;
+        }
+        let why = format!("no answer from the disk within {} ms", self.limits.host_timeout_ms);
+        let answer = match &self.phase {
+            Phase::Idle => return,
+            Phase::Checking { .. } => HostAnswer::Devices(Err(HostFault(why))),
+            Phase::Storing(_) => HostAnswer::Stored(Err(StoreFault::Failed(why))),
+        };
+        self.answered(now, answer, random, out);
+    }
+
+    /// What `device.pair.list` shows.
+    pub(crate) fn view(&self, connected: BTreeSet<String>) -> DeviceView {
+        DeviceView { devices: self.committed.clone(), connected, seen: self.seen.clone() }
+    }
+
+    /// Operations without an outcome yet.
+    pub(crate) fn waiting(&self) -> usize {
+        let storing = match &self.phase {
+            Phase::Idle | Phase::Checking { .. } => 0,
+            Phase::Storing(storing) => storing.batch.len(),
+        };
+        self.queue.len() + storing
+    }
+
+    fn check(&mut self, now: Now, out: &mut Vec<Effect<K>>) {
+        self.phase = Phase::Checking { until: now.mono.plus_millis(self.limits.host_timeout_ms) };
+        out.push(Effect::Host(HostRequest::CheckDevices { known: self.known }));
+    }
+
+    fn checked(
+        &mut self,
+        now: Now,
+        result: Result<DevicesCheck, HostFault>,
+        random: &mut Random,
+        out: &mut Vec<Effect<K>>,
+    ) {
+        match result {
+            Ok(DevicesCheck::Unchanged) if self.known.paired.is_some() && self.known.pending.is_some() => {}
+            Ok(DevicesCheck::Unchanged) => return self.unreadable("the disk was not read", out),
+            Ok(DevicesCheck::Changed { devices, version }) => self.adopt(devices, version, out),
+            Err(HostFault(why)) => return self.unreadable(&why, out),
+        }
+        self.run_batch(now, random, out);
+    }
+
+    /// Nothing is decided on a store that cannot be read, and nothing is written over it.
+    fn unreadable(&mut self, why: &str, out: &mut Vec<Effect<K>>) {
+        out.push(Effect::Notice(Notice::Log(
+            Record::new(Level::Error, "devices.unreadable")
+                .field("why", why)
+                .field("operations", self.queue.len()),
+        )));
+        let text = format!(
+            "the device store cannot be read and was left as it is: {why}; repair the file or move it away, then try again"
+        );
+        for job in self.queue.drain(..) {
+            let done = Done::Failed(DeviceError::Unavailable(text.clone()));
+            out.push(Effect::Done { key: job.key, done });
+        }
+    }
+
+    /// Somebody else wrote the store: the file wins, and sockets that lost their ground close.
+    fn adopt(&mut self, found: Arc<Devices>, version: DevicesVersion, out: &mut Vec<Effect<K>>) {
+        for close in transaction::lost_ground(&self.committed.paired, &found.paired) {
+            let record = Record::new(Level::Warn, "device.changed-on-disk").field("device", &close.device_id);
+            out.push(Effect::Notice(Notice::Log(record)));
+            out.push(Effect::Notice(Notice::Close(close)));
+        }
+        self.committed = transaction::adopt(&self.committed, &self.disk, &found);
+        self.disk = found;
+        self.known = version;
+        if self.seen.keys().any(|id| !self.disk.paired.contains_key(id)) {
+            Arc::make_mut(&mut self.seen).retain(|id, _| self.disk.paired.contains_key(id));
+        }
+    }
+
+    fn run_batch(&mut self, now: Now, random: &mut Random, out: &mut Vec<Effect<K>>) {
+        let now_ms = now.wall.0;
+        let mut draft = Draft::new(&self.committed, &self.seen, now_ms, self.limits.pairing_ttl_ms);
+        let mut batch = Vec::with_capacity(self.queue.len());
+        for job in self.queue.drain(..) {
+            let hard_before = draft.hard_changes();
+            let mut step =
+                Step { now_ms, limits: &self.limits, random, before: Vec::new(), after: Vec::new() };
+            let done = apply(&mut draft, &job.op, &mut step);
+            let Step { before, after, .. } = step;
+            batch.push(Applied { job, hard: draft.hard_changes() != hard_before, done, before, after });
+        }
+        let delta = draft.finish();
+        if delta.writes_paired || delta.writes_pending {
+            self.store(now, delta, batch, out);
+        } else {
+            delta.apply(&mut self.committed, &mut self.seen);
+            answer(batch, out);
+        }
+    }
+
+    fn store(&mut self, now: Now, delta: Delta, batch: Vec<Applied<K>>, out: &mut Vec<Effect<K>>) {
+        let (paired, pending) = (delta.writes_paired, delta.writes_pending);
+        let (mut next, mut seen) = (self.committed.clone(), self.seen.clone());
+        delta.apply(&mut next, &mut seen);
+        out.push(Effect::Host(HostRequest::StoreDevices {
+            expected: self.known,
+            devices: next.clone(),
+            paired,
+            pending,
+        }));
+        let until = now.mono.plus_millis(self.limits.host_timeout_ms);
+        self.phase = Phase::Storing(Box::new(Storing { until, next, seen, paired, pending, batch }));
+    }
+
+    fn stored(
+        &mut self,
+        now: Now,
+        storing: Storing<K>,
+        result: Result<DevicesVersion, StoreFault>,
+        out: &mut Vec<Effect<K>>,
+    ) {
+        match result {
+            Ok(version) => {
+                self.known = version;
+                self.committed = storing.next;
+                self.seen = storing.seen;
+                if storing.paired {
+                    self.disk = self.committed.clone();
+                }
+                answer(storing.batch, out);
+            }
+            Err(StoreFault::Conflict) => {
+                out.push(Effect::Notice(Notice::Log(Record::new(Level::Info, "devices.conflict"))));
+                self.again(storing.batch, out);
+            }
+            Err(StoreFault::Failed(why)) => {
+                let documents = match (storing.paired, storing.pending) {
+                    (true, false) => "devices/paired.json",
+                    (false, true) => "devices/pending.json",
+                    (true, true) | (false, false) => "devices/paired.json and devices/pending.json",
+                };
+                let record = Record::new(Level::Error, "devices.not-stored").field("what", documents);
+                out.push(Effect::Notice(Notice::Log(record.field("why", &why))));
+                // The disk may hold the change, half of it or none: read it again before believing anything.
+                self.known = DevicesVersion::default();
+                let text = format!("{documents} could not be stored: {why}");
+                let mut rest = Vec::new();
+                for applied in storing.batch {
+                    if applied.hard {
+                        let done = Done::Failed(DeviceError::Unavailable(text.clone()));
+                        out.push(Effect::Done { key: applied.job.key, done });
+                    } else {
+                        rest.push(applied); // it may have seen a change that is not there
+                    }
+                }
+                self.again(rest, out);
+                return self.check(now, out);
+            }
+        }
+        if !self.queue.is_empty() {
+            self.check(now, out);
+        }
+    }
+
+    /// Puts a batch back in front of the queue, except those that were tried too often.
+    fn again(&mut self, batch: Vec<Applied<K>>, out: &mut Vec<Effect<K>>) {
+        let mut retry = Vec::new();
+        for applied in batch {
+            let job = Job { tries: applied.job.tries + 1, ..applied.job };
+            if job.tries < TRIES_MAX {
+                retry.push(job);
+            } else {
+                let text = "the device store keeps changing on disk: try again".to_owned();
+                out.push(Effect::Done { key: job.key, done: Done::Failed(DeviceError::Unavailable(text)) });
+            }
+        }
+        for job in retry.into_iter().rev() {
+            self.queue.push_front(job);
+        }
+    }
+}
+
+impl<K> fmt::Debug for DeviceStore<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeviceStore")
+            .field("paired", &self.committed.paired.len())
+            .field("pending", &self.committed.pending.len())
+            .field("waiting", &self.waiting())
+            .finish_non_exhaustive()
+    }
+}
+
+fn answer<K>(batch: Vec<Applied<K>>, out: &mut Vec<Effect<K>>) {
+    for applied in batch {
+        out.extend(applied.before.into_iter().map(Effect::Notice));
+        out.push(Effect::Done { key: applied.job.key, done: applied.done });
+        // A device that removes itself hears so before its socket closes.
+        out.extend(applied.after.into_iter().map(Effect::Notice));
+    }
+}
+
+fn apply(draft: &mut Draft<'_>, op: &Op, step: &mut Step<'_>) -> Done {
+    let done = match op {
+        Op::Connect(connect) => return pairing::connect(draft, connect, step),
+        Op::List => Ok(Done::Listed),
+        Op::Approve { request_id, approver } => pairing::approve(draft, request_id, approver, step)
+            .map(|device| Done::Approved { request_id: request_id.clone(), device }),
+        Op::Reject { request_id } => pairing::reject(draft, request_id, step)
+            .map(|device_id| Done::Rejected { request_id: request_id.clone(), device_id }),
+        Op::Remove { device_id } => remove(draft, device_id, step),
+        Op::Rotate { device_id, role, scopes, caller } => {
+            let rotated = tokens::rotate(draft, device_id, role, scopes.as_deref(), caller, step);
+            close_role(&rotated, device_id, role, step);
+            rotated.map(|rotated| Done::Rotated(Box::new(rotated)))
+        }
+        Op::Revoke { device_id, role } => {
+            let revoked = tokens::revoke(draft, device_id, role, step.now_ms);
+            close_role(&revoked, device_id, role, step);
+            revoked.map(|()| Done::Revoked {
+                device_id: device_id.clone(),
+                role: role.clone(),
+                revoked_at_ms: step.now_ms,
+            })
+        }
+    };
+    done.unwrap_or_else(Done::Failed)
+}
+
+fn remove(draft: &mut Draft<'_>, device_id: &str, step: &mut Step<'_>) -> Result<Done, DeviceError> {
+    draft.device(device_id).ok_or(DeviceError::UnknownDevice)?;
+    draft.remove_device(device_id);
+    step.after.push(Notice::Close(CloseDevice { device_id: device_id.to_owned(), role: None }));
+    Ok(Done::Removed { device_id: device_id.to_owned() })
+}
+
+fn close_role<T>(result: &Result<T, DeviceError>, device_id: &str, role: &str, step: &mut Step<'_>) {
+    if result.is_ok() {
+        let close = CloseDevice { device_id: device_id.to_owned(), role: Some(role.to_owned()) };
+        step.after.push(Notice::Close(close));
+    }
+}
+
+/// How scopes of a role imply each other: only an operator's do, any other role needs the literal scope.
+fn rule_of(role: &str) -> Role {
+    if role == OPERATOR { Role::Operator } else { Role::Node }
+}
+
+/// The wire name of [`Role::Operator`].
+const OPERATOR: &str = "operator";
+
+/// How often an operation is applied before the disk counts as too restless.
+const TRIES_MAX: u32 = 5;
