@@ -1,1 +1,108 @@
-//! Runs the core.
+//! Runs the clawgate core on blocking threads: for small and embedded hosts.
+//!
+//! The driver carries values between sockets, host and core, and decides nothing. Its threads:
+//!
+//! - the one that called [`run`], the *keeper*: timers, sockets whose buffer is full, the end;
+//! - one that accepts, for all listeners;
+//! - one reader per socket, blocked in `recv`. Whoever caused bytes for a socket writes them, without blocking;
+//!   what the kernel does not take waits for the keeper;
+//! - up to two that perform host requests, while there are any.
+#![forbid(unsafe_code)]
+
+mod accept;
+mod clock;
+mod driver;
+mod keeper;
+mod pool;
+mod reader;
+mod scratch;
+mod slot;
+mod stop;
+mod threads;
+mod timers;
+mod wake;
+
+pub use clock::Clock;
+pub use stop::Stop;
+
+use clawgate_proto::log::{Level, Record};
+use clawgate_proto::{Gateway, Host, Input};
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What [`run`] needs.
+#[derive(Debug)]
+pub struct Setup<H> {
+    /// Bound and listening. They are made non-blocking, and closed at the end.
+    pub listeners: Vec<TcpListener>,
+    /// The core, made at `clock.now()`.
+    pub gateway: Gateway,
+    /// Where host requests go.
+    pub host: Arc<H>,
+    /// The clock that made the gateway's first `Now`.
+    pub clock: Clock,
+    /// Ends it.
+    pub stop: Stop,
+}
+
+/// Threads are given this long to end after all sockets are cut: only host code can take it.
+const END_PATIENCE: Duration = Duration::from_secs(5);
+/// As deep as a reader goes, since it works on the same connections.
+const ACCEPT_STACK_BYTES: usize = reader::STACK_BYTES;
+
+/// Serves until the gateway says that it has stopped, which it does some time after [`Stop::stop`]. No thread and
+/// no socket is left then.
+///
+/// A panic in the gateway ends the process; one in a connection ends that connection.
+///
+/// # Errors
+/// There are no descriptors or threads to start with.
+pub fn run<H: Host>(setup: Setup<H>) -> io::Result<()> {
+    let Setup { listeners, gateway, host, clock, stop } = setup;
+    accept::prepare_listeners(&listeners)?;
+    let wake = Arc::new(wake::Wake::new()?);
+    stop.attach(Arc::clone(&wake));
+    let keeper = keeper::Keeper::new(wake);
+    let driver = Arc::new(driver::Driver::new(host, clock, gateway, keeper, accept::Gate::new()?));
+
+    let mut scratch = driver.shelf.take(clock.now());
+    scratch.inputs.push(Input::Tick);
+    keeper::feed(&driver, &mut scratch);
+    driver.shelf.give(scratch);
+
+    let acceptor = Arc::clone(&driver);
+    let started =
+        driver.threads.spawn("accept", ACCEPT_STACK_BYTES, move || accept::accept(&acceptor, &listeners));
+    if started.is_ok() {
+        keeper::keep(&driver, &stop);
+    }
+    end(&driver);
+    started
+}
+
+/// Cuts what is left and waits for the threads.
+fn end<H: Host>(driver: &Arc<driver::Driver<H>>) {
+    driver.gate.end();
+    driver.pool.close();
+    // A socket may have been accepted just now: look until nobody is left who could be cut.
+    let mut alive = usize::MAX;
+    for _ in 0..END_PATIENCE.as_millis() / END_ROUND.as_millis() {
+        for slot in driver.slots() {
+            let mut session = slot.lock();
+            session.finished = true;
+            slot.notify(&session);
+            drop(session);
+            slot.shutdown();
+        }
+        alive = driver.threads.wait(END_ROUND);
+        if alive == 0 {
+            return;
+        }
+    }
+    driver.log(&Record::new(Level::Error, "driver.threads-left").field("threads", alive));
+}
+
+/// Between two looks for sockets to cut.
+const END_ROUND: Duration = Duration::from_millis(50);

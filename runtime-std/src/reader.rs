@@ -1,0 +1,113 @@
+//! The thread of one socket: blocks in `recv`, hands bytes to the connection, and reports the end.
+//!
+//! A sleeping reader must cost little, so its buffer lies on its stack, is small, and is never filled before
+//! bytes arrive; whoever sends more at a time gets a large buffer on the heap for as long as that lasts.
+
+use crate::driver::{Cause, Driver, Reading};
+use crate::slot::Slot;
+use clawgate_proto::Host;
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+
+/// Virtual; only what is used becomes resident. JSON nested as deep as the core allows, and the check of a
+/// signature, happen on it; unoptimised frames are several times larger.
+pub(crate) const STACK_BYTES: usize = if cfg!(debug_assertions) { 1024 * 1024 } else { 128 * 1024 };
+/// Most requests fit.
+const SMALL_BYTES: usize = 2 * 1024;
+/// For a peer that sends much.
+const LARGE_BYTES: usize = 64 * 1024;
+/// Bytes thrown away at the end of a socket.
+const DISCARD_BYTES_MAX: usize = 256 * 1024;
+
+/// Serves one socket until it ends, and reports that.
+pub(crate) fn read<H: Host>(driver: &Arc<Driver<H>>, slot: &Arc<Slot>) {
+    let mut scratch = driver.shelf.take(driver.clock.now());
+    let first = driver.work(&mut scratch, slot, Cause::Mail);
+    driver.shelf.give(scratch);
+    read_small(driver, slot, first);
+    discard(slot);
+    let mut scratch = driver.shelf.take(driver.clock.now());
+    driver.close(&mut scratch, slot);
+    driver.shelf.give(scratch);
+}
+
+fn read_small<H: Host>(driver: &Arc<Driver<H>>, slot: &Arc<Slot>, mut reading: Reading) {
+    let mut small = [MaybeUninit::<u8>::uninit(); SMALL_BYTES];
+    while is_open(slot, reading) {
+        reading = match recv(&slot.stream, &mut small, RecvFlags::empty()) {
+            Ok(((bytes, rest), _)) if !bytes.is_empty() => {
+                let is_full = rest.is_empty();
+                let reading = feed(driver, slot, bytes);
+                if is_full { read_large(driver, slot, reading) } else { reading }
+            }
+            Err(Errno::INTR) => Reading::Open,
+            Ok(_) | Err(_) => end(driver, slot),
+        };
+    }
+}
+
+/// Reads on with a large buffer while there is something to read.
+#[inline(never)]
+fn read_large<H: Host>(driver: &Arc<Driver<H>>, slot: &Arc<Slot>, mut reading: Reading) -> Reading {
+    let mut large = Vec::with_capacity(LARGE_BYTES);
+    while is_open(slot, reading) {
+        large.clear();
+        match recv(&slot.stream, spare_capacity(&mut large), RecvFlags::DONTWAIT) {
+            Ok((0, _)) => return end(driver, slot),
+            Ok(_) => reading = feed(driver, slot, &large),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Reading::Open,
+            Err(_) => return end(driver, slot),
+        }
+    }
+    Reading::Over
+}
+
+/// Waits until the connection wants bytes; false when it is over.
+fn is_open(slot: &Slot, reading: Reading) -> bool {
+    match reading {
+        Reading::Open => true,
+        Reading::Over => false,
+        Reading::Paused => {
+            let session = slot.wait_while(slot.lock(), |session| !session.finished && !session.readable);
+            !session.finished
+        }
+    }
+}
+
+/// Hands all of `bytes` to the connection, waiting as long as it takes: meanwhile TCP pushes back.
+fn feed<H: Host>(driver: &Arc<Driver<H>>, slot: &Arc<Slot>, mut bytes: &[u8]) -> Reading {
+    loop {
+        let mut scratch = driver.shelf.take(driver.clock.now());
+        let reading = driver.work(&mut scratch, slot, Cause::Bytes(&mut bytes));
+        driver.shelf.give(scratch);
+        if bytes.is_empty() || !is_open(slot, reading) {
+            return reading;
+        }
+    }
+}
+
+/// The peer will send no more: tells the connection, and waits until it has said what it has to say.
+fn end<H: Host>(driver: &Arc<Driver<H>>, slot: &Arc<Slot>) -> Reading {
+    let mut scratch = driver.shelf.take(driver.clock.now());
+    driver.work(&mut scratch, slot, Cause::Ended);
+    driver.shelf.give(scratch);
+    drop(slot.wait_while(slot.lock(), |session| !session.finished));
+    Reading::Over
+}
+
+/// Takes out what has arrived and will not be read: closing a socket on unread bytes resets it, and a reset can
+/// overtake our last words.
+fn discard(slot: &Slot) {
+    let mut buffer = [MaybeUninit::<u8>::uninit(); SMALL_BYTES];
+    for _ in 0..DISCARD_BYTES_MAX / SMALL_BYTES {
+        match recv(&slot.stream, &mut buffer, RecvFlags::DONTWAIT) {
+            Ok(((bytes, _), _)) if !bytes.is_empty() => {}
+            Err(Errno::INTR) => {}
+            Ok(_) | Err(_) => return,
+        }
+    }
+}
