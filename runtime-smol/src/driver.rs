@@ -1,0 +1,308 @@
+//! The one lock, and what happens around it: facts in, orders posted, and after the unlock the rest.
+
+use crate::clock::Clock;
+use crate::flag::Flag;
+use crate::jobs::Jobs;
+use crate::mailbox::Mailbox;
+use crate::scratch;
+use clawgate_proto::id::ConnId;
+use clawgate_proto::log::{Level, Record};
+use clawgate_proto::{Connection, Gateway, Host, Input, Mono, Now, Output, Peer, Refused};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::Waker;
+
+/// What all tasks of a run share.
+pub(crate) struct Driver<H> {
+    pub(crate) host: Arc<H>,
+    pub(crate) clock: Clock,
+    /// Up while the core wants sockets.
+    pub(crate) accepting: Flag,
+    /// Raised when the core has stopped.
+    pub(crate) stopped: Flag,
+    /// Raised when the core's next deadline moved closer.
+    pub(crate) hurry: Flag,
+    jobs: Arc<Jobs>,
+    shared: Mutex<Shared>,
+}
+
+struct Shared {
+    gateway: Gateway,
+    mailboxes: HashMap<ConnId, Arc<Mailbox>>,
+    /// When the alarm task will look at the core again.
+    alarm: Option<Mono>,
+    /// The core has stopped: it is told nothing more.
+    stopped: bool,
+}
+
+/// What the gateway said, on its way out. Empty between uses.
+#[derive(Default)]
+pub(crate) struct Mail {
+    outputs: Vec<Output>,
+    wakers: Vec<Waker>,
+    records: Vec<Record>,
+    has_jobs: bool,
+}
+
+impl<H: Host> Driver<H> {
+    pub(crate) fn new(gateway: Gateway, host: Arc<H>, clock: Clock) -> Self {
+        let shared = Shared { gateway, mailboxes: HashMap::new(), alarm: None, stopped: false };
+        Self {
+            host,
+            clock,
+            accepting: Flag::new(true),
+            stopped: Flag::new(false),
+            hurry: Flag::new(false),
+            jobs: Arc::default(),
+            shared: Mutex::new(shared),
+        }
+    }
+
+    /// Tells the core all of `inputs`, in order and in one go, and carries out what it answers.
+    pub(crate) fn apply(self: &Arc<Self>, now: Now, inputs: &mut Vec<Input>, mail: &mut Mail) {
+        {
+            let mut shared = self.shared();
+            if shared.stopped {
+                inputs.clear();
+                return;
+            }
+            for input in inputs.drain(..) {
+                shared.gateway.handle(now, input, &mut mail.outputs);
+            }
+            self.post(&mut shared, mail);
+        }
+        self.deliver(mail);
+    }
+
+    /// Tells the core one thing, outside any connection's turn.
+    pub(crate) fn tell(self: &Arc<Self>, input: Input) {
+        scratch::with(|scratch| {
+            scratch.inputs.push(input);
+            self.apply(self.clock.now(), &mut scratch.inputs, &mut scratch.mail);
+        });
+    }
+
+    /// Asks the core for a connection on an accepted socket.
+    pub(crate) fn open(self: &Arc<Self>, peer: Peer) -> Result<(Connection, Arc<Mailbox>), Refused> {
+        scratch::with(|scratch| {
+            let mail = &mut scratch.mail;
+            let opened = {
+                let mut shared = self.shared();
+                if shared.stopped {
+                    return Err(Refused);
+                }
+                let opened = shared.gateway.open(self.clock.now(), peer, &mut mail.outputs).map(|conn| {
+                    let mailbox = Arc::<Mailbox>::default();
+                    shared.mailboxes.insert(conn.id(), Arc::clone(&mailbox));
+                    (conn, mailbox)
+                });
+                self.post(&mut shared, mail);
+                opened
+            };
+            self.deliver(mail);
+            opened
+        })
+    }
+
+    /// Tells the core that a socket is gone, and forgets its mailbox.
+    pub(crate) fn close(self: &Arc<Self>, conn: ConnId) {
+        scratch::with(|scratch| {
+            let mail = &mut scratch.mail;
+            let mailbox = {
+                let mut shared = self.shared();
+                if shared.stopped {
+                    return;
+                }
+                shared.gateway.handle(self.clock.now(), Input::Closed { conn }, &mut mail.outputs);
+                // First, so that no order is kept for nobody.
+                let mailbox = shared.mailboxes.remove(&conn);
+                self.post(&mut shared, mail);
+                mailbox
+            };
+            // May free large bodies.
+            drop(mailbox);
+            self.deliver(mail);
+        });
+    }
+
+    /// Lets the core see the time if its deadline passed. Gives the next one; the alarm task will come back then.
+    pub(crate) fn tick(self: &Arc<Self>) -> Option<Mono> {
+        scratch::with(|scratch| {
+            let mail = &mut scratch.mail;
+            let now = self.clock.now();
+            let next = {
+                let mut shared = self.shared();
+                if shared.stopped {
+                    return None;
+                }
+                // Before the deadline is read: what moves it closer from here on raises the flag again.
+                self.hurry.lower();
+                if shared.gateway.next_deadline().is_some_and(|at| at <= now.mono) {
+                    shared.gateway.handle(now, Input::Tick, &mut mail.outputs);
+                }
+                shared.alarm = shared.gateway.next_deadline();
+                let next = shared.alarm;
+                self.post(&mut shared, mail);
+                next
+            };
+            self.deliver(mail);
+            next
+        })
+    }
+
+    /// Writes one line.
+    pub(crate) fn log(&self, record: Record) {
+        self.host.log(&record);
+    }
+
+    /// Ends the process: nothing sound is left to serve with.
+    pub(crate) fn fail(&self, why: &'static str) -> ! {
+        self.log(Record::new(Level::Error, "gateway.failed").field("why", why));
+        std::process::exit(EXIT_SOFTWARE)
+    }
+
+    /// Forgets host requests that wait and lets running ones finish.
+    pub(crate) fn end_jobs(&self) {
+        self.jobs.end();
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        match self.shared.lock() {
+            Ok(shared) => shared,
+            Err(_poisoned) => self.fail("the gateway panicked; its state cannot be trusted"),
+        }
+    }
+
+    /// Under the lock: hands each output to its owner, in the core's order.
+    fn post(&self, shared: &mut Shared, mail: &mut Mail) {
+        let Mail { outputs, wakers, records, has_jobs } = mail;
+        for output in outputs.drain(..) {
+            match output {
+                Output::To(conn, order) => {
+                    if let Some(mailbox) = shared.mailboxes.get(&conn) {
+                        wakers.extend(mailbox.post(order));
+                    }
+                }
+                Output::Host(ticket, request) => {
+                    self.jobs.add(ticket, request);
+                    *has_jobs = true;
+                }
+                Output::Log(record) => records.push(record),
+                Output::Accept(true) => wakers.append(&mut self.accepting.raise()),
+                Output::Accept(false) => self.accepting.lower(),
+                Output::Stopped => {
+                    shared.stopped = true;
+                    wakers.append(&mut self.stopped.raise());
+                }
+            }
+        }
+        let next = shared.gateway.next_deadline();
+        // A deadline that moved away is found when the alarm goes off: resetting it each time costs more.
+        if next.is_some_and(|at| shared.alarm.is_none_or(|alarm| at < alarm)) {
+            shared.alarm = next;
+            wakers.append(&mut self.hurry.raise());
+        }
+    }
+
+    /// After the unlock: wakes, starts host calls, logs.
+    fn deliver(self: &Arc<Self>, mail: &mut Mail) {
+        mail.wakers.drain(..).for_each(Waker::wake);
+        if std::mem::take(&mut mail.has_jobs) {
+            self.jobs.start(self);
+        }
+        for record in mail.records.drain(..) {
+            self.host.log(&record);
+        }
+    }
+}
+
+impl Mail {
+    /// Empties it and keeps room for that many entries.
+    pub(crate) fn reset(&mut self, entries: usize) {
+        self.outputs.clear();
+        self.outputs.shrink_to(entries);
+        self.wakers.clear();
+        self.wakers.shrink_to(entries);
+        self.records.clear();
+        self.records.shrink_to(entries);
+        self.has_jobs = false;
+    }
+}
+
+/// `EX_SOFTWARE` of sysexits: an internal error.
+const EXIT_SOFTWARE: i32 = 70;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use bytes::Bytes;
+    use clawgate_proto::config::{About, AuthConfig, AuthMode, Config};
+    use clawgate_proto::host::{Document, HostFault, StoreFault, Version, Write};
+    use clawgate_proto::limits::Limits;
+    use clawgate_proto::seed::Seed;
+    use std::process::Command;
+    use std::thread;
+
+    struct NoHost;
+
+    impl Host for NoHost {
+        fn version(&self, _: Document) -> Result<Version, HostFault> {
+            Ok(Version::MISSING)
+        }
+
+        fn read(&self, _: Document) -> Result<Option<(Vec<u8>, Version)>, HostFault> {
+            Ok(None)
+        }
+
+        fn write(&self, _: &[Write<'_>]) -> Result<Vec<Version>, StoreFault> {
+            Err(StoreFault::Failed("there is no disk".into()))
+        }
+
+        fn system_info(&self) -> Result<Bytes, HostFault> {
+            Err(HostFault("there is no system".into()))
+        }
+
+        fn log(&self, record: &Record) {
+            eprintln!("{} {:?}", record.event, record.fields);
+        }
+    }
+
+    fn driver() -> Arc<Driver<NoHost>> {
+        let auth = AuthConfig { mode: AuthMode::None, token: None, password: None, rate_limit: None };
+        let config = Config {
+            limits: Limits::default(),
+            auth,
+            port: 1,
+            allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            allow_real_ip_fallback: false,
+            about: About::default(),
+        };
+        let clock = Clock::start();
+        Arc::new(Driver::new(Gateway::new(config, Seed::new([7; 32]), clock.now()), Arc::new(NoHost), clock))
+    }
+
+    #[test]
+    fn a_panic_under_the_lock_ends_the_process() {
+        const CHILD: &str = "CLAWGATE_TEST_POISON";
+        const NAME: &str = "driver::tests::a_panic_under_the_lock_ends_the_process";
+        if std::env::var_os(CHILD).is_some() {
+            let driver = driver();
+            let other = Arc::clone(&driver);
+            let panicked = thread::spawn(move || {
+                let _shared = other.shared();
+                panic!("on purpose");
+            });
+            assert!(panicked.join().is_err());
+            driver.tell(Input::Tick);
+            unreachable!("the process went on with a broken gateway");
+        }
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        let ended = child.args([NAME, "--exact", "--nocapture"]).env(CHILD, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(EXIT_SOFTWARE), "{said}");
+        assert!(said.contains("gateway.failed"), "{said}");
+    }
+}
