@@ -1,24 +1,71 @@
 //! Everything two connections could disagree about: who is signed in, what each may call, who receives what.
 //! Never sees raw bytes; short decisions only.
 
-#[allow(dead_code, reason = "wired by the dispatcher, which is written beside it")]
+mod admit;
 pub(crate) mod devices;
+pub(crate) mod events;
+pub(crate) mod handlers;
+pub(crate) mod health;
+mod limiter;
+pub(crate) mod pair;
+mod peers;
+pub(crate) mod presence;
+mod timers;
+mod web;
 
+use crate::budget::Budget;
 use crate::config::Config;
 use crate::conn::Connection;
-use crate::id::ConnId;
-use crate::input::Input;
-use crate::methods::Params;
-use crate::output::Output;
-use crate::seed::Seed;
+use crate::dialect::{self, Dialect};
+use crate::error::RequestError;
+use crate::frame::{CloseFrame, EventFrame, Payload, StateVersion};
+use crate::host::{HostAnswer, HostRequest};
+use crate::http::HttpRequest;
+use crate::id::{ConnId, Ticket};
+use crate::input::{End, Input};
+use crate::log::{Level, Record};
+use crate::methods::{Access, Params};
+use crate::net::ClientAddress;
+use crate::output::{Order, Output, Reply};
+use crate::request::{MethodRef, ParamsFault, Request};
+use crate::scope::{self, Role};
+use crate::seed::{Random, Seed};
 use crate::time::{Mono, Now};
+use admit::Limiters;
+use bytes::Bytes;
 use core::net::SocketAddr;
+use devices::DeviceStore;
+use events::Event;
+use health::Health;
+use pair::Key;
+use peers::{Handshake, Peers, Phase};
+use presence::Presence;
+use serde_json::json;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use timers::{Timer, Timers};
 
 /// The shared state machine of the process.
 #[derive(Debug)]
 pub struct Gateway {
     config: Arc<Config>,
+    random: Random,
+    budget: Budget,
+    last_conn: u64,
+    last_ticket: u64,
+    peers: Peers,
+    limiters: Limiters,
+    presence: Presence,
+    presence_flush: Flush,
+    devices: DeviceStore<Key>,
+    health: Health,
+    health_flush: Flush,
+    timers: Timers,
+    tickets: BTreeMap<Ticket, Purpose>,
+    system_events: VecDeque<String>,
+    accepting: bool,
+    stopping: bool,
+    started: bool,
 }
 
 /// A request that passed role and scope checks.
@@ -43,15 +90,58 @@ pub struct Peer {
     pub local: SocketAddr,
 }
 
-/// The accept limit is reached: drop the socket.
+/// The accept limit is reached, or the gateway is stopping: drop the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused;
+
+/// What a host request in flight is for.
+#[derive(Debug)]
+enum Purpose {
+    /// The device store.
+    Devices,
+    /// The health snapshot.
+    Load,
+    /// An answer to `system.info`.
+    SystemInfo { conn: ConnId, id: Box<str> },
+}
+
+/// A broadcast that waits a moment for more causes.
+#[derive(Debug, Default)]
+struct Flush {
+    /// Dialects with something to tell.
+    dirty: [bool; 2],
+    last: Option<Mono>,
+}
 
 impl Gateway {
     /// An empty gateway. It asks the host for its stores at the first [`Input::Tick`].
     pub fn new(config: Config, seed: Seed, now: Now) -> Self {
-        let _ = (seed, now);
-        Self { config: Arc::new(config) }
+        let config = Arc::new(config);
+        let mut random = Random::new(seed);
+        let instance_id = random.uuid();
+        let mut timers = Timers::default();
+        timers.set(Timer::Tick, now.mono.plus_millis(config.limits.tick_interval_ms));
+        timers.set(Timer::Health, now.mono);
+        Self {
+            budget: Budget::new(config.limits.process_bytes_max),
+            last_conn: 0,
+            last_ticket: 0,
+            peers: Peers::default(),
+            limiters: Limiters::new(&config),
+            presence: Presence::new(Arc::clone(&config), &instance_id),
+            presence_flush: Flush::default(),
+            devices: DeviceStore::new(&config.limits),
+            health: Health::new(Arc::clone(&config), now),
+            health_flush: Flush::default(),
+            timers,
+            tickets: BTreeMap::new(),
+            system_events: VecDeque::new(),
+            accepting: true,
+            stopping: false,
+            started: false,
+            random,
+            config,
+        }
     }
 
     /// A socket was accepted. The driver owns the connection from here on.
@@ -59,18 +149,462 @@ impl Gateway {
     /// # Errors
     /// [`Refused`] when there are too many sockets.
     pub fn open(&mut self, now: Now, peer: Peer, out: &mut Vec<Output>) -> Result<Connection, Refused> {
-        let _ = (now, peer, out);
-        todo!()
+        let sockets_max = self.config.limits.sockets_max;
+        if self.stopping || self.peers.len() >= sockets_max {
+            return Err(Refused);
+        }
+        self.last_conn += 1;
+        let conn = ConnId(self.last_conn);
+        for cut in self.peers.insert(conn, peer, &self.config) {
+            out.push(Output::Log(
+                Record::new(Level::Warn, "peer.cut").conn(cut).field("why", "too many open heads"),
+            ));
+            self.order(cut, Order::Abort, out);
+            self.peers.set_phase(cut, Phase::Ending);
+        }
+        if self.peers.len() >= sockets_max && self.accepting {
+            self.accepting = false;
+            out.push(Output::Log(
+                Record::new(Level::Warn, "accept.paused").field("sockets", self.peers.len()),
+            ));
+            out.push(Output::Accept(false));
+        }
+        let seed = self.random.seed();
+        Ok(Connection::new(conn, seed, Arc::clone(&self.config), self.budget.clone(), now))
     }
 
     /// Applies one fact and appends what should be done about it, in order.
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
-        let _ = (now, input, out);
-        todo!()
+        match input {
+            Input::Upgrade { conn, request } => self.upgrade(conn, *request, out),
+            Input::Http { conn, request } => self.http(now, conn, &request, out),
+            Input::Connect { conn, request } => self.connect(now, conn, *request, out),
+            Input::Request { conn, request } => self.dispatch(now, conn, request, out),
+            Input::Drained { conn, bytes } => self.drained(conn, bytes, out),
+            Input::Ending { conn, why } => self.ending(now, conn, why, out),
+            Input::Closed { conn } => self.closed(now, conn, out),
+            Input::Answered { ticket, answer } => self.answered(now, ticket, answer, out),
+            Input::Stop => self.stop(now, out),
+            Input::Tick => self.tick(now, out),
+        }
+        self.flush(now, out);
     }
 
     /// The earliest moment at which [`Input::Tick`] would change anything.
     pub fn next_deadline(&self) -> Option<Mono> {
-        todo!()
+        self.timers.next()
     }
+
+    // ---- sockets ----
+
+    fn upgrade(&mut self, conn: ConnId, request: HttpRequest, out: &mut Vec<Output>) {
+        let Some(slot) = self.peers.get(conn) else { return };
+        if matches!(slot.phase, Phase::Ending) {
+            return;
+        }
+        let address = ClientAddress::resolve(slot.peer.remote.ip(), &request, &self.config);
+        let refusal = if self.stopping {
+            Some(web::admission_closed())
+        } else if !self.peers.has_preauth_room(address.ip, &self.config) {
+            out.push(Output::Log(
+                Record::new(Level::Warn, "upgrade.refused")
+                    .conn(conn)
+                    .field("why", "too many unauthenticated sockets")
+                    .field("peer", slot.peer.remote.ip()),
+            ));
+            Some(web::too_many_sockets())
+        } else {
+            None
+        };
+        if let Some(response) = refusal {
+            self.peers.set_phase(conn, Phase::Http);
+            self.order(conn, Order::Http(Box::new(response)), out);
+            return;
+        }
+        if address.untrusted_proxy {
+            out.push(Output::Log(
+                Record::new(Level::Warn, "peer.proxied-untrusted")
+                    .conn(conn)
+                    .field("peer", slot.peer.remote.ip())
+                    .field(
+                        "hint",
+                        "add this proxy to gateway.trustedProxies, or the client counts as remote",
+                    ),
+            ));
+        }
+        let handshake = Handshake { address, request, deciding: false };
+        self.peers.set_phase(conn, Phase::Handshake(Box::new(handshake)));
+        self.order(conn, Order::Upgrade, out);
+    }
+
+    fn http(&mut self, now: Now, conn: ConnId, request: &HttpRequest, out: &mut Vec<Output>) {
+        let Some(slot) = self.peers.get(conn) else { return };
+        if matches!(slot.phase, Phase::Ending) {
+            return;
+        }
+        let client = ClientAddress::resolve(slot.peer.remote.ip(), request, &self.config);
+        let facts = web::ProbeFacts {
+            stopping: self.stopping,
+            store_loaded: self.devices.is_loaded(),
+            uptime_ms: uptime_ms(now),
+        };
+        let mut response = web::respond(request, client, facts);
+        response.close |= self.stopping;
+        self.peers.set_phase(conn, Phase::Http);
+        self.order(conn, Order::Http(Box::new(response)), out);
+    }
+
+    fn drained(&mut self, conn: ConnId, bytes: usize, out: &mut Vec<Output>) {
+        let Some(slot) = self.peers.get_mut(conn) else { return };
+        let bytes = bytes.min(slot.queued);
+        slot.queued -= bytes;
+        self.budget.give(bytes);
+        if slot.paused && slot.queued <= self.config.limits.queued_bytes_low {
+            slot.paused = false;
+            out.push(Output::To(conn, Order::Read(true)));
+        }
+    }
+
+    fn ending(&mut self, now: Now, conn: ConnId, why: End, out: &mut Vec<Output>) {
+        let Some(slot) = self.peers.get(conn) else { return };
+        let (level, phase) = match (&slot.phase, why) {
+            (Phase::Headless | Phase::Http, _) => (Level::Debug, "http"),
+            (Phase::Handshake(_), End::PeerClosed) => (Level::Info, "handshake"),
+            (Phase::Handshake(_), _) => (Level::Warn, "handshake"),
+            (Phase::Open(_), End::PeerClosed) => (Level::Info, "open"),
+            (Phase::Open(_), _) => (Level::Warn, "open"),
+            (Phase::Ending, _) => (Level::Debug, "ending"),
+        };
+        let mut record =
+            Record::new(level, "peer.ending").conn(conn).field("why", why.as_str()).field("in", phase);
+        if let End::HttpFault(code) | End::WebSocketFault(code) = why {
+            record = record.field("code", code);
+        }
+        out.push(Output::Log(record));
+        self.end_session(now, conn);
+        self.peers.set_phase(conn, Phase::Ending);
+    }
+
+    fn closed(&mut self, now: Now, conn: ConnId, out: &mut Vec<Output>) {
+        self.end_session(now, conn);
+        let Some(slot) = self.peers.remove(conn) else { return };
+        self.budget.give(slot.queued);
+        out.push(Output::Log(
+            Record::new(Level::Debug, "peer.closed").conn(conn).field("peer", slot.peer.remote.ip()),
+        ));
+        if !self.accepting && !self.stopping && self.peers.len() < self.config.limits.sockets_max {
+            self.accepting = true;
+            out.push(Output::Accept(true));
+        }
+        self.finish_stop(out);
+    }
+
+    /// Takes a socket out of everything that only admitted peers are in.
+    fn end_session(&mut self, now: Now, conn: ConnId) {
+        let Some(session) = self.peers.session(conn) else { return };
+        let key = session.presence_key.clone();
+        self.peers.set_phase(conn, Phase::Ending);
+        if let Some(key) = key {
+            self.presence.disconnected(now, &key);
+            self.presence_flush.dirty = [true, true];
+        }
+    }
+
+    /// Orders a close and ends the session at once: nothing more is delivered, nothing more is accepted.
+    fn close(&mut self, now: Now, conn: ConnId, close: CloseFrame, out: &mut Vec<Output>) {
+        self.end_session(now, conn);
+        self.peers.set_phase(conn, Phase::Ending);
+        self.order(conn, Order::Close(close), out);
+    }
+
+    // ---- queues ----
+
+    /// Gives a connection an order, counting what it queues.
+    fn order(&mut self, conn: ConnId, order: Order, out: &mut Vec<Output>) {
+        let Some(slot) = self.peers.get_mut(conn) else { return };
+        let cost = order.cost();
+        if cost > 0 {
+            if !self.budget.take(cost) {
+                // There is no memory left for any peer: this answer is the one that does not fit.
+                out.push(Output::Log(
+                    Record::new(Level::Error, "budget.exhausted").conn(conn).field("bytes", cost),
+                ));
+                out.push(Output::To(
+                    conn,
+                    Order::Close(CloseFrame::new(1013, "gateway out of memory budget")),
+                ));
+                return;
+            }
+            slot.queued += cost;
+        }
+        out.push(Output::To(conn, order));
+        if !slot.paused && slot.queued > self.config.limits.queued_bytes_high {
+            slot.paused = true;
+            out.push(Output::To(conn, Order::Read(false)));
+        }
+    }
+
+    fn respond(&mut self, conn: ConnId, id: Box<str>, reply: Reply, out: &mut Vec<Output>) {
+        self.order(conn, Order::Respond { id, reply }, out);
+    }
+
+    /// Answers a request with an error, in the peer's dialect.
+    fn fail(&mut self, conn: ConnId, id: Box<str>, error: &RequestError, out: &mut Vec<Output>) {
+        let Some(session) = self.peers.session(conn) else { return };
+        let shape = dialect::request_error(session.dialect, error);
+        self.respond(conn, id, Reply::Err(Box::new(shape)), out);
+    }
+
+    /// Sends an event to everyone who may see it. Each payload was encoded once, for all peers of a dialect.
+    fn broadcast(
+        &mut self,
+        now: Now,
+        event: &'static Event,
+        payload: [Option<Bytes>; 2],
+        out: &mut Vec<Output>,
+    ) {
+        let state_version = event
+            .versioned
+            .then_some(StateVersion { presence: self.presence.version, health: self.health.version });
+        let conns: Vec<ConnId> = self.peers.open().collect();
+        for conn in conns {
+            let Some(session) = self.peers.session(conn) else { continue };
+            let Some(payload) = payload[session.dialect.index()].clone() else { continue };
+            let entitled = event
+                .scope
+                .is_none_or(|scope| session.role == Role::Operator && session.scopes.satisfies(scope));
+            if !entitled {
+                continue;
+            }
+            let Some(slot) = self.peers.get_mut(conn) else { continue };
+            slot.seq += 1;
+            let frame = EventFrame { name: event.name, payload, seq: Some(slot.seq), state_version };
+            let order = Order::Event(frame);
+            let slow = slot.queued + order.cost() > self.config.limits.queued_bytes_max;
+            if slow && event.drop_if_slow {
+                continue; // one slow reader must not cost the others anything
+            }
+            if slow {
+                out.push(Output::Log(
+                    Record::new(Level::Warn, "peer.slow").conn(conn).field("event", event.name),
+                ));
+                self.close(now, conn, CloseFrame::new(1008, "slow consumer"), out);
+                continue;
+            }
+            self.order(conn, order, out);
+        }
+    }
+
+    /// Sends what waits, when it has waited long enough.
+    fn flush(&mut self, now: Now, out: &mut Vec<Output>) {
+        let due = |flush: &Flush, wait_ms: u64| flush.last.map_or(now.mono, |last| last.plus_millis(wait_ms));
+        let wait_ms = self.config.limits.coalesce_ms;
+        if self.health_flush.dirty != [false, false] {
+            let at = due(&self.health_flush, wait_ms);
+            if at <= now.mono {
+                let dirty = core::mem::take(&mut self.health_flush.dirty);
+                self.health_flush.last = Some(now.mono);
+                self.timers.clear(Timer::HealthFlush);
+                self.health.refresh(now);
+                let payload = [Dialect::V3, Dialect::V4]
+                    .map(|dialect| dirty[dialect.index()].then(|| self.health.encoded(dialect)));
+                self.broadcast(now, &events::HEALTH, payload, out);
+            } else {
+                self.timers.set_once(Timer::HealthFlush, at);
+            }
+        }
+        if self.presence_flush.dirty != [false, false] {
+            let at = due(&self.presence_flush, wait_ms);
+            if at <= now.mono {
+                let dirty = core::mem::take(&mut self.presence_flush.dirty);
+                self.presence_flush.last = Some(now.mono);
+                self.timers.clear(Timer::PresenceFlush);
+                let payload = [Dialect::V3, Dialect::V4].map(|dialect| {
+                    dirty[dialect.index()].then(|| presence_payload(&mut self.presence, now, dialect))
+                });
+                self.broadcast(now, &events::PRESENCE, payload, out);
+            } else {
+                self.timers.set_once(Timer::PresenceFlush, at);
+            }
+        }
+    }
+
+    // ---- requests ----
+
+    /// Role, then scope, then params, then the handler (spec: v4 section 8).
+    fn dispatch(&mut self, now: Now, conn: ConnId, request: Request, out: &mut Vec<Output>) {
+        let Some(session) = self.peers.session(conn) else { return };
+        let Request { id, method, params } = request;
+        out.push(Output::Log(Record::new(Level::Debug, "request").conn(conn).field("method", method.name())));
+        let (access, handler) = match &method {
+            MethodRef::Known(row) => (row.access, Some(row.handler)),
+            // An unknown name is an admin's business: anyone else learns only that a scope is missing.
+            MethodRef::Unknown(_) => (Access::Operator(scope::ADMIN), None),
+        };
+        let refusal = match (access, session.role) {
+            (Access::Anyone, _) | (Access::Node, Role::Node) => None,
+            (Access::Node, Role::Operator) | (Access::Operator(_), Role::Node) => {
+                Some(RequestError::UnauthorizedRole(session.role))
+            }
+            (Access::Operator(scope), Role::Operator) if session.scopes.satisfies(scope) => None,
+            (Access::Operator(scope), Role::Operator) => Some(RequestError::MissingScope {
+                missing: scope.to_owned(),
+                required: vec![scope.to_owned()],
+            }),
+        };
+        let wrong_role = matches!(refusal, Some(RequestError::UnauthorizedRole(_)));
+        let outcome = match (refusal, handler, params) {
+            (Some(error), _, _) => Err(error),
+            (None, None, _) => Err(RequestError::UnknownMethod(method.name().to_owned())),
+            (None, Some(_), Err(ParamsFault::Message(message))) => Err(RequestError::Invalid(message.into())),
+            (None, Some(_), Err(ParamsFault::Invalid(errors))) => {
+                Err(RequestError::InvalidParams { method: method.name().to_owned(), errors: errors.into() })
+            }
+            (None, Some(handler), Ok(params)) => Ok((handler, params)),
+        };
+        if let Some(slot) = self.peers.get_mut(conn) {
+            slot.wrong_role = if wrong_role { slot.wrong_role + 1 } else { 0 };
+        }
+        match outcome {
+            Ok((handler, params)) => handler(self, Call { now, conn, id, params }, out),
+            Err(error) => self.fail(conn, id, &error, out),
+        }
+        let wrong_role = self.peers.get(conn).map_or(0, |slot| slot.wrong_role);
+        if wrong_role > self.config.limits.unauthorized_in_a_row_max {
+            self.close(now, conn, CloseFrame::new(1008, "repeated unauthorized calls"), out);
+        }
+    }
+
+    // ---- host ----
+
+    fn ask_host(&mut self, now: Now, request: HostRequest, purpose: Purpose, out: &mut Vec<Output>) {
+        self.last_ticket += 1;
+        let ticket = Ticket(self.last_ticket);
+        self.tickets.insert(ticket, purpose);
+        self.timers.set(Timer::Host(ticket), now.mono.plus_millis(self.config.limits.host_timeout_ms));
+        out.push(Output::Host(ticket, request));
+    }
+
+    fn answered(&mut self, now: Now, ticket: Ticket, answer: HostAnswer, out: &mut Vec<Output>) {
+        // A late or repeated answer finds no ticket.
+        let Some(purpose) = self.tickets.remove(&ticket) else { return };
+        self.timers.clear(Timer::Host(ticket));
+        self.settle(now, purpose, Some(answer), out);
+        self.finish_stop(out);
+    }
+
+    /// Ends a host request: with its answer, or without one when the host was silent for too long.
+    fn settle(&mut self, now: Now, purpose: Purpose, answer: Option<HostAnswer>, out: &mut Vec<Output>) {
+        match purpose {
+            Purpose::Devices => match answer {
+                Some(answer) => self.store_answered(now, answer, out),
+                None => self.store_silent(now, out),
+            },
+            Purpose::Load => {
+                if let Some(HostAnswer::Load(Ok(load))) = answer {
+                    self.health.loaded(now, load);
+                }
+                self.health_flush.dirty = [true, true];
+            }
+            Purpose::SystemInfo { conn, id } => match answer {
+                Some(HostAnswer::SystemInfo(Ok(json))) => {
+                    self.respond(conn, id, Reply::Ok(Payload::Json(json)), out);
+                }
+                Some(_) | None => {
+                    let message = "this host does not tell about itself; try again".to_owned();
+                    let error =
+                        RequestError::Unavailable { message, reason: "host-unavailable", retryable: true };
+                    self.fail(conn, id, &error, out);
+                }
+            },
+        }
+    }
+
+    // ---- time ----
+
+    fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
+        if !self.started {
+            self.started = true;
+            self.load_store(now, out);
+        }
+        while let Some((due, timer)) = self.timers.pop(now.mono) {
+            self.health.late(now.mono.0 - due.0);
+            match timer {
+                Timer::Tick => {
+                    self.timers.set(Timer::Tick, now.mono.plus_millis(self.config.limits.tick_interval_ms));
+                    let payload = Bytes::from(json!({"ts": now.wall.0}).to_string());
+                    self.broadcast(now, &events::TICK, [Some(payload.clone()), Some(payload)], out);
+                }
+                Timer::Health => {
+                    self.timers
+                        .set(Timer::Health, now.mono.plus_millis(self.config.limits.health_interval_ms));
+                    self.ask_host(now, HostRequest::Load, Purpose::Load, out);
+                }
+                // Both are sent by `flush`, at the end of every input.
+                Timer::PresenceFlush | Timer::HealthFlush => {}
+                Timer::Host(ticket) => {
+                    if let Some(purpose) = self.tickets.remove(&ticket) {
+                        out.push(Output::Log(Record::new(Level::Error, "host.silent")));
+                        self.settle(now, purpose, None, out);
+                    }
+                }
+                Timer::Drain => {
+                    let left: Vec<ConnId> = self.peers.all().map(|(conn, _)| conn).collect();
+                    for conn in left {
+                        self.order(conn, Order::Abort, out);
+                    }
+                    out.push(Output::Stopped);
+                }
+            }
+        }
+    }
+
+    fn stop(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.stopping {
+            out.push(Output::Stopped);
+            return;
+        }
+        self.stopping = true;
+        self.accepting = false;
+        out.push(Output::Accept(false));
+        out.push(Output::Log(
+            Record::new(Level::Info, "gateway.stopping").field("sockets", self.peers.len()),
+        ));
+        let reason = "gateway stopping";
+        let payload = [Dialect::V3, Dialect::V4].map(|dialect| Some(dialect::shutdown(dialect, reason)));
+        self.broadcast(now, &events::SHUTDOWN, payload, out);
+        let all: Vec<(ConnId, bool)> =
+            self.peers.all().map(|(conn, slot)| (conn, matches!(slot.phase, Phase::Headless))).collect();
+        for (conn, headless) in all {
+            if headless {
+                self.order(conn, Order::Abort, out);
+            } else {
+                self.close(now, conn, CloseFrame::new(1012, "service restart"), out);
+            }
+        }
+        self.timers.set(Timer::Drain, now.mono.plus_millis(self.config.limits.drain_timeout_ms));
+        self.finish_stop(out);
+    }
+
+    /// The drain is over when nobody is left and nothing promised is still on its way to the disk.
+    fn finish_stop(&mut self, out: &mut Vec<Output>) {
+        if self.stopping && self.peers.len() == 0 && self.devices.waiting() == 0 {
+            self.timers.clear(Timer::Drain);
+            out.push(Output::Stopped);
+        }
+    }
+}
+
+/// Since the process started: the driver's monotonic clock began with it.
+fn uptime_ms(now: Now) -> u64 {
+    now.mono.0 / 1_000
+}
+
+fn presence_payload(presence: &mut Presence, now: Now, dialect: Dialect) -> Bytes {
+    let list = presence.list(now, dialect);
+    let mut out = Vec::with_capacity(list.len() + 16);
+    out.extend_from_slice(b"{\"presence\":");
+    out.extend_from_slice(&list);
+    out.push(b'}');
+    Bytes::from(out)
 }

@@ -27,6 +27,8 @@ pub enum HostRequest {
     },
     /// Facts for `system.info`. Answered by [`HostAnswer::SystemInfo`].
     SystemInfo,
+    /// What this process uses. Answered by [`HostAnswer::Load`].
+    Load,
 }
 
 impl HostRequest {
@@ -36,6 +38,7 @@ impl HostRequest {
             Self::CheckDevices { .. } => HostAnswer::Devices(Err(HostFault(why.to_owned()))),
             Self::StoreDevices { .. } => HostAnswer::Stored(Err(StoreFault::Failed(why.to_owned()))),
             Self::SystemInfo => HostAnswer::SystemInfo(Err(HostFault(why.to_owned()))),
+            Self::Load => HostAnswer::Load(Err(HostFault(why.to_owned()))),
         }
     }
 }
@@ -49,6 +52,17 @@ pub enum HostAnswer {
     Stored(Result<DevicesVersion, StoreFault>),
     /// To [`HostRequest::SystemInfo`]: an encoded JSON object.
     SystemInfo(Result<Bytes, HostFault>),
+    /// To [`HostRequest::Load`].
+    Load(Result<Load, HostFault>),
+}
+
+/// What the process uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Processor time since it started, in milliseconds.
+    pub cpu_ms: u64,
+    /// Resident memory, in bytes.
+    pub resident_bytes: u64,
 }
 
 /// What a check of the device store found.
@@ -154,6 +168,14 @@ pub trait Host: Send + Sync + 'static {
     /// Nothing could be found out.
     fn system_info(&self) -> Result<Bytes, HostFault>;
 
+    /// What this process uses.
+    ///
+    /// # Errors
+    /// It cannot be measured here.
+    fn load(&self) -> Result<Load, HostFault> {
+        Err(HostFault("not measured on this host".to_owned()))
+    }
+
     /// Writes one line to the log. Called by the driver outside the gateway's lock.
     fn log(&self, record: &Record);
 }
@@ -166,6 +188,7 @@ pub fn perform<H: Host + ?Sized>(host: &H, request: HostRequest) -> HostAnswer {
             HostAnswer::Stored(store_devices(host, expected, &devices, paired, pending))
         }
         HostRequest::SystemInfo => HostAnswer::SystemInfo(host.system_info()),
+        HostRequest::Load => HostAnswer::Load(host.load()),
     }
 }
 

@@ -12,6 +12,7 @@ pub mod config;
 pub mod conn;
 pub mod connect;
 pub mod dialect;
+pub(crate) mod error;
 pub mod frame;
 pub mod gateway;
 pub mod host;

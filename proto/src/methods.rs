@@ -2,10 +2,11 @@
 
 pub(crate) mod params;
 
-use crate::dialect::Dialect;
-use crate::gateway::{Call, Gateway};
+use crate::dialect::{BOTH, Dialect};
+use crate::gateway::{Call, Gateway, handlers, pair};
 use crate::output::Output;
 use crate::request::ParamsFault;
+use crate::scope;
 use serde_json::value::RawValue;
 
 /// One row.
@@ -100,10 +101,56 @@ pub struct SystemEvent {
     pub tags: Vec<String>,
 }
 
-/// The row of that name.
-pub fn find(name: &str) -> Option<&'static Method> {
-    TABLE.iter().find(|method| method.name == name)
+/// The row of that name, in that dialect.
+pub fn find(name: &str, dialect: Dialect) -> Option<&'static Method> {
+    TABLE.iter().find(|row| row.name == name && row.dialects.contains(&dialect))
 }
 
 /// Every method, in the order in which hello-ok advertises them.
-pub static TABLE: &[Method] = &[];
+pub static TABLE: &[Method] = &[
+    row("health", BOTH, Access::Anyone, params::none_open, handlers::health),
+    row("status", BOTH, Access::Operator(scope::READ), params::none_open, handlers::status),
+    row("last-heartbeat", BOTH, Access::Operator(scope::READ), params::none_open, handlers::last_heartbeat),
+    row(
+        "set-heartbeats",
+        BOTH,
+        Access::Operator(scope::ADMIN),
+        params::set_heartbeats,
+        handlers::set_heartbeats,
+    ),
+    row("device.pair.list", BOTH, PAIRING, params::none_closed, pair::list),
+    row("device.pair.approve", BOTH, PAIRING, params::request_id, pair::approve),
+    row("device.pair.reject", BOTH, PAIRING, params::request_id, pair::reject),
+    row("device.pair.remove", BOTH, PAIRING, params::device_id, pair::remove),
+    row("device.token.rotate", BOTH, PAIRING, params::device_role_scopes, pair::rotate),
+    row("device.token.revoke", BOTH, PAIRING, params::device_role, pair::revoke),
+    row("gateway.identity.get", BOTH, Access::Operator(scope::READ), params::none_open, handlers::identity),
+    row("system-presence", BOTH, Access::Operator(scope::READ), params::none_open, handlers::system_presence),
+    row("system-event", BOTH, Access::Operator(scope::ADMIN), params::system_event, handlers::system_event),
+    row(
+        "system.info",
+        &[Dialect::V4],
+        Access::Operator(scope::READ),
+        params::none_closed,
+        handlers::system_info,
+    ),
+    Method {
+        advertised: false,
+        ..row("connect", BOTH, Access::Operator(scope::ADMIN), params::none_open, handlers::connect_again)
+    },
+];
+
+const PAIRING: Access = Access::Operator(scope::PAIRING);
+
+type Parse = fn(Option<&RawValue>) -> Result<Params, ParamsFault>;
+type Handler = fn(&mut Gateway, Call, &mut Vec<Output>);
+
+const fn row(
+    name: &'static str,
+    dialects: &'static [Dialect],
+    access: Access,
+    parse: Parse,
+    handler: Handler,
+) -> Method {
+    Method { name, dialects, access, advertised: true, parse, handler }
+}

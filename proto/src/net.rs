@@ -1,6 +1,8 @@
 //! Addresses: parsing, canonical forms, trusted proxies, and who counts as local (spec: auth section 3).
 
-use core::net::IpAddr;
+use crate::config::Config;
+use crate::http::HttpRequest;
+use core::net::{IpAddr, Ipv6Addr};
 
 /// An address range in CIDR notation, in canonical form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +42,153 @@ impl Cidr {
                 shift == 128 || u128::from(base) >> shift == u128::from(addr) >> shift
             }
             (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
+}
+
+/// Where a request really comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientAddress {
+    /// The client, as far as trusted hops tell; `None` when they do not.
+    pub ip: Option<IpAddr>,
+    /// Whether it is a direct client on this host.
+    pub local: bool,
+    /// Forwarding headers came from a peer that is no trusted proxy: they count for nothing but remoteness.
+    pub untrusted_proxy: bool,
+}
+
+impl ClientAddress {
+    /// Resolves the client of an accepted socket. An address alone never makes it local: the `Host` must name
+    /// this machine, and no unproved hop may have forwarded the request.
+    pub fn resolve(socket: IpAddr, request: &HttpRequest, config: &Config) -> Self {
+        let socket = socket.to_canonical();
+        let trusted = |ip: IpAddr| config.trusted_proxies.iter().any(|cidr| cidr.contains(ip));
+        let forwarded = request.headers.iter().any(|(name, value)| {
+            !value.is_empty()
+                && (name == "forwarded" || name == "x-real-ip" || name.starts_with("x-forwarded-"))
+        });
+        let ip = if trusted(socket) {
+            // Right to left: each hop vouches only for the one before it.
+            let hops: Vec<&str> =
+                request.headers("x-forwarded-for").flat_map(|list| list.split(',')).collect();
+            let client = hops.into_iter().rev().filter_map(parse_hop).find(|hop| !trusted(*hop));
+            client.or_else(|| {
+                let real = config.allow_real_ip_fallback.then(|| request.header("x-real-ip"))?;
+                parse_hop(real?)
+            })
+        } else {
+            Some(socket)
+        };
+        let untrusted_proxy = forwarded && !trusted(socket);
+        let named_here = request.header("host").is_some_and(names_this_host);
+        let local = ip.is_some_and(|ip| ip.is_loopback()) && named_here && !untrusted_proxy;
+        Self { ip, local, untrusted_proxy }
+    }
+
+    /// The address that presence and pairing requests show: only that of a remote, honestly forwarded client.
+    pub fn reported(&self) -> Option<String> {
+        let ip = self.ip.filter(|ip| !self.local && !self.untrusted_proxy && !ip.is_loopback())?;
+        Some(ip.to_string())
+    }
+}
+
+/// The host part of `host[:port]`, lower case, without brackets.
+pub fn host_name(authority: &str) -> String {
+    let authority = authority.trim();
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        // More than one colon and no bracket: a bare IPv6 address, not a port.
+        None if authority.matches(':').count() > 1 => authority,
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    host.to_ascii_lowercase()
+}
+
+/// Whether a host name is a spelling of loopback.
+pub fn is_loopback_name(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
+fn names_this_host(authority: &str) -> bool {
+    let host = host_name(authority);
+    is_loopback_name(&host) || host.ends_with(".ts.net")
+}
+
+/// An address in a forwarding header: bare, `v4:port` or `[v6]:port`.
+fn parse_hop(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let ip: IpAddr = match text.strip_prefix('[') {
+        Some(rest) => rest.split(']').next()?.parse::<Ipv6Addr>().ok()?.into(),
+        None => match text.parse() {
+            Ok(ip) => ip,
+            Err(_) => text.rsplit_once(':')?.0.parse::<core::net::Ipv4Addr>().ok()?.into(),
+        },
+    };
+    Some(ip.to_canonical())
+}
+
+/// A browser's `Origin`, in canonical form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// `scheme://host[:port]` in lower case, without a default port.
+    pub text: String,
+    /// Host part.
+    pub host: String,
+    /// Explicit or default port.
+    pub port: u16,
+}
+
+impl Origin {
+    /// Parses an `Origin` header; `null` and anything with a path, user or unknown scheme is none.
+    pub fn parse(header: &str) -> Option<Self> {
+        let lower = header.trim().to_ascii_lowercase();
+        let (scheme, authority) = lower.split_once("://")?;
+        let default_port = match scheme {
+            "http" => 80,
+            "https" => 443,
+            _ => return None,
+        };
+        if authority.is_empty() || authority.contains(['/', '?', '#', '@', '\\', ' ']) {
+            return None;
+        }
+        let host = host_name(authority);
+        let bracketed = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        let port = match authority.strip_prefix(bracketed.as_str())? {
+            "" => default_port,
+            rest => rest.strip_prefix(':')?.parse().ok()?,
+        };
+        let shown = if port == default_port { String::new() } else { format!(":{port}") };
+        Some(Self { text: format!("{scheme}://{bracketed}{shown}"), host, port })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn origins_are_canonical() {
+        let origin = Origin::parse("HTTP://LocalHost:80").unwrap();
+        assert_eq!((origin.text.as_str(), origin.port), ("http://localhost", 80));
+        assert_eq!(Origin::parse("https://[::1]:18789").unwrap().text, "https://[::1]:18789");
+        for bad in
+            ["null", "", "file://", "http://a/b", "http://u@h", "http://h:99999", "http://h:x", "tauri://x"]
+        {
+            assert_eq!(Origin::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn cidrs_compare_canonical_forms() {
+        let range = Cidr::parse("10.0.0.0/8").unwrap();
+        assert!(range.contains("::ffff:10.1.2.3".parse().unwrap()));
+        assert!(!range.contains("11.0.0.1".parse().unwrap()));
+        assert!(Cidr::parse("0.0.0.0/0").unwrap().contains("1.2.3.4".parse().unwrap()));
+        assert!(Cidr::parse("::ffff:10.0.0.0/104").unwrap().contains("10.9.9.9".parse().unwrap()));
+        assert!(Cidr::parse("fd00::/8").unwrap().contains("fd12::1".parse().unwrap()));
+        for bad in ["10.0.0.0/33", "010.0.0.1", "1.2.3", "x", "::1/129"] {
+            assert_eq!(Cidr::parse(bad), None, "{bad}");
         }
     }
 }

@@ -58,11 +58,11 @@ pub enum Reply {
 }
 
 impl Order {
-    /// What this order counts for in the peer's queue, in bytes: near its encoded size, at least one.
+    /// What this order counts for in the peer's queue, in bytes: near its encoded size; zero when it queues nothing.
     pub fn cost(&self) -> usize {
         const HEAD: usize = 64;
         match self {
-            Self::Upgrade | Self::Read(_) | Self::Close(_) | Self::Abort => 1,
+            Self::Upgrade | Self::Read(_) | Self::Close(_) | Self::Abort => 0,
             Self::Http(response) => HEAD + response.body.len(),
             Self::Admit(admission) => 4 * HEAD + admission.size(),
             Self::Respond { reply: Reply::Ok(payload), .. } => HEAD + payload.size(),

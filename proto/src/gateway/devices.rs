@@ -187,19 +187,6 @@ pub(crate) enum DeviceError {
     Unavailable(String),
 }
 
-impl DeviceError {
-    /// Whether the gateway failed (`UNAVAILABLE`) rather than the caller (`INVALID_REQUEST`).
-    pub(crate) fn is_unavailable(&self) -> bool {
-        match self {
-            Self::UnknownRequest
-            | Self::UnknownDevice
-            | Self::UnknownDeviceOrRole
-            | Self::MissingScope(_) => false,
-            Self::Full(_) | Self::Busy | Self::Unavailable(_) => true,
-        }
-    }
-}
-
 impl fmt::Display for DeviceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -367,9 +354,13 @@ impl<K> DeviceStore<K> {
             (Phase::Checking { .. }, HostAnswer::Devices(result)) => self.checked(now, result, random, out),
             (Phase::Storing(storing), HostAnswer::Stored(result)) => self.stored(now, *storing, result, out),
             // An answer to a question we no longer ask.
-            (phase, HostAnswer::Devices(_) | HostAnswer::Stored(_) | HostAnswer::SystemInfo(_)) => {
-                self.phase = phase
-            }
+            (
+                phase,
+                HostAnswer::Devices(_)
+                | HostAnswer::Stored(_)
+                | HostAnswer::SystemInfo(_)
+                | HostAnswer::Load(_),
+            ) => self.phase = phase,
         }
     }
 
@@ -399,6 +390,11 @@ impl<K> DeviceStore<K> {
     /// What `device.pair.list` shows.
     pub(crate) fn view(&self, connected: BTreeSet<String>) -> DeviceView {
         DeviceView { devices: self.committed.clone(), connected, seen: self.seen.clone() }
+    }
+
+    /// Whether the store was read.
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.known.paired.is_some()
     }
 
     /// Operations without an outcome yet.

@@ -1,0 +1,148 @@
+//! Why the gateway refuses something, as typed values. `dialect.rs` gives them their shape on the wire.
+
+use crate::config::AuthMode;
+use crate::connect::ProofFault;
+use crate::gateway::devices::pairing::PairingRequired;
+use crate::scope::Role;
+
+/// Why an admitted peer's request fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RequestError {
+    /// The whole message, said as it is.
+    Invalid(String),
+    /// Params do not fit: method and joined validation texts.
+    InvalidParams {
+        /// Which method.
+        method: String,
+        /// Joined texts.
+        errors: String,
+    },
+    /// This role may not call this method.
+    UnauthorizedRole(Role),
+    /// A scope is missing.
+    MissingScope {
+        /// The first one missing.
+        missing: String,
+        /// All that this call needs.
+        required: Vec<String>,
+    },
+    /// No such method.
+    UnknownMethod(String),
+    /// Not now, or not here.
+    Unavailable {
+        /// For a person.
+        message: String,
+        /// A stable `details.reason`.
+        reason: &'static str,
+        /// Whether the same request may succeed later.
+        retryable: bool,
+    },
+}
+
+/// Why a `connect` is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ConnectError {
+    /// No common protocol version.
+    ProtocolMismatch {
+        /// The peer's lowest.
+        min: u64,
+        /// The peer's highest.
+        max: u64,
+    },
+    /// Neither operator nor node.
+    InvalidRole,
+    /// The page may not connect.
+    Origin {
+        /// Missing or malformed, rather than not allowed.
+        missing: bool,
+    },
+    /// The page must show a device.
+    ControlUiNeedsDevice,
+    /// This peer must show a device.
+    DeviceRequired,
+    /// The device did not prove itself.
+    Proof(ProofFault),
+    /// No valid credential.
+    Unauthorized(Unauthorized),
+    /// A person must approve the device first.
+    Pairing {
+        /// All that the refusal says.
+        pairing: Box<PairingRequired>,
+        /// Whether the client should go on trying by itself.
+        wait: bool,
+    },
+    /// The gateway cannot decide now.
+    Unavailable(String),
+    /// The gateway is stopping.
+    Stopping,
+}
+
+/// A failed authentication.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unauthorized {
+    /// What failed.
+    pub(crate) reason: AuthReason,
+    /// What kind of credential was shown.
+    pub(crate) provided: Provided,
+    /// Whether a device was shown.
+    pub(crate) device: bool,
+    /// Whether an explicit device token was shown.
+    pub(crate) device_token: bool,
+    /// The mode in force.
+    pub(crate) mode: AuthMode,
+    /// Whose hints to give.
+    pub(crate) client: ClientClass,
+    /// For a locked key: when to try again.
+    pub(crate) retry_after_ms: Option<u64>,
+}
+
+/// `details.authReason`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AuthReason {
+    /// No token was shown.
+    TokenMissing,
+    /// A wrong token.
+    TokenMismatch,
+    /// The gateway has no token.
+    TokenMissingConfig,
+    /// No password was shown.
+    PasswordMissing,
+    /// A wrong password.
+    PasswordMismatch,
+    /// The gateway has no password.
+    PasswordMissingConfig,
+    /// A wrong, expired or used setup token.
+    BootstrapTokenInvalid,
+    /// A wrong or revoked device token.
+    DeviceTokenMismatch,
+    /// The right device token for other scopes or another role.
+    ScopeMismatch,
+    /// Too many failures.
+    RateLimited,
+}
+
+/// The first credential shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Provided {
+    /// None.
+    None,
+    /// `auth.password`.
+    Password,
+    /// `auth.token`.
+    Token,
+    /// `auth.bootstrapToken`.
+    BootstrapToken,
+    /// `auth.deviceToken`.
+    DeviceToken,
+}
+
+/// Which hints a client's user can follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClientClass {
+    /// Mode `cli`.
+    Cli,
+    /// The control page and web chat.
+    Page,
+    /// Anything else.
+    Other,
+}

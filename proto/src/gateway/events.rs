@@ -1,0 +1,37 @@
+//! The event table: who receives which event, and what happens when a peer is slow (spec: v4 sections 9.2, 18).
+//! An event that is not a row goes to nobody.
+
+use crate::scope;
+
+/// One row.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Event {
+    pub(crate) name: &'static str,
+    /// Operators with this scope; `None` is every admitted peer, nodes too.
+    pub(crate) scope: Option<&'static str>,
+    /// A slow peer misses it, rather than being closed. Its number is used up all the same.
+    pub(crate) drop_if_slow: bool,
+    /// It carries `stateVersion`.
+    pub(crate) versioned: bool,
+}
+
+pub(crate) static PRESENCE: Event =
+    Event { name: "presence", scope: Some(scope::READ), drop_if_slow: true, versioned: true };
+pub(crate) static TICK: Event = Event { name: "tick", scope: None, drop_if_slow: true, versioned: false };
+pub(crate) static SHUTDOWN: Event =
+    Event { name: "shutdown", scope: None, drop_if_slow: false, versioned: false };
+pub(crate) static HEALTH: Event = Event { name: "health", scope: None, drop_if_slow: true, versioned: true };
+pub(crate) static PAIR_REQUESTED: Event = Event {
+    name: "device.pair.requested",
+    scope: Some(scope::PAIRING),
+    drop_if_slow: true,
+    versioned: false,
+};
+pub(crate) static PAIR_RESOLVED: Event =
+    Event { name: "device.pair.resolved", scope: Some(scope::PAIRING), drop_if_slow: true, versioned: false };
+
+/// Names for hello-ok's `features.events`, in its order.
+pub(crate) fn names() -> Vec<&'static str> {
+    let rows = [&PRESENCE, &TICK, &SHUTDOWN, &HEALTH, &PAIR_REQUESTED, &PAIR_RESOLVED];
+    core::iter::once("connect.challenge").chain(rows.map(|row| row.name)).collect()
+}

@@ -1,0 +1,115 @@
+//! The health snapshot: what this gateway is and how late it runs (spec: methods section 3).
+//!
+//! Everything in it is measured or configured here. What a network gateway does not have is an empty list.
+
+use crate::config::Config;
+use crate::dialect::{self, Dialect};
+use crate::host::Load;
+use crate::time::{Mono, Now};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// The snapshot and what it is made from.
+#[derive(Debug)]
+pub(crate) struct Health {
+    config: Arc<Config>,
+    /// Counts every refresh.
+    pub(crate) version: u64,
+    /// `set-heartbeats`.
+    pub(crate) heartbeats: bool,
+    encoded: [Bytes; 2],
+    refreshed: Mono,
+    lateness: VecDeque<u64>,
+    load: Option<(Mono, Load)>,
+    cpu_ratio: Option<f64>,
+}
+
+/// The facts behind one snapshot; `dialect.rs` gives them their shape.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    /// Unix milliseconds.
+    pub(crate) ts: u64,
+    /// Whether heartbeats are wanted.
+    pub(crate) heartbeats: bool,
+    /// Where sessions would be.
+    pub(crate) sessions_path: String,
+    /// Since the previous snapshot.
+    pub(crate) interval_ms: u64,
+    /// 99th percentile of timer lateness.
+    pub(crate) delay_p99_ms: u64,
+    /// Worst timer lateness.
+    pub(crate) delay_max_ms: u64,
+    /// Processor time used per time passed; absent until the host told twice.
+    pub(crate) cpu_ratio: Option<f64>,
+}
+
+impl Health {
+    pub(crate) fn new(config: Arc<Config>, now: Now) -> Self {
+        let empty = Bytes::from_static(b"{}");
+        let mut health = Self {
+            config,
+            version: 1,
+            heartbeats: true,
+            encoded: [empty.clone(), empty],
+            refreshed: now.mono,
+            lateness: VecDeque::new(),
+            load: None,
+            cpu_ratio: None,
+        };
+        health.encode(now);
+        health
+    }
+
+    /// A timer ran this late.
+    pub(crate) fn late(&mut self, micros: u64) {
+        if self.lateness.len() == SAMPLES_MAX {
+            self.lateness.pop_front();
+        }
+        self.lateness.push_back(micros);
+    }
+
+    /// The host told its load.
+    pub(crate) fn loaded(&mut self, now: Now, load: Load) {
+        if let Some((at, before)) = self.load {
+            let wall_ms = now.mono.millis_since(at);
+            if wall_ms > 0 {
+                let cpu_ms = load.cpu_ms.saturating_sub(before.cpu_ms);
+                // Three decimals, as precise as the clocks behind it.
+                self.cpu_ratio = Some((cpu_ms as f64 * 1_000.0 / wall_ms as f64).round() / 1_000.0);
+            }
+        }
+        self.load = Some((now.mono, load));
+    }
+
+    /// Makes a new snapshot.
+    pub(crate) fn refresh(&mut self, now: Now) {
+        self.version += 1;
+        self.encode(now);
+        self.refreshed = now.mono;
+    }
+
+    /// The latest snapshot, encoded.
+    pub(crate) fn encoded(&self, dialect: Dialect) -> Bytes {
+        self.encoded[dialect.index()].clone()
+    }
+
+    fn encode(&mut self, now: Now) {
+        let mut sorted: Vec<u64> = self.lateness.iter().copied().collect();
+        sorted.sort_unstable();
+        let p99 = sorted.get(sorted.len().saturating_sub(1) * 99 / 100).copied().unwrap_or(0);
+        let snapshot = Snapshot {
+            ts: now.wall.0,
+            heartbeats: self.heartbeats,
+            sessions_path: format!("{}/agents/main/sessions/sessions.json", self.config.about.state_dir),
+            interval_ms: now.mono.millis_since(self.refreshed),
+            delay_p99_ms: p99 / 1_000,
+            delay_max_ms: sorted.last().copied().unwrap_or(0) / 1_000,
+            cpu_ratio: self.cpu_ratio,
+        };
+        self.encoded = [Dialect::V3, Dialect::V4].map(|dialect| dialect::health(dialect, &snapshot));
+    }
+}
+
+/// Timer wake-ups whose lateness is remembered.
+const SAMPLES_MAX: usize = 256;

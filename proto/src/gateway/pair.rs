@@ -1,0 +1,457 @@
+//! Devices at the gateway: a `connect` that the store must decide, the `device.*` methods, and what follows from
+//! the store's decisions for sockets that are open.
+
+use super::admit::{self, Checked, DeviceFacts, SharedMethod};
+use super::devices::pairing::{Candidate, ConnectOp, Connected, DeviceClient, Locality};
+use super::devices::tokens::TokenFault;
+use super::devices::{Caller, CloseDevice, DeviceError, Done, Effect, Notice, Op};
+use super::limiter::SecretKind;
+use super::peers::{Phase, Session};
+use super::presence::Facts;
+use super::{Call, Gateway, Purpose, events, uptime_ms};
+use crate::admission::Admission;
+use crate::connect::{ConnectParams, ConnectRequest};
+use crate::dialect::{self, Dialect};
+use crate::error::{AuthReason, ConnectError, RequestError};
+use crate::frame::{CloseFrame, Payload, StateVersion};
+use crate::id::ConnId;
+use crate::log::{Level, Record};
+use crate::methods::Params;
+use crate::output::{Order, Output, Reply};
+use crate::scope::{Role, Scopes};
+use crate::time::Now;
+use bytes::Bytes;
+use core::net::IpAddr;
+use std::sync::Arc;
+
+/// What the store gives back with an outcome.
+#[derive(Debug)]
+pub(super) enum Key {
+    /// A peer waits for hello-ok.
+    Connect(Box<Waiting>),
+    /// A peer waits for the answer of a method.
+    Method { conn: ConnId, id: Box<str> },
+}
+
+/// A `connect` on its way through the store.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    conn: ConnId,
+    id: Box<str>,
+    dialect: Dialect,
+    role: Role,
+    params: ConnectParams,
+    shared: Result<SharedMethod, AuthReason>,
+    /// For the limiters: whether a page asks, and from where.
+    limiter_key: (bool, Option<IpAddr>),
+}
+
+/// An admission that is decided.
+struct Decided {
+    conn: ConnId,
+    id: Box<str>,
+    dialect: Dialect,
+    role: Role,
+    scopes: Scopes,
+    params: ConnectParams,
+    /// `None` when no device is in effect.
+    device: Option<Connected>,
+}
+
+impl Gateway {
+    // ---- connect ----
+
+    pub(super) fn connect(&mut self, now: Now, conn: ConnId, request: ConnectRequest, out: &mut Vec<Output>) {
+        let config = Arc::clone(&self.config);
+        let Some(slot) = self.peers.get_mut(conn) else { return };
+        let Phase::Handshake(handshake) = &mut slot.phase else { return };
+        if handshake.deciding {
+            return;
+        }
+        handshake.deciding = true;
+        if self.stopping {
+            return self.refuse(now, conn, request.id, None, &ConnectError::Stopping, out);
+        }
+        let checked = admit::check(&config, &mut self.limiters, now.mono, handshake, &request);
+        let address = handshake.address;
+        let (dialect, role, checked) = match checked {
+            Ok(checked) => checked,
+            Err((dialect, error)) => return self.refuse(now, conn, request.id, dialect, &error, out),
+        };
+        let ConnectRequest { id, params, .. } = request;
+        match checked {
+            Checked::Admitted { scopes } => {
+                self.admit(now, Decided { conn, id, dialect, role, scopes, params, device: None }, out);
+            }
+            Checked::Device(facts) => {
+                let limiter_key = (facts.origin_present, address.ip);
+                let token_counts = facts.shared.is_err();
+                let locked = self.limiters.locked(now.mono, limiter_key, SecretKind::Device);
+                if let Some(retry_after_ms) = locked.filter(|_| token_counts) {
+                    let why =
+                        admit::unauthorized(&config, &params, AuthReason::RateLimited, Some(retry_after_ms));
+                    return self.refuse(now, conn, id, Some(dialect), &ConnectError::Unauthorized(why), out);
+                }
+                let op = connect_op(&params, *facts, role, address.reported());
+                let (op, shared) = op;
+                let waiting = Waiting { conn, id, dialect, role, params, shared, limiter_key };
+                self.submit(now, Op::Connect(Box::new(op)), Key::Connect(Box::new(waiting)), out);
+            }
+        }
+    }
+
+    /// Says why, then closes.
+    fn refuse(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        id: Box<str>,
+        dialect: Option<Dialect>,
+        error: &ConnectError,
+        out: &mut Vec<Output>,
+    ) {
+        let (shape, close) = dialect::connect_error(dialect, error);
+        let code = shape.details.as_ref().and_then(|details| details["code"].as_str()).unwrap_or(shape.code);
+        let remote = self.peers.get(conn).map(|slot| slot.peer.remote.ip().to_string());
+        out.push(Output::Log(
+            Record::new(Level::Warn, "peer.refused")
+                .conn(conn)
+                .field("code", code)
+                .field("peer", remote.unwrap_or_default()),
+        ));
+        self.respond(conn, id, Reply::Err(Box::new(shape)), out);
+        self.close(now, conn, close, out);
+    }
+
+    /// The peer is in: hello-ok, the larger limits and the place in the fan-out are one order.
+    fn admit(&mut self, now: Now, decided: Decided, out: &mut Vec<Output>) {
+        let Decided { conn, id, dialect, role, scopes, params, device } = decided;
+        let Some(slot) = self.peers.get(conn) else { return };
+        let Phase::Handshake(handshake) = &slot.phase else { return };
+        let reported = handshake.address.reported();
+        let device_id = params.device.as_ref().map(|claim| claim.id.clone());
+        let (token, by_device_token, pinned) = match device {
+            Some(device) => (device.token, device.by_device_token, (device.platform, device.device_family)),
+            None => (None, false, (None, None)),
+        };
+        let presence_key = (params.client.mode != "cli").then(|| {
+            let key = device_id.clone().or_else(|| params.client.instance_id.clone());
+            key.unwrap_or_else(|| conn.to_string()).trim().to_lowercase()
+        });
+        out.push(Output::Log(
+            Record::new(Level::Info, "peer.admitted")
+                .conn(conn)
+                .field("client", &params.client.id)
+                .field("mode", &params.client.mode)
+                .field("role", role.as_str())
+                .field("protocol", dialect.protocol())
+                .field("scopes", scopes.as_slice().join(","))
+                .field("device", device_id.as_deref().map_or("none", |id| id.get(..12).unwrap_or(id))),
+        ));
+        if let Some(key) = &presence_key {
+            let facts = presence_facts(&params, role, &scopes, device_id.clone(), reported, pinned, now);
+            self.presence.connected(now, key, facts);
+        }
+        let session =
+            Session { dialect, role, scopes: scopes.clone(), device_id, by_device_token, presence_key };
+        self.peers.set_phase(conn, Phase::Open(Box::new(session)));
+        let admission = Admission {
+            request_id: id,
+            dialect,
+            conn_id: self.random.uuid(),
+            role,
+            scopes,
+            token,
+            presence: self.presence.list(now, dialect),
+            health: self.health.encoded(dialect),
+            state_version: StateVersion { presence: self.presence.version, health: self.health.version },
+            uptime_ms: uptime_ms(now),
+            config: Arc::clone(&self.config),
+        };
+        self.order(conn, Order::Admit(Box::new(admission)), out);
+        for dialect in [Dialect::V3, Dialect::V4] {
+            let exceptions = dialect.exceptions();
+            self.presence_flush.dirty[dialect.index()] |= exceptions.presence_after_hello;
+            self.health_flush.dirty[dialect.index()] |= exceptions.health_after_hello;
+        }
+    }
+
+    // ---- the store ----
+
+    pub(super) fn submit(&mut self, now: Now, op: Op, key: Key, out: &mut Vec<Output>) {
+        let mut effects = Vec::new();
+        self.devices.submit(now, op, key, &mut effects);
+        self.carry_out(now, effects, out);
+    }
+
+    /// Reads the store at start, so that a broken file is reported before anybody comes.
+    pub(super) fn load_store(&mut self, now: Now, out: &mut Vec<Output>) {
+        let mut effects = Vec::new();
+        self.devices.load(now, &mut effects);
+        self.carry_out(now, effects, out);
+    }
+
+    pub(super) fn store_answered(
+        &mut self,
+        now: Now,
+        answer: crate::host::HostAnswer,
+        out: &mut Vec<Output>,
+    ) {
+        let mut effects = Vec::new();
+        self.devices.answered(now, answer, &mut self.random, &mut effects);
+        self.carry_out(now, effects, out);
+    }
+
+    pub(super) fn store_silent(&mut self, now: Now, out: &mut Vec<Output>) {
+        let mut effects = Vec::new();
+        self.devices.timed_out(now, &mut self.random, &mut effects);
+        self.carry_out(now, effects, out);
+    }
+
+    fn carry_out(&mut self, now: Now, effects: Vec<Effect<Key>>, out: &mut Vec<Output>) {
+        for effect in effects {
+            match effect {
+                Effect::Host(request) => self.ask_host(now, request, Purpose::Devices, out),
+                Effect::Done { key: Key::Connect(waiting), done } => {
+                    self.connect_done(now, *waiting, done, out)
+                }
+                Effect::Done { key: Key::Method { conn, id }, done } => self.method_done(conn, id, done, out),
+                Effect::Notice(notice) => self.notice(now, notice, out),
+            }
+        }
+    }
+
+    fn connect_done(&mut self, now: Now, waiting: Waiting, done: Done, out: &mut Vec<Output>) {
+        let Waiting { conn, id, dialect, role, params, shared, limiter_key } = waiting;
+        let error = match done {
+            Done::Connected(connected) => {
+                if connected.by_device_token {
+                    self.limiters.succeeded(limiter_key, SecretKind::Device);
+                }
+                let scopes = Scopes::new(&params.scopes);
+                let device = Some(*connected);
+                return self.admit(now, Decided { conn, id, dialect, role, scopes, params, device }, out);
+            }
+            Done::TokenRejected { fault, explicit } => {
+                let reason = match (fault, &shared) {
+                    (TokenFault::ScopeMismatch, _) => AuthReason::ScopeMismatch,
+                    (TokenFault::Mismatch, Err(AuthReason::RateLimited)) => AuthReason::RateLimited,
+                    (TokenFault::Mismatch, Err(reason)) if !explicit => *reason,
+                    (TokenFault::Mismatch, _) => AuthReason::DeviceTokenMismatch,
+                };
+                if fault == TokenFault::Mismatch {
+                    // Every failed secret counts, and `auth.token` was tried as the shared one too.
+                    self.limiters.failed(now.mono, limiter_key, SecretKind::Device);
+                    if params.auth.token.is_some() || params.auth.password.is_some() {
+                        self.limiters.failed(now.mono, limiter_key, SecretKind::Shared);
+                    }
+                }
+                let retry_after_ms = self.limiters.locked(now.mono, limiter_key, SecretKind::Shared);
+                let retry_after_ms = retry_after_ms.filter(|_| reason == AuthReason::RateLimited);
+                ConnectError::Unauthorized(admit::unauthorized(&self.config, &params, reason, retry_after_ms))
+            }
+            Done::PairingRequired(pairing) => {
+                let wait = params.client.id == "openclaw-control-ui" && role == Role::Operator;
+                ConnectError::Pairing { pairing, wait }
+            }
+            Done::Failed(error) => ConnectError::Unavailable(error.to_string()),
+            Done::Listed
+            | Done::Approved { .. }
+            | Done::Rejected { .. }
+            | Done::Removed { .. }
+            | Done::Rotated(_)
+            | Done::Revoked { .. } => unreachable!("the store answers an operation with its own outcome"),
+        };
+        self.refuse(now, conn, id, Some(dialect), &error, out);
+    }
+
+    fn notice(&mut self, now: Now, notice: Notice, out: &mut Vec<Output>) {
+        match notice {
+            Notice::Requested(request) => {
+                let payload =
+                    Bytes::from(serde_json::to_vec(&*request).expect("a request has only string keys"));
+                self.broadcast(now, &events::PAIR_REQUESTED, [Some(payload.clone()), Some(payload)], out);
+            }
+            Notice::Resolved { request_id, device_id, approved, ts } => {
+                let payload =
+                    Bytes::from(dialect::pair_resolved(&request_id, &device_id, approved, ts).to_string());
+                self.broadcast(now, &events::PAIR_RESOLVED, [Some(payload.clone()), Some(payload)], out);
+            }
+            Notice::Close(CloseDevice { device_id, role }) => {
+                for conn in self.peers.of_device(&device_id) {
+                    let affected = self.peers.session(conn).is_some_and(|session| {
+                        role.as_deref().is_none_or(|role| role == session.role.as_str())
+                    });
+                    if affected {
+                        self.close(now, conn, CloseFrame::new(4001, "device removed"), out);
+                    }
+                }
+            }
+            Notice::Log(record) => out.push(Output::Log(record)),
+        }
+    }
+
+    // ---- device.* ----
+
+    fn method_done(&mut self, conn: ConnId, id: Box<str>, done: Done, out: &mut Vec<Output>) {
+        let Some(session) = self.peers.session(conn) else { return };
+        let dialect = session.dialect;
+        let payload = match done {
+            Done::Listed => {
+                let view = self.devices.view(self.peers.devices());
+                Payload::Devices(Arc::new(view))
+            }
+            Done::Approved { request_id, device } => {
+                Payload::Value(Box::new(dialect::approved(&request_id, &device)))
+            }
+            Done::Rejected { request_id, device_id } => {
+                Payload::Value(Box::new(serde_json::json!({"requestId": request_id, "deviceId": device_id})))
+            }
+            Done::Removed { device_id } => {
+                Payload::Value(Box::new(serde_json::json!({"deviceId": device_id})))
+            }
+            Done::Rotated(rotated) => Payload::Value(Box::new(dialect::rotated(dialect, &rotated))),
+            Done::Revoked { device_id, role, revoked_at_ms } => Payload::Value(Box::new(serde_json::json!({
+                "deviceId": device_id, "role": role, "revokedAtMs": revoked_at_ms,
+            }))),
+            Done::Failed(error) => return self.fail(conn, id, &request_error(error), out),
+            Done::Connected(_) | Done::TokenRejected { .. } | Done::PairingRequired(_) => {
+                unreachable!("the store answers an operation with its own outcome")
+            }
+        };
+        self.respond(conn, id, Reply::Ok(payload), out);
+    }
+}
+
+/// `device.pair.list`.
+pub(crate) fn list(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
+    gateway.submit(call.now, Op::List, Key::Method { conn: call.conn, id: call.id }, out);
+}
+
+/// `device.pair.approve`.
+pub(crate) fn approve(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
+    let Params::RequestId(request_id) = call.params else { return };
+    let Some(session) = gateway.peers.session(call.conn) else { return };
+    let approver = session.scopes.clone();
+    let key = Key::Method { conn: call.conn, id: call.id };
+    gateway.submit(call.now, Op::Approve { request_id, approver }, key, out);
+}
+
+/// `device.pair.reject`.
+pub(crate) fn reject(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
+    let Params::RequestId(request_id) = call.params else { return };
+    gateway.submit(call.now, Op::Reject { request_id }, Key::Method { conn: call.conn, id: call.id }, out);
+}
+
+/// `device.pair.remove`.
+pub(crate) fn remove(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
+    let Params::DeviceId(device_id) = call.params else { return };
+    gateway.submit(call.now, Op::Remove { device_id }, Key::Method { conn: call.conn, id: call.id }, out);
+}
+
+/// `device.token.rotate`.
+pub(crate) fn rotate(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
+    let Params::DeviceRole { device_id, role, scopes } = call.params else { return };
+    let Some(session) = gateway.peers.session(call.conn) else { return };
+    let caller = Caller {
+        scopes: session.scopes.clone(),
+        device_id: session.device_id.clone(),
+        by_device_token: session.by_device_token,
+    };
+    let key = Key::Method { conn: call.conn, id: call.id };
+    gateway.submit(call.now, Op::Rotate { device_id, role, scopes, caller }, key, out);
+}
+
+/// `device.token.revoke`.
+pub(crate) fn revoke(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
+    let Params::DeviceRole { device_id, role, .. } = call.params else { return };
+    let key = Key::Method { conn: call.conn, id: call.id };
+    gateway.submit(call.now, Op::Revoke { device_id, role }, key, out);
+}
+
+fn request_error(error: DeviceError) -> RequestError {
+    match error {
+        DeviceError::MissingScope(missing) => {
+            RequestError::MissingScope { required: vec![missing.clone()], missing }
+        }
+        DeviceError::UnknownRequest | DeviceError::UnknownDevice | DeviceError::UnknownDeviceOrRole => {
+            RequestError::Invalid(error.to_string())
+        }
+        DeviceError::Full(_) | DeviceError::Busy | DeviceError::Unavailable(_) => RequestError::Unavailable {
+            message: error.to_string(),
+            reason: "store-unavailable",
+            retryable: true,
+        },
+    }
+}
+
+/// The operation for a peer with a device, and how it stands with the shared secret.
+fn connect_op(
+    params: &ConnectParams,
+    facts: DeviceFacts,
+    role: Role,
+    remote_ip: Option<String>,
+) -> (ConnectOp, Result<SharedMethod, AuthReason>) {
+    let client = &params.client;
+    let native_app = matches!(
+        client.id.as_str(),
+        "openclaw-macos" | "openclaw-ios" | "openclaw-android" | "openclaw-linux" | "openclaw-watchos"
+    );
+    let shared = facts.shared;
+    let candidate = facts.candidate.filter(|_| shared.is_err());
+    let op = ConnectOp {
+        device_id: params.device.as_ref().map(|claim| claim.id.clone()).unwrap_or_default(),
+        public_key: facts.public_key,
+        role,
+        scopes: Scopes::new(&params.scopes),
+        client: DeviceClient {
+            id: client.id.clone(),
+            mode: client.mode.clone(),
+            display_name: client.display_name.clone(),
+            platform: Some(client.platform.clone()),
+            device_family: client.device_family.clone(),
+        },
+        remote_ip,
+        locality: Locality {
+            local: facts.local,
+            origin_present: facts.origin_present,
+            own_origin_page: facts.own_page,
+            native_app,
+            shared_or_none: shared.is_ok(),
+        },
+        candidate: candidate
+            .map(|candidate| Candidate { token: candidate.token, explicit: candidate.explicit }),
+        exempt: facts.exempt,
+    };
+    (op, shared)
+}
+
+fn presence_facts(
+    params: &ConnectParams,
+    role: Role,
+    scopes: &Scopes,
+    device_id: Option<String>,
+    ip: Option<String>,
+    (platform, device_family): (Option<String>, Option<String>),
+    now: Now,
+) -> Facts {
+    let client = &params.client;
+    let host = client.display_name.clone().unwrap_or_else(|| client.id.clone());
+    Facts {
+        text: Some(format!("Node: {host} · mode {}", client.mode)),
+        host: Some(host),
+        ip,
+        version: Some(client.version.clone()),
+        platform: platform.or_else(|| Some(client.platform.clone())),
+        device_family: device_family.or_else(|| client.device_family.clone()),
+        model_identifier: client.model_identifier.clone(),
+        time_zone: client.time_zone.clone(),
+        mode: Some(client.mode.clone()),
+        device_id,
+        roles: vec![role.as_str().to_owned()],
+        scopes: scopes.as_slice().to_vec(),
+        instance_id: client.instance_id.clone(),
+        online_since: Some(now.wall.0),
+        ..Facts::default()
+    }
+}

@@ -1,0 +1,207 @@
+//! Accepted sockets: what phase each is in, what is queued towards it, and the budgets that hold before anyone is
+//! known (R7). Counting happens here and nowhere else.
+
+use super::Peer;
+use crate::config::Config;
+use crate::dialect::Dialect;
+use crate::http::HttpRequest;
+use crate::id::ConnId;
+use crate::net::ClientAddress;
+use crate::scope::{Role, Scopes};
+use core::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One accepted socket.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) peer: Peer,
+    pub(super) phase: Phase,
+    /// Cost of what is queued towards it.
+    pub(super) queued: usize,
+    /// Whether we stopped reading it because of that.
+    pub(super) paused: bool,
+    /// The number of its latest event.
+    pub(super) seq: u64,
+    /// Wrong-role answers since the last other one.
+    pub(super) wrong_role: u32,
+}
+
+/// How far a socket has come.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// No complete request head yet.
+    Headless,
+    /// Speaks plain HTTP.
+    Http,
+    /// Upgraded; no decision on a `connect` yet.
+    Handshake(Box<Handshake>),
+    /// Admitted.
+    Open(Box<Session>),
+    /// Told to close, or closing by itself.
+    Ending,
+}
+
+/// What is known of an upgraded socket.
+#[derive(Debug)]
+pub(super) struct Handshake {
+    pub(super) address: ClientAddress,
+    pub(super) request: HttpRequest,
+    /// Whether a `connect` is being decided.
+    pub(super) deciding: bool,
+}
+
+/// An admitted peer.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) dialect: Dialect,
+    pub(super) role: Role,
+    pub(super) scopes: Scopes,
+    pub(super) device_id: Option<String>,
+    /// Whether its device token let it in.
+    pub(super) by_device_token: bool,
+    /// Its presence entry, when it is tracked.
+    pub(super) presence_key: Option<String>,
+}
+
+/// Every socket, and the counts.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    slots: BTreeMap<ConnId, Slot>,
+    headless: BTreeSet<ConnId>,
+    headless_by_address: BTreeMap<IpAddr, BTreeSet<ConnId>>,
+    preauth: BTreeMap<Option<IpAddr>, usize>,
+    preauth_total: usize,
+    by_device: BTreeMap<String, BTreeSet<ConnId>>,
+    open: BTreeSet<ConnId>,
+}
+
+impl Peers {
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(super) fn get(&self, conn: ConnId) -> Option<&Slot> {
+        self.slots.get(&conn)
+    }
+
+    pub(super) fn get_mut(&mut self, conn: ConnId) -> Option<&mut Slot> {
+        self.slots.get_mut(&conn)
+    }
+
+    pub(super) fn session(&self, conn: ConnId) -> Option<&Session> {
+        match &self.slots.get(&conn)?.phase {
+            Phase::Open(session) => Some(session),
+            Phase::Headless | Phase::Http | Phase::Handshake(_) | Phase::Ending => None,
+        }
+    }
+
+    /// Admitted sockets, in order of their ids.
+    pub(super) fn open(&self) -> impl Iterator<Item = ConnId> + '_ {
+        self.open.iter().copied()
+    }
+
+    /// Every socket, in order of their ids.
+    pub(super) fn all(&self) -> impl Iterator<Item = (ConnId, &Slot)> {
+        self.slots.iter().map(|(conn, slot)| (*conn, slot))
+    }
+
+    /// Admitted sockets of a device.
+    pub(super) fn of_device(&self, device_id: &str) -> Vec<ConnId> {
+        self.by_device.get(device_id).map(|conns| conns.iter().copied().collect()).unwrap_or_default()
+    }
+
+    /// Devices with an admitted socket.
+    pub(super) fn devices(&self) -> BTreeSet<String> {
+        self.by_device.keys().cloned().collect()
+    }
+
+    /// Adds a socket and names the older ones that must be cut because too many have not sent a head.
+    pub(super) fn insert(&mut self, conn: ConnId, peer: Peer, config: &Config) -> Vec<ConnId> {
+        let address = peer.remote.ip().to_canonical();
+        let slot = Slot { peer, phase: Phase::Headless, queued: 0, paused: false, seq: 0, wrong_role: 0 };
+        self.slots.insert(conn, slot);
+        self.headless.insert(conn);
+        self.headless_by_address.entry(address).or_default().insert(conn);
+        let mut cut = Vec::new();
+        let of_address = self.headless_by_address.get(&address).map_or(0, BTreeSet::len);
+        if of_address > config.limits.headless_sockets_per_address_max {
+            cut.extend(self.headless_by_address.get(&address).and_then(|conns| conns.first().copied()));
+        } else if self.headless.len() > config.limits.headless_sockets_max {
+            cut.extend(self.headless.first().copied());
+        }
+        cut
+    }
+
+    /// Moves a socket on; keeps every count.
+    pub(super) fn set_phase(&mut self, conn: ConnId, phase: Phase) {
+        let Some(slot) = self.slots.get_mut(&conn) else { return };
+        let remote = slot.peer.remote.ip().to_canonical();
+        let old = core::mem::replace(&mut slot.phase, Phase::Ending);
+        self.uncount(conn, remote, &old);
+        match &phase {
+            Phase::Handshake(handshake) => {
+                *self.preauth.entry(handshake.address.ip).or_default() += 1;
+                self.preauth_total += 1;
+            }
+            Phase::Open(session) => {
+                self.open.insert(conn);
+                if let Some(device_id) = &session.device_id {
+                    self.by_device.entry(device_id.clone()).or_default().insert(conn);
+                }
+            }
+            Phase::Headless | Phase::Http | Phase::Ending => {}
+        }
+        if let Some(slot) = self.slots.get_mut(&conn) {
+            slot.phase = phase;
+        }
+    }
+
+    /// Forgets a socket.
+    pub(super) fn remove(&mut self, conn: ConnId) -> Option<Slot> {
+        let slot = self.slots.remove(&conn)?;
+        self.uncount(conn, slot.peer.remote.ip().to_canonical(), &slot.phase);
+        Some(slot)
+    }
+
+    /// Whether one more socket of this client may be between upgrade and hello-ok.
+    pub(super) fn has_preauth_room(&self, ip: Option<IpAddr>, config: &Config) -> bool {
+        let of_address = self.preauth.get(&ip).copied().unwrap_or(0);
+        of_address < config.limits.preauth_sockets_per_address_max
+            && self.preauth_total < config.limits.preauth_sockets_max
+    }
+
+    fn uncount(&mut self, conn: ConnId, remote: IpAddr, phase: &Phase) {
+        match phase {
+            Phase::Headless => {
+                self.headless.remove(&conn);
+                if let Some(conns) = self.headless_by_address.get_mut(&remote) {
+                    conns.remove(&conn);
+                    if conns.is_empty() {
+                        self.headless_by_address.remove(&remote);
+                    }
+                }
+            }
+            Phase::Handshake(handshake) => {
+                self.preauth_total -= 1;
+                if let Some(count) = self.preauth.get_mut(&handshake.address.ip) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.preauth.remove(&handshake.address.ip);
+                    }
+                }
+            }
+            Phase::Open(session) => {
+                self.open.remove(&conn);
+                if let Some(device_id) = &session.device_id
+                    && let Some(conns) = self.by_device.get_mut(device_id)
+                {
+                    conns.remove(&conn);
+                    if conns.is_empty() {
+                        self.by_device.remove(device_id);
+                    }
+                }
+            }
+            Phase::Http | Phase::Ending => {}
+        }
+    }
+}
