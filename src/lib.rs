@@ -2,7 +2,9 @@
 //! protocol; that is `clawgate_proto`'s.
 #![forbid(unsafe_code)]
 
+pub mod config;
 pub mod entropy;
+pub mod environment;
 pub mod host;
 pub mod log;
 #[cfg(test)]

@@ -1,0 +1,16 @@
+//! The configuration of a gateway: the reference's own file, read for what this program needs, and
+//! `clawgate.json` beside it for what the reference does not know.
+
+pub mod depth;
+pub mod first_run;
+pub mod locate;
+pub mod own;
+pub mod read;
+pub mod secrets;
+pub mod settings;
+pub mod value;
+
+pub use first_run::ConfigFile;
+pub use locate::Places;
+pub use settings::Settings;
+pub use value::Node;

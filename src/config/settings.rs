@@ -1,0 +1,323 @@
+//! The settings of the reference's file that this program obeys, typed.
+//!
+//! A setting that would change who may come in, and that this version cannot honour (TLS, a trusted proxy,
+//! included files), is a fault and not a warning: silence would serve more openly than its owner asked for.
+
+use super::read::Reader;
+use super::value::Node;
+use crate::environment::Environment;
+use clawgate_proto::config::{AuthMode, RateLimit};
+use clawgate_proto::net::Cidr;
+use clawgate_proto::secret::Secret;
+
+/// What the file says. Absent settings are absent here; defaults are applied by whoever uses them.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// `gateway.mode`, whatever it is.
+    pub mode: Option<String>,
+    /// `gateway.port`.
+    pub port: Option<u16>,
+    /// `gateway.bind`.
+    pub bind: Option<Setting<Bind>>,
+    /// `gateway.auth.mode`.
+    pub auth_mode: Option<Setting<AuthMode>>,
+    /// `gateway.auth.token`.
+    pub token: Option<Setting<Secret>>,
+    /// `gateway.auth.password`.
+    pub password: Option<Setting<Secret>>,
+    /// `gateway.auth.rateLimit`.
+    pub rate_limit: Option<RateLimit>,
+    /// `gateway.controlUi.allowedOrigins`.
+    pub allowed_origins: Vec<String>,
+    /// `gateway.trustedProxies`.
+    pub trusted_proxies: Vec<Cidr>,
+    /// `gateway.allowRealIpFallback`.
+    pub allow_real_ip_fallback: bool,
+    /// What the person should know, one sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// A setting that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Setting<T> {
+    /// Usable.
+    Known(T),
+    /// It is set, but cannot be used; a sentence that says why. Matters only when nothing overrides it.
+    Unusable(String),
+}
+
+/// Where to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bind {
+    /// 127.0.0.1, and ::1 where there is one.
+    Loopback,
+    /// Every IPv4 address.
+    Lan,
+}
+
+impl Bind {
+    /// The name used in configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Loopback => "loopback",
+            Self::Lan => "lan",
+        }
+    }
+}
+
+impl Settings {
+    /// Reads a file's content.
+    ///
+    /// # Errors
+    /// Everything that must be mended, one sentence each.
+    pub fn read(root: &Node, environment: &Environment) -> Result<Self, Vec<String>> {
+        let mut reader = Reader::new(root, environment);
+        if !matches!(root, Node::Object(_)) {
+            return Err(vec![format!("the file holds {}, expected an object", root.kind())]);
+        }
+        refuse_what_would_be_ignored(&mut reader);
+        let settings = Self {
+            mode: reader.text("gateway.mode"),
+            port: reader.integer("gateway.port", 1, 65_535).and_then(|port| u16::try_from(port).ok()),
+            bind: bind(&mut reader),
+            auth_mode: auth_mode(&mut reader),
+            token: secret(&mut reader, environment, "gateway.auth.token"),
+            password: secret(&mut reader, environment, "gateway.auth.password"),
+            rate_limit: rate_limit(&mut reader),
+            allowed_origins: reader.texts("gateway.controlUi.allowedOrigins"),
+            trusted_proxies: trusted_proxies(&mut reader),
+            allow_real_ip_fallback: reader.switch("gateway.allowRealIpFallback").unwrap_or(false),
+            warnings: Vec::new(),
+        };
+        warn_of_what_is_ignored(&mut reader);
+        if reader.faults.is_empty() {
+            Ok(Self { warnings: reader.warnings, ..settings })
+        } else {
+            Err(reader.faults)
+        }
+    }
+}
+
+fn bind(reader: &mut Reader<'_>) -> Option<Setting<Bind>> {
+    let choice = reader.choice("gateway.bind", &["loopback", "lan", "auto", "tailnet", "custom"])?;
+    Some(match choice {
+        "lan" => Setting::Known(Bind::Lan),
+        // The reference's `auto` is loopback wherever loopback exists.
+        "loopback" | "auto" => Setting::Known(Bind::Loopback),
+        other => Setting::Unusable(format!(
+            "gateway.bind: this version cannot bind \"{other}\"; use \"loopback\" or \"lan\" (or pass --bind)"
+        )),
+    })
+}
+
+fn auth_mode(reader: &mut Reader<'_>) -> Option<Setting<AuthMode>> {
+    let choice = reader.choice("gateway.auth.mode", &["none", "token", "password", "trusted-proxy"])?;
+    Some(match choice {
+        "none" => Setting::Known(AuthMode::None),
+        "token" => Setting::Known(AuthMode::Token),
+        "password" => Setting::Known(AuthMode::Password),
+        other => Setting::Unusable(format!(
+            "gateway.auth.mode: this version does not have \"{other}\"; use \"none\", \"token\" or \"password\" \
+             (or pass --auth)"
+        )),
+    })
+}
+
+/// A text, or a reference to a variable as `{source: "env", id: "NAME"}`.
+fn secret(reader: &mut Reader<'_>, environment: &Environment, path: &str) -> Option<Setting<Secret>> {
+    let node = reader.node(path)?;
+    let text_at = |name: &str| match node.get(name) {
+        Some(Node::Text(text)) => Some(text.as_str()),
+        Some(_) | None => None,
+    };
+    match node {
+        Node::Text(text) => {
+            let expanded = reader.expand(path, text);
+            // A secret with a hole in it is no secret: it counts as not set.
+            if expanded.missing.is_empty() { Secret::new(&expanded.text).map(Setting::Known) } else { None }
+        }
+        Node::Object(_) => Some(match (text_at("source"), text_at("id")) {
+            (Some("env"), Some(name)) => match environment.get(name).and_then(Secret::new) {
+                Some(secret) => Setting::Known(secret),
+                None => Setting::Unusable(format!("{path}: the environment variable {name} is not set")),
+            },
+            (Some(source @ ("file" | "exec")), _) => Setting::Unusable(format!(
+                "{path}: this version cannot fetch a secret from \"{source}\"; use a text or \"env\""
+            )),
+            (_, _) => {
+                Setting::Unusable(format!("{path}: a reference needs \"source\": \"env\" and an \"id\""))
+            }
+        }),
+        Node::Null | Node::Bool(_) | Node::Integer(_) | Node::Float(_) | Node::List(_) => {
+            reader.fault(path, node.kind(), "a text, in quotes");
+            None
+        }
+    }
+}
+
+fn rate_limit(reader: &mut Reader<'_>) -> Option<RateLimit> {
+    let node = reader.node("gateway.auth.rateLimit")?;
+    if !matches!(node, Node::Object(_)) {
+        reader.fault("gateway.auth.rateLimit", node.kind(), "an object");
+        return None;
+    }
+    let usual = RateLimit::default();
+    let attempts = reader.integer("gateway.auth.rateLimit.maxAttempts", 1, u32::MAX.into());
+    let window = reader.integer("gateway.auth.rateLimit.windowMs", 1, DURATION_MAX_MS);
+    let lockout = reader.integer("gateway.auth.rateLimit.lockoutMs", 1, DURATION_MAX_MS);
+    let exempt = reader.switch("gateway.auth.rateLimit.exemptLoopback");
+    Some(RateLimit {
+        attempts_max: attempts.and_then(|n| u32::try_from(n).ok()).unwrap_or(usual.attempts_max),
+        window_ms: window.unwrap_or(usual.window_ms),
+        lockout_ms: lockout.unwrap_or(usual.lockout_ms),
+        exempt_loopback: exempt.unwrap_or(usual.exempt_loopback),
+    })
+}
+
+fn trusted_proxies(reader: &mut Reader<'_>) -> Vec<Cidr> {
+    let mut proxies = Vec::new();
+    for text in reader.texts("gateway.trustedProxies") {
+        match Cidr::parse(&text) {
+            Some(proxy) => proxies.push(proxy),
+            // The reference lets such an entry match nothing; that is safe, but rarely what was meant.
+            None => reader.warnings.push(format!(
+                "gateway.trustedProxies: {text:?} is no address and no range such as 10.0.0.0/8; it trusts nobody"
+            )),
+        }
+    }
+    proxies
+}
+
+fn refuse_what_would_be_ignored(reader: &mut Reader<'_>) {
+    for path in ["", "gateway.", "gateway.auth.", "gateway.controlUi.", "gateway.auth.rateLimit."] {
+        let path = format!("{path}$include");
+        if reader.node(&path).is_some() {
+            reader
+                .faults
+                .push(format!("{path}: this version does not read included files; put the settings here"));
+        }
+    }
+    if reader.switch("gateway.tls.enabled") == Some(true) {
+        reader.faults.push(
+            "gateway.tls.enabled: this version has no TLS, and does not serve in the clear what should be \
+             encrypted; set it to false, and put a TLS proxy in front where one is needed"
+                .to_owned(),
+        );
+    }
+}
+
+fn warn_of_what_is_ignored(reader: &mut Reader<'_>) {
+    if reader.node("gateway.token").is_some() {
+        reader
+            .warnings
+            .push("gateway.token is not a setting; the token belongs into gateway.auth.token".to_owned());
+    }
+    if matches!(reader.node("gateway.tailscale.mode"), Some(Node::Text(mode)) if mode != "off") {
+        reader.warnings.push("gateway.tailscale.mode: this version does not set Tailscale up".to_owned());
+    }
+    for path in IGNORED_SWITCHES {
+        if reader.node(path) == Some(&Node::Bool(true)) {
+            reader.warnings.push(format!("{path}: not supported by this version; the stricter rule applies"));
+        }
+    }
+}
+
+const IGNORED_SWITCHES: [&str; 4] = [
+    "gateway.auth.allowTailscale",
+    "gateway.controlUi.allowInsecureAuth",
+    "gateway.controlUi.dangerouslyDisableDeviceAuth",
+    "gateway.controlUi.dangerouslyAllowHostHeaderOriginFallback",
+];
+/// Thirty days: longer is a mistake in the unit.
+const DURATION_MAX_MS: u64 = 30 * 24 * 3_600 * 1_000;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    fn read(text: &str) -> Result<Settings, Vec<String>> {
+        Settings::read(
+            &Node::parse(text).unwrap(),
+            &Environment::new([("TOKEN", "from-env"), ("P", "10.0.0.1")]),
+        )
+    }
+
+    fn exposed(setting: &Option<Setting<Secret>>) -> Option<&str> {
+        match setting {
+            Some(Setting::Known(secret)) => Some(secret.expose()),
+            Some(Setting::Unusable(_)) | None => None,
+        }
+    }
+
+    #[test]
+    fn reads_every_setting_it_obeys() {
+        let settings = read(
+            "{gateway: {mode: 'local', port: 1234, bind: 'lan', allowRealIpFallback: true, \
+             trustedProxies: ['${P}', '10.0.0.0/8', 'nonsense'], controlUi: {allowedOrigins: ['https://a']}, \
+             auth: {mode: 'password', token: '${TOKEN}', password: {source: 'env', provider: 'x', id: 'TOKEN'}, \
+             rateLimit: {maxAttempts: 3, exemptLoopback: false}}}, unknown: {x: 1}}",
+        )
+        .unwrap();
+        assert_eq!((settings.mode.as_deref(), settings.port), (Some("local"), Some(1234)));
+        assert_eq!(settings.bind, Some(Setting::Known(Bind::Lan)));
+        assert_eq!(settings.auth_mode, Some(Setting::Known(AuthMode::Password)));
+        assert_eq!(exposed(&settings.token), Some("from-env"));
+        assert_eq!(exposed(&settings.password), Some("from-env"));
+        let limit = settings.rate_limit.unwrap();
+        assert_eq!((limit.attempts_max, limit.window_ms, limit.exempt_loopback), (3, 60_000, false));
+        assert_eq!((settings.allowed_origins.len(), settings.trusted_proxies.len()), (1, 2));
+        assert!(settings.allow_real_ip_fallback);
+        assert!(
+            settings.warnings.iter().any(|warning| warning.contains("nonsense")),
+            "{:?}",
+            settings.warnings
+        );
+    }
+
+    #[test]
+    fn faults_name_the_path_what_was_found_and_what_is_allowed() {
+        let faults = read(
+            "{gateway: {port: 70000, bind: 'everywhere', auth: {mode: 5, token: 42, rateLimit: {windowMs: 'x'}}, \
+             trustedProxies: 'a', controlUi: {allowedOrigins: [1]}}}",
+        )
+        .unwrap_err();
+        for want in [
+            "gateway.port: found 70000, expected a whole number from 1 to 65535",
+            "gateway.bind: found \"everywhere\", expected one of \"loopback\", \"lan\"",
+            "gateway.auth.mode: found a number, expected a text",
+            "gateway.auth.token: found a number, expected a text",
+            "gateway.auth.rateLimit.windowMs: found a text, expected a whole number",
+            "gateway.trustedProxies: found a text, expected a list",
+            "gateway.controlUi.allowedOrigins[0]: found a number, expected a text",
+        ] {
+            assert!(faults.iter().any(|fault| fault.starts_with(want)), "{want} not in {faults:?}");
+        }
+        assert_eq!(faults.len(), 7);
+    }
+
+    #[test]
+    fn what_would_open_the_gateway_is_never_ignored() {
+        for text in [
+            "{gateway: {tls: {enabled: true}}}",
+            "{$include: 'a.json'}",
+            "{gateway: {$include: 'a.json'}}",
+            "{gateway: {auth: {$include: ['a.json']}}}",
+        ] {
+            assert_eq!(read(text).unwrap_err().len(), 1, "{text}");
+        }
+        let settings = read("{gateway: {auth: {mode: 'trusted-proxy'}, bind: 'tailnet'}}").unwrap();
+        assert!(matches!(settings.auth_mode, Some(Setting::Unusable(_))));
+        assert!(matches!(settings.bind, Some(Setting::Unusable(_))));
+    }
+
+    #[test]
+    fn a_secret_with_an_unset_variable_counts_as_not_set() {
+        let settings = read("{gateway: {auth: {token: 'a${NONE}', password: '  '}}}").unwrap();
+        assert!(settings.token.is_none() && settings.password.is_none());
+        assert!(settings.warnings[0].contains("NONE"));
+        let settings = read("{gateway: {auth: {token: {source: 'file', id: 'x'}}}}").unwrap();
+        assert!(matches!(settings.token, Some(Setting::Unusable(_))));
+    }
+}
