@@ -6,6 +6,7 @@ pub mod config;
 pub mod entropy;
 pub mod environment;
 pub mod host;
+pub mod identity;
 pub mod log;
 #[cfg(test)]
 mod scratch;

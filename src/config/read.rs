@@ -53,7 +53,9 @@ impl<'a> Reader<'a> {
             let found = match node {
                 Node::Integer(value) => value.to_string(),
                 Node::Float(value) => value.to_string(),
-                other => other.kind().to_owned(),
+                Node::Null | Node::Bool(_) | Node::Text(_) | Node::List(_) | Node::Object(_) => {
+                    node.kind().into()
+                }
             };
             self.fault(path, &found, &format!("a whole number from {min} to {max}"));
         }
@@ -62,27 +64,22 @@ impl<'a> Reader<'a> {
 
     /// `true` or `false`.
     pub fn switch(&mut self, path: &str) -> Option<bool> {
-        match self.node(path)? {
-            Node::Bool(value) => Some(*value),
-            other => {
-                self.fault(path, other.kind(), "true or false");
-                None
-            }
+        let node = self.node(path)?;
+        if let Node::Bool(value) = node {
+            return Some(*value);
         }
+        self.fault(path, node.kind(), "true or false");
+        None
     }
 
     /// A text that is no secret, with `${NAME}` replaced.
     pub fn text(&mut self, path: &str) -> Option<String> {
-        match self.node(path)? {
-            Node::Text(text) => {
-                let text = text.clone();
-                Some(self.expand(path, &text).text)
-            }
-            other => {
-                self.fault(path, other.kind(), "a text");
-                None
-            }
+        let node = self.node(path)?;
+        if let Some(text) = node.as_text() {
+            return Some(self.expand(path, text).text);
         }
+        self.fault(path, node.kind(), "a text");
+        None
     }
 
     /// One of several texts.
@@ -106,9 +103,9 @@ impl<'a> Reader<'a> {
         let mut texts = Vec::with_capacity(items.len());
         for (i, item) in items.iter().enumerate() {
             let path = format!("{path}[{i}]");
-            match item {
-                Node::Text(text) => texts.push(self.expand(&path, text).text),
-                other => self.fault(&path, other.kind(), "a text"),
+            match item.as_text() {
+                Some(text) => texts.push(self.expand(&path, text).text),
+                None => self.fault(&path, item.kind(), "a text"),
             }
         }
         texts

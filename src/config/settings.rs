@@ -126,10 +126,7 @@ fn auth_mode(reader: &mut Reader<'_>) -> Option<Setting<AuthMode>> {
 /// A text, or a reference to a variable as `{source: "env", id: "NAME"}`.
 fn secret(reader: &mut Reader<'_>, environment: &Environment, path: &str) -> Option<Setting<Secret>> {
     let node = reader.node(path)?;
-    let text_at = |name: &str| match node.get(name) {
-        Some(Node::Text(text)) => Some(text.as_str()),
-        Some(_) | None => None,
-    };
+    let text_at = |name: &str| node.get(name).and_then(Node::as_text);
     match node {
         Node::Text(text) => {
             let expanded = reader.expand(path, text);

@@ -42,15 +42,13 @@ impl Node {
 
     /// The member of that name.
     pub fn get(&self, name: &str) -> Option<&Self> {
-        match self {
-            Self::Object(members) => members.iter().find(|(have, _)| have == name).map(|(_, value)| value),
-            Self::Null
-            | Self::Bool(_)
-            | Self::Integer(_)
-            | Self::Float(_)
-            | Self::Text(_)
-            | Self::List(_) => None,
-        }
+        let Self::Object(members) = self else { return None };
+        members.iter().find(|(have, _)| have == name).map(|(_, value)| value)
+    }
+
+    /// The text, when it is one.
+    pub fn as_text(&self) -> Option<&str> {
+        if let Self::Text(text) = self { Some(text) } else { None }
     }
 
     /// Sets the value at a path of names, making objects on the way. What is there and no object is replaced.
