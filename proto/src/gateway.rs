@@ -10,6 +10,7 @@ mod limiter;
 pub(crate) mod pair;
 mod peers;
 pub(crate) mod presence;
+mod replies;
 mod timers;
 mod web;
 
@@ -40,6 +41,7 @@ use health::Health;
 use pair::Key;
 use peers::{Handshake, Peers, Phase};
 use presence::Presence;
+use replies::{Replies, ReplyKey, Seen};
 use serde_json::json;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -63,6 +65,7 @@ pub struct Gateway {
     timers: Timers,
     tickets: BTreeMap<Ticket, Purpose>,
     system_events: VecDeque<String>,
+    replies: Replies,
     accepting: bool,
     stopping: bool,
     started: bool,
@@ -136,6 +139,7 @@ impl Gateway {
             timers,
             tickets: BTreeMap::new(),
             system_events: VecDeque::new(),
+            replies: Replies::default(),
             accepting: true,
             stopping: false,
             started: false,
@@ -345,13 +349,17 @@ impl Gateway {
     }
 
     fn respond(&mut self, conn: ConnId, id: Box<str>, reply: Reply, out: &mut Vec<Output>) {
+        for (conn, id) in self.replies.finish(conn, &id, &reply, &self.config.limits) {
+            self.order(conn, Order::Respond { id, reply: reply.clone() }, out);
+        }
         self.order(conn, Order::Respond { id, reply }, out);
     }
 
     /// Answers a request with an error, in the peer's dialect.
     fn fail(&mut self, conn: ConnId, id: Box<str>, error: &RequestError, out: &mut Vec<Output>) {
-        let Some(session) = self.peers.session(conn) else { return };
-        let shape = dialect::request_error(session.dialect, error);
+        // A socket that is gone still has its answer remembered, for those who sent the same key.
+        let dialect = self.peers.session(conn).map_or(Dialect::V4, |session| session.dialect);
+        let shape = dialect::request_error(dialect, error);
         self.respond(conn, id, Reply::Err(Box::new(shape)), out);
     }
 
@@ -434,7 +442,7 @@ impl Gateway {
     /// Role, then scope, then params, then the handler (spec: v4 section 8).
     fn dispatch(&mut self, now: Now, conn: ConnId, request: Request, out: &mut Vec<Output>) {
         let Some(session) = self.peers.session(conn) else { return };
-        let Request { id, method, params } = request;
+        let Request { id, method, params, idempotency_key } = request;
         out.push(Output::Log(Record::new(Level::Debug, "request").conn(conn).field("method", method.name())));
         let (access, handler) = match &method {
             MethodRef::Known(row) => (row.access, Some(row.handler)),
@@ -466,13 +474,33 @@ impl Gateway {
             slot.wrong_role = if wrong_role { slot.wrong_role + 1 } else { 0 };
         }
         match outcome {
-            Ok((handler, params)) => handler(self, Call { now, conn, id, params }, out),
+            Ok((handler, params)) => match self.seen_before(now, conn, &id, &method, idempotency_key) {
+                Seen::First => handler(self, Call { now, conn, id, params }, out),
+                Seen::Joined => {}
+                Seen::Replay(reply) => self.respond(conn, id, reply, out),
+            },
             Err(error) => self.fail(conn, id, &error, out),
         }
         let wrong_role = self.peers.get(conn).map_or(0, |slot| slot.wrong_role);
         if wrong_role > self.config.limits.unauthorized_in_a_row_max {
             self.close(now, conn, CloseFrame::new(1008, "repeated unauthorized calls"), out);
         }
+    }
+
+    /// Whether this request repeats an earlier one. Validation errors come before this and are not remembered.
+    fn seen_before(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        id: &str,
+        method: &MethodRef,
+        key: Option<Box<str>>,
+    ) -> Seen {
+        let (MethodRef::Known(row), Some(key)) = (method, key) else { return Seen::First };
+        let device = self.peers.session(conn).and_then(|session| session.device_id.clone());
+        let owner = device.unwrap_or_else(|| conn.to_string());
+        let key = ReplyKey { owner, method: row.name, key };
+        self.replies.begin(now.mono, key, conn, id, &self.config.limits)
     }
 
     // ---- host ----

@@ -19,6 +19,8 @@ pub struct Method {
     pub access: Access,
     /// Whether hello-ok's `features.methods` names it.
     pub advertised: bool,
+    /// Whether a repeated `idempotencyKey` gets the first answer again.
+    pub idempotent: bool,
     /// Parses params, outside the gateway's lock.
     pub parse: fn(Option<&RawValue>) -> Result<Params, ParamsFault>,
     /// Answers, under the lock.
@@ -152,5 +154,5 @@ const fn row(
     parse: Parse,
     handler: Handler,
 ) -> Method {
-    Method { name, dialects, access, advertised: true, parse, handler }
+    Method { name, dialects, access, advertised: true, idempotent: false, parse, handler }
 }

@@ -49,12 +49,22 @@ pub enum Order {
 }
 
 /// The outcome of a request.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Reply {
     /// `ok: true`.
     Ok(Payload),
     /// `ok: false`.
     Err(Box<ErrorShape>),
+}
+
+impl Reply {
+    /// About how many bytes this will be on the wire.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Ok(payload) => payload.size(),
+            Self::Err(_) => 192,
+        }
+    }
 }
 
 impl Order {
@@ -65,8 +75,7 @@ impl Order {
             Self::Upgrade | Self::Read(_) | Self::Close(_) | Self::Abort => 0,
             Self::Http(response) => HEAD + response.body.len(),
             Self::Admit(admission) => 4 * HEAD + admission.size(),
-            Self::Respond { reply: Reply::Ok(payload), .. } => HEAD + payload.size(),
-            Self::Respond { reply: Reply::Err(_), .. } => 4 * HEAD,
+            Self::Respond { reply, .. } => HEAD + reply.size(),
             Self::Event(event) => HEAD + event.payload.len(),
         }
     }

@@ -11,6 +11,8 @@ pub struct Request {
     pub method: MethodRef,
     /// Parsed params, or the validation errors to answer once role and scope have been checked.
     pub params: Result<Params, ParamsFault>,
+    /// The key under which a repetition gets the same answer; only for methods that want one.
+    pub idempotency_key: Option<Box<str>>,
 }
 
 /// Why params were not accepted.
