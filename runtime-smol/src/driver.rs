@@ -31,6 +31,8 @@ struct Shared {
     mailboxes: HashMap<ConnId, Arc<Mailbox>>,
     /// When the alarm task will look at the core again.
     alarm: Option<Mono>,
+    /// The latest time the core has seen: threads come to the lock with older readings.
+    last: Mono,
     /// The core has stopped: it is told nothing more.
     stopped: bool,
 }
@@ -46,7 +48,8 @@ pub(crate) struct Mail {
 
 impl<H: Host> Driver<H> {
     pub(crate) fn new(gateway: Gateway, host: Arc<H>, clock: Clock) -> Self {
-        let shared = Shared { gateway, mailboxes: HashMap::new(), alarm: None, stopped: false };
+        let shared =
+            Shared { gateway, mailboxes: HashMap::new(), alarm: None, last: Mono(0), stopped: false };
         Self {
             host,
             clock,
@@ -66,6 +69,7 @@ impl<H: Host> Driver<H> {
                 inputs.clear();
                 return;
             }
+            let now = shared.at(now);
             for input in inputs.drain(..) {
                 shared.gateway.handle(now, input, &mut mail.outputs);
             }
@@ -91,7 +95,8 @@ impl<H: Host> Driver<H> {
                 if shared.stopped {
                     return Err(Refused);
                 }
-                let opened = shared.gateway.open(self.clock.now(), peer, &mut mail.outputs).map(|conn| {
+                let now = shared.at(self.clock.now());
+                let opened = shared.gateway.open(now, peer, &mut mail.outputs).map(|conn| {
                     let mailbox = Arc::<Mailbox>::default();
                     shared.mailboxes.insert(conn.id(), Arc::clone(&mailbox));
                     (conn, mailbox)
@@ -113,7 +118,8 @@ impl<H: Host> Driver<H> {
                 if shared.stopped {
                     return;
                 }
-                shared.gateway.handle(self.clock.now(), Input::Closed { conn }, &mut mail.outputs);
+                let now = shared.at(self.clock.now());
+                shared.gateway.handle(now, Input::Closed { conn }, &mut mail.outputs);
                 // First, so that no order is kept for nobody.
                 let mailbox = shared.mailboxes.remove(&conn);
                 self.post(&mut shared, mail);
@@ -129,12 +135,12 @@ impl<H: Host> Driver<H> {
     pub(crate) fn tick(self: &Arc<Self>) -> Option<Mono> {
         scratch::with(|scratch| {
             let mail = &mut scratch.mail;
-            let now = self.clock.now();
             let next = {
                 let mut shared = self.shared();
                 if shared.stopped {
                     return None;
                 }
+                let now = shared.at(self.clock.now());
                 // Before the deadline is read: what moves it closer from here on raises the flag again.
                 self.hurry.lower();
                 if shared.gateway.next_deadline().is_some_and(|at| at <= now.mono) {
@@ -216,6 +222,14 @@ impl<H: Host> Driver<H> {
     }
 }
 
+impl Shared {
+    /// That time, but never before one the core has seen.
+    fn at(&mut self, now: Now) -> Now {
+        self.last = self.last.max(now.mono);
+        Now { mono: self.last, wall: now.wall }
+    }
+}
+
 impl Mail {
     /// Empties it and keeps room for that many entries.
     pub(crate) fn reset(&mut self, entries: usize) {
@@ -243,12 +257,19 @@ mod tests {
     use clawgate_proto::limits::Limits;
     use clawgate_proto::seed::Seed;
     use std::process::Command;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread;
 
-    struct NoHost;
+    #[derive(Default)]
+    struct NoHost {
+        asked: AtomicUsize,
+        panics: bool,
+    }
 
     impl Host for NoHost {
         fn version(&self, _: Document) -> Result<Version, HostFault> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            assert!(!self.panics, "on purpose");
             Ok(Version::MISSING)
         }
 
@@ -269,7 +290,7 @@ mod tests {
         }
     }
 
-    fn driver() -> Arc<Driver<NoHost>> {
+    fn driver(panics: bool) -> Arc<Driver<NoHost>> {
         let auth = AuthConfig { mode: AuthMode::None, token: None, password: None, rate_limit: None };
         let config = Config {
             limits: Limits::default(),
@@ -281,7 +302,8 @@ mod tests {
             about: About::default(),
         };
         let clock = Clock::start();
-        Arc::new(Driver::new(Gateway::new(config, Seed::new([7; 32]), clock.now()), Arc::new(NoHost), clock))
+        let host = Arc::new(NoHost { panics, ..NoHost::default() });
+        Arc::new(Driver::new(Gateway::new(config, Seed::new([7; 32]), clock.now()), host, clock))
     }
 
     #[test]
@@ -289,7 +311,7 @@ mod tests {
         const CHILD: &str = "CLAWGATE_TEST_POISON";
         const NAME: &str = "driver::tests::a_panic_under_the_lock_ends_the_process";
         if std::env::var_os(CHILD).is_some() {
-            let driver = driver();
+            let driver = driver(false);
             let other = Arc::clone(&driver);
             let panicked = thread::spawn(move || {
                 let _shared = other.shared();
@@ -304,5 +326,18 @@ mod tests {
         let said = String::from_utf8_lossy(&ended.stderr).into_owned();
         assert_eq!(ended.status.code(), Some(EXIT_SOFTWARE), "{said}");
         assert!(said.contains("gateway.failed"), "{said}");
+    }
+
+    #[test]
+    fn host_calls_are_made_and_their_threads_end() {
+        for panics in [false, true] {
+            let driver = driver(panics);
+            driver.tell(Input::Tick);
+            while driver.host.asked.load(Ordering::Relaxed) == 0 {
+                thread::yield_now();
+            }
+            driver.end_jobs();
+            assert_eq!(Arc::strong_count(&driver), 1, "a host thread is left");
+        }
     }
 }
