@@ -165,9 +165,18 @@ pub(super) fn check(
     let peer = (origin.present, handshake.address.ip);
     let shared = check_shared(config, limiters, now, peer, params);
     let proved = matches!(shared, Ok(SharedMethod::Secret));
+    let retry_after_ms = match shared {
+        Err(AuthReason::RateLimited) => limiters.locked(now, peer, SecretKind::Shared),
+        Ok(_) | Err(_) => None,
+    };
 
     let Some(_) = params.device else {
-        let scopes = check_missing_device(config, handshake, params, role, class, &origin, &shared);
+        let scopes =
+            check_missing_device(handshake, params, role, class, &origin, &shared).map_err(|error| {
+                error.unwrap_or_else(|reason| {
+                    ConnectError::Unauthorized(unauthorized(config, params, reason, retry_after_ms))
+                })
+            });
         return scopes.map(|scopes| (dialect, role, Checked::Admitted { scopes })).map_err(refuse);
     };
     let public_key = match &request.proof {
@@ -179,7 +188,6 @@ pub(super) fn check(
     if shared.is_err() && candidate.is_none() {
         let reason = shared.err().unwrap_or(AuthReason::TokenMissing);
         let reason = if bootstrap_shown(params) { AuthReason::BootstrapTokenInvalid } else { reason };
-        let retry_after_ms = limiters.locked(now, peer, SecretKind::Shared);
         return Err(refuse(ConnectError::Unauthorized(unauthorized(config, params, reason, retry_after_ms))));
     }
     let facts = DeviceFacts {
@@ -320,21 +328,21 @@ fn bootstrap_shown(params: &ConnectParams) -> bool {
     params.auth.bootstrap_token.as_deref().is_some_and(|token| !token.trim().is_empty())
 }
 
-/// Peers without a device (spec: v4 section 6.3, for both dialects).
+/// Peers without a device (spec: v4 section 6.3, for both dialects). Fails with a refusal of its own, or with the
+/// reason why the shared secret did not do.
 fn check_missing_device(
-    config: &Config,
     handshake: &Handshake,
     params: &ConnectParams,
     role: Role,
     class: Class,
     origin: &OriginFacts,
     shared: &Result<SharedMethod, AuthReason>,
-) -> Result<Scopes, ConnectError> {
+) -> Result<Scopes, Result<ConnectError, AuthReason>> {
     if role == Role::Node {
-        return Err(ConnectError::DeviceRequired);
+        return Err(Ok(ConnectError::DeviceRequired));
     }
     if class.control_ui {
-        return Err(ConnectError::ControlUiNeedsDevice);
+        return Err(Ok(ConnectError::ControlUiNeedsDevice));
     }
     let direct = handshake.address.local && !origin.present;
     match shared {
@@ -342,13 +350,13 @@ fn check_missing_device(
         // A secret that many may know says nothing about which authority this peer should have.
         Ok(SharedMethod::Secret) => Ok(Scopes::default()),
         Ok(SharedMethod::None) if direct && class.backend => Ok(Scopes::new(&params.scopes)),
-        Ok(SharedMethod::None) => Err(ConnectError::DeviceRequired),
+        Ok(SharedMethod::None) => Err(Ok(ConnectError::DeviceRequired)),
         Err(reason) => {
             let sent = |value: &Option<String>| value.as_deref().is_some_and(|text| !text.is_empty());
             if sent(&params.auth.token) || sent(&params.auth.password) {
-                Err(ConnectError::Unauthorized(unauthorized(config, params, *reason, None)))
+                Err(Err(*reason))
             } else {
-                Err(ConnectError::DeviceRequired)
+                Err(Ok(ConnectError::DeviceRequired))
             }
         }
     }
