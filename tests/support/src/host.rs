@@ -1,0 +1,242 @@
+//! A host in memory, with faults on demand: what the core meets when disks fail and other programs write too.
+
+use bytes::Bytes;
+use clawgate_proto::Host;
+use clawgate_proto::host::{Document, HostFault, StoreFault, Version, Write};
+use clawgate_proto::log::Record;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Mutex, MutexGuard};
+
+/// An in-memory [`Host`]. Share it in an `Arc` between a driver and the test.
+#[derive(Debug, Default)]
+pub struct MemoryHost(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    documents: BTreeMap<Document, (Vec<u8>, Version)>,
+    changes: u64,
+    faults: VecDeque<WriteFault>,
+    unreadable: BTreeSet<Document>,
+    is_read_only: bool,
+    writes: u64,
+    system_info: Option<Bytes>,
+    records: Vec<Record>,
+}
+
+/// What happens to the next write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum WriteFault {
+    /// Nothing is written.
+    Fails(String),
+    /// Nothing is written: somebody else was faster.
+    Conflicts,
+    /// Only the first document is written, then it fails: a rename that did not follow the other.
+    FailsHalfway(String),
+}
+
+impl MemoryHost {
+    /// A host without documents, whose writes succeed.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The next write changes nothing and fails. Several calls add up.
+    pub fn fail_next_write(&self, why: &str) {
+        self.state().faults.push_back(WriteFault::Fails(why.to_owned()));
+    }
+
+    /// The next write changes nothing and reports a conflict.
+    pub fn conflict_next_write(&self) {
+        self.state().faults.push_back(WriteFault::Conflicts);
+    }
+
+    /// The next write puts its first document in place and fails before the second.
+    pub fn fail_next_write_halfway(&self, why: &str) {
+        self.state().faults.push_back(WriteFault::FailsHalfway(why.to_owned()));
+    }
+
+    /// Whether every write fails from now on, as on a read-only file system.
+    pub fn set_read_only(&self, is_read_only: bool) {
+        self.state().is_read_only = is_read_only;
+    }
+
+    /// Whether looking at and reading this document fails from now on.
+    pub fn set_unreadable(&self, document: Document, is_unreadable: bool) {
+        let mut state = self.state();
+        if is_unreadable {
+            state.unreadable.insert(document);
+        } else {
+            state.unreadable.remove(&document);
+        }
+    }
+
+    /// Somebody else writes this document.
+    pub fn edit(&self, document: Document, content: impl Into<Vec<u8>>) {
+        self.state().put(document, content.into());
+    }
+
+    /// Somebody else removes this document.
+    pub fn remove(&self, document: Document) {
+        self.state().documents.remove(&document);
+    }
+
+    /// What a document holds now.
+    pub fn content(&self, document: Document) -> Option<Vec<u8>> {
+        self.state().documents.get(&document).map(|(content, _)| content.clone())
+    }
+
+    /// Successful calls of [`Host::write`] so far.
+    pub fn writes(&self) -> u64 {
+        self.state().writes
+    }
+
+    /// What [`Host::system_info`] answers; before this is called it fails.
+    pub fn set_system_info(&self, object: impl Into<Bytes>) {
+        self.state().system_info = Some(object.into());
+    }
+
+    /// Every log record so far.
+    pub fn records(&self) -> Vec<Record> {
+        self.state().records.clone()
+    }
+
+    /// Whether a record of that event was logged.
+    pub fn has_logged(&self, event: &str) -> bool {
+        self.state().records.iter().any(|record| record.event == event)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("nobody panics while holding it")
+    }
+}
+
+impl Host for MemoryHost {
+    fn version(&self, document: Document) -> Result<Version, HostFault> {
+        let state = self.state();
+        state.check_readable(document)?;
+        Ok(state.version(document))
+    }
+
+    fn read(&self, document: Document) -> Result<Option<(Vec<u8>, Version)>, HostFault> {
+        let state = self.state();
+        state.check_readable(document)?;
+        Ok(state.documents.get(&document).cloned())
+    }
+
+    fn write(&self, writes: &[Write<'_>]) -> Result<Vec<Version>, StoreFault> {
+        let mut state = self.state();
+        if state.is_read_only {
+            return Err(StoreFault::Failed("read-only file system".to_owned()));
+        }
+        let fault = state.faults.pop_front();
+        match &fault {
+            Some(WriteFault::Fails(why)) => return Err(StoreFault::Failed(why.clone())),
+            Some(WriteFault::Conflicts) => return Err(StoreFault::Conflict),
+            Some(WriteFault::FailsHalfway(_)) | None => {}
+        }
+        let differs =
+            |write: &Write<'_>| write.expected.is_some_and(|mark| mark != state.version(write.document));
+        if writes.iter().any(differs) {
+            return Err(StoreFault::Conflict);
+        }
+        let mut marks = Vec::with_capacity(writes.len());
+        for write in writes {
+            if let (Some(WriteFault::FailsHalfway(why)), 1..) = (&fault, marks.len()) {
+                return Err(StoreFault::Failed(why.clone()));
+            }
+            marks.push(state.put(write.document, write.content.to_vec()));
+        }
+        if let Some(WriteFault::FailsHalfway(why)) = fault {
+            return Err(StoreFault::Failed(why));
+        }
+        state.writes += 1;
+        Ok(marks)
+    }
+
+    fn system_info(&self) -> Result<Bytes, HostFault> {
+        self.state().system_info.clone().ok_or_else(|| HostFault("nothing is known".to_owned()))
+    }
+
+    fn log(&self, record: &Record) {
+        self.state().records.push(record.clone());
+    }
+}
+
+impl State {
+    fn version(&self, document: Document) -> Version {
+        self.documents.get(&document).map_or(Version::MISSING, |(_, version)| *version)
+    }
+
+    fn put(&mut self, document: Document, content: Vec<u8>) -> Version {
+        self.changes += 1;
+        let version = Version([1, self.changes, 0, 0]);
+        self.documents.insert(document, (content, version));
+        version
+    }
+
+    fn check_readable(&self, document: Document) -> Result<(), HostFault> {
+        if self.unreadable.contains(&document) {
+            return Err(HostFault(format!("{} cannot be read: input/output error", document.path())));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use Document::{DevicesPaired as PAIRED, DevicesPending as PENDING};
+
+    fn put(document: Document, expected: Option<Version>, content: &'static str) -> Write<'static> {
+        Write { document, expected, content: content.as_bytes() }
+    }
+
+    #[test]
+    fn writes_are_checked_against_what_is_there() {
+        let host = MemoryHost::new();
+        assert_eq!(host.version(PAIRED), Ok(Version::MISSING));
+        assert_eq!(host.read(PAIRED), Ok(None));
+        let first = host.write(&[put(PAIRED, Some(Version::MISSING), "1")]).unwrap()[0];
+        assert_eq!(host.read(PAIRED), Ok(Some((b"1".to_vec(), first))));
+        host.edit(PAIRED, "2");
+        assert_ne!(host.version(PAIRED), Ok(first));
+        let both = [put(PENDING, None, "3"), put(PAIRED, Some(first), "3")];
+        assert_eq!(host.write(&both), Err(StoreFault::Conflict));
+        assert_eq!((host.content(PAIRED), host.content(PENDING)), (Some(b"2".to_vec()), None));
+        host.remove(PAIRED);
+        assert_eq!(host.version(PAIRED), Ok(Version::MISSING));
+        assert_eq!(host.writes(), 1);
+    }
+
+    #[test]
+    fn faults_strike_once_and_in_order() {
+        let host = MemoryHost::new();
+        host.fail_next_write("disk full");
+        host.conflict_next_write();
+        host.fail_next_write_halfway("power");
+        let write = || host.write(&[put(PAIRED, None, "1"), put(PENDING, None, "1")]);
+        assert_eq!(write(), Err(StoreFault::Failed("disk full".to_owned())));
+        assert_eq!(write(), Err(StoreFault::Conflict));
+        assert_eq!(host.content(PAIRED), None);
+        assert_eq!(write(), Err(StoreFault::Failed("power".to_owned())));
+        assert_eq!((host.content(PAIRED).is_some(), host.content(PENDING)), (true, None));
+        assert_eq!(write().unwrap().len(), 2);
+        host.set_read_only(true);
+        assert!(write().is_err());
+        host.set_read_only(false);
+        assert!(write().is_ok());
+    }
+
+    #[test]
+    fn unreadable_means_neither_looked_at_nor_read() {
+        let host = MemoryHost::new();
+        host.edit(PENDING, "{}");
+        host.set_unreadable(PENDING, true);
+        assert!(host.version(PENDING).is_err() && host.read(PENDING).is_err());
+        assert!(host.version(PAIRED).is_ok());
+        host.set_unreadable(PENDING, false);
+        assert!(host.read(PENDING).unwrap().is_some());
+    }
+}
