@@ -5,6 +5,9 @@
     reason = "a test names the outcome it expects; any other one fails it"
 )]
 
+mod pairing;
+mod tokens;
+
 use super::pairing::{Candidate, ConnectOp, Connected, DeviceClient, Locality, PairingRequired};
 use super::*;
 use crate::host::{self, Document, Host, Version, Write};
