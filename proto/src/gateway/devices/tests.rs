@@ -5,7 +5,9 @@
     reason = "a test names the outcome it expects; any other one fails it"
 )]
 
+mod durability;
 mod pairing;
+mod random_ops;
 mod tokens;
 
 use super::pairing::{Candidate, ConnectOp, Connected, DeviceClient, Locality, PairingRequired};
