@@ -137,6 +137,31 @@ fn a_failed_write_is_an_error_and_leaves_memory_and_disk_agreeing() {
 }
 
 #[test]
+fn the_host_is_asked_about_what_we_know() {
+    let mut rig = Rig::new();
+    let known = |rig: &Rig| match rig.asked {
+        Some(HostRequest::CheckDevices { known }) => known,
+        ref other => panic!("another question: {other:?}"),
+    };
+    rig.connected(local("a", &[]));
+    rig.refused(remote("b", &[]));
+    rig.submit(Op::List);
+    let content = rig.disk.0.lock().unwrap();
+    let wanted = DevicesVersion {
+        paired: Some(content.mark(Document::DevicesPaired)),
+        pending: Some(content.mark(Document::DevicesPending)),
+    };
+    drop(content);
+    assert_eq!(known(&rig), wanted, "a write of ours is no news");
+    rig.settle();
+    rig.fault(Fault::Fails);
+    rig.submit(revoke("a"));
+    rig.turn();
+    rig.turn();
+    assert_eq!(known(&rig), DevicesVersion::default(), "after a failed write nothing is taken for granted");
+}
+
+#[test]
 fn what_rested_on_a_failed_change_is_decided_without_it() {
     let mut rig = Rig::new();
     let token = token_of(&rig.connected(local("a", &[])));
@@ -337,6 +362,39 @@ fn edits_underneath_close_what_lost_its_ground() {
     assert!(matches!(done, Done::PairingRequired(_)), "in force from the next operation on");
     assert_eq!(rig.closed(), [("a".to_owned(), None)]);
     assert!(rig.store.seen.is_empty());
+}
+
+#[test]
+fn an_edit_of_the_approval_drops_the_scopes_noted_beside_it() {
+    let mut rig = Rig::new();
+    rig.connected(local("a", &["operator.admin"]));
+    rig.connected(local("a", &["operator.other"]));
+    rig.edit(|devices| {
+        let device = Arc::make_mut(devices.paired.get_mut("a").unwrap());
+        device.approved_scopes = Some(strings(&["operator.read"]));
+    });
+    rig.run(Op::List);
+    assert_eq!(rig.device("a").scopes, Some(strings(&["operator.admin"])), "the file's");
+}
+
+#[test]
+fn a_token_for_a_role_outside_the_approval_closes_its_sockets_too() {
+    let mut rig = Rig::new();
+    rig.connected(local("a", &[]));
+    rig.edit(|devices| {
+        let device = Arc::make_mut(devices.paired.get_mut("a").unwrap());
+        let token =
+            store::DeviceToken { token: "t".into(), role: "node".into(), ..store::DeviceToken::default() };
+        device.tokens.as_mut().unwrap().insert("node".into(), token);
+    });
+    rig.run(Op::List);
+    assert!(rig.closed().is_empty());
+    rig.edit(|devices| {
+        let device = Arc::make_mut(devices.paired.get_mut("a").unwrap());
+        device.tokens.as_mut().unwrap().get_mut("node").unwrap().revoked_at_ms = Some(1);
+    });
+    rig.run(Op::List);
+    assert_eq!(rig.closed(), [("a".to_owned(), Some("node".to_owned()))]);
 }
 
 #[test]

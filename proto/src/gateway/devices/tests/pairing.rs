@@ -278,6 +278,15 @@ fn a_silent_request_left_behind_grants_nothing_by_itself() {
 }
 
 #[test]
+fn a_request_that_needs_a_person_now_says_so_on_disk() {
+    let mut rig = Rig::new();
+    let id = rig.refused(remote("a", &[])).request_id;
+    rig.edit(|devices| Arc::make_mut(devices.pending.get_mut(&id).unwrap()).silent = true);
+    assert_eq!(rig.refused(remote("a", &[])).request_id, id);
+    assert!(!rig.on_disk().pending[&id].silent);
+}
+
+#[test]
 fn the_approver_holds_what_is_granted() {
     let rows: [(bool, &[&str], &[&str], Option<&str>); 10] = [
         (false, &["operator.read"], &["operator.pairing"], Some("operator.read")),

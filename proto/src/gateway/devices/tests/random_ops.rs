@@ -195,6 +195,9 @@ proptest! {
             for (key, done) in rig.done[answered..].to_vec() {
                 let op = model.open.remove(&key).expect("one answer each");
                 model.learn(&op, &done);
+                if matches!(done, Done::Listed) {
+                    prop_assert_eq!(hard(rig.memory()), hard(&rig.on_disk()), "a list shows what is stored");
+                }
             }
             if rig.done.len() > answered {
                 model.check(&rig.on_disk(), "the file");
