@@ -92,8 +92,6 @@ pub(crate) struct Connected {
     pub(crate) token: Option<IssuedToken>,
     /// Whether a device token let it in.
     pub(crate) by_device_token: bool,
-    /// Whether this connect was approved without a person.
-    pub(crate) approved_silently: bool,
     /// The pinned platform, which stands for the claimed one.
     pub(crate) platform: Option<String>,
     /// The pinned device family.
@@ -176,7 +174,6 @@ pub(super) fn connect(draft: &mut Draft<'_>, op: &ConnectOp, step: &mut Step<'_>
     Done::Connected(Box::new(Connected {
         token,
         by_device_token: op.candidate.is_some(),
-        approved_silently,
         platform: device.and_then(|device| pinned(&device.platform)),
         device_family: device.and_then(|device| pinned(&device.device_family)),
     }))

@@ -11,10 +11,13 @@ mod random_ops;
 mod tokens;
 
 use super::pairing::{Candidate, ConnectOp, Connected, DeviceClient, Locality, PairingRequired};
+use super::tokens::TokenFault;
 use super::*;
 use crate::host::{self, Document, Host, Version, Write};
+use crate::scope::Scopes;
+use crate::secret::Secret;
 use crate::seed::Seed;
-use crate::store;
+use crate::store::{self, PairedDevice, PendingRequest};
 use crate::time::Wall;
 use bytes::Bytes;
 use std::sync::Mutex;
@@ -233,9 +236,12 @@ impl Rig {
     }
 
     /// A connect that must succeed.
-    pub(super) fn connected(&mut self, op: ConnectOp) -> Connected {
+    pub(super) fn connected(&mut self, op: ConnectOp) -> Admitted {
+        let resolved = self.resolved();
         match self.connect(op) {
-            Done::Connected(connected) => *connected,
+            Done::Connected(connected) => {
+                Admitted { approved_silently: self.resolved() > resolved, connected: *connected }
+            }
             other => panic!("not connected: {other:?}"),
         }
     }
@@ -274,6 +280,10 @@ impl Rig {
             Notice::Requested(_) | Notice::Resolved { .. } | Notice::Log(_) => None,
         });
         closes.collect()
+    }
+
+    pub(super) fn resolved(&self) -> usize {
+        self.order.iter().filter(|kind| **kind == "resolved").count()
     }
 
     pub(super) fn requested(&self) -> usize {
@@ -325,6 +335,20 @@ impl Rig {
     pub(super) fn text(&self, document: Document) -> String {
         let content = self.disk.0.lock().unwrap();
         String::from_utf8(content.documents[&document].0.clone()).unwrap()
+    }
+}
+
+/// An admitted device, and whether this connect was approved without a person.
+pub(super) struct Admitted {
+    connected: Connected,
+    approved_silently: bool,
+}
+
+impl core::ops::Deref for Admitted {
+    type Target = Connected;
+
+    fn deref(&self) -> &Connected {
+        &self.connected
     }
 }
 

@@ -143,12 +143,14 @@ impl Model {
 }
 
 /// Members that only say how somebody came in last may differ between memory and disk.
-fn hard(devices: &Devices) -> Vec<(String, Option<Vec<String>>, Vec<(String, Option<u64>, Vec<String>)>)> {
+fn hard(devices: &Devices) -> Vec<PairedDevice> {
     let row = |device: &Arc<PairedDevice>| {
-        let tokens = device.tokens.iter().flat_map(BTreeMap::values);
-        let tokens =
-            tokens.map(|entry| (entry.token.clone(), entry.revoked_at_ms, entry.scopes.clone())).collect();
-        (device.device_id.clone(), device.approved_scopes.clone(), tokens)
+        let mut tokens = device.tokens.clone();
+        for entry in tokens.iter_mut().flat_map(BTreeMap::values_mut) {
+            entry.last_used_at_ms = None;
+        }
+        let (device_id, approved_scopes) = (device.device_id.clone(), device.approved_scopes.clone());
+        PairedDevice { device_id, approved_scopes, tokens, ..PairedDevice::default() }
     };
     devices.paired.values().map(row).collect()
 }
@@ -192,9 +194,9 @@ proptest! {
                 Move::Pass(ms) => rig.pass_ms(ms),
             }
             // What an answer promises is on disk when the answer is out.
-            for (key, done) in rig.done[answered..].to_vec() {
-                let op = model.open.remove(&key).expect("one answer each");
-                model.learn(&op, &done);
+            for (key, done) in &rig.done[answered..] {
+                let op = model.open.remove(key).expect("one answer each");
+                model.learn(&op, done);
                 if matches!(done, Done::Listed) {
                     prop_assert_eq!(hard(rig.memory()), hard(&rig.on_disk()), "a list shows what is stored");
                 }
@@ -208,9 +210,9 @@ proptest! {
         let answered = rig.done.len();
         rig.settle();
         rig.run(Op::List);
-        for (key, done) in rig.done[answered..].to_vec() {
-            if let Some(op) = model.open.remove(&key) {
-                model.learn(&op, &done);
+        for (key, done) in &rig.done[answered..] {
+            if let Some(op) = model.open.remove(key) {
+                model.learn(&op, done);
             }
         }
         prop_assert!(model.open.is_empty());
