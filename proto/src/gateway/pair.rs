@@ -19,6 +19,7 @@ use crate::log::{Level, Record};
 use crate::methods::Params;
 use crate::output::{Order, Output, Reply};
 use crate::scope::{Role, Scopes};
+use crate::store::render;
 use crate::time::Now;
 use bytes::Bytes;
 use core::net::IpAddr;
@@ -268,8 +269,9 @@ impl Gateway {
     fn notice(&mut self, now: Now, notice: Notice, out: &mut Vec<Output>) {
         match notice {
             Notice::Requested(request) => {
-                let payload =
-                    Bytes::from(serde_json::to_vec(&*request).expect("a request has only string keys"));
+                let payload = Bytes::from(
+                    serde_json::to_vec(&render::pending_row(&request)).expect("a row has only string keys"),
+                );
                 self.broadcast(now, &events::PAIR_REQUESTED, [Some(payload.clone()), Some(payload)], out);
             }
             Notice::Resolved { request_id, device_id, approved, ts } => {

@@ -258,13 +258,27 @@ fn require(draft: &mut Draft<'_>, op: &ConnectOp, reason: PairingReason, step: &
     let request_id = match waiting {
         Some((id, old)) => {
             let merged = merge(&old, fresh, step.limits.pairing_scopes_max);
-            // A retry that asks for nothing new is neither written nor told: it only keeps the request alive.
             if grew(&old, &merged) {
+                // A person who approves an id approves what was shown under it: more than that is another request.
+                let request = PendingRequest { request_id: step.random.uuid(), ..merged };
+                draft.remove_request(&id);
+                step.say(Notice::Resolved {
+                    request_id: id,
+                    device_id: op.device_id.clone(),
+                    approved: false,
+                    ts: step.now_ms,
+                });
+                let id = request.request_id.clone();
+                file(draft, &id, request, step);
+                id
+            } else if old.silent != merged.silent {
                 file(draft, &id, merged, step);
+                id
             } else {
+                // A retry that asks for nothing new is neither written nor told: it only keeps the request alive.
                 draft.set_request(&id, Arc::new(merged), Weight::Soft);
+                id
             }
-            id
         }
         None => {
             make_room(draft, step);
@@ -365,7 +379,6 @@ fn grew(old: &PendingRequest, merged: &PendingRequest) -> bool {
         || old.public_key != merged.public_key
         || old.platform != merged.platform
         || old.device_family != merged.device_family
-        || old.silent != merged.silent
 }
 
 /// Approves a pending request, if the approver holds everything it grants.

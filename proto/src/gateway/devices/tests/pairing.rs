@@ -68,15 +68,16 @@ fn asking_again_for_the_same_is_the_same_request_and_costs_nothing() {
 }
 
 #[test]
-fn asking_for_more_grows_the_request_and_is_told() {
+fn asking_for_more_is_another_request_that_takes_the_place_of_the_first() {
     let mut rig = Rig::new();
     let first = rig.refused(remote("a", &["operator.read"]));
     let mut wider = node(remote("a", &["operator.write"]));
     wider.client.display_name = Some("attic".into());
     let second = rig.refused(wider);
-    assert_eq!(first.request_id, second.request_id);
+    assert_ne!(first.request_id, second.request_id, "whoever approves the first id approves what was shown");
     assert_eq!(rig.requested(), 2);
-    let request = rig.on_disk().pending[&first.request_id].clone();
+    assert!(!rig.on_disk().pending.contains_key(&first.request_id));
+    let request = rig.on_disk().pending[&second.request_id].clone();
     assert_eq!(request.role.as_deref(), Some("operator"), "the first role stays");
     assert_eq!(request.roles, Some(strings(&["operator", "node"])));
     assert_eq!(request.scopes, Some(strings(&["operator.read", "operator.write"])));
@@ -88,10 +89,10 @@ fn asking_for_more_grows_the_request_and_is_told() {
 #[test]
 fn a_request_does_not_gather_scopes_without_end() {
     let mut rig = Rig::with_limits(Limits { pairing_scopes_max: 3, ..Limits::default() });
-    let id = rig.refused(remote("a", &["s1", "s2"])).request_id;
-    rig.refused(remote("a", &["s3"]));
+    rig.refused(remote("a", &["s1", "s2"]));
+    let id = rig.refused(remote("a", &["s3"])).request_id;
     assert_eq!(rig.memory().pending[&id].scopes, Some(strings(&["s1", "s2", "s3"])));
-    rig.refused(remote("a", &["s4"]));
+    let id = rig.refused(remote("a", &["s4"])).request_id;
     assert_eq!(rig.memory().pending[&id].scopes, Some(strings(&["s4"])), "the last question counts");
 }
 
@@ -321,8 +322,8 @@ fn the_approver_holds_what_is_granted() {
     }
     // An operator's request that a node role was merged into needs an admin as well.
     let mut rig = Rig::new();
-    let id = rig.refused(remote("a", &[])).request_id;
-    rig.refused(node(remote("a", &[])));
+    rig.refused(remote("a", &[]));
+    let id = rig.refused(node(remote("a", &[]))).request_id;
     assert_eq!(rig.approve(&id, &["operator.write"]).unwrap_err(), DeviceError::MissingScope(ALL[0].into()));
 }
 
