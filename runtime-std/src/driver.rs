@@ -221,7 +221,7 @@ impl<H: Host> Driver<H> {
             }
             Cause::Writable => {
                 session.blocked = false;
-                session.kept = false;
+                session.watched = false;
                 &mut nothing
             }
             Cause::Ended => {
@@ -306,8 +306,9 @@ impl<H: Host> Driver<H> {
                 session.armed = Some(at);
             }
         }
-        if (session.blocked || !is_done) && !session.kept && !session.finished {
-            session.kept = true;
+        let is_unwatched = session.blocked && !session.watched;
+        if (is_unwatched || !is_done) && !session.queued && !session.finished {
+            session.queued = true;
             self.keeper.push(Arc::clone(slot));
             wake = true;
         }

@@ -64,14 +64,14 @@ pub(crate) fn keep<H: Host>(driver: &Arc<Driver<H>>, stop: &Stop) {
         }
         for slot in driver.keeper.take() {
             let mut session = slot.lock();
-            if session.blocked {
-                drop(session);
-                watched.push(slot);
-            } else {
-                session.kept = false;
-                drop(session);
-                driver.work(&mut scratch, &slot, Cause::Mail);
+            session.queued = false;
+            let is_unwatched = session.blocked && !session.watched;
+            session.watched |= is_unwatched;
+            drop(session);
+            if is_unwatched {
+                watched.push(Arc::clone(&slot));
             }
+            driver.work(&mut scratch, &slot, Cause::Mail);
         }
         driver.shelf.give(scratch);
         if driver.keeper.ended.load(Ordering::Acquire) {

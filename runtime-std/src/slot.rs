@@ -42,8 +42,10 @@ pub(crate) struct Session {
     broken: bool,
     /// The kernel's buffer is full; the keeper waits until it is not.
     pub(crate) blocked: bool,
-    /// The keeper has it.
-    pub(crate) kept: bool,
+    /// It lies in the keeper's inbox.
+    pub(crate) queued: bool,
+    /// The keeper waits for room on it.
+    pub(crate) watched: bool,
     /// The reader waits on `changed`.
     waiting: bool,
     /// The connection wants bytes.
@@ -88,7 +90,8 @@ impl Slot {
             ended: false,
             broken: false,
             blocked: false,
-            kept: false,
+            queued: false,
+            watched: false,
             waiting: false,
             readable: false,
             finished: false,
