@@ -7,8 +7,10 @@ pub(crate) mod body;
 pub(crate) mod buffer;
 #[allow(dead_code, unused_imports, reason = "until every phase of the connection is written")]
 pub(crate) mod http;
+mod outbox;
 #[allow(dead_code, reason = "until every phase of the connection is written")]
 pub(crate) mod upgrade;
+pub mod ws;
 
 use crate::budget::Budget;
 use crate::config::Config;

@@ -33,7 +33,7 @@ pub mod store;
 pub mod time;
 mod validate;
 
-pub use conn::{Connection, Next};
+pub use conn::{Connection, Next, ws};
 pub use gateway::{Gateway, Peer, Refused};
 pub use host::Host;
 pub use input::Input;

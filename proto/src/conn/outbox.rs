@@ -1,0 +1,188 @@
+//! What waits to be written to one peer, in order, each with the cost the gateway counted for it.
+//!
+//! Items stay small and shared until they are taken: a broadcast's body is copied once, into the caller's buffer.
+//! Control frames go ahead of messages that wait, never into the middle of one. Nothing follows a close frame.
+//! Empty, the outbox holds no memory.
+#![allow(dead_code, reason = "the connection, next to come, uses all of it")]
+
+use super::ws::{Opcode, Outgoing, close_payload, control_frame};
+use crate::frame::CloseFrame;
+use crate::seed::Random;
+use bytes::Bytes;
+use std::collections::VecDeque;
+
+/// One thing to write.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// Bytes outside any frame: HTTP.
+    Plain { head: Vec<u8>, body: Bytes },
+    /// A message, ready made.
+    Message { opcode: Opcode, body: Bytes },
+    /// The last frame.
+    Close(Option<CloseFrame>),
+}
+
+/// The queue towards one peer.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    control: Vec<u8>,
+    queue: VecDeque<Queued>,
+    /// An item taken in part.
+    current: Option<Box<Current>>,
+    /// Items taken and not yet written: where each ends in the stream, and its cost.
+    taken: VecDeque<(u64, usize)>,
+    taken_bytes: u64,
+    written_bytes: u64,
+    /// Bytes waiting that the gateway does not count: what the connection says of its own accord.
+    own_bytes: usize,
+    is_closed: bool,
+    masks: Option<Box<Random>>,
+}
+
+#[derive(Debug)]
+struct Queued {
+    item: Item,
+    cost: usize,
+    own_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Current {
+    outgoing: Outgoing,
+    cost: usize,
+    own_bytes: usize,
+}
+
+impl Outbox {
+    /// An empty one. Frames are masked when there are `masks` to draw from.
+    pub(crate) fn new(masks: Option<Random>) -> Self {
+        Self { masks: masks.map(Box::new), ..Self::default() }
+    }
+
+    /// Queues an item that the gateway counts as `cost` bytes. Dropped when a close is queued already.
+    pub(crate) fn push(&mut self, item: Item, cost: usize) {
+        self.push_queued(Queued { item, cost, own_bytes: 0 });
+    }
+
+    /// Queues a text message that the gateway does not know of.
+    pub(crate) fn push_own(&mut self, text: Vec<u8>) {
+        let own_bytes = text.len();
+        self.push_queued(Queued {
+            item: Item::Message { opcode: Opcode::Text, body: text.into() },
+            cost: 0,
+            own_bytes,
+        });
+    }
+
+    /// Queues a control frame ahead of all messages.
+    pub(crate) fn control(&mut self, opcode: Opcode, payload: &[u8]) {
+        if !self.is_closed {
+            let mask = self.mask();
+            let before = self.control.len();
+            control_frame(opcode, payload, mask, &mut self.control);
+            self.own_bytes += self.control.len() - before;
+        }
+    }
+
+    /// Appends about 64 KiB at most.
+    pub(crate) fn take(&mut self, wire: &mut Vec<u8>) {
+        let start = wire.len();
+        let mut room = CHUNK_BYTES;
+        while room > 0 {
+            let before = wire.len();
+            let Some(mut current) = self.next() else { break };
+            let is_done = current.outgoing.take(wire, room);
+            let more = wire.len() - before;
+            room -= more;
+            self.taken_bytes += more as u64;
+            if !is_done {
+                self.current = Some(current);
+                break;
+            }
+            self.own_bytes -= current.own_bytes;
+            if current.cost > 0 {
+                self.taken.push_back((self.taken_bytes, current.cost));
+            }
+        }
+        debug_assert!(wire.len() - start <= CHUNK_BYTES);
+        if self.queue.is_empty() {
+            self.queue = VecDeque::new();
+        }
+    }
+
+    /// Notes that so many of the taken bytes were written, and gives the cost of the items that are written whole.
+    pub(crate) fn wrote(&mut self, bytes: usize) -> usize {
+        self.written_bytes += bytes as u64;
+        let mut drained = 0;
+        while let Some((end, cost)) = self.taken.front().copied() {
+            if end > self.written_bytes {
+                return drained;
+            }
+            self.taken.pop_front();
+            drained += cost;
+        }
+        self.taken = VecDeque::new();
+        drained
+    }
+
+    /// Whether there is something to take.
+    pub(crate) fn wants_write(&self) -> bool {
+        !self.control.is_empty() || self.current.is_some() || !self.queue.is_empty()
+    }
+
+    /// Whether all that was ever queued is written.
+    pub(crate) fn is_written(&self) -> bool {
+        !self.wants_write() && self.written_bytes >= self.taken_bytes
+    }
+
+    /// Bytes waiting that the connection said of its own accord.
+    pub(crate) fn own_bytes(&self) -> usize {
+        self.own_bytes
+    }
+
+    /// Drops everything that waits; what was taken is gone.
+    pub(crate) fn clear(&mut self) {
+        *self = Self { taken_bytes: self.taken_bytes, written_bytes: self.taken_bytes, ..Self::default() };
+        self.is_closed = true;
+    }
+
+    fn push_queued(&mut self, queued: Queued) {
+        if self.is_closed {
+            return;
+        }
+        self.is_closed = matches!(queued.item, Item::Close(_));
+        self.own_bytes += queued.own_bytes;
+        self.queue.push_back(queued);
+    }
+
+    /// What to take next: the rest of the current item, control frames, then the queue.
+    fn next(&mut self) -> Option<Box<Current>> {
+        if let Some(current) = self.current.take() {
+            return Some(current);
+        }
+        if !self.control.is_empty() {
+            let bytes = core::mem::take(&mut self.control);
+            let own_bytes = bytes.len();
+            let outgoing = Outgoing::plain(bytes, Bytes::new());
+            return Some(Box::new(Current { outgoing, cost: 0, own_bytes }));
+        }
+        let Queued { item, cost, own_bytes } = self.queue.pop_front()?;
+        Some(Box::new(Current { outgoing: self.outgoing(item), cost, own_bytes }))
+    }
+
+    fn outgoing(&mut self, item: Item) -> Outgoing {
+        let (opcode, (head, body, tail)) = match item {
+            Item::Plain { head, body } => return Outgoing::plain(head, body),
+            Item::Message { opcode, body } => (opcode, (Vec::new(), body, Vec::new())),
+            Item::Close(close) => (Opcode::Close, (close_payload(close.as_ref()), Bytes::new(), Vec::new())),
+        };
+        Outgoing::frame(opcode, head, body, tail, self.mask())
+    }
+
+    fn mask(&mut self) -> Option<[u8; 4]> {
+        self.masks.as_mut().map(|masks| masks.bytes())
+    }
+}
+
+/// What one call of [`Outbox::take`] appends at most.
+const CHUNK_BYTES: usize = 64 * 1024;
