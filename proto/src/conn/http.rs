@@ -11,9 +11,11 @@ pub(crate) mod scan;
 mod tests;
 
 pub(crate) use fault::HttpFault;
-pub(crate) use response::{ResponseEnd, write_continue, write_head, write_response};
+#[cfg(test)]
+pub(crate) use response::write_response;
+pub(crate) use response::{write_continue, write_head};
 
-use super::body::{BodyLength, BodyReader};
+use super::body::BodyReader;
 use super::buffer::Residue;
 use crate::http::HttpRequest;
 use crate::limits::Limits;
@@ -126,6 +128,7 @@ impl HttpReader {
     }
 
     /// Whether [`HttpReader::receive`] would take a byte.
+    #[cfg(test)]
     pub(crate) fn has_room(&self) -> bool {
         match self.state {
             State::Last | State::Fault(_) => true,
@@ -206,6 +209,7 @@ impl HttpReader {
     }
 
     /// Whether a head is complete and its body is not.
+    #[cfg(test)]
     pub(crate) fn in_body(&self) -> bool {
         self.phase() == HttpPhase::Body
     }

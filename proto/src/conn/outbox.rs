@@ -1,12 +1,15 @@
 //! What waits to be written to one peer, in order, each with the cost the gateway counted for it.
 //!
 //! Items stay small and shared until they are taken: a broadcast's body is copied once, into the caller's buffer.
-//! Control frames go ahead of messages that wait, never into the middle of one. Nothing follows a close frame.
+//! Control frames go ahead of messages that wait, never into the middle of one, and never ahead of HTTP. Nothing follows a close frame.
 //! Empty, the outbox holds no memory.
-#![allow(dead_code, reason = "the connection, next to come, uses all of it")]
 
+use super::encode;
 use super::ws::{Opcode, Outgoing, close_payload, control_frame};
-use crate::frame::CloseFrame;
+use crate::admission::Admission;
+use crate::dialect::Dialect;
+use crate::frame::{CloseFrame, EventFrame};
+use crate::output::Reply;
 use crate::seed::Random;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -18,6 +21,12 @@ pub(crate) enum Item {
     Plain { head: Vec<u8>, body: Bytes },
     /// A message, ready made.
     Message { opcode: Opcode, body: Bytes },
+    /// An event; its payload is shared.
+    Event(EventFrame),
+    /// A response, encoded when taken.
+    Response { id: Box<str>, reply: Reply, dialect: Dialect },
+    /// hello-ok, rendered when taken.
+    Admission(Box<Admission>),
     /// The last frame.
     Close(Option<CloseFrame>),
 }
@@ -74,14 +83,23 @@ impl Outbox {
         });
     }
 
-    /// Queues a control frame ahead of all messages.
-    pub(crate) fn control(&mut self, opcode: Opcode, payload: &[u8]) {
+    /// Queues bytes outside any frame that the gateway does not know of.
+    pub(crate) fn push_own_plain(&mut self, head: Vec<u8>) {
+        let own_bytes = head.len();
+        self.push_queued(Queued { item: Item::Plain { head, body: Bytes::new() }, cost: 0, own_bytes });
+    }
+
+    /// Queues a control frame ahead of all messages. Where it will end in the stream.
+    pub(crate) fn control(&mut self, opcode: Opcode, payload: &[u8]) -> u64 {
         if !self.is_closed {
             let mask = self.mask();
             let before = self.control.len();
             control_frame(opcode, payload, mask, &mut self.control);
             self.own_bytes += self.control.len() - before;
         }
+        let current = self.current.as_ref().map_or(0, |current| current.outgoing.left());
+        let plain: usize = self.plain_ahead().sum();
+        self.taken_bytes + (current + plain + self.control.len()) as u64
     }
 
     /// Appends about 64 KiB at most.
@@ -130,6 +148,11 @@ impl Outbox {
         !self.control.is_empty() || self.current.is_some() || !self.queue.is_empty()
     }
 
+    /// Whether the stream is written up to this point.
+    pub(crate) fn is_written_to(&self, end: u64) -> bool {
+        self.written_bytes >= end
+    }
+
     /// Whether all that was ever queued is written.
     pub(crate) fn is_written(&self) -> bool {
         !self.wants_write() && self.written_bytes >= self.taken_bytes
@@ -155,12 +178,24 @@ impl Outbox {
         self.queue.push_back(queued);
     }
 
+    /// Sizes of what no frame may overtake: HTTP comes before any frame.
+    fn plain_ahead(&self) -> impl Iterator<Item = usize> {
+        self.queue.iter().map_while(|queued| match &queued.item {
+            Item::Plain { head, body } => Some(head.len() + body.len()),
+            Item::Message { .. }
+            | Item::Event(_)
+            | Item::Response { .. }
+            | Item::Admission(_)
+            | Item::Close(_) => None,
+        })
+    }
+
     /// What to take next: the rest of the current item, control frames, then the queue.
     fn next(&mut self) -> Option<Box<Current>> {
         if let Some(current) = self.current.take() {
             return Some(current);
         }
-        if !self.control.is_empty() {
+        if !self.control.is_empty() && self.plain_ahead().next().is_none() {
             let bytes = core::mem::take(&mut self.control);
             let own_bytes = bytes.len();
             let outgoing = Outgoing::plain(bytes, Bytes::new());
@@ -174,6 +209,9 @@ impl Outbox {
         let (opcode, (head, body, tail)) = match item {
             Item::Plain { head, body } => return Outgoing::plain(head, body),
             Item::Message { opcode, body } => (opcode, (Vec::new(), body, Vec::new())),
+            Item::Event(event) => (Opcode::Text, encode::event(event)),
+            Item::Response { id, reply, dialect } => (Opcode::Text, encode::response(&id, reply, dialect)),
+            Item::Admission(admission) => (Opcode::Text, encode::admission(&admission)),
             Item::Close(close) => (Opcode::Close, (close_payload(close.as_ref()), Bytes::new(), Vec::new())),
         };
         Outgoing::frame(opcode, head, body, tail, self.mask())
@@ -186,3 +224,14 @@ impl Outbox {
 
 /// What one call of [`Outbox::take`] appends at most.
 const CHUNK_BYTES: usize = 64 * 1024;
+
+#[cfg(test)]
+impl Outbox {
+    /// Heap memory held.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.control.capacity()
+            + self.queue.capacity()
+            + self.taken.capacity()
+            + usize::from(self.current.is_some())
+    }
+}

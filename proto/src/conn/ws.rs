@@ -26,6 +26,7 @@ use crate::conn::outbox::{Item, Outbox};
 use crate::frame::CloseFrame;
 use crate::seed::{Random, Seed};
 use bytes::Bytes;
+use core::fmt;
 
 /// Which end of the connection this is. It decides who masks (RFC 6455 section 5.1).
 #[derive(Debug)]
@@ -37,14 +38,12 @@ pub enum Role {
 }
 
 /// A whole message, fragments joined.
-#[derive(Debug)]
 pub struct Message {
     data: Data,
     held: Held,
 }
 
 /// What a message holds.
-#[derive(Debug)]
 pub enum Data {
     /// A text message.
     Text(String),
@@ -77,7 +76,6 @@ pub enum Fault {
 }
 
 /// A WebSocket after the upgrade, over memory. Answers pings and closes by itself.
-#[derive(Debug)]
 pub struct WebSocket {
     reader: Reader,
     outbox: Outbox,
@@ -125,7 +123,7 @@ impl WebSocket {
 
     /// Queues a ping without payload, ahead of messages that wait.
     pub fn ping(&mut self) {
-        self.outbox.control(Opcode::Ping, &[]);
+        let _ = self.outbox.control(Opcode::Ping, &[]);
     }
 
     /// Sends what is queued, then a close frame; messages of the peer are dropped from now on.
@@ -202,6 +200,28 @@ impl Fault {
     /// The close frame that tells the peer. Reasons are empty, as clients know them from other servers.
     pub fn close_frame(self) -> CloseFrame {
         CloseFrame::new(self.code(), "")
+    }
+}
+
+/// Messages may hold tokens and passwords: only their sizes are shown.
+impl fmt::Debug for Data {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => write!(f, "Text({} bytes)", text.len()),
+            Self::Binary(bytes) => write!(f, "Binary({} bytes)", bytes.len()),
+        }
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.data.fmt(f)
+    }
+}
+
+impl fmt::Debug for WebSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocket").field("closed_by_peer", &self.closed_by_peer).finish_non_exhaustive()
     }
 }
 

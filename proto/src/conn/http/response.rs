@@ -14,6 +14,7 @@ pub(crate) struct ResponseEnd {
 }
 
 /// Appends a complete response. Whether the connection ends behind it.
+#[cfg(test)]
 #[must_use]
 pub(crate) fn write_response(response: &HttpResponse, to: ReplyTo, now: Now, wire: &mut Vec<u8>) -> bool {
     let end = write_head(response, to, now, wire);

@@ -48,6 +48,11 @@ impl Outgoing {
         Self { header, header_len, head, body, tail, mask, taken: 0 }
     }
 
+    /// How many bytes are not taken yet.
+    pub(crate) fn left(&self) -> usize {
+        self.header_len + self.head.len() + self.body.len() + self.tail.len() - self.taken
+    }
+
     /// Appends at most `room` bytes; true when nothing is left.
     pub(crate) fn take(&mut self, wire: &mut Vec<u8>, mut room: usize) -> bool {
         let header = self.header.get(..self.header_len).unwrap_or(&[]);

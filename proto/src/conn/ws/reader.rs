@@ -2,7 +2,6 @@
 //!
 //! A byte belongs to a head, to a control frame's payload, to the message being assembled, or is dropped; the
 //! outcome does not depend on how the bytes were cut.
-#![allow(dead_code, reason = "the connection, next to come, uses all of it")]
 
 use super::frame::{CONTROL_BYTES_MAX, HEADER_BYTES_MAX, apply_mask};
 use super::{Data as MessageData, Fault, Held, Message, Opcode, Received};
@@ -48,6 +47,13 @@ struct Frame {
     left: u64,
 }
 
+/// A complete head, and whether its length was in the shortest form.
+struct Head {
+    header: FrameHeader,
+    len: u64,
+    is_minimal: bool,
+}
+
 /// A message whose last frame has not come.
 #[derive(Debug)]
 struct Assembly {
@@ -84,11 +90,6 @@ impl Reader {
             self.message = None;
             self.control = Vec::new();
         }
-    }
-
-    /// Whether nothing the peer sends can matter any more.
-    pub(crate) fn is_deaf(&self) -> bool {
-        self.mode == Mode::Deaf
     }
 
     /// Bytes held for a message that is not complete.
@@ -131,20 +132,21 @@ impl Reader {
     ) -> Result<(usize, Option<Received>), (usize, Fault)> {
         let Some(mut frame) = self.frame else {
             let (taken, complete) = self.read_head(bytes).map_err(|fault| (bytes.len(), fault))?;
-            let Some((header, len, is_minimal)) = complete else { return Ok((taken, None)) };
+            let Some(head) = complete else { return Ok((taken, None)) };
+            let Head { header, len, .. } = &head;
             self.frame = Some(Frame {
                 opcode: header.opcode,
                 is_final: header.is_final,
                 mask: header.mask.unwrap_or_default(),
                 done: 0,
-                left: len,
+                left: *len,
             });
             if self.mode == Mode::Open {
-                self.begin_frame(&header, len, is_minimal).map_err(|fault| (taken, fault))?;
+                self.begin_frame(&head).map_err(|fault| (taken, fault))?;
             }
             // An empty frame is complete with its head.
             let received =
-                if len == 0 { self.end_frame(outbox).map_err(|fault| (taken, fault))? } else { None };
+                if *len == 0 { self.end_frame(outbox).map_err(|fault| (taken, fault))? } else { None };
             return Ok((taken, received));
         };
         let taken = usize::try_from(frame.left).unwrap_or(usize::MAX).min(bytes.len());
@@ -160,8 +162,8 @@ impl Reader {
         result.map(|received| (taken, received)).map_err(|fault| (taken, fault))
     }
 
-    /// Collects a head. Gives the head, the payload's length, and whether the length was in its shortest form.
-    fn read_head(&mut self, bytes: &[u8]) -> Result<(usize, Option<(FrameHeader, u64, bool)>), Fault> {
+    /// Collects a head.
+    fn read_head(&mut self, bytes: &[u8]) -> Result<(usize, Option<Head>), Fault> {
         let have = self.head_len;
         let more = bytes.len().min(HEADER_BYTES_MAX - have);
         self.head[have..have + more].copy_from_slice(&bytes[..more]);
@@ -186,7 +188,8 @@ impl Reader {
                     self.mode = Mode::Deaf;
                     return Err(Fault::Protocol("length of 64 bits"));
                 }
-                Ok((end - have, Some((FrameHeader { opcode, ..header }, len, is_minimal))))
+                let header = FrameHeader { opcode, ..header };
+                Ok((end - have, Some(Head { header, len, is_minimal })))
             }
             Err(_) => {
                 self.mode = Mode::Deaf;
@@ -196,7 +199,8 @@ impl Reader {
     }
 
     /// Refuses a frame by its head.
-    fn begin_frame(&mut self, header: &FrameHeader, len: u64, is_minimal: bool) -> Result<(), Fault> {
+    fn begin_frame(&mut self, head: &Head) -> Result<(), Fault> {
+        let Head { header, len, is_minimal } = head;
         if header.rsv1 || header.rsv2 || header.rsv3 {
             return Err(Fault::Protocol("reserved bit"));
         }
@@ -206,14 +210,14 @@ impl Reader {
         if header.mask.is_some() != self.is_server {
             return Err(Fault::Protocol("mask"));
         }
-        if !is_minimal {
+        if !*is_minimal {
             return Err(Fault::Protocol("length not in its shortest form"));
         }
         let data = match header.opcode {
             OpCode::Control(_) if !header.is_final => {
                 return Err(Fault::Protocol("fragmented control frame"));
             }
-            OpCode::Control(_) if len > CONTROL_BYTES_MAX as u64 => {
+            OpCode::Control(_) if *len > CONTROL_BYTES_MAX as u64 => {
                 return Err(Fault::Protocol("long control frame"));
             }
             OpCode::Control(_) => return Ok(()),

@@ -1,0 +1,92 @@
+//! Protocol frames as JSON text, members in the order the protocol shows them (spec: v4 section 2.2). Each is a
+//! head, a body that may be shared, and a tail.
+
+use crate::admission::Admission;
+use crate::dialect::{self, Dialect};
+use crate::frame::{ErrorShape, EventFrame, Payload};
+use crate::output::Reply;
+use crate::time::Wall;
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::Value;
+
+/// Head, body and tail of a text message.
+pub(crate) type Parts = (Vec<u8>, Bytes, Vec<u8>);
+
+/// `{"type":"event","event":NAME,"payload":BODY[,"seq":N][,"stateVersion":{..}]}`.
+pub(crate) fn event(event: EventFrame) -> Parts {
+    let mut head = Vec::with_capacity(64);
+    head.extend_from_slice(br#"{"type":"event","event":""#);
+    head.extend_from_slice(event.name.as_bytes());
+    head.extend_from_slice(br#"","payload":"#);
+    let mut tail = Vec::with_capacity(64);
+    if let Some(seq) = event.seq {
+        tail.extend_from_slice(br#","seq":"#);
+        write_json(&mut tail, &seq);
+    }
+    if let Some(version) = event.state_version {
+        tail.extend_from_slice(br#","stateVersion":"#);
+        write_json(&mut tail, &version);
+    }
+    tail.push(b'}');
+    (head, event.payload, tail)
+}
+
+/// `{"type":"res","id":ID,"ok":true,"payload":BODY}`, or `{..,"ok":false,"error":{..}}`.
+pub(crate) fn response(id: &str, reply: Reply, dialect: Dialect) -> Parts {
+    let mut head = Vec::with_capacity(256);
+    head.extend_from_slice(br#"{"type":"res","id":"#);
+    write_json(&mut head, id);
+    match reply {
+        Reply::Err(error) => {
+            write_error(&mut head, &error);
+            (head, Bytes::new(), Vec::new())
+        }
+        Reply::Ok(payload) => {
+            head.extend_from_slice(br#","ok":true,"payload":"#);
+            let body = match payload {
+                Payload::Json(json) => json,
+                Payload::Devices(view) => dialect::device_list(dialect, &view).into(),
+                Payload::Value(value) => {
+                    write_json(&mut head, &value);
+                    Bytes::new()
+                }
+            };
+            (head, body, b"}".to_vec())
+        }
+    }
+}
+
+/// hello-ok, as the answer to `connect`.
+pub(crate) fn admission(admission: &Admission) -> Parts {
+    let hello = Payload::Json(dialect::hello_ok(admission).into());
+    response(&admission.request_id, Reply::Ok(hello), admission.dialect)
+}
+
+/// The first frame on every WebSocket.
+pub(crate) fn challenge(nonce: &str, now: Wall) -> Vec<u8> {
+    let ts = now.0;
+    format!(r#"{{"type":"event","event":"connect.challenge","payload":{{"nonce":"{nonce}","ts":{ts}}}}}"#)
+        .into_bytes()
+}
+
+/// A refusal by the connection itself. `id` is JSON already: a peer may have sent one of any type.
+pub(crate) fn refusal(id: &[u8], message: String, details: Option<Value>) -> Vec<u8> {
+    let error =
+        ErrorShape { code: "INVALID_REQUEST", message, details, retryable: None, retry_after_ms: None };
+    let mut out = Vec::with_capacity(128);
+    out.extend_from_slice(br#"{"type":"res","id":"#);
+    out.extend_from_slice(id);
+    write_error(&mut out, &error);
+    out
+}
+
+fn write_error(out: &mut Vec<u8>, error: &ErrorShape) {
+    out.extend_from_slice(br#","ok":false,"error":"#);
+    write_json(out, error);
+    out.push(b'}');
+}
+
+pub(crate) fn write_json<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
+    serde_json::to_writer(out, value).expect("plain data with string keys, into memory");
+}
