@@ -61,7 +61,7 @@ impl Upgrade {
 }
 
 /// RFC 6455 4.2.2: proves to the client that we understood it.
-fn accept_key(key: &str) -> String {
+pub(crate) fn accept_key(key: &str) -> String {
     const MAGIC: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
     STANDARD.encode(Sha1::new().chain_update(key).chain_update(MAGIC).finalize())
 }
