@@ -1,16 +1,18 @@
-//! What clawgate's tests share: a host in memory, the built program as a child process, and the book of secrets
-//! that no output may contain.
+//! What clawgate's tests share: a blocking client, a host in memory, the built program as a child process, and
+//! the book of secrets that no output may contain.
 //!
 //! Waits are bounded so that a broken gateway fails a test instead of hanging it; no bound is an assertion about
 //! speed. A helper that finds the test itself impossible (no free port, no temporary folder) panics.
 #![forbid(unsafe_code)]
 
+pub mod client;
 pub mod frame;
 pub mod host;
 pub mod program;
 pub mod scratch;
 pub mod secrets;
 
+pub use client::{Refusal, TestClient};
 pub use frame::raw_frame;
 pub use host::MemoryHost;
 pub use program::{Program, Settings};
