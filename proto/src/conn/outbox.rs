@@ -114,7 +114,7 @@ impl Outbox {
             room -= more;
             self.taken_bytes += more as u64;
             if !is_done {
-                self.current = Some(current);
+                self.current = Some(Box::new(current));
                 break;
             }
             self.own_bytes -= current.own_bytes;
@@ -191,18 +191,18 @@ impl Outbox {
     }
 
     /// What to take next: the rest of the current item, control frames, then the queue.
-    fn next(&mut self) -> Option<Box<Current>> {
+    fn next(&mut self) -> Option<Current> {
         if let Some(current) = self.current.take() {
-            return Some(current);
+            return Some(*current);
         }
         if !self.control.is_empty() && self.plain_ahead().next().is_none() {
             let bytes = core::mem::take(&mut self.control);
             let own_bytes = bytes.len();
             let outgoing = Outgoing::plain(bytes, Bytes::new());
-            return Some(Box::new(Current { outgoing, cost: 0, own_bytes }));
+            return Some(Current { outgoing, cost: 0, own_bytes });
         }
         let Queued { item, cost, own_bytes } = self.queue.pop_front()?;
-        Some(Box::new(Current { outgoing: self.outgoing(item), cost, own_bytes }))
+        Some(Current { outgoing: self.outgoing(item), cost, own_bytes })
     }
 
     fn outgoing(&mut self, item: Item) -> Outgoing {
