@@ -153,6 +153,7 @@ impl Gateway {
             let facts = presence_facts(&params, role, &scopes, device_id.clone(), reported, pinned, now);
             self.presence.connected(now, key, facts);
         }
+        let is_tracked = presence_key.is_some();
         let session =
             Session { dialect, role, scopes: scopes.clone(), device_id, by_device_token, presence_key };
         self.peers.set_phase(conn, Phase::Open(Box::new(session)));
@@ -172,7 +173,7 @@ impl Gateway {
         self.order(conn, Order::Admit(Box::new(admission)), out);
         for dialect in [Dialect::V3, Dialect::V4] {
             let exceptions = dialect.exceptions();
-            self.presence_flush.dirty[dialect.index()] |= exceptions.presence_after_hello;
+            self.presence_flush.dirty[dialect.index()] |= is_tracked && exceptions.presence_after_hello;
             self.health_flush.dirty[dialect.index()] |= exceptions.health_after_hello;
         }
     }
