@@ -85,7 +85,7 @@ pub(crate) fn accept<H: Host>(driver: &Arc<Driver<H>>, listeners: &[TcpListener]
                 Ok(Batch::Refused) => pause = Some(PAUSE_REFUSED),
                 Err(error) => {
                     if !is_exhausted {
-                        let record = Record::new(Level::Error, "driver.accept-failed");
+                        let record = Record::new(Level::Error, "accept.failed");
                         driver.log(&record.field("error", error));
                     }
                     is_exhausted = true;
@@ -143,9 +143,9 @@ fn start<H: Host>(driver: &Arc<Driver<H>>, stream: TcpStream, peer: Peer) -> boo
         Ok(slot) => {
             let (task, own) = (Arc::clone(driver), Arc::clone(&slot));
             let spawned =
-                driver.threads.spawn("conn", reader::STACK_BYTES, move || reader::read(&task, &own));
+                driver.threads.spawn("clawgate-conn", reader::STACK_BYTES, move || reader::read(&task, &own));
             if let Err(error) = &spawned {
-                let record = Record::new(Level::Error, "driver.thread-failed").conn(slot.id);
+                let record = Record::new(Level::Error, "reader.missing").conn(slot.id);
                 driver.log(&record.field("error", error));
                 driver.close(&mut scratch, &slot);
             }

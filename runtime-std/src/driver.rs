@@ -171,7 +171,7 @@ impl<H: Host> Driver<H> {
             }
         }));
         if result.is_err() {
-            die("the gateway's state machine panicked (see above)");
+            self.fail("the gateway panicked; its state cannot be trusted");
         }
         for record in scratch.logs.drain(..) {
             self.log(&record);
@@ -350,6 +350,13 @@ impl<H: Host> Driver<H> {
         self.visit(scratch);
     }
 
+    /// Ends the process: its supervisor starts it again from what is on disk.
+    fn fail(&self, why: &'static str) -> ! {
+        self.log(&Record::new(Level::Error, "gateway.failed").field("why", why));
+        eprintln!("clawgate: {why}; ending the process");
+        std::process::exit(EXIT_SOFTWARE)
+    }
+
     /// Writes to the log; a host that panics there costs nobody else anything.
     pub(crate) fn log(&self, record: &Record) {
         let _ = catch_unwind(AssertUnwindSafe(|| self.host.log(record)));
@@ -395,8 +402,5 @@ const SEND: SendFlags = SendFlags::DONTWAIT;
 #[cfg(not(target_vendor = "apple"))]
 const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 
-/// Ends the process: its supervisor starts it again from what is on disk.
-fn die(why: &str) -> ! {
-    eprintln!("clawgate: {why}; ending the process");
-    std::process::abort();
-}
+/// `EX_SOFTWARE` of `sysexits.h`.
+const EXIT_SOFTWARE: i32 = 70;

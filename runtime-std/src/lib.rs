@@ -73,8 +73,9 @@ pub fn run<H: Host>(setup: Setup<H>) -> io::Result<()> {
     driver.shelf.give(scratch);
 
     let acceptor = Arc::clone(&driver);
-    let started =
-        driver.threads.spawn("accept", ACCEPT_STACK_BYTES, move || accept::accept(&acceptor, &listeners));
+    let started = driver
+        .threads
+        .spawn("clawgate-accept", ACCEPT_STACK_BYTES, move || accept::accept(&acceptor, &listeners));
     if started.is_ok() {
         keeper::keep(&driver, &stop);
     }
@@ -101,7 +102,7 @@ fn end<H: Host>(driver: &Arc<driver::Driver<H>>) {
             return;
         }
     }
-    driver.log(&Record::new(Level::Error, "driver.threads-left").field("threads", alive));
+    driver.log(&Record::new(Level::Error, "threads.left").field("threads", alive));
 }
 
 /// Between two looks for sockets to cut.

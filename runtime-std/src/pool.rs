@@ -55,8 +55,10 @@ impl Pool {
             return;
         }
         let worker = Arc::clone(driver);
-        let Err(error) = driver.threads.spawn("host", STACK_BYTES, move || run(&worker)) else { return };
-        driver.log(&Record::new(Level::Error, "driver.host-thread-failed").field("error", error));
+        let Err(error) = driver.threads.spawn("clawgate-host", STACK_BYTES, move || run(&worker)) else {
+            return;
+        };
+        driver.log(&Record::new(Level::Error, "host.thread-missing").field("error", error));
         let mut state = driver.pool.lock();
         state.threads -= 1;
         // Without anybody to do them, the requests wait for the next call, and the core's own deadline for
@@ -98,7 +100,11 @@ impl Pool {
 fn run<H: Host>(driver: &Arc<Driver<H>>) {
     while let Some((ticket, request)) = driver.pool.next() {
         let fault = request.fault("the host's code panicked");
-        let answer = catch_unwind(AssertUnwindSafe(|| perform(&*driver.host, request))).unwrap_or(fault);
+        let answer =
+            catch_unwind(AssertUnwindSafe(|| perform(&*driver.host, request))).unwrap_or_else(|_| {
+                driver.log(&Record::new(Level::Error, "host.panicked").field("ticket", ticket.0));
+                fault
+            });
         let mut scratch = driver.shelf.take(driver.clock.now());
         scratch.inputs.push(Input::Answered { ticket, answer });
         driver.apply(&mut scratch, None);
