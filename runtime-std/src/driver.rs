@@ -265,7 +265,6 @@ impl<H: Host> Driver<H> {
                         Err(_) => session.send_failed(&mut scratch.wire),
                     }
                 }
-                Ok(Step::More) => {}
                 Ok(Step::Quiet) if session.again => {}
                 Ok(Step::Quiet) => break true,
                 Err(_) => {
@@ -284,7 +283,9 @@ impl<H: Host> Driver<H> {
             }
         };
         session.busy = false;
-        self.leave(scratch, slot, session, is_done)
+        // A reader with bytes in its hands comes back by itself.
+        let is_left = !is_done && fresh.is_empty();
+        self.leave(scratch, slot, session, is_left)
     }
 
     /// The end of a turn: arms the deadline, calls the keeper if there is work for it, lets the reader go on.
@@ -293,7 +294,7 @@ impl<H: Host> Driver<H> {
         scratch: &Scratch,
         slot: &Arc<Slot>,
         mut session: std::sync::MutexGuard<'_, Session>,
-        is_done: bool,
+        is_left: bool,
     ) -> Reading {
         let mut wake = false;
         if let Some(deadline) = session.deadline
@@ -307,13 +308,15 @@ impl<H: Host> Driver<H> {
             }
         }
         let is_unwatched = session.blocked && !session.watched;
-        if (is_unwatched || !is_done) && !session.queued && !session.finished {
+        if (is_unwatched || is_left) && !session.queued && !session.finished {
             session.queued = true;
             self.keeper.push(Arc::clone(slot));
             wake = true;
         }
         let shut = session.finished && !session.shut;
         session.shut |= shut;
+        let half_shut = session.last_words_said && !session.half_shut && !session.shut;
+        session.half_shut |= half_shut;
         if session.finished || session.readable {
             slot.notify(&session);
         }
@@ -321,6 +324,9 @@ impl<H: Host> Driver<H> {
         drop(session);
         if wake {
             self.keeper.wake();
+        }
+        if half_shut {
+            slot.shutdown_write();
         }
         if shut {
             slot.shutdown();

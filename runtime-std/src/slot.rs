@@ -50,6 +50,10 @@ pub(crate) struct Session {
     waiting: bool,
     /// The connection wants bytes.
     pub(crate) readable: bool,
+    /// The connection wants the writing half shut.
+    pub(crate) last_words_said: bool,
+    /// The writing half was shut.
+    pub(crate) half_shut: bool,
     /// The socket must go.
     pub(crate) finished: bool,
     /// The socket was shut down.
@@ -69,14 +73,12 @@ pub(crate) enum Step {
     Deliver,
     /// Write `scratch.wire` to the socket.
     Send,
-    /// Nothing, but the connection took bytes and may take more.
-    More,
     /// Nothing.
     Quiet,
 }
 
 /// Facts handed to the gateway under one lock.
-const INPUTS_MAX: usize = 128;
+const INPUTS_MAX: usize = 32;
 
 impl Slot {
     pub(crate) fn new(connection: Connection, stream: TcpStream) -> Self {
@@ -94,6 +96,8 @@ impl Slot {
             watched: false,
             waiting: false,
             readable: false,
+            last_words_said: false,
+            half_shut: false,
             finished: false,
             shut: false,
             deadline: None,
@@ -150,6 +154,11 @@ impl Slot {
         session.step(now, orders, fresh, scratch)
     }
 
+    /// Tells the peer that nothing follows, and leaves its own half open.
+    pub(crate) fn shutdown_write(&self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
     /// Ends the connection in both directions, which also frees a reader blocked in the kernel.
     pub(crate) fn shutdown(&self) {
         // Fails when the peer was faster.
@@ -169,18 +178,24 @@ impl Session {
         for order in orders {
             connection.apply(now, order);
         }
-        let mut took = 0;
-        if !fresh.is_empty() && connection.wants_read() {
-            took = connection.receive(now, fresh);
-            *fresh = &fresh[took..];
-        }
         if std::mem::take(&mut self.ended) {
             connection.receive_end(now);
         }
-        while scratch.inputs.len() < INPUTS_MAX {
-            match connection.next_event(now) {
-                Next::Event(input) => scratch.inputs.push(input),
-                Next::NeedData | Next::Paused => break,
+        // The connection takes bytes up to the next fact: many small requests of one read go under one lock.
+        loop {
+            while scratch.inputs.len() < INPUTS_MAX {
+                match connection.next_event(now) {
+                    Next::Event(input) => scratch.inputs.push(input),
+                    Next::NeedData | Next::Paused => break,
+                }
+            }
+            if fresh.is_empty() || !connection.wants_read() || scratch.inputs.len() >= INPUTS_MAX {
+                break;
+            }
+            let took = connection.receive(now, fresh);
+            *fresh = &fresh[took..];
+            if took == 0 {
+                break;
             }
         }
         if !scratch.inputs.is_empty() {
@@ -200,8 +215,9 @@ impl Session {
         }
         self.readable = connection.wants_read();
         self.deadline = connection.next_deadline();
+        self.last_words_said |= connection.wants_shutdown();
         self.finished |= self.broken || connection.is_finished();
-        if took > 0 && !fresh.is_empty() { Step::More } else { Step::Quiet }
+        Step::Quiet
     }
 
     /// The kernel took `bytes` of `wire`; the rest waits until the keeper sees room.
