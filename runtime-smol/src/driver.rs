@@ -137,12 +137,12 @@ impl<H: Host> Driver<H> {
             let mail = &mut scratch.mail;
             let next = {
                 let mut shared = self.shared();
+                // Before the deadline is read: what moves it closer from here on raises the flag again.
+                self.hurry.lower();
                 if shared.stopped {
                     return None;
                 }
                 let now = shared.at(self.clock.now());
-                // Before the deadline is read: what moves it closer from here on raises the flag again.
-                self.hurry.lower();
                 if shared.gateway.next_deadline().is_some_and(|at| at <= now.mono) {
                     shared.gateway.handle(now, Input::Tick, &mut mail.outputs);
                 }

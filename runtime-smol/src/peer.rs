@@ -301,7 +301,7 @@ impl<H: Host> Task<H> {
 }
 
 /// Rounds before a busy connection lets others run.
-const ROUNDS_MAX: usize = 16;
+const ROUNDS_MAX: usize = 4;
 
 /// Facts told under one lock.
 const INPUTS_MAX: usize = 32;
