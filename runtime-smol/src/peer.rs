@@ -9,7 +9,7 @@ use crate::scratch::{self, Scratch};
 use async_io::{Async, Timer};
 use clawgate_proto::id::ConnId;
 use clawgate_proto::log::{Level, Record};
-use clawgate_proto::{Connection, Host, Mono, Next, Now};
+use clawgate_proto::{Connection, Host, Input, Mono, Next, Now};
 use std::future::Future;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
@@ -38,6 +38,7 @@ pub(crate) fn run<H: Host>(
         readable: true,
         writable: true,
         at_end: false,
+        shut: false,
         broken: false,
         slot,
     }
@@ -61,6 +62,8 @@ struct Task<H: Host> {
     writable: bool,
     /// The peer sends no more.
     at_end: bool,
+    /// We send no more.
+    shut: bool,
     /// Writing failed.
     broken: bool,
     /// Last, so that the socket is gone when this reports it.
@@ -100,7 +103,7 @@ impl<H: Host> Task<H> {
             let now = self.slot.driver.clock.now();
             let moved = self.round(now, scratch);
             if self.broken || self.conn.is_finished() {
-                self.hang_up(scratch);
+                // The executor drops the task, and with it the socket.
                 return Poll::Ready(());
             }
             if !moved && !self.arm(now, cx) {
@@ -125,11 +128,16 @@ impl<H: Host> Task<H> {
             self.take_orders(now);
         }
         moved |= self.write(now, scratch);
+        if !self.shut && self.conn.wants_shutdown() {
+            self.shut = true;
+            self.broken |= self.socket.get_ref().shutdown(Shutdown::Write).is_err();
+        }
         if self.broken {
             // Lets the connection say that it ends.
             if !self.at_end {
                 self.end(now);
             }
+            self.gather(now, &[], &mut scratch.inputs);
             self.tell(now, scratch);
         }
         moved
@@ -144,37 +152,71 @@ impl<H: Host> Task<H> {
         moved
     }
 
+    /// Gathers facts, from bytes that were left over or from those of one read.
     fn read(&mut self, now: Now, scratch: &mut Scratch) -> bool {
-        if self.at_end || !self.conn.wants_read() {
-            return false;
-        }
         if !self.unread.is_empty() {
-            let taken = self.conn.receive(now, &self.unread);
-            self.unread.drain(..taken);
-            if self.unread.is_empty() {
-                self.unread = Vec::new();
-            }
+            let unread = std::mem::take(&mut self.unread);
+            let taken = self.gather(now, &unread, &mut scratch.inputs);
+            self.keep(unread, taken);
             return taken > 0;
         }
-        if !self.readable {
+        if !self.readable || self.at_end || !self.conn.wants_read() {
+            self.gather(now, &[], &mut scratch.inputs);
             return false;
         }
-        match self.socket.get_ref().read(&mut scratch.read) {
-            Ok(0) => self.end(now),
+        let count = match self.socket.get_ref().read(&mut scratch.read) {
+            Ok(0) => {
+                self.end(now);
+                0
+            }
             Ok(count) => {
                 // A short read emptied the socket; what came since then shows when we ask to be woken.
                 self.readable = count == scratch.read.len();
-                let taken = self.conn.receive(now, &scratch.read[..count]);
-                self.unread.extend_from_slice(&scratch.read[taken..count]);
+                count
             }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => 0,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 self.readable = false;
+                self.gather(now, &[], &mut scratch.inputs);
                 return false;
             }
-            Err(_) => self.end(now),
-        }
+            Err(_) => {
+                self.end(now);
+                0
+            }
+        };
+        let taken = self.gather(now, &scratch.read[..count], &mut scratch.inputs);
+        self.unread.extend_from_slice(&scratch.read[taken..count]);
         true
+    }
+
+    /// Offers `bytes` and collects facts, until all are taken, no more are wanted, or it is time to tell. Says how
+    /// many bytes were taken.
+    fn gather(&mut self, now: Now, bytes: &[u8], inputs: &mut Vec<Input>) -> usize {
+        let mut taken = 0;
+        loop {
+            while inputs.len() < INPUTS_MAX {
+                match self.conn.next_event(now) {
+                    Next::Event(input) => inputs.push(input),
+                    Next::NeedData | Next::Paused => break,
+                }
+            }
+            if taken == bytes.len() || inputs.len() >= INPUTS_MAX || !self.conn.wants_read() {
+                return taken;
+            }
+            let more = self.conn.receive(now, &bytes[taken..]);
+            if more == 0 {
+                return taken;
+            }
+            taken += more;
+        }
+    }
+
+    fn keep(&mut self, mut unread: Vec<u8>, taken: usize) {
+        if taken < unread.len() {
+            unread.drain(..taken);
+            self.unread = unread;
+        }
     }
 
     fn end(&mut self, now: Now) {
@@ -182,14 +224,8 @@ impl<H: Host> Task<H> {
         self.conn.receive_end(now);
     }
 
-    /// Carries facts to the gateway, a bounded number at a time.
+    /// Carries the facts to the gateway.
     fn tell(&mut self, now: Now, scratch: &mut Scratch) -> bool {
-        while scratch.inputs.len() < INPUTS_MAX {
-            match self.conn.next_event(now) {
-                Next::Event(input) => scratch.inputs.push(input),
-                Next::NeedData | Next::Paused => break,
-            }
-        }
         if scratch.inputs.is_empty() {
             return false;
         }
@@ -284,30 +320,13 @@ impl<H: Host> Task<H> {
         }
         rang
     }
-
-    /// Ends our side, and takes what lies unread: closing over it would send a reset, which can destroy our last
-    /// words on their way.
-    fn hang_up(&self, scratch: &mut Scratch) {
-        let mut stream = self.socket.get_ref();
-        if stream.shutdown(Shutdown::Write).is_err() || self.at_end {
-            return;
-        }
-        for _ in 0..LAST_READS_MAX {
-            if !matches!(stream.read(&mut scratch.read), Ok(count) if count > 0) {
-                return;
-            }
-        }
-    }
 }
 
 /// Rounds before a busy connection lets others run.
 const ROUNDS_MAX: usize = 4;
 
-/// Facts told under one lock.
+/// Facts told under one lock, beyond which more wait for the next round.
 const INPUTS_MAX: usize = 32;
 
 /// Writes in one round.
 const WRITES_MAX: usize = 4;
-
-/// Reads after the end, of one buffer each.
-const LAST_READS_MAX: usize = 8;
