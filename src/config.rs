@@ -2,8 +2,10 @@
 //! `clawgate.json` beside it for what the reference does not know.
 
 pub mod depth;
+pub mod dotenv;
 pub mod first_run;
 pub mod locate;
+pub mod open;
 pub mod own;
 pub mod read;
 pub mod secrets;
@@ -12,5 +14,6 @@ pub mod value;
 
 pub use first_run::ConfigFile;
 pub use locate::Places;
+pub use open::{Opened, open};
 pub use settings::Settings;
 pub use value::Node;

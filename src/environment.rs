@@ -21,6 +21,15 @@ impl Environment {
         Self(variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
     }
 
+    /// Adds variables that are not set yet; of two with one name the first counts.
+    pub fn complete(&mut self, variables: impl IntoIterator<Item = (String, String)>) {
+        for (name, value) in variables {
+            if self.get(&name).is_none() {
+                self.0.insert(name, value);
+            }
+        }
+    }
+
     /// The value of a variable, trimmed; a blank one counts as unset.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())

@@ -2,11 +2,13 @@
 //! protocol; that is `clawgate_proto`'s.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod config;
 pub mod entropy;
 pub mod environment;
 pub mod host;
 pub mod identity;
+pub mod listen;
 pub mod log;
 #[cfg(test)]
 mod scratch;

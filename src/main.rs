@@ -1,2 +1,5 @@
 //! Starts clawgate.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    clawgate::cli::main()
+}

@@ -1,0 +1,164 @@
+//! The command line: which command, how it ended, and what the shell is told.
+
+pub mod args;
+pub mod devices;
+mod plan;
+pub mod query;
+pub mod render;
+pub mod run;
+pub mod session;
+pub mod target;
+pub mod token;
+
+use crate::environment::Environment;
+use args::{Cli, Command, GatewayCommand};
+use clap::{CommandFactory as _, Parser as _};
+use clawgate_proto::client::ResponseError;
+use serde_json::{Value, json};
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+/// Why a command did not do what was asked. Each kind has an exit code of its own.
+#[derive(Debug)]
+pub enum Failure {
+    /// A file, a setting or the system is in the way.
+    Failed(String),
+    /// The command line asks for something that makes no sense.
+    Usage(String),
+    /// Nobody answered at that address, or not in time.
+    Unreachable(String),
+    /// The gateway answered, and did not let us in.
+    Refused {
+        /// For a person, with what to do.
+        message: String,
+        /// What the gateway said.
+        error: Box<ResponseError>,
+    },
+    /// The gateway answered the call with an error.
+    Answered(Box<ResponseError>),
+    /// Another process listens on the port.
+    PortTaken(String),
+}
+
+impl Failure {
+    /// As documented in `clawgate --help`.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Failed(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Unreachable(_) => 3,
+            Self::Refused { .. } => 4,
+            Self::Answered(_) => 5,
+            Self::PortTaken(_) => 6,
+        }
+    }
+
+    /// For a person.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Failed(message)
+            | Self::Usage(message)
+            | Self::Unreachable(message)
+            | Self::Refused { message, .. }
+            | Self::PortTaken(message) => message.clone(),
+            Self::Answered(error) => format!("Gateway call failed: {}", render::clean(&error.to_string())),
+        }
+    }
+
+    /// For a program: what the gateway said, or one of our own codes.
+    pub fn to_json(&self) -> Value {
+        let own = |code: &str, message: &str| json!({ "code": code, "message": message });
+        let error = match self {
+            Self::Refused { error, .. } | Self::Answered(error) => {
+                let mut shown = own(&error.code, &error.message);
+                let further = [
+                    ("details", error.details.clone()),
+                    ("retryable", error.retryable.map(Value::from)),
+                    ("retryAfterMs", error.retry_after_ms.map(Value::from)),
+                ];
+                for (name, value) in further {
+                    if let Some(value) = value {
+                        shown[name] = value;
+                    }
+                }
+                shown
+            }
+            Self::Failed(message) => own("FAILED", message),
+            Self::Usage(message) => own("USAGE", message),
+            Self::Unreachable(message) => own("UNREACHABLE", message),
+            Self::PortTaken(message) => own("PORT_TAKEN", message),
+        };
+        json!({ "error": error })
+    }
+}
+
+/// Runs the program with the process's arguments and environment.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(why) => {
+            let _ = why.print();
+            return ExitCode::from(u8::try_from(why.exit_code()).unwrap_or(2));
+        }
+    };
+    let environment = Environment::of_process();
+    let json = wants_json(&cli.command);
+    match dispatch(cli, &environment) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if json {
+                let _ = print(&format!("{:#}\n", failure.to_json()));
+            }
+            let _ = writeln!(io::stderr(), "{}", failure.message());
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
+    match cli.command {
+        Command::Gateway(gateway) => match gateway.command {
+            None => run::run(&gateway.run, environment),
+            Some(GatewayCommand::Run(run)) => run::run(&run, environment),
+            Some(GatewayCommand::Call(call)) => query::call(&call, environment),
+            Some(GatewayCommand::Health(client)) => query::health(&client, environment),
+            Some(GatewayCommand::Status(client)) => query::status(&client, environment),
+        },
+        Command::Call(call) => query::call(&call, environment),
+        Command::Health(client) => query::health(&client, environment),
+        Command::Status(client) => query::status(&client, environment),
+        Command::Devices { command } => devices::run(command, environment),
+        Command::Token(token) => token::show(&token, environment),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "clawgate", &mut script);
+            print(&String::from_utf8_lossy(&script))
+        }
+    }
+}
+
+fn wants_json(command: &Command) -> bool {
+    match command {
+        Command::Gateway(gateway) => match &gateway.command {
+            None | Some(GatewayCommand::Run(_)) => false,
+            Some(GatewayCommand::Call(call)) => call.client.json,
+            Some(GatewayCommand::Health(client) | GatewayCommand::Status(client)) => client.json,
+        },
+        Command::Call(call) => call.client.json,
+        Command::Health(client) | Command::Status(client) => client.json,
+        Command::Devices { command } => command.client().json,
+        Command::Token(token) => token.json,
+        Command::Completions { .. } => false,
+    }
+}
+
+/// Writes to standard output. A reader that has seen enough (`| head`) is no failure.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(why) if why.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::Failed(format!("cannot write the output: {why}")))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}

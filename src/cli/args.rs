@@ -1,0 +1,390 @@
+//! What may be typed: commands, flags, help with examples, exit codes.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clawgate_proto::config::AuthMode;
+use std::path::PathBuf;
+
+/// An OpenClaw gateway: one small process that owns the WebSocket control plane.
+#[derive(Debug, Parser)]
+#[command(name = "clawgate", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the gateway in the foreground
+    #[command(after_help = GATEWAY_HELP)]
+    Gateway(Box<GatewayArgs>),
+    /// Call a method of a running gateway and print what it answers
+    #[command(
+        after_help = "Example:\n  clawgate call system-presence\n  clawgate call set-heartbeats --params '{\"enabled\":true}'"
+    )]
+    Call(CallArgs),
+    /// Ask a running gateway how it is
+    Health(ClientArgs),
+    /// Show which gateway is running and what it knows
+    Status(ClientArgs),
+    /// List, approve and remove paired devices, and manage their tokens
+    Devices {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: DevicesCommand,
+    },
+    /// Show the gateway's token to the person who asks
+    Token(TokenArgs),
+    /// Print a completion script for a shell
+    #[command(
+        after_help = "Example:\n  clawgate completions bash > ~/.local/share/bash-completion/completions/clawgate"
+    )]
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `clawgate gateway`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct GatewayArgs {
+    /// Without one: run.
+    #[command(subcommand)]
+    pub command: Option<GatewayCommand>,
+    /// Flags of `run`.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// What the reference has below `gateway`.
+#[derive(Debug, Subcommand)]
+pub enum GatewayCommand {
+    /// Run the gateway in the foreground
+    #[command(after_help = GATEWAY_HELP)]
+    Run(RunArgs),
+    /// Call a method of a running gateway and print what it answers
+    Call(CallArgs),
+    /// Ask a running gateway how it is
+    Health(ClientArgs),
+    /// Show which gateway is running and what it knows
+    Status(ClientArgs),
+}
+
+/// How to run a gateway.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RunArgs {
+    /// Port to listen on; 0 takes a free one [default: OPENCLAW_GATEWAY_PORT, the config file, 18789]
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<u16>,
+    /// Where to listen [default: the config file, loopback]
+    #[arg(long, value_name = "MODE")]
+    pub bind: Option<BindArg>,
+    /// How clients prove that they may come in [default: the config file, token]
+    #[arg(long, value_name = "MODE")]
+    pub auth: Option<AuthArg>,
+    /// Shared token (also OPENCLAW_GATEWAY_TOKEN, which other users cannot see in the process list)
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// Shared password (also OPENCLAW_GATEWAY_PASSWORD)
+    #[arg(long, value_name = "PASSWORD")]
+    pub password: Option<String>,
+    /// Read the shared password from a file
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// What runs the connections: blocking threads or an async executor
+    #[arg(long, value_name = "RUNTIME")]
+    pub runtime: Option<Runtime>,
+    /// Log each step
+    #[arg(long, short)]
+    pub verbose: bool,
+    /// Log as JSON, one object a line
+    #[arg(long)]
+    pub json: bool,
+    /// Start even when gateway.mode is not "local"
+    #[arg(long)]
+    pub allow_unconfigured: bool,
+}
+
+/// How to reach a running gateway.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ClientArgs {
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+    /// Address of the gateway, such as ws://127.0.0.1:18789; needs --token or --password [also OPENCLAW_GATEWAY_URL]
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// The gateway's token [default: OPENCLAW_GATEWAY_TOKEN, the config file]
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// The gateway's password [default: OPENCLAW_GATEWAY_PASSWORD, the config file]
+    #[arg(long, value_name = "PASSWORD")]
+    pub password: Option<String>,
+    /// How long to wait for the gateway, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+    pub timeout: u64,
+}
+
+/// `clawgate call`.
+#[derive(Clone, Debug, Args)]
+pub struct CallArgs {
+    /// Name of the method
+    pub method: String,
+    /// Its params, a JSON object
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    pub params: String,
+    /// How to reach the gateway.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// `clawgate token`.
+#[derive(Clone, Debug, Args)]
+pub struct TokenArgs {
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `clawgate devices`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum DevicesCommand {
+    /// Show who waits for approval and who is paired
+    List {
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Let a waiting device in
+    #[command(
+        after_help = "Example:\n  clawgate devices list\n  clawgate devices approve 0ec1b0a8-4c8e-4b7e-9a46-0a3b7f0f6a51"
+    )]
+    Approve {
+        /// Id of the request, as `devices list` shows it
+        #[arg(value_name = "REQUEST", required_unless_present = "latest", conflicts_with = "latest")]
+        request: Option<String>,
+        /// Approve the newest request
+        #[arg(long)]
+        latest: bool,
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Turn a waiting device away
+    Reject {
+        /// Id of the request
+        #[arg(value_name = "REQUEST")]
+        request: String,
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Forget a paired device and close its connections
+    Remove {
+        /// Id of the device
+        #[arg(value_name = "DEVICE")]
+        device: String,
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Replace a device's token by a new one
+    Rotate {
+        /// Whose token, and how to reach the gateway.
+        #[command(flatten)]
+        token: DeviceTokenArgs,
+        /// Scope of the new token; may be repeated [default: as before]
+        #[arg(long = "scope", value_name = "SCOPE")]
+        scopes: Vec<String>,
+    },
+    /// Take a device's token away
+    Revoke {
+        /// Whose token, and how to reach the gateway.
+        #[command(flatten)]
+        token: DeviceTokenArgs,
+    },
+}
+
+impl DevicesCommand {
+    /// How to reach the gateway.
+    pub fn client(&self) -> &ClientArgs {
+        match self {
+            Self::List { client }
+            | Self::Approve { client, .. }
+            | Self::Reject { client, .. }
+            | Self::Remove { client, .. } => client,
+            Self::Rotate { token, .. } | Self::Revoke { token } => &token.client,
+        }
+    }
+}
+
+/// One token of a device.
+#[derive(Clone, Debug, Args)]
+pub struct DeviceTokenArgs {
+    /// Id of the device
+    #[arg(long, value_name = "DEVICE")]
+    pub device: String,
+    /// Role the token is for
+    #[arg(long, value_name = "ROLE", default_value = "operator")]
+    pub role: String,
+    /// How to reach the gateway.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// Values of `--bind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BindArg {
+    /// Only this machine: 127.0.0.1, and ::1 where there is one
+    Loopback,
+    /// Every IPv4 address of this machine
+    Lan,
+}
+
+/// Values of `--auth`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AuthArg {
+    /// No shared secret (loopback only); devices are still paired
+    None,
+    /// A shared token
+    Token,
+    /// A shared password
+    Password,
+}
+
+impl From<AuthArg> for AuthMode {
+    fn from(arg: AuthArg) -> Self {
+        match arg {
+            AuthArg::None => Self::None,
+            AuthArg::Token => Self::Token,
+            AuthArg::Password => Self::Password,
+        }
+    }
+}
+
+/// Values of `--runtime`: the drivers compiled in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Runtime {
+    /// Blocking threads
+    #[cfg(feature = "std")]
+    Std,
+    /// The smol async executor
+    #[cfg(feature = "smol")]
+    Smol,
+}
+
+impl Runtime {
+    /// The one used when none is named.
+    pub const DEFAULT: Self = {
+        #[cfg(feature = "std")]
+        {
+            Self::Std
+        }
+        #[cfg(not(feature = "std"))]
+        {
+            Self::Smol
+        }
+    };
+
+    /// The name on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            #[cfg(feature = "std")]
+            Self::Std => "std",
+            #[cfg(feature = "smol")]
+            Self::Smol => "smol",
+        }
+    }
+}
+
+#[cfg(not(any(feature = "std", feature = "smol")))]
+compile_error!("a gateway needs a driver: enable the feature `std` or `smol`");
+
+const AFTER_HELP: &str = "\
+Examples:
+  clawgate gateway                    run a gateway for this machine on port 18789
+  clawgate token                      show the token that clients need
+  clawgate status                     see whether it runs, and what it knows
+  clawgate devices list               see who is paired and who asks to be
+  clawgate call health --json         call any method
+
+Exit codes:
+  0  done
+  1  failed: a file, a setting or the system is in the way
+  2  the command line makes no sense
+  3  the gateway cannot be reached, or did not answer in time
+  4  the gateway did not let us in (credentials, pairing)
+  5  the gateway answered the call with an error
+  6  the port is taken
+  130, 143  ended at once by a second SIGINT or SIGTERM
+
+Environment:
+  OPENCLAW_CONFIG_PATH, OPENCLAW_STATE_DIR, OPENCLAW_HOME     where configuration and state are
+  OPENCLAW_GATEWAY_PORT, OPENCLAW_GATEWAY_TOKEN, OPENCLAW_GATEWAY_PASSWORD, OPENCLAW_GATEWAY_URL
+  OPENCLAW_LOG_LEVEL                                          silent, error, warn, info, debug or trace";
+
+const GATEWAY_HELP: &str = "\
+Examples:
+  clawgate gateway                          loopback, token from the config file (made when there is none)
+  clawgate gateway --bind lan --password-file /run/secrets/gateway
+  clawgate gateway --port 0 --auth none     a throw-away gateway on a free port of loopback
+
+SIGINT or SIGTERM stops it gently: clients are told, and writes are finished. A second one ends it at once.";
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn gateway_is_gateway_run() {
+        let flags =
+            ["--port", "0", "--bind", "lan", "--auth", "password", "--password-file", "/p", "--verbose"];
+        for prefix in [&["clawgate", "gateway"][..], &["clawgate", "gateway", "run"]] {
+            let cli = Cli::try_parse_from(prefix.iter().chain(&flags)).unwrap();
+            let Command::Gateway(gateway) = cli.command else { panic!("not the gateway command") };
+            let run = match gateway.command {
+                None => gateway.run,
+                Some(GatewayCommand::Run(run)) => run,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(
+                (run.port, run.bind, run.auth),
+                (Some(0), Some(BindArg::Lan), Some(AuthArg::Password))
+            );
+            assert!(run.verbose && !run.allow_unconfigured);
+        }
+    }
+
+    #[test]
+    fn client_commands_exist_below_gateway_too() {
+        for words in
+            ["call health", "gateway call health", "health", "gateway health", "status", "gateway status"]
+        {
+            let words = ["clawgate"].into_iter().chain(words.split(' ')).chain(["--json", "--timeout", "5"]);
+            assert!(Cli::try_parse_from(words.clone()).is_ok(), "{:?}", words.collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn mistakes_are_usage_errors() {
+        for words in [
+            "gateway --bind everywhere",
+            "gateway --port 70000",
+            "devices approve",
+            "devices approve x --latest",
+        ] {
+            let words = ["clawgate"].into_iter().chain(words.split(' '));
+            assert_eq!(Cli::try_parse_from(words).unwrap_err().exit_code(), 2);
+        }
+    }
+}

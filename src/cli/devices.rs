@@ -1,0 +1,206 @@
+//! `devices`: who is paired, who asks to be, and their tokens.
+
+use super::args::{ClientArgs, DevicesCommand};
+use super::session::Session;
+use super::{Failure, print, render};
+use crate::environment::Environment;
+use crate::log;
+use serde_json::{Value, json};
+
+/// Runs one of the commands.
+///
+/// # Errors
+/// The gateway cannot be asked, or refuses.
+pub fn run(command: DevicesCommand, environment: &Environment) -> Result<(), Failure> {
+    match command {
+        DevicesCommand::List { client } => {
+            let list = ask(&client, environment, "device.pair.list", json!({}))?;
+            show(&client, &list, || table(&list))
+        }
+        DevicesCommand::Approve { request, latest: _, client } => approve(request, &client, environment),
+        DevicesCommand::Reject { request, client } => {
+            let answer = ask(&client, environment, "device.pair.reject", json!({ "requestId": request }))?;
+            show(&client, &answer, || format!("rejected {}\n", render::text(&answer["deviceId"])))
+        }
+        DevicesCommand::Remove { device, client } => {
+            let answer = ask(&client, environment, "device.pair.remove", json!({ "deviceId": device }))?;
+            show(&client, &answer, || format!("removed {}\n", render::text(&answer["deviceId"])))
+        }
+        DevicesCommand::Rotate { token, scopes } => {
+            let mut params = json!({ "deviceId": token.device, "role": token.role });
+            if !scopes.is_empty() {
+                params["scopes"] = json!(scopes);
+            }
+            let mut session = Session::open(&token.client, environment)?;
+            let answer = session.call("device.token.rotate", params);
+            if let Ok(answer) = &answer {
+                hold_own(&session, answer);
+            }
+            session.close();
+            let answer = answer?;
+            // The token itself is for the device, not for a screen; --json shows what the gateway gave.
+            show(&token.client, &answer, || {
+                let (device, role) = (render::text(&answer["deviceId"]), render::text(&answer["role"]));
+                format!(
+                    "rotated the {role} token of {device} (scopes: {})\n",
+                    render::joined(&answer["scopes"])
+                )
+            })
+        }
+        DevicesCommand::Revoke { token } => {
+            let params = json!({ "deviceId": token.device, "role": token.role });
+            let answer = ask(&token.client, environment, "device.token.revoke", params)?;
+            show(&token.client, &answer, || {
+                let (device, role) = (render::text(&answer["deviceId"]), render::text(&answer["role"]));
+                format!("revoked the {role} token of {device}\n")
+            })
+        }
+    }
+}
+
+fn approve(request: Option<String>, client: &ClientArgs, environment: &Environment) -> Result<(), Failure> {
+    let mut session = Session::open(client, environment)?;
+    let request = match request {
+        Some(request) => request,
+        None => match newest(&session.call("device.pair.list", json!({}))?) {
+            Some(request) => request,
+            None => {
+                session.close();
+                return Err(Failure::Failed("no device waits for approval".to_owned()));
+            }
+        },
+    };
+    let answer = session.call("device.pair.approve", json!({ "requestId": request }));
+    session.close();
+    let answer = answer?;
+    show(client, &answer, || {
+        let device = &answer["device"];
+        format!("approved {} {}\n", render::text(&device["deviceId"]), render::text(&device["displayName"]))
+    })
+}
+
+fn newest(list: &Value) -> Option<String> {
+    let pending = list["pending"].as_array()?.iter();
+    let newest = pending.max_by_key(|request| request["ts"].as_u64().unwrap_or(0))?;
+    newest["requestId"].as_str().map(str::to_owned)
+}
+
+/// When the rotated token is this machine's own, the next command should use the new one.
+fn hold_own(session: &Session, answer: &Value) {
+    let (Some(token), Some(role)) = (answer["token"].as_str(), answer["role"].as_str()) else { return };
+    if answer["deviceId"].as_str() == Some(session.device_id()) {
+        let scopes = answer["scopes"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        session.hold(token, role, &scopes.collect::<Vec<_>>());
+    }
+}
+
+fn ask(
+    client: &ClientArgs,
+    environment: &Environment,
+    method: &str,
+    params: Value,
+) -> Result<Value, Failure> {
+    let mut session = Session::open(client, environment)?;
+    let answer = session.call(method, params);
+    session.close();
+    answer
+}
+
+fn show(client: &ClientArgs, answer: &Value, people: impl FnOnce() -> String) -> Result<(), Failure> {
+    if client.json { print(&format!("{answer:#}\n")) } else { print(&people()) }
+}
+
+fn table(list: &Value) -> String {
+    let now = log::wall_ms();
+    let rows = |name: &str| list[name].as_array().cloned().unwrap_or_default();
+    let (pending, paired) = (rows("pending"), rows("paired"));
+    let mut text = String::new();
+    if !pending.is_empty() {
+        let cells = pending.iter().map(|request| {
+            vec![
+                render::text(&request["requestId"]),
+                render::text(&request["deviceId"]),
+                name_of(request),
+                roles_of(request),
+                render::joined(&request["scopes"]),
+                render::text(&request["remoteIp"]),
+                render::ago(now, &request["ts"]),
+            ]
+        });
+        text.push_str("waiting for approval (clawgate devices approve REQUEST)\n");
+        text.push_str(&render::table(
+            &["REQUEST", "DEVICE", "NAME", "ROLE", "SCOPES", "FROM", "ASKED"],
+            cells,
+        ));
+        text.push('\n');
+    }
+    if paired.is_empty() {
+        text.push_str("no device is paired\n");
+        return text;
+    }
+    let cells = paired.iter().map(|device| {
+        vec![
+            render::text(&device["deviceId"]),
+            name_of(device),
+            roles_of(device),
+            render::joined(&device["scopes"]),
+            tokens_of(device),
+            render::ago(now, &device["approvedAtMs"]),
+        ]
+    });
+    text.push_str("paired\n");
+    text.push_str(&render::table(&["DEVICE", "NAME", "ROLES", "SCOPES", "TOKENS", "APPROVED"], cells));
+    text
+}
+
+fn name_of(device: &Value) -> String {
+    let name = [&device["displayName"], &device["clientId"]].into_iter().find(|name| name.is_string());
+    let platform = render::text(&device["platform"]);
+    match name {
+        Some(name) if platform.is_empty() => render::text(name),
+        Some(name) => format!("{} ({platform})", render::text(name)),
+        None => platform,
+    }
+}
+
+fn roles_of(device: &Value) -> String {
+    let roles = render::joined(&device["roles"]);
+    if roles.is_empty() { render::text(&device["role"]) } else { roles }
+}
+
+fn tokens_of(device: &Value) -> String {
+    let tokens = device["tokens"].as_array().into_iter().flatten().map(|token| {
+        let role = render::text(&token["role"]);
+        if token["revokedAtMs"].is_u64() { format!("{role} (revoked)") } else { role }
+    });
+    tokens.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_shows_both_lists_and_no_control_characters() {
+        let list = json!({
+            "pending": [{ "requestId": "r1", "deviceId": "d1", "displayName": "evil\u{1b}[2J\nx", "role": "node", "ts": 1 }],
+            "paired": [{ "deviceId": "d2", "clientId": "cli", "platform": "linux", "roles": ["operator"],
+                "scopes": ["operator.read"], "approvedAtMs": 1,
+                "tokens": [{ "role": "operator", "revokedAtMs": 5 }] }],
+        });
+        let text = table(&list);
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+        for want in ["r1", "d1", "node", "d2", "cli (linux)", "operator (revoked)"] {
+            assert!(text.contains(want), "{want} in\n{text}");
+        }
+        assert_eq!(text.lines().count(), 7, "{text}");
+        assert_eq!(table(&json!({ "pending": [], "paired": [] })), "no device is paired\n");
+    }
+
+    #[test]
+    fn the_newest_request_is_the_one_asked_last() {
+        let list = json!({ "pending": [{ "requestId": "a", "ts": 1 }, { "requestId": "b", "ts": 3 }, { "requestId": "c", "ts": 2 }] });
+        assert_eq!(newest(&list).as_deref(), Some("b"));
+        assert_eq!(newest(&json!({ "pending": [] })), None);
+    }
+}

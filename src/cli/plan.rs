@@ -1,0 +1,363 @@
+//! What is decided before a gateway listens: from flags, environment and files to one plan, with everything that
+//! can be refused on the way, and what the first start writes.
+
+use super::Failure;
+use super::args::{AuthArg, BindArg, RunArgs};
+use super::target;
+use crate::config::first_run::{backup_of, generate_token};
+use crate::config::secrets::{self, Overrides, Resolved, Source, Sourced};
+use crate::config::settings::{Bind, Setting};
+use crate::config::{self, ConfigFile, Opened, Places, Settings, own};
+use crate::entropy;
+use crate::environment::Environment;
+use crate::host::StateHost;
+use crate::host::facts::{self, Facts};
+use crate::identity::Identity;
+use crate::log::{self, Logger};
+use crate::storage::{RealDisk, Storage, explain};
+use clawgate_proto::config::{About, AuthConfig, AuthMode, Config};
+use clawgate_proto::limits::Limits;
+use clawgate_proto::secret::Secret;
+use clawgate_proto::seed::{Random, Seed};
+use clawgate_proto::{Gateway, Now};
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Everything that is decided before a socket is bound.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) places: Places,
+    storage: Arc<Storage<RealDisk>>,
+    settings: Settings,
+    pub(super) bind: Bind,
+    pub(super) port: u16,
+    pub(super) auth: Resolved,
+    limits: Limits,
+    identity: Identity,
+    /// What was written at this start; a sentence for a person.
+    pub(super) wrote: Option<String>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Plan {
+    /// Reads everything, refuses what must be refused (in the reference's order: spec auth 2), and writes the
+    /// configuration where it has to be written.
+    pub(super) fn make(args: &RunArgs, environment: &Environment) -> Result<Self, Failure> {
+        let overrides = overrides(args, environment)?;
+        let storage = Arc::new(Storage::new(RealDisk, u64::from_ne_bytes(entropy::bytes())));
+        let Opened { places, mut file, settings, environment } =
+            config::open(&storage, environment).map_err(Failure::Failed)?;
+        if file.found.is_some() && settings.mode.as_deref() != Some("local") && !args.allow_unconfigured {
+            return Err(Failure::Failed(format!(
+                "Gateway start blocked: set gateway.mode=local (current: {}) or pass --allow-unconfigured.",
+                settings.mode.as_deref().unwrap_or("unset")
+            )));
+        }
+        let bind = choose_bind(args.bind, &settings)?;
+        let port = choose_port(args.port, &environment, &settings)?;
+        let mut auth =
+            Resolved::new(&overrides, &settings, &file.path, &environment).map_err(Failure::Failed)?;
+        auth.check(&overrides, &settings, bind).map_err(Failure::Failed)?;
+        let wrote =
+            complete(&mut file, &storage, &mut auth, &overrides, &settings).map_err(Failure::Failed)?;
+        secrets::refuse_open_bind(&auth, bind, "0.0.0.0", port).map_err(Failure::Failed)?;
+        let limits = own::limits(&storage, &places.own_config()).map_err(Failure::Failed)?;
+        let identity =
+            Identity::load_or_create(&storage, &places.state_dir, log::wall_ms()).map_err(Failure::Failed)?;
+        let mut warnings = settings.warnings.clone();
+        warnings.extend(identity.notice.clone());
+        warnings.extend(exposed_file(&file.path));
+        if auth.mode == AuthMode::None {
+            warnings.push(
+                "auth is none: every program on this machine may connect and ask to be paired".to_owned(),
+            );
+        }
+        for folder in ["devices", "identity"] {
+            warnings.extend(storage.sweep(&places.state_dir.join(folder)).err());
+        }
+        if let Some(folder) = file.path.parent() {
+            warnings.extend(storage.sweep(folder).err());
+        }
+        Ok(Self { places, storage, settings, bind, port, auth, limits, identity, wrote, warnings })
+    }
+
+    /// The core and its host.
+    pub(super) fn build(
+        &self,
+        now: Now,
+        addresses: &[SocketAddr],
+        logger: &Arc<Logger>,
+    ) -> (Gateway, Arc<StateHost<RealDisk>>) {
+        let mut random = Random::new(Seed::new(entropy::bytes()));
+        let port = addresses.first().map_or(self.port, SocketAddr::port);
+        let facts = Facts::gather(random.uuid(), port);
+        let secret = |sourced: &Option<Sourced>| sourced.as_ref().map(|sourced| sourced.secret.clone());
+        let config = Config {
+            limits: self.limits.clone(),
+            auth: AuthConfig {
+                mode: self.auth.mode,
+                token: secret(&self.auth.token),
+                password: secret(&self.auth.password),
+                rate_limit: self.settings.rate_limit,
+            },
+            port,
+            allowed_origins: self.settings.allowed_origins.clone(),
+            trusted_proxies: self.settings.trusted_proxies.clone(),
+            allow_real_ip_fallback: self.settings.allow_real_ip_fallback,
+            about: self.about(&facts),
+        };
+        let gateway = Gateway::new(config, random.seed(), now);
+        let storage = Arc::clone(&self.storage);
+        let host = StateHost::new(storage, self.places.state_dir.clone(), facts, Arc::clone(logger));
+        (gateway, Arc::new(host))
+    }
+
+    fn about(&self, facts: &Facts) -> About {
+        About {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            host: facts.hostname.clone(),
+            ip: facts::lan_address().map_or_else(|| "127.0.0.1".to_owned(), |address| address.to_string()),
+            platform: format!("{} {}", facts.system, facts.release),
+            device_family: facts::device_family(&facts.system),
+            model_identifier: facts::architecture().to_owned(),
+            config_path: self.places.config.display().to_string(),
+            state_dir: self.places.state_dir.display().to_string(),
+            device_id: self.identity.key.device_id().to_owned(),
+            public_key: self.identity.key.public_key_base64url(),
+        }
+    }
+}
+
+/// What the flags say about authentication.
+fn overrides(args: &RunArgs, environment: &Environment) -> Result<Overrides, Failure> {
+    if args.password.is_some() && args.password_file.is_some() {
+        return Err(Failure::Usage("Use either --password or --password-file.".to_owned()));
+    }
+    let password = match &args.password_file {
+        Some(path) => {
+            let path = environment.path(&path.to_string_lossy());
+            let text = std::fs::read_to_string(&path)
+                .map_err(|why| Failure::Failed(explain("read", &path, &why)))?;
+            let secret = Secret::new(&text)
+                .ok_or_else(|| Failure::Failed(format!("the password file {} is empty", path.display())))?;
+            Some((secret, Some(path)))
+        }
+        None => args.password.as_deref().and_then(Secret::new).map(|secret| (secret, None)),
+    };
+    Ok(Overrides {
+        mode: args.auth.map(|mode: AuthArg| mode.into()),
+        token: args.token.as_deref().and_then(Secret::new),
+        password,
+    })
+}
+
+fn choose_bind(flag: Option<BindArg>, settings: &Settings) -> Result<Bind, Failure> {
+    match (flag, &settings.bind) {
+        (Some(BindArg::Loopback), _) | (None, None) => Ok(Bind::Loopback),
+        (Some(BindArg::Lan), _) => Ok(Bind::Lan),
+        (None, Some(Setting::Known(bind))) => Ok(*bind),
+        (None, Some(Setting::Unusable(why))) => Err(Failure::Failed(why.clone())),
+    }
+}
+
+fn choose_port(flag: Option<u16>, environment: &Environment, settings: &Settings) -> Result<u16, Failure> {
+    if let Some(port) = flag {
+        return Ok(port);
+    }
+    match target::port_of_environment(environment)? {
+        Some(port) => Ok(port),
+        None => Ok(settings.port.unwrap_or(target::DEFAULT_PORT)),
+    }
+}
+
+/// Writes a configuration file where there is none, and a token where one is needed and none is known.
+fn complete(
+    file: &mut ConfigFile,
+    storage: &Storage<RealDisk>,
+    auth: &mut Resolved,
+    overrides: &Overrides,
+    settings: &Settings,
+) -> Result<Option<String>, String> {
+    let wants_token = auth.mode == AuthMode::Token && auth.token.is_none();
+    let is_new = file.found.is_none();
+    if !wants_token {
+        if !is_new {
+            return Ok(None);
+        }
+        file.create(storage, None)?;
+        return Ok(Some(format!("there was no config file; wrote {}", file.path.display())));
+    }
+    // A mode from the command line is for this run only. A token beside a password needs a mode in the file,
+    // or the next start could not tell which of them is meant.
+    let with_mode = is_new || overrides.mode.is_none();
+    if !with_mode && auth.password_in_config && settings.auth_mode.is_none() {
+        return Err("Gateway auth is set to token by --auth, but no token is configured.\nSet gateway.auth.token (or \
+                    OPENCLAW_GATEWAY_TOKEN), or pass --token."
+            .to_owned());
+    }
+    let token = generate_token();
+    let wrote = if is_new {
+        file.create(storage, Some(&token))?;
+        format!("there was no config file; wrote {} with a new token", file.path.display())
+    } else {
+        file.add_token(storage, &token, with_mode)?;
+        format!(
+            "Gateway auth token was missing. Generated a new token and saved it to config (gateway.auth.token); the \
+             old file is {}",
+            backup_of(&file.path).display()
+        )
+    };
+    let source = Source::Config { file: file.path.clone(), setting: "gateway.auth.token" };
+    auth.token = Some(Sourced { secret: token, source });
+    Ok(Some(wrote))
+}
+
+/// The file holds a secret: others should not read it.
+fn exposed_file(path: &Path) -> Option<String> {
+    let mode = std::fs::metadata(path).ok()?.permissions().mode();
+    (mode & 0o077 != 0).then(|| {
+        format!("{} can be read by others (mode {:03o}): chmod 600 it", path.display(), mode & 0o777)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::super::args::{Cli, Command};
+    use super::*;
+    use crate::scratch::Folder;
+    use clap::Parser as _;
+
+    /// Makes a plan in a folder with this configuration, this command line and these variables.
+    fn plan(
+        folder: &Folder,
+        config: Option<&str>,
+        line: &str,
+        more: &[(&str, &str)],
+    ) -> Result<Plan, Failure> {
+        if let Some(config) = config {
+            std::fs::write(folder.path().join("openclaw.json"), config).unwrap();
+        }
+        let words = ["clawgate", "gateway"].into_iter().chain(line.split_whitespace());
+        let Command::Gateway(gateway) = Cli::try_parse_from(words).unwrap().command else { panic!("{line}") };
+        let state = [("OPENCLAW_STATE_DIR", folder.path().to_str().unwrap())];
+        Plan::make(&gateway.run, &Environment::new(state.into_iter().chain(more.iter().copied())))
+    }
+
+    fn text(folder: &Folder) -> String {
+        std::fs::read_to_string(folder.path().join("openclaw.json")).unwrap()
+    }
+
+    fn token_of(plan: &Plan) -> String {
+        plan.auth.token.as_ref().unwrap().secret.expose().to_owned()
+    }
+
+    #[test]
+    fn the_first_start_makes_a_token_and_the_second_uses_it() {
+        let folder = Folder::new();
+        let first = plan(&folder, None, "", &[]).unwrap();
+        assert_eq!((first.bind, first.port, first.auth.mode), (Bind::Loopback, 18_789, AuthMode::Token));
+        assert!(first.wrote.as_ref().is_some_and(|wrote| !wrote.contains(&token_of(&first))));
+        let second = plan(&folder, None, "", &[]).unwrap();
+        assert_eq!(token_of(&first), token_of(&second));
+        assert!(second.wrote.is_none());
+        assert_eq!(first.identity.key.device_id(), second.identity.key.device_id());
+    }
+
+    #[test]
+    fn a_first_start_with_a_secret_of_its_own_stores_no_token() {
+        for (line, more) in [
+            ("--token t", &[][..]),
+            ("--auth none", &[]),
+            ("--password p", &[]),
+            ("", &[("OPENCLAW_GATEWAY_TOKEN", "t")]),
+        ] {
+            let folder = Folder::new();
+            plan(&folder, None, line, more).unwrap();
+            assert_eq!(text(&folder), "{\n  \"gateway\": {\n    \"mode\": \"local\"\n  }\n}\n", "{line}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_token_gets_one() {
+        let folder = Folder::new();
+        let made = plan(&folder, Some("{x: 1, gateway: {mode: 'local'}}"), "", &[]).unwrap();
+        assert!(
+            made.wrote.as_ref().unwrap().starts_with("Gateway auth token was missing. Generated a new token")
+        );
+        assert!(text(&folder).starts_with("{\n  \"x\": 1,"));
+        assert!(text(&folder).contains("\"mode\": \"token\"") && text(&folder).contains(&token_of(&made)));
+    }
+
+    #[test]
+    fn a_mode_of_the_command_line_is_not_written_down() {
+        let folder = Folder::new();
+        let made = plan(&folder, Some("{gateway: {mode: 'local'}}"), "--auth token", &[]).unwrap();
+        assert!(text(&folder).contains(&token_of(&made)) && !text(&folder).contains("\"mode\": \"token\""));
+        let folder = Folder::new();
+        let config = "{gateway: {mode: 'local', auth: {password: 'p'}}}";
+        let fault = plan(&folder, Some(config), "--auth token", &[]).unwrap_err();
+        assert!(fault.message().starts_with("Gateway auth is set to token by --auth, but no token"));
+        assert_eq!(text(&folder), config);
+    }
+
+    #[test]
+    fn a_file_that_is_not_for_a_local_gateway_is_refused_unless_asked() {
+        for (config, current) in [("{}", "unset"), ("{gateway: {mode: 'remote'}}", "remote")] {
+            let folder = Folder::new();
+            let fault = plan(&folder, Some(config), "", &[]).unwrap_err();
+            let want = format!(
+                "Gateway start blocked: set gateway.mode=local (current: {current}) or pass --allow-unconfigured."
+            );
+            assert_eq!((fault.message(), fault.exit_code()), (want, 1));
+            assert_eq!(text(&folder), config, "a refused start writes nothing");
+            let allowed = plan(&folder, Some(config), "--allow-unconfigured", &[]).unwrap();
+            assert_eq!(allowed.auth.mode, AuthMode::Token);
+        }
+    }
+
+    #[test]
+    fn refusals_leave_no_file_behind() {
+        for (line, want) in [
+            ("--password p --password-file /p", "Use either --password or --password-file."),
+            ("--bind lan --auth none", "Refusing to bind gateway to lan without auth."),
+            ("--auth password", "Gateway auth is set to password, but no password is configured."),
+            ("--password-file /nonexistent/p", "cannot read /nonexistent/p"),
+        ] {
+            let folder = Folder::new();
+            let fault = plan(&folder, None, line, &[]).unwrap_err();
+            assert!(fault.message().starts_with(want), "{line}: {}", fault.message());
+            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{line}");
+        }
+    }
+
+    #[test]
+    fn port_and_bind_follow_flag_variable_file_default() {
+        let folder = Folder::new();
+        let config = "{gateway: {mode: 'local', port: 5, bind: 'lan'}}";
+        let variable = [("OPENCLAW_GATEWAY_PORT", "6")];
+        let chosen = |plan: Plan| (plan.port, plan.bind);
+        assert_eq!(chosen(plan(&folder, Some(config), "", &[]).unwrap()), (5, Bind::Lan));
+        assert_eq!(chosen(plan(&folder, Some(config), "", &variable).unwrap()), (6, Bind::Lan));
+        assert_eq!(
+            chosen(plan(&folder, Some(config), "--port 7 --bind loopback", &variable).unwrap()),
+            (7, Bind::Loopback)
+        );
+        let fault = plan(&folder, Some("{gateway: {mode: 'local', bind: 'tailnet'}}"), "", &[]).unwrap_err();
+        assert!(fault.message().contains("gateway.bind"), "{}", fault.message());
+    }
+
+    #[test]
+    fn a_config_file_that_others_can_read_is_warned_of() {
+        let folder = Folder::new();
+        plan(&folder, None, "", &[]).unwrap();
+        let path = folder.path().join("openclaw.json");
+        assert!(plan(&folder, None, "", &[]).unwrap().warnings.is_empty());
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let warnings = plan(&folder, None, "", &[]).unwrap().warnings;
+        assert!(warnings.len() == 1 && warnings[0].contains("chmod 600"), "{warnings:?}");
+    }
+}

@@ -1,0 +1,68 @@
+//! `call`, `health` and `status`.
+
+use super::args::{CallArgs, ClientArgs};
+use super::session::Session;
+use super::{Failure, print, render};
+use crate::environment::Environment;
+use serde_json::{Value, json};
+use std::time::Instant;
+
+/// `clawgate call METHOD`.
+///
+/// # Errors
+/// The params are no JSON object, or the gateway cannot be asked.
+pub fn call(args: &CallArgs, environment: &Environment) -> Result<(), Failure> {
+    let params: Value = serde_json::from_str(&args.params).map_err(|why| {
+        Failure::Usage(format!("--params is not JSON (line {}, column {})", why.line(), why.column()))
+    })?;
+    if !params.is_object() {
+        return Err(Failure::Usage(
+            "--params must be a JSON object, such as {} or {\"key\":\"value\"}".to_owned(),
+        ));
+    }
+    let mut session = Session::open(&args.client, environment)?;
+    let answer = session.call(&args.method, params);
+    session.close();
+    print(&format!("{:#}\n", answer?))
+}
+
+/// `clawgate health`.
+///
+/// # Errors
+/// The gateway cannot be asked.
+pub fn health(args: &ClientArgs, environment: &Environment) -> Result<(), Failure> {
+    let mut session = Session::open(args, environment)?;
+    let answer = session.call("health", json!({}));
+    session.close();
+    let answer = answer?;
+    if args.json { print(&format!("{answer:#}\n")) } else { print(&render::outline(&answer)) }
+}
+
+/// `clawgate status`.
+///
+/// # Errors
+/// The gateway cannot be asked.
+pub fn status(args: &ClientArgs, environment: &Environment) -> Result<(), Failure> {
+    let started = Instant::now();
+    let mut session = Session::open(args, environment)?;
+    let answer = session.call("status", json!({}));
+    let latency = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let server = session.hello.0["server"].clone();
+    let gateway = json!({
+        "url": session.target.url,
+        "version": server["version"],
+        "protocol": session.hello.protocol(),
+        "uptimeMs": session.hello.0["snapshot"]["uptimeMs"],
+        "latencyMs": latency,
+    });
+    session.close();
+    let answer = answer?;
+    if args.json {
+        return print(&format!("{:#}\n", json!({ "ok": true, "gateway": gateway, "status": answer })));
+    }
+    let mut text = "gateway\n".to_owned();
+    text.push_str(&render::indented(&render::outline(&gateway)));
+    text.push_str("status\n");
+    text.push_str(&render::indented(&render::outline(&answer)));
+    print(&text)
+}

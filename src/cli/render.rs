@@ -1,0 +1,158 @@
+//! Values as text for people: tables, outlines, ages. What peers chose is freed of control characters first, so
+//! that a device's name cannot drive a terminal.
+
+use serde_json::Value;
+
+/// A text without control characters and invisible direction marks.
+pub fn clean(text: &str) -> String {
+    let is_bad = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if is_bad(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// A scalar; empty for `null` and for what is no scalar.
+pub fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => clean(text),
+        Value::Bool(value) => value.to_string(),
+        Value::Number(value) => value.to_string(),
+        Value::Null | Value::Array(_) | Value::Object(_) => String::new(),
+    }
+}
+
+/// A list of scalars.
+pub fn joined(value: &Value) -> String {
+    value.as_array().into_iter().flatten().map(text).collect::<Vec<_>>().join(", ")
+}
+
+/// How long ago an instant in Unix milliseconds was.
+pub fn ago(now_ms: u64, value: &Value) -> String {
+    let Some(at) = value.as_u64() else { return String::new() };
+    let seconds = now_ms.saturating_sub(at) / 1_000;
+    match seconds {
+        0..60 => format!("{seconds} s ago"),
+        60..3_600 => format!("{} min ago", seconds / 60),
+        3_600..172_800 => format!("{} h ago", seconds / 3_600),
+        _ => format!("{} days ago", seconds / 86_400),
+    }
+}
+
+/// Columns as wide as their widest cell. Columns that are empty in every row are left out.
+pub fn table(heads: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let rows: Vec<Vec<String>> = rows.collect();
+    let cell = |row: &Vec<String>, i: usize| row.get(i).cloned().unwrap_or_default();
+    let shown: Vec<usize> =
+        (0..heads.len()).filter(|i| rows.iter().any(|row| !cell(row, *i).is_empty())).collect();
+    let width = |i: usize| rows.iter().map(|row| cell(row, i).chars().count()).chain([heads[i].len()]).max();
+    let widths: Vec<usize> = shown.iter().map(|i| width(*i).unwrap_or(0)).collect();
+    let line = |cells: Vec<String>| {
+        let padded: Vec<String> =
+            cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        format!("{}\n", padded.join("  ").trim_end())
+    };
+    let mut out = line(shown.iter().map(|i| heads[*i].to_owned()).collect());
+    for row in &rows {
+        out.push_str(&line(shown.iter().map(|i| cell(row, *i)).collect()));
+    }
+    out
+}
+
+/// A value as an outline: one member a line, members of members indented.
+pub fn outline(value: &Value) -> String {
+    let mut out = String::new();
+    outline_into(&mut out, value, 0);
+    out
+}
+
+/// A text with every line moved in by two.
+pub fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
+}
+
+fn outline_into(out: &mut String, value: &Value, depth: usize) {
+    let pad = "  ".repeat(depth);
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                let name = clean(name);
+                if is_nested(value) {
+                    out.push_str(&format!("{pad}{name}:\n"));
+                    outline_into(out, value, depth + 1);
+                } else {
+                    out.push_str(&format!("{pad}{name}: {}\n", inline(value)));
+                }
+            }
+        }
+        Value::Array(items) => {
+            for (i, item) in items.iter().enumerate() {
+                if is_nested(item) {
+                    out.push_str(&format!("{pad}{}.\n", i + 1));
+                    outline_into(out, item, depth + 1);
+                } else {
+                    out.push_str(&format!("{pad}{}\n", inline(item)));
+                }
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            out.push_str(&format!("{pad}{}\n", inline(value)));
+        }
+    }
+}
+
+fn is_nested(value: &Value) -> bool {
+    match value {
+        Value::Object(members) => !members.is_empty(),
+        Value::Array(items) => items.iter().any(|item| item.is_object() || item.is_array()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+fn inline(value: &Value) -> String {
+    match value {
+        Value::Array(items) if items.is_empty() => "none".to_owned(),
+        Value::Object(_) => "none".to_owned(),
+        Value::Array(_) => joined(value),
+        Value::Null => "-".to_owned(),
+        Value::Bool(value) => if *value { "yes" } else { "no" }.to_owned(),
+        Value::Number(_) | Value::String(_) => text(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn tables_align_and_drop_empty_columns() {
+        let rows = [
+            vec!["a".to_owned(), String::new(), "x".to_owned()],
+            vec!["long".into(), String::new(), "y".into()],
+        ];
+        assert_eq!(table(&["ID", "GONE", "N"], rows.into_iter()), "ID    N\na     x\nlong  y\n");
+    }
+
+    #[test]
+    fn an_outline_shows_every_member() {
+        let value = json!({ "ok": true, "n": 5, "list": ["a", "b"], "none": [], "sub": { "x": null, "rows": [{ "y": 1 }] } });
+        let want = "list: a, b\nn: 5\nnone: none\nok: yes\nsub:\n  rows:\n    1.\n      y: 1\n  x: -\n";
+        assert_eq!(outline(&value), want);
+        assert_eq!(indented("a\nb\n"), "  a\n  b\n");
+    }
+
+    #[test]
+    fn terminals_are_not_driven_by_peers() {
+        assert_eq!(clean("a\u{1b}]0;x\u{7}\u{202e}b"), "a\u{fffd}]0;x\u{fffd}\u{fffd}b");
+    }
+
+    #[test]
+    fn ages() {
+        for (ms, want) in
+            [(0, "0 s ago"), (61_000, "1 min ago"), (7_200_000, "2 h ago"), (172_800_000, "2 days ago")]
+        {
+            assert_eq!(ago(200_000_000_000, &json!(200_000_000_000_u64 - ms)), want);
+        }
+    }
+}

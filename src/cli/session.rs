@@ -1,0 +1,377 @@
+//! One connection of a client command: an ordinary blocking socket below the sans-IO client of the core.
+
+use super::Failure;
+use super::args::ClientArgs;
+use super::target::Target;
+use crate::config::Places;
+use crate::entropy;
+use crate::environment::Environment;
+use crate::identity::{self, HeldToken, Identity};
+use crate::log;
+use crate::storage::{RealDisk, Storage};
+use clawgate_proto::client::policy::{self, Decision, Means, Reconnect};
+use clawgate_proto::client::{Client, ClientConfig, ClientEvent, Hello, ResponseError};
+use clawgate_proto::connect::ClientInfo;
+use clawgate_proto::seed::Seed;
+use clawgate_proto::{Mono, Now, Wall};
+use serde_json::Value;
+use std::io::{self, Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+/// An admitted connection.
+#[derive(Debug)]
+pub struct Session {
+    /// Whom we talk to.
+    pub target: Target,
+    /// What the gateway said when it let us in.
+    pub hello: Hello,
+    link: Link,
+    storage: Storage<RealDisk>,
+    places: Places,
+    device_id: String,
+}
+
+/// How an attempt to get in ended without getting in.
+enum Ended {
+    /// `connect` was refused; then came this close.
+    Refused(Box<ResponseError>, Option<(u16, String)>),
+    Failed(Failure),
+}
+
+impl Session {
+    /// Connects as this machine's device.
+    ///
+    /// # Errors
+    /// There is no gateway, or it does not let us in.
+    pub fn open(args: &ClientArgs, environment: &Environment) -> Result<Self, Failure> {
+        let started = Instant::now();
+        let bound = started + Duration::from_millis(args.timeout);
+        let places = Places::find(environment).map_err(Failure::Failed)?;
+        let storage = Storage::new(RealDisk, u64::from_ne_bytes(entropy::bytes()));
+        let target = Target::find(args, environment, &storage)?;
+        let identity =
+            Identity::load_or_create(&storage, &places.state_dir, log::wall_ms()).map_err(Failure::Failed)?;
+        if let Some(notice) = &identity.notice {
+            let _ = writeln!(io::stderr(), "{notice}");
+        }
+        let device_id = identity.key.device_id().to_owned();
+        let mut reconnect = Reconnect::new();
+        loop {
+            let held =
+                target.is_home.then(|| identity::held_token(&storage, &places.state_dir, &device_id, ROLE));
+            let held = held.flatten();
+            let held = held.as_ref().map(|held| held.token.as_str());
+            let with_held = reconnect.wants_stored_device_token();
+            let config = ClientConfig {
+                path: target.path.clone(),
+                scopes: SCOPES.map(str::to_owned).into(),
+                auth: policy::credentials(&target.credentials, held, with_held),
+                identity: Some(identity.key.clone()),
+                connect_timeout_ms: args.timeout,
+                ..ClientConfig::new(target.host.clone(), client_info())
+            };
+            match attempt(&target, config, started, bound) {
+                Ok((link, hello)) => {
+                    let session = Self { target, hello, link, storage, places, device_id };
+                    session.keep_token();
+                    return Ok(session);
+                }
+                Err(Ended::Failed(failure)) => return Err(failure),
+                Err(Ended::Refused(error, close)) => {
+                    if let Some((code, reason)) = &close
+                        && policy::forgets_device_token(&target.credentials, *code, reason)
+                    {
+                        let _ = identity::forget_token(&storage, &places.state_dir, &device_id, ROLE);
+                    }
+                    let means =
+                        Means { stored_device_token: held.is_some(), trusted_endpoint: target.is_loopback };
+                    let decision = reconnect.ended(Some(&error), means);
+                    // A command tries again for two reasons only: the one offered retry, and a gateway that is
+                    // about to be ready. Everything else is for its person to know.
+                    let worth_it = reconnect.wants_stored_device_token() || error.code == "UNAVAILABLE";
+                    match decision {
+                        Decision::Retry { after_ms } if worth_it && fits(bound, after_ms) => {
+                            std::thread::sleep(Duration::from_millis(after_ms));
+                        }
+                        Decision::Retry { .. } | Decision::Stop => return Err(refused(error)),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Calls a method and waits for its answer.
+    ///
+    /// # Errors
+    /// The gateway answered with an error, or not in time.
+    pub fn call(&mut self, method: &str, params: Value) -> Result<Value, Failure> {
+        let gone = || Failure::Unreachable("the gateway closed the connection".to_owned());
+        let id = self.link.client.request(method, params).map_err(|_| gone())?;
+        loop {
+            match self.link.next()? {
+                ClientEvent::Response(response) if response.id == id => {
+                    return response.into_result().map_err(|error| Failure::Answered(Box::new(error)));
+                }
+                ClientEvent::Closed { code, reason, .. } => return Err(closed(code, &reason)),
+                ClientEvent::Challenge { .. }
+                | ClientEvent::HelloOk(_)
+                | ClientEvent::ConnectRefused(_)
+                | ClientEvent::Response(_)
+                | ClientEvent::Event(_)
+                | ClientEvent::Gap { .. }
+                | ClientEvent::Unrecognised(_)
+                | ClientEvent::HttpRefused { .. } => {}
+            }
+        }
+    }
+
+    /// This machine's device id.
+    pub fn device_id(&self) -> &str {
+        &self.device_id
+    }
+
+    /// Stores a token that this device was given by its own machine's gateway.
+    pub fn hold(&self, token: &str, role: &str, scopes: &[&str]) {
+        if !self.target.is_home {
+            return;
+        }
+        let mut scopes: Vec<String> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+        scopes.sort();
+        let held = HeldToken {
+            token: token.to_owned(),
+            role: role.to_owned(),
+            scopes,
+            updated_at_ms: log::wall_ms(),
+        };
+        let known = identity::held_token(&self.storage, &self.places.state_dir, &self.device_id, role);
+        if known.is_some_and(|known| known.token == held.token && known.scopes == held.scopes) {
+            return;
+        }
+        if let Err(why) = identity::hold_token(&self.storage, &self.places.state_dir, &self.device_id, held) {
+            let _ = writeln!(io::stderr(), "the device token is not stored: {why}");
+        }
+    }
+
+    /// Says goodbye. The answer is not waited for: everything asked for is here.
+    pub fn close(mut self) {
+        self.link.client.close(self.link.now(), 1000, "");
+        let _ = self.link.flush();
+    }
+
+    fn keep_token(&self) {
+        if let Some(token) = self.hello.device_token() {
+            self.hold(token, ROLE, &self.hello.scopes());
+        }
+    }
+}
+
+/// One attempt: connect, upgrade, prove.
+fn attempt(
+    target: &Target,
+    config: ClientConfig,
+    started: Instant,
+    bound: Instant,
+) -> Result<(Link, Hello), Ended> {
+    let stream = connect(target, bound).map_err(Ended::Failed)?;
+    let clock = Clock { started };
+    let client = Client::new(config, Seed::new(entropy::bytes()), clock.now());
+    let mut link = Link { client, stream, clock, bound };
+    let mut refusal = None;
+    loop {
+        let event = match link.next() {
+            Ok(event) => event,
+            // The refusal is known; the close behind it is only its punctuation.
+            Err(failure) => {
+                return Err(refusal.map_or(Ended::Failed(failure), |error| Ended::Refused(error, None)));
+            }
+        };
+        match event {
+            ClientEvent::HelloOk(hello) => return Ok((link, hello)),
+            ClientEvent::ConnectRefused(error) => refusal = Some(Box::new(error)),
+            ClientEvent::Closed { code, reason, .. } => {
+                return Err(match refusal {
+                    Some(error) => Ended::Refused(error, Some((code, reason))),
+                    None => Ended::Failed(closed(code, &reason)),
+                });
+            }
+            ClientEvent::HttpRefused { status, body } => {
+                let body = String::from_utf8_lossy(&body);
+                let body = super::render::clean(body.lines().next().unwrap_or_default());
+                return Err(Ended::Failed(Failure::Unreachable(format!(
+                    "{} answered HTTP {status} ({body}) where a gateway opens a WebSocket",
+                    target.url
+                ))));
+            }
+            ClientEvent::Challenge { .. }
+            | ClientEvent::Response(_)
+            | ClientEvent::Event(_)
+            | ClientEvent::Gap { .. }
+            | ClientEvent::Unrecognised(_) => {}
+        }
+    }
+}
+
+fn connect(target: &Target, bound: Instant) -> Result<TcpStream, Failure> {
+    let mut last = None;
+    for address in &target.addresses {
+        let left = bound.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        match TcpStream::connect_timeout(address, left) {
+            Ok(stream) => {
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Err(why) => last = Some(why),
+        }
+    }
+    let why = last.map_or_else(|| "no address".to_owned(), |why| why.to_string());
+    Err(Failure::Unreachable(format!(
+        "no gateway can be reached at {}: {why}\nIs it running? Start it with `clawgate gateway`, or name another \
+         one with --url and --token.",
+        target.url
+    )))
+}
+
+/// A client and its socket.
+#[derive(Debug)]
+struct Link {
+    client: Client,
+    stream: TcpStream,
+    clock: Clock,
+    bound: Instant,
+}
+
+impl Link {
+    fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    /// The next event, waiting for it until the command's time is up.
+    fn next(&mut self) -> Result<ClientEvent, Failure> {
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            if let Some(event) = self.client.next_event() {
+                return Ok(event);
+            }
+            if self.client.is_finished() {
+                return Err(Failure::Unreachable("the gateway closed the connection".to_owned()));
+            }
+            // A gateway that has closed its end may still have said why: read on.
+            let _ = self.flush();
+            let left = self.bound.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Failure::Unreachable(
+                    "the gateway did not answer in time (see --timeout)".to_owned(),
+                ));
+            }
+            let deadline = self.client.next_deadline().map_or(left, |at| self.clock.until(at));
+            let wait = left.min(deadline).max(Duration::from_millis(1));
+            let _ = self.stream.set_read_timeout(Some(wait));
+            match self.stream.read(&mut buffer) {
+                Ok(0) => self.client.receive_end(self.clock.now()),
+                Ok(count) => self.client.receive(self.clock.now(), &buffer[..count]),
+                Err(why) if is_timeout(&why) => {}
+                Err(_) => self.client.receive_end(self.clock.now()),
+            }
+            self.client.handle_timeout(self.clock.now());
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let mut wire = Vec::new();
+        self.client.take_wire(&mut wire);
+        if wire.is_empty() {
+            return Ok(());
+        }
+        let left = self.bound.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        self.stream.set_write_timeout(Some(left))?;
+        self.stream.write_all(&wire)
+    }
+}
+
+/// Both clocks of a command.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    started: Instant,
+}
+
+impl Clock {
+    fn now(self) -> Now {
+        let mono = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        Now { mono: Mono(mono), wall: Wall(log::wall_ms()) }
+    }
+
+    fn until(self, at: Mono) -> Duration {
+        Duration::from_micros(at.0.saturating_sub(self.now().mono.0))
+    }
+}
+
+fn is_timeout(why: &io::Error) -> bool {
+    matches!(why.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
+}
+
+fn fits(bound: Instant, after_ms: u64) -> bool {
+    bound.saturating_duration_since(Instant::now()) > Duration::from_millis(after_ms)
+}
+
+fn closed(code: u16, reason: &str) -> Failure {
+    let reason = super::render::clean(reason);
+    let reason = if reason.is_empty() { "no reason given".to_owned() } else { reason };
+    Failure::Unreachable(format!("the gateway closed the connection ({code}: {reason})"))
+}
+
+/// A refusal in words, with what to do about it.
+fn refused(error: Box<ResponseError>) -> Failure {
+    let detail = error.detail("code").unwrap_or_default();
+    let advice = match detail {
+        "PAIRING_REQUIRED" => {
+            let request = error.detail("requestId").map(super::render::clean).unwrap_or_default();
+            format!("This device waits for approval. On the gateway's machine: clawgate devices approve {request}")
+        }
+        "AUTH_TOKEN_MISSING" | "AUTH_TOKEN_MISMATCH" => {
+            "The gateway has another token. `clawgate token` on its machine shows it; pass it with --token or \
+             OPENCLAW_GATEWAY_TOKEN."
+                .to_owned()
+        }
+        "AUTH_PASSWORD_MISSING" | "AUTH_PASSWORD_MISMATCH" => {
+            "Pass the gateway's password with --password or OPENCLAW_GATEWAY_PASSWORD.".to_owned()
+        }
+        "AUTH_RATE_LIMITED" => "Too many failed attempts. Wait a few minutes, then try again.".to_owned(),
+        "DEVICE_AUTH_SIGNATURE_EXPIRED" => {
+            "The clocks of this machine and of the gateway are too far apart.".to_owned()
+        }
+        _ => String::new(),
+    };
+    let said = super::render::clean(&error.message);
+    let code = if detail.is_empty() { error.code.clone() } else { detail.to_owned() };
+    let mut message = format!("the gateway refused the connection: {said} ({})", super::render::clean(&code));
+    if !advice.is_empty() {
+        message.push('\n');
+        message.push_str(&advice);
+    }
+    Failure::Refused { message, error }
+}
+
+fn client_info() -> ClientInfo {
+    let system = rustix::system::uname().sysname().to_string_lossy().to_lowercase();
+    ClientInfo {
+        id: "cli".to_owned(),
+        mode: "cli".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        // The reference's command line shares this identity, and its older releases name no family. A family
+        // that was pinned once would lock them out.
+        device_family: None,
+        platform: system,
+        display_name: None,
+        model_identifier: None,
+        instance_id: None,
+        build_id: None,
+        time_zone: None,
+    }
+}
+
+const ROLE: &str = "operator";
+/// What the reference's command line asks for, in its order.
+const SCOPES: [&str; 5] =
+    ["operator.admin", "operator.read", "operator.write", "operator.approvals", "operator.pairing"];
+const READ_BYTES: usize = 16 * 1024;

@@ -1,0 +1,309 @@
+//! Which gateway a client command talks to, and what it shows there to be let in.
+//!
+//! A credential never follows an address that somebody else chose: a `--url` needs credentials of its own, and
+//! without encryption only this machine is talked to (or, on request, a private network).
+
+use super::Failure;
+use super::args::ClientArgs;
+use crate::config::secrets::{Overrides, Resolved};
+use crate::config::{self, ConfigFile, Opened, Settings};
+use crate::environment::Environment;
+use crate::storage::{RealDisk, Storage};
+use clawgate_proto::config::AuthMode;
+use clawgate_proto::connect::Credentials;
+use clawgate_proto::secret::Secret;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
+
+/// A gateway and the way in.
+#[derive(Debug)]
+pub struct Target {
+    /// As shown to people.
+    pub url: String,
+    /// The `Host` header.
+    pub host: String,
+    /// The request target.
+    pub path: String,
+    /// Where to connect, in this order.
+    pub addresses: Vec<SocketAddr>,
+    /// Shared secrets.
+    pub credentials: Credentials,
+    /// Whether the endpoint is this machine.
+    pub is_loopback: bool,
+    /// Whether it is this machine's own gateway, as far as settings can say. Only such a one is shown the device
+    /// token that is kept here, and only its tokens are kept.
+    pub is_home: bool,
+}
+
+impl Target {
+    /// Finds the gateway that the flags, the environment or the configuration name.
+    ///
+    /// # Errors
+    /// The address makes no sense or must not be used, or a setting cannot be read.
+    pub fn find(
+        args: &ClientArgs,
+        environment: &Environment,
+        storage: &Storage<RealDisk>,
+    ) -> Result<Self, Failure> {
+        let explicit = explicit(args);
+        if let Some(url) = &args.url {
+            // What lies in the configuration was meant for the gateway in the configuration.
+            let credentials = explicit.ok_or_else(|| {
+                Failure::Usage(
+                    "gateway url override requires explicit credentials\nPass --token or --password with --url."
+                        .to_owned(),
+                )
+            })?;
+            return Ok(Self { is_home: false, ..Self::at(url, credentials, environment)? });
+        }
+        let Opened { file, settings, environment, .. } =
+            config::open(storage, environment).map_err(Failure::Failed)?;
+        let credentials = match explicit {
+            Some(credentials) => credentials,
+            None => configured(&settings, &file, &environment)?,
+        };
+        if let Some((_, url)) = environment.first(&["OPENCLAW_GATEWAY_URL", "CLAWDBOT_GATEWAY_URL"]) {
+            return Self::at(url, credentials, &environment);
+        }
+        if settings.mode.as_deref() == Some("remote") {
+            return Err(Failure::Failed(
+                "gateway.mode is remote, and this version does not read gateway.remote: pass --url and --token".to_owned(),
+            ));
+        }
+        let port = port_of_environment(&environment)?.or(settings.port).unwrap_or(DEFAULT_PORT);
+        Self::at(&format!("ws://127.0.0.1:{port}"), credentials, &environment)
+    }
+
+    fn at(url: &str, credentials: Credentials, environment: &Environment) -> Result<Self, Failure> {
+        let Address { host, port, path } = Address::parse(url)
+            .map_err(|why| Failure::Usage(format!("{}: {why}", super::render::clean(url))))?;
+        let found = (host.trim_matches(['[', ']']), port)
+            .to_socket_addrs()
+            .map_err(|why| Failure::Unreachable(format!("{host} is no known name: {why}")))?;
+        let private = environment.is_on("OPENCLAW_ALLOW_INSECURE_PRIVATE_WS");
+        let may = |address: &SocketAddr| {
+            let ip = address.ip().to_canonical();
+            ip.is_loopback() || (private && is_private(ip))
+        };
+        let addresses: Vec<SocketAddr> = found.filter(may).collect();
+        if addresses.is_empty() {
+            return Err(Failure::Usage(format!(
+                "{host} is not this machine, and ws:// sends credentials in the clear: use an SSH tunnel (ssh -N -L \
+                 {port}:127.0.0.1:{port} {host}), or for a private network you trust set \
+                 OPENCLAW_ALLOW_INSECURE_PRIVATE_WS=1"
+            )));
+        }
+        let is_loopback = addresses.iter().all(|address| address.ip().to_canonical().is_loopback());
+        let host = format!("{host}:{port}");
+        let url = format!("ws://{host}{path}");
+        Ok(Self { url, host, path, addresses, credentials, is_loopback, is_home: is_loopback })
+    }
+}
+
+/// The port that the environment names.
+///
+/// # Errors
+/// It is no port.
+pub fn port_of_environment(environment: &Environment) -> Result<Option<u16>, Failure> {
+    let Some((name, text)) = environment.first(&["OPENCLAW_GATEWAY_PORT", "CLAWDBOT_GATEWAY_PORT"]) else {
+        return Ok(None);
+    };
+    match text.parse::<u16>() {
+        Ok(port) if port > 0 => Ok(Some(port)),
+        Ok(_) | Err(_) => Err(Failure::Failed(format!(
+            "Invalid port: {name} is {:?}, expected a whole number from 1 to 65535",
+            super::render::clean(text)
+        ))),
+    }
+}
+
+fn explicit(args: &ClientArgs) -> Option<Credentials> {
+    let text = |flag: &Option<String>| flag.as_deref().and_then(Secret::new).map(|s| s.expose().to_owned());
+    let (token, password) = (text(&args.token), text(&args.password));
+    (token.is_some() || password.is_some()).then(|| Credentials { token, password, ..Credentials::default() })
+}
+
+/// A client's secrets: the environment before the file, unlike the gateway's.
+fn configured(
+    settings: &Settings,
+    file: &ConfigFile,
+    environment: &Environment,
+) -> Result<Credentials, Failure> {
+    let variable = |names: &[&str]| environment.first(names).and_then(|(_, value)| Secret::new(value));
+    let overrides = Overrides {
+        mode: None,
+        token: variable(&["OPENCLAW_GATEWAY_TOKEN", "CLAWDBOT_GATEWAY_TOKEN"]),
+        password: variable(&["OPENCLAW_GATEWAY_PASSWORD", "CLAWDBOT_GATEWAY_PASSWORD"])
+            .map(|secret| (secret, None)),
+    };
+    let resolved = Resolved::new(&overrides, settings, &file.path, environment).map_err(Failure::Failed)?;
+    let text = resolved.in_force().map(|sourced| sourced.secret.expose().to_owned());
+    Ok(match resolved.mode {
+        AuthMode::None => Credentials::default(),
+        AuthMode::Token => Credentials { token: text, ..Credentials::default() },
+        AuthMode::Password => Credentials { password: text, ..Credentials::default() },
+    })
+}
+
+fn is_private(ip: IpAddr) -> bool {
+    match ip {
+        // 100.64.0.0/10 is what tailnets use.
+        IpAddr::V4(ip) => {
+            let [a, b, ..] = ip.octets();
+            ip.is_private() || ip.is_link_local() || (a == 100 && b & 0xc0 == 64)
+        }
+        IpAddr::V6(ip) => is_unique_or_link_local(ip),
+    }
+}
+
+fn is_unique_or_link_local(ip: Ipv6Addr) -> bool {
+    let first = ip.segments()[0];
+    first & 0xfe00 == 0xfc00 || first & 0xffc0 == 0xfe80
+}
+
+/// A WebSocket address, taken apart.
+#[derive(Debug, PartialEq, Eq)]
+struct Address {
+    /// IPv6 in brackets.
+    host: String,
+    port: u16,
+    path: String,
+}
+
+impl Address {
+    fn parse(url: &str) -> Result<Self, &'static str> {
+        let (scheme, rest) =
+            url.split_once("://").ok_or("expected an address such as ws://127.0.0.1:18789")?;
+        match scheme.to_ascii_lowercase().as_str() {
+            "ws" => {}
+            "wss" => {
+                return Err(
+                    "this version has no TLS; use ws:// to this machine, for example through a tunnel",
+                );
+            }
+            _ => return Err("expected ws://"),
+        }
+        if url.contains(|c: char| c.is_control() || c.is_whitespace()) {
+            return Err("white space and control characters have no place in an address");
+        }
+        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        if authority.contains('@') || path.contains(['?', '#']) {
+            return Err("credentials do not belong into an address; use --token or --password");
+        }
+        let (host, port) = match authority.rfind(':').filter(|colon| !authority[*colon..].contains(']')) {
+            Some(colon) => {
+                let port =
+                    authority[colon + 1..].parse().map_err(|_| "the port is no number from 1 to 65535")?;
+                (&authority[..colon], port)
+            }
+            None => (authority, 80),
+        };
+        let is_v6 = host.starts_with('[') && host.ends_with(']');
+        if host.is_empty() || port == 0 || (!is_v6 && host.contains(['[', ']', ':'])) {
+            return Err("expected an address such as ws://127.0.0.1:18789");
+        }
+        let path = if path.is_empty() { "/" } else { path };
+        Ok(Self { host: host.to_owned(), port, path: path.to_owned() })
+    }
+}
+
+/// Where gateways listen when nothing else is said.
+pub const DEFAULT_PORT: u16 = 18_789;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::scratch::Folder;
+
+    fn find(args: &ClientArgs, variables: &[(&str, &str)], config: &str) -> Result<Target, Failure> {
+        let folder = Folder::new();
+        std::fs::write(folder.path().join("openclaw.json"), config).unwrap();
+        let state = folder.path().to_str().unwrap().to_owned();
+        let variables = variables.iter().copied().chain([("OPENCLAW_STATE_DIR", state.as_str())]);
+        let environment = Environment::new(variables);
+        Target::find(args, &environment, &Storage::new(RealDisk, 1))
+    }
+
+    fn url(url: &str, token: Option<&str>) -> ClientArgs {
+        ClientArgs { url: Some(url.to_owned()), token: token.map(str::to_owned), ..ClientArgs::default() }
+    }
+
+    #[test]
+    fn addresses_are_taken_apart_strictly() {
+        let address =
+            |host: &str, port, path: &str| Ok(Address { host: host.into(), port, path: path.into() });
+        assert_eq!(Address::parse("ws://a:5"), address("a", 5, "/"));
+        assert_eq!(Address::parse("WS://[::1]:5/x/y"), address("[::1]", 5, "/x/y"));
+        assert_eq!(Address::parse("ws://[::1]"), address("[::1]", 80, "/"));
+        for bad in [
+            "",
+            "a:5",
+            "http://a",
+            "wss://a",
+            "ws://",
+            "ws://:5",
+            "ws://a:0",
+            "ws://a:99999",
+            "ws://u:p@a",
+            "ws://::1:5",
+            "ws://a/?token=x",
+            "ws://a/#x",
+            "ws://a b",
+            "ws://a\r\nx: y",
+        ] {
+            assert!(Address::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_from_the_command_line_gets_no_credential_from_the_configuration() {
+        let config = "{gateway: {mode: 'local', auth: {token: 'configured'}}}";
+        let env = [("OPENCLAW_GATEWAY_TOKEN", "env")];
+        let fault = find(&url("ws://127.0.0.1:1", None), &env, config).unwrap_err();
+        assert!(fault.message().starts_with("gateway url override requires explicit credentials"));
+        assert_eq!(fault.exit_code(), 2);
+        let target = find(&url("ws://127.0.0.1:1", Some("mine")), &env, config).unwrap();
+        assert_eq!(target.credentials.token.as_deref(), Some("mine"));
+        assert!(target.is_loopback && !target.is_home, "nor the device token");
+    }
+
+    #[test]
+    fn credentials_leave_this_machine_only_on_request() {
+        for (address, on_request) in [
+            ("ws://192.168.1.1:5", true),
+            ("ws://100.100.1.1:5", true),
+            ("ws://[fd00::1]:5", true),
+            ("ws://8.8.8.8:5", false),
+            ("ws://[::ffff:8.8.8.8]:5", false),
+            ("ws://100.128.1.1:5", false),
+        ] {
+            assert!(find(&url(address, Some("t")), &[], "{}").is_err(), "{address}");
+            let allowed =
+                find(&url(address, Some("t")), &[("OPENCLAW_ALLOW_INSECURE_PRIVATE_WS", "1")], "{}");
+            assert_eq!(allowed.is_ok_and(|target| !target.is_loopback), on_request, "{address}");
+        }
+        assert!(find(&url("ws://[::ffff:127.0.0.1]:5", Some("t")), &[], "{}").unwrap().is_loopback);
+    }
+
+    #[test]
+    fn for_a_client_the_environment_beats_the_file() {
+        let config = "{gateway: {mode: 'local', port: 5, auth: {mode: 'token', token: 'file'}}}";
+        let target = find(&ClientArgs::default(), &[], config).unwrap();
+        assert_eq!(
+            (target.credentials.token.as_deref(), target.url.as_str()),
+            (Some("file"), "ws://127.0.0.1:5/")
+        );
+        let env = [("CLAWDBOT_GATEWAY_TOKEN", "env"), ("OPENCLAW_GATEWAY_PORT", "6")];
+        let target = find(&ClientArgs::default(), &env, config).unwrap();
+        assert_eq!(
+            (target.credentials.token.as_deref(), target.url.as_str()),
+            (Some("env"), "ws://127.0.0.1:6/")
+        );
+        let env = [("OPENCLAW_GATEWAY_URL", "ws://127.0.0.1:7/ws"), ("OPENCLAW_GATEWAY_PASSWORD", "p")];
+        let target = find(&ClientArgs::default(), &env, "{}").unwrap();
+        assert_eq!((target.credentials.password.as_deref(), target.path.as_str()), (Some("p"), "/ws"));
+        assert!(target.credentials.token.is_none());
+        assert!(find(&ClientArgs::default(), &[("OPENCLAW_GATEWAY_PORT", "x")], "{}").is_err());
+    }
+}
