@@ -1,0 +1,168 @@
+// The published GatewayClient (protocol 4) and a hand-made protocol 3 client, against one driver.
+// Usage: node client.mjs PATH_OF_CLAWGATE std|smol
+import { GatewayClient } from "@openclaw/gateway-client";
+import {
+  RawClient, RecordingProxy, TOKEN, check, clawgate, deviceKey, finish, freePort, recordSecret, signPem, sleep,
+  tempDir, within, writeConfig,
+} from "./lib.mjs";
+import { Schema } from "./schema.mjs";
+
+const [binary, runtime] = process.argv.slice(2);
+const stateDir = tempDir(`interop-${runtime}`);
+const port = await freePort();
+const url = `ws://127.0.0.1:${port}`;
+writeConfig(stateDir);
+const schema = new Schema();
+
+/** A published client that keeps what happens to it. */
+function publishedClient(target, key, tokens, options = {}) {
+  const seen = { hellos: [], events: [], closes: [], errors: [], gaps: [], paused: [] };
+  const wakers = [];
+  const wake = () => wakers.splice(0).forEach((waker) => waker());
+  const note = (list) => (...values) => {
+    list.push(values.length === 1 ? values[0] : values);
+    wake();
+  };
+  const client = new GatewayClient({
+    url: target,
+    clientName: "cli",
+    mode: "cli",
+    clientVersion: "1.0.0",
+    platform: "linux",
+    role: "operator",
+    scopes: ["operator.admin"],
+    deviceIdentity: { deviceId: key.deviceId, publicKeyPem: key.publicKeyPem, privateKeyPem: key.privateKeyPem },
+    hostDeps: {
+      signDevicePayload: signPem,
+      publicKeyRawBase64UrlFromPem: () => key.publicKeyRaw,
+      loadDeviceAuthToken: ({ role }) => tokens.get(role) ?? null,
+      storeDeviceAuthToken: ({ role, token, scopes }) => {
+        recordSecret(token);
+        tokens.set(role, { token, role, scopes, updatedAtMs: Date.now() });
+      },
+      clearDeviceAuthToken: ({ role }) => tokens.delete(role),
+    },
+    onHelloOk: note(seen.hellos),
+    onEvent: note(seen.events),
+    onClose: note(seen.closes),
+    onConnectError: note(seen.errors),
+    onGap: note(seen.gaps),
+    onReconnectPaused: note(seen.paused),
+    ...options,
+  });
+  const until = async (what, test, boundMs = 15_000) => {
+    const limit = Date.now() + boundMs;
+    while (!test()) {
+      if (Date.now() > limit) throw new Error(`${what}: not within ${boundMs} ms; errors ${seen.errors.join("; ")}`);
+      await Promise.race([new Promise((resolve) => wakers.push(resolve)), sleep(100)]);
+    }
+  };
+  return { client, seen, until };
+}
+
+const gateway = await clawgate(binary, runtime, stateDir, port).start();
+console.log(`published client, protocol 4, driver ${runtime}`);
+
+const key = deviceKey();
+const tokens = new Map();
+const proxy = new RecordingProxy(url);
+const proxied = await proxy.listen();
+
+{
+  const { client, seen, until } = publishedClient(proxied, key, tokens, { token: TOKEN });
+  client.start();
+  await until("hello-ok", () => seen.hellos.length > 0);
+  const hello = seen.hellos[0];
+  check("hello-ok speaks protocol 4", hello.protocol === 4, hello.protocol);
+  check("the device was paired silently and got a token", typeof hello.auth?.deviceToken === "string");
+  check("the client stored the token", tokens.get("operator")?.token === hello.auth.deviceToken);
+  check("its scopes are what it asked for", hello.auth.scopes.join() === "operator.admin", hello.auth.scopes);
+  const status = await client.request("status", {});
+  check("status answers", typeof status.runtimeVersion === "string", status);
+  const health = await client.request("health", {});
+  check("health answers", health.ok === true, health);
+  const presence = await client.request("system-presence", {});
+  check("system-presence names the gateway", presence.some((entry) => entry.reason === "self"), presence);
+  const info = await client.request("system.info", {});
+  check("system.info answers", typeof info.hostname === "string", info);
+  const identity = await client.request("gateway.identity.get", {});
+  check("gateway.identity.get answers", /^[0-9a-f]{64}$/.test(identity.deviceId), identity);
+  const list = await client.request("device.pair.list", {});
+  check("device.pair.list shows this device", list.paired.some((row) => row.deviceId === key.deviceId));
+  const unknown = await client.request("no.such.method", {}).catch((error) => error);
+  check("an unknown method is refused by name", /unknown method: no\.such\.method/.test(String(unknown)), String(unknown));
+  // A ui-mode client is tracked, so that its coming and going moves presence.
+  const other = new RawClient(url);
+  await other.connect({ protocol: 4, key: deviceKey(), token: TOKEN });
+  await other.close();
+  const got = (name) => seen.events.some((event) => event.event === name);
+  await until("presence event", () => got("presence"));
+  await until("health event", () => got("health"));
+  await until("tick event", () => got("tick"), 40_000);
+  const numbers = seen.events.filter((event) => event.seq !== undefined).map((event) => event.seq);
+  check("events are numbered 1, 2, 3, ...", numbers.every((seq, at) => seq === at + 1), numbers);
+  check("no gap was seen", seen.gaps.length === 0, seen.gaps);
+  await client.stopAndWait?.().catch(() => {});
+  client.stop();
+}
+
+{
+  console.log("reconnect with the stored device token, over a restart");
+  const { client, seen, until } = publishedClient(url, key, tokens);
+  client.start();
+  await until("hello-ok by device token", () => seen.hellos.length > 0);
+  check("the device token alone lets it in", seen.hellos[0].auth.role === "operator");
+  const before = tokens.get("operator").token;
+  const end = await gateway.stop();
+  check("SIGTERM ends the gateway with status 0", end?.code === 0, end);
+  await until("close", () => seen.closes.length > 0);
+  check("the client saw shutdown", seen.events.some((event) => event.event === "shutdown"));
+  check("the client was closed 1012 service restart", seen.closes[0][0] === 1012, seen.closes[0]);
+  const again = await clawgate(binary, runtime, stateDir, port).start();
+  await until("hello-ok after the restart", () => seen.hellos.length > 1, 40_000);
+  check("it came back with the same device token", tokens.get("operator").token === before);
+  check("and works", (await client.request("health", {})).ok === true);
+  client.stop();
+
+  console.log("protocol 3, by hand");
+  const old = deviceKey();
+  const first = new RawClient(url);
+  const hello = await first.connect({ protocol: 3, key: old, token: TOKEN, client: { id: "cli", mode: "cli" } });
+  check("hello-ok speaks protocol 3", hello.payload?.protocol === 3, hello.error);
+  const deviceToken = hello.payload?.auth?.deviceToken;
+  check("it got a device token", typeof deviceToken === "string");
+  for (const method of ["status", "health", "system-presence"]) {
+    const answer = await first.request(method, {});
+    check(`${method} answers`, answer.ok === true, answer.error);
+  }
+  await first.event("health");
+  const other = new RawClient(url);
+  await other.connect({ protocol: 3, key: deviceKey(), token: TOKEN });
+  await other.close();
+  await first.event("presence");
+  await first.event("tick", 40_000);
+  const numbers = first.frames.filter((frame) => frame.seq !== undefined).map((frame) => frame.seq);
+  check("events are numbered 1, 2, 3, ...", numbers.every((seq, at) => seq === at + 1), numbers);
+  await again.stop();
+  const closed = await within(5_000, "close", first.closed);
+  check("it was closed 1012 service restart", closed.code === 1012 && closed.reason === "service restart", closed);
+  check("after a shutdown event", first.frames.some((frame) => frame.event === "shutdown"));
+  const third = await clawgate(binary, runtime, stateDir, port).start();
+  const second = new RawClient(url);
+  const back = await second.connect({ protocol: 3, key: old, deviceToken, client: { id: "cli", mode: "cli" } });
+  check("it came back with its device token", back.ok === true, back.error);
+  await second.close();
+  await third.stop();
+}
+
+console.log("the published schema");
+let frames = 0;
+const wrong = new Set();
+for (const connection of proxy.connections) {
+  frames += connection.sent.length;
+  for (const error of schema.connection(connection)) wrong.add(error);
+}
+check(`${frames} frames fit it`, frames > 10 && wrong.size === 0, [...wrong].slice(0, 20));
+for (const [name, count] of schema.checked) console.log(`       ${name} x ${count}`);
+proxy.close();
+finish();

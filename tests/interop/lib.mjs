@@ -1,0 +1,258 @@
+// What every suite needs: a gateway process, device keys, a recording proxy, checks, bounded waits.
+import { spawn } from "node:child_process";
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync, mkdirSync } from "node:fs";
+import { createHash, generateKeyPairSync, createPrivateKey, sign } from "node:crypto";
+import net from "node:net";
+import os from "node:os";
+import path from "node:path";
+import { WebSocket, WebSocketServer } from "ws";
+
+export const TOKEN = "cLaWmArKeR-interop-gateway-token";
+
+/** Secrets made at run time are written down, so that a scan of all output can look for them. */
+export function recordSecret(secret) {
+  const file = process.env.CLAWGATE_TEST_SECRETS;
+  if (file && secret) appendFileSync(file, `${secret}\n`);
+}
+
+let passed = 0;
+let failed = 0;
+
+export function check(what, ok, detail) {
+  if (ok) {
+    passed += 1;
+    console.log(`  ok   ${what}`);
+  } else {
+    failed += 1;
+    console.log(`  FAIL ${what}${detail === undefined ? "" : `: ${JSON.stringify(detail)}`}`);
+  }
+}
+
+export function finish() {
+  console.log(`${passed} passed, ${failed} failed`);
+  process.exit(failed === 0 && passed > 0 ? 0 : 1);
+}
+
+export async function within(ms, what, promise) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`nothing within ${ms} ms: ${what}`)), ms);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+export function freePort() {
+  return new Promise((resolve, reject) => {
+    const server = net.createServer();
+    server.on("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const { port } = server.address();
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+export function tempDir(name) {
+  const dir = mkdtempSync(path.join(os.tmpdir(), `clawgate-${name}-`));
+  process.on("exit", () => rmSync(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+export function writeConfig(stateDir, token = TOKEN) {
+  mkdirSync(stateDir, { recursive: true });
+  const config = { gateway: { mode: "local", auth: { mode: "token", token } } };
+  writeFileSync(path.join(stateDir, "openclaw.json"), JSON.stringify(config, null, 2));
+}
+
+export function gatewayEnv(stateDir) {
+  const env = { PATH: process.env.PATH, HOME: stateDir, OPENCLAW_STATE_DIR: stateDir };
+  return { ...env, OPENCLAW_SKIP_CHANNELS: "1", OPENCLAW_SKIP_CRON: "1", NO_COLOR: "1" };
+}
+
+/** A gateway process; `command` and `args` start it on `port`. */
+export class GatewayProcess {
+  constructor(command, args, stateDir, port) {
+    Object.assign(this, { command, args, stateDir, port, output: "" });
+  }
+
+  async start(boundMs = 60_000) {
+    this.child = spawn(this.command, this.args, { env: gatewayEnv(this.stateDir), cwd: this.stateDir });
+    this.exited = new Promise((resolve) => this.child.on("exit", (code, signal) => resolve({ code, signal })));
+    const keep = (chunk) => {
+      this.output = (this.output + chunk).slice(-200_000);
+      if (process.env.CLAWGATE_TEST_OUTPUT) appendFileSync(process.env.CLAWGATE_TEST_OUTPUT, chunk);
+    };
+    this.child.stdout.on("data", keep);
+    this.child.stderr.on("data", keep);
+    const until = Date.now() + boundMs;
+    while (Date.now() < until) {
+      if (this.child.exitCode !== null) throw new Error(`the gateway ended: ${this.output.slice(-2000)}`);
+      try {
+        const answer = await fetch(`http://127.0.0.1:${this.port}/healthz`);
+        if (answer.ok) return this;
+      } catch {
+        // not listening yet
+      }
+      await sleep(50);
+    }
+    throw new Error(`the gateway is not ready: ${this.output.slice(-2000)}`);
+  }
+
+  async stop() {
+    this.child.kill("SIGTERM");
+    const end = await within(15_000, "exit after SIGTERM", this.exited).catch(() => null);
+    if (end === null) {
+      this.child.kill("SIGKILL");
+      await this.exited;
+    }
+    return end;
+  }
+}
+
+export function clawgate(binary, runtime, stateDir, port, extra = []) {
+  const args = ["gateway", "--port", String(port), "--runtime", runtime, ...extra];
+  return new GatewayProcess(binary, args, stateDir, port);
+}
+
+const SPKI_PREFIX_BYTES = 12;
+
+export function deviceKey() {
+  const { publicKey, privateKey } = generateKeyPairSync("ed25519");
+  const raw = publicKey.export({ type: "spki", format: "der" }).subarray(SPKI_PREFIX_BYTES);
+  const privateKeyPem = privateKey.export({ type: "pkcs8", format: "pem" });
+  recordSecret(privateKey.export({ type: "pkcs8", format: "der" }).subarray(16).toString("base64"));
+  return {
+    deviceId: createHash("sha256").update(raw).digest("hex"),
+    publicKeyPem: publicKey.export({ type: "spki", format: "pem" }),
+    privateKeyPem,
+    publicKeyRaw: raw.toString("base64url"),
+  };
+}
+
+export function signPem(privateKeyPem, payload) {
+  return sign(null, Buffer.from(payload, "utf8"), createPrivateKey(privateKeyPem)).toString("base64url");
+}
+
+/** A hand-made client of either protocol, for what the published one does not do. */
+export class RawClient {
+  constructor(url, { headers } = {}) {
+    this.frames = [];
+    this.waiters = [];
+    this.serial = 0;
+    this.ws = new WebSocket(url, { headers, perMessageDeflate: false });
+    this.closed = new Promise((resolve) => {
+      this.ws.on("close", (code, reason) => resolve({ code, reason: reason.toString() }));
+    });
+    this.ws.on("error", () => {});
+    this.ws.on("message", (data) => {
+      this.frames.push(JSON.parse(data.toString()));
+      this.waiters.splice(0).forEach((wake) => wake());
+    });
+  }
+
+  async frame(what, test, boundMs = 10_000) {
+    const until = Date.now() + boundMs;
+    for (;;) {
+      const found = this.frames.find(test);
+      if (found) return found;
+      if (Date.now() > until) throw new Error(`no ${what} within ${boundMs} ms`);
+      await Promise.race([new Promise((resolve) => this.waiters.push(resolve)), sleep(100)]);
+    }
+  }
+
+  event(name, boundMs) {
+    return this.frame(`event ${name}`, (frame) => frame.type === "event" && frame.event === name, boundMs);
+  }
+
+  async request(method, params) {
+    this.serial += 1;
+    const id = `r${this.serial}`;
+    this.ws.send(JSON.stringify({ type: "req", id, method, params }));
+    return this.frame(`answer to ${method}`, (frame) => frame.type === "res" && frame.id === id);
+  }
+
+  /** Connects as `key`; `protocol` is 3 or 4. Gives the response frame. */
+  async connect({ protocol, key, token, deviceToken, role = "operator", scopes = ["operator.admin"], client = {} }) {
+    const challenge = await this.event("connect.challenge");
+    const { nonce, ts } = challenge.payload;
+    const who = { id: "test", mode: "test", version: "1.0.0", platform: "linux", ...client };
+    const auth = {};
+    if (token) auth.token = token;
+    if (deviceToken) auth.deviceToken = deviceToken;
+    const signedToken = auth.token ?? auth.deviceToken ?? "";
+    const signed = ["v3", key.deviceId, who.id, who.mode, role, scopes.join(","), ts, signedToken, nonce, "linux", ""];
+    const device = {
+      id: key.deviceId,
+      publicKey: key.publicKeyRaw,
+      signature: signPem(key.privateKeyPem, signed.join("|")),
+      signedAt: ts,
+      nonce,
+    };
+    const range = { minProtocol: protocol, maxProtocol: protocol };
+    const answer = await this.request("connect", { ...range, client: who, role, scopes, caps: [], auth, device });
+    recordSecret(answer.payload?.auth?.deviceToken);
+    return answer;
+  }
+
+  close() {
+    this.ws.close(1000);
+    return this.closed;
+  }
+}
+
+/** Passes every frame through and keeps what the server sent. */
+export class RecordingProxy {
+  constructor(targetUrl) {
+    this.targetUrl = targetUrl;
+    this.connections = [];
+  }
+
+  async listen() {
+    this.server = new WebSocketServer({ port: 0, host: "127.0.0.1", perMessageDeflate: false });
+    await new Promise((resolve) => this.server.on("listening", resolve));
+    this.server.on("connection", (down) => {
+      const record = { methods: new Map(), sent: [] };
+      this.connections.push(record);
+      const up = new WebSocket(this.targetUrl, { perMessageDeflate: false });
+      const early = [];
+      down.on("message", (data) => {
+        const text = data.toString();
+        const frame = JSON.parse(text);
+        if (frame.type === "req") record.methods.set(frame.id, frame.method);
+        if (up.readyState === WebSocket.OPEN) up.send(text);
+        else early.push(text);
+      });
+      up.on("open", () => early.splice(0).forEach((text) => up.send(text)));
+      up.on("message", (data) => {
+        const text = data.toString();
+        record.sent.push(JSON.parse(text));
+        down.send(text);
+      });
+      const endWith = (other) => (code, reason) => {
+        const sendable = (code >= 1000 && code <= 1014 && ![1004, 1005, 1006].includes(code)) || code >= 3000;
+        if (sendable) other.close(code, reason);
+        else other.terminate();
+      };
+      up.on("close", endWith(down));
+      down.on("close", endWith(up));
+      up.on("error", () => down.terminate());
+      down.on("error", () => up.terminate());
+    });
+    return `ws://127.0.0.1:${this.server.address().port}`;
+  }
+
+  close() {
+    this.server.clients.forEach((client) => client.terminate());
+    this.server.close();
+  }
+}
+
+export function readJson(file) {
+  return JSON.parse(readFileSync(file, "utf8"));
+}

@@ -1,0 +1,79 @@
+// One state folder, two gateways: the reference release 2026.3.13 and clawgate, in both directions.
+// Usage: node reference.mjs PATH_OF_CLAWGATE PATH_OF_REFERENCE_FOLDER std|smol
+import { spawn } from "node:child_process";
+import path from "node:path";
+import {
+  GatewayProcess, RawClient, TOKEN, check, clawgate, deviceKey, finish, freePort, gatewayEnv, readJson, tempDir,
+  within, writeConfig,
+} from "./lib.mjs";
+
+const [binary, referenceDir, runtime] = process.argv.slice(2);
+const entry = path.join(referenceDir, "node_modules", "openclaw", "openclaw.mjs");
+const stateDir = tempDir(`reference-${runtime}`);
+const port = await freePort();
+const url = `ws://127.0.0.1:${port}`;
+writeConfig(stateDir);
+
+const reference = () =>
+  new GatewayProcess(process.execPath, [entry, "gateway", "--port", String(port)], stateDir, port).start(90_000);
+const ours = () => clawgate(binary, runtime, stateDir, port).start();
+const cli = { id: "cli", mode: "cli" };
+
+/** Runs the reference's own command line against whatever listens. */
+async function referenceCli(...args) {
+  const child = spawn(process.execPath, [entry, ...args], { env: gatewayEnv(stateDir), cwd: stateDir });
+  let text = "";
+  child.stdout.on("data", (chunk) => (text += chunk));
+  child.stderr.on("data", (chunk) => (text += chunk));
+  const code = await within(90_000, args.join(" "), new Promise((resolve) => child.on("exit", resolve)));
+  return { code, text };
+}
+
+async function connectOnce(options) {
+  const client = new RawClient(url);
+  const answer = await client.connect({ protocol: 3, client: cli, ...options });
+  const closed = client.close();
+  await closed;
+  return answer;
+}
+
+console.log("paired at the reference");
+const theirs = deviceKey();
+let gateway = await reference();
+const paired = await connectOnce({ key: theirs, token: TOKEN });
+check("the reference pairs a device", paired.ok === true, paired.error);
+const theirToken = paired.payload?.auth?.deviceToken;
+check("and gives it a token", typeof theirToken === "string");
+await gateway.stop();
+
+console.log(`the same folder at clawgate, driver ${runtime}`);
+gateway = await ours();
+const known = await connectOnce({ key: theirs, deviceToken: theirToken });
+check("the device token from the reference lets it in", known.ok === true, known.error);
+const mine = deviceKey();
+const fresh = await connectOnce({ key: mine, token: TOKEN });
+check("clawgate pairs another device", fresh.ok === true, fresh.error);
+const myToken = fresh.payload?.auth?.deviceToken;
+const store = readJson(path.join(stateDir, "devices", "paired.json"));
+check("both are in the one store", theirs.deviceId in store && mine.deviceId in store);
+
+console.log("the reference's command line against clawgate");
+const target = ["--url", url, "--token", TOKEN];
+const health = await referenceCli("gateway", "call", "health", "--json", ...target);
+check("gateway call health", health.code === 0 && /"ok": true/.test(health.text), health.text.slice(-600));
+const status = await referenceCli("gateway", "call", "status", "--json", ...target);
+check("gateway call status", status.code === 0 && /runtimeVersion/.test(status.text), status.text.slice(-600));
+const devices = await referenceCli("devices", "list", "--json", ...target);
+check("devices list", devices.code === 0 && devices.text.includes(mine.deviceId), devices.text.slice(-600));
+const presence = await referenceCli("system", "presence", "--json", ...target);
+check("system presence", presence.code === 0 && /"reason": "self"/.test(presence.text), presence.text.slice(-600));
+await gateway.stop();
+
+console.log("and back at the reference");
+gateway = await reference();
+const there = await connectOnce({ key: mine, deviceToken: myToken });
+check("the device token from clawgate lets it in", there.ok === true, there.error);
+const still = await connectOnce({ key: theirs, deviceToken: theirToken });
+check("and the older one still does", still.ok === true, still.error);
+await gateway.stop();
+finish();
