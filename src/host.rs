@@ -7,7 +7,7 @@ use crate::log::Logger;
 use crate::storage::{Disk, Put, PutFault, Storage};
 use bytes::Bytes;
 use clawgate_proto::Host;
-use clawgate_proto::host::{Document, HostFault, StoreFault, Version, Write};
+use clawgate_proto::host::{Document, HostFault, Load, StoreFault, Version, Write};
 use clawgate_proto::log::Record;
 use facts::Facts;
 use std::path::PathBuf;
@@ -60,6 +60,10 @@ impl<D: Disk> Host for StateHost<D> {
             .system_info(&self.state_dir)
             .map(|info| Bytes::from(info.to_string()))
             .map_err(|why| HostFault(format!("the system's facts cannot be read: {why}")))
+    }
+
+    fn load(&self) -> Result<Load, HostFault> {
+        facts::load().map_err(|why| HostFault(format!("this process's load cannot be read: {why}")))
     }
 
     fn log(&self, record: &Record) {

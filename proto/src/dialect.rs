@@ -593,21 +593,20 @@ pub(crate) fn health(dialect: Dialect, snapshot: &HealthSnapshot) -> Bytes {
         Dialect::V4 => {
             health["plugins"] = json!({"loaded": [], "errors": [], "unavailable": []});
             health["configReload"] = json!({"hotReloadStatus": "disabled"});
-            health["modelRuntime"] = json!({"degraded": false, "pendingAgents": []});
+            // The published schema wants every number or no event loop at all: until the host has told our load,
+            // there is none.
+            let Some(ratio) = snapshot.cpu_ratio else { return Bytes::from(health.to_string()) };
             let late = snapshot.delay_p99_ms >= LATE_MS;
-            let mut event_loop = json!({
+            health["eventLoop"] = json!({
                 "degraded": late,
                 "degradedSinceMs": null,
                 "reasons": if late { json!(["event_loop_delay"]) } else { json!([]) },
                 "intervalMs": snapshot.interval_ms,
                 "delayP99Ms": snapshot.delay_p99_ms,
                 "delayMaxMs": snapshot.delay_max_ms,
+                "utilization": ratio.min(1.0),
+                "cpuCoreRatio": ratio,
             });
-            if let Some(ratio) = snapshot.cpu_ratio {
-                event_loop["utilization"] = json!(ratio.min(1.0));
-                event_loop["cpuCoreRatio"] = json!(ratio);
-            }
-            health["eventLoop"] = event_loop;
         }
     }
     Bytes::from(health.to_string())

@@ -1,6 +1,7 @@
 //! Facts about this machine and process, for `system.info`, presence and hello-ok. What cannot be found out is
 //! left out, never made up.
 
+use clawgate_proto::host::Load;
 use serde_json::{Map, Value, json};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
@@ -97,6 +98,19 @@ pub fn lan_address() -> Option<IpAddr> {
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
     let address = socket.local_addr().ok()?.ip();
     (!address.is_loopback() && !address.is_unspecified()).then_some(address)
+}
+
+/// What this process uses now.
+///
+/// # Errors
+/// Memory cannot be read; only Linux tells it this way.
+pub fn load() -> io::Result<Load> {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let cpu_ms = u64::try_from(used.tv_sec).unwrap_or(0) * 1_000
+        + u64::try_from(used.tv_nsec).unwrap_or(0) / 1_000_000;
+    let statm = std::fs::read_to_string("/proc/self/statm")?;
+    let pages: u64 = statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
+    Ok(Load { cpu_ms, resident_bytes: pages * rustix::param::page_size() as u64 })
 }
 
 fn add_optional(info: &mut Map<String, Value>, state_dir: &Path) {

@@ -54,7 +54,8 @@ impl Health {
             encoded: [empty.clone(), empty],
             refreshed: now.mono,
             lateness: VecDeque::new(),
-            load: None,
+            // The process starts with the driver's clock, having used no time.
+            load: Some((Mono::default(), Load::default())),
             cpu_ratio: None,
         };
         health.encode(now);
@@ -72,12 +73,10 @@ impl Health {
     /// The host told its load.
     pub(crate) fn loaded(&mut self, now: Now, load: Load) {
         if let Some((at, before)) = self.load {
-            let wall_ms = now.mono.millis_since(at);
-            if wall_ms > 0 {
-                let cpu_ms = load.cpu_ms.saturating_sub(before.cpu_ms);
-                // Three decimals, as precise as the clocks behind it.
-                self.cpu_ratio = Some((cpu_ms as f64 * 1_000.0 / wall_ms as f64).round() / 1_000.0);
-            }
+            let wall_ms = now.mono.millis_since(at).max(1);
+            let cpu_ms = load.cpu_ms.saturating_sub(before.cpu_ms);
+            // Three decimals, as precise as the clocks behind it.
+            self.cpu_ratio = Some((cpu_ms as f64 * 1_000.0 / wall_ms as f64).round() / 1_000.0);
         }
         self.load = Some((now.mono, load));
     }
