@@ -350,9 +350,16 @@ impl Gateway {
 
     fn respond(&mut self, conn: ConnId, id: Box<str>, reply: Reply, out: &mut Vec<Output>) {
         for (conn, id) in self.replies.finish(conn, &id, &reply, &self.config.limits) {
-            self.order(conn, Order::Respond { id, reply: reply.clone() }, out);
+            self.answer(conn, Order::Respond { id, reply: reply.clone() }, out);
         }
-        self.order(conn, Order::Respond { id, reply }, out);
+        self.answer(conn, Order::Respond { id, reply }, out);
+    }
+
+    /// A socket that is ending is told nothing more.
+    fn answer(&mut self, conn: ConnId, order: Order, out: &mut Vec<Output>) {
+        if self.peers.get(conn).is_some_and(|slot| !matches!(slot.phase, Phase::Ending)) {
+            self.order(conn, order, out);
+        }
     }
 
     /// Answers a request with an error, in the peer's dialect.

@@ -7,6 +7,7 @@
 
 pub mod client;
 pub mod frame;
+pub mod fuzz_targets;
 pub mod host;
 pub mod program;
 pub mod scratch;
