@@ -15,7 +15,7 @@ const url = `ws://127.0.0.1:${port}`;
 writeConfig(stateDir);
 
 const reference = () =>
-  new GatewayProcess(process.execPath, [entry, "gateway", "--port", String(port)], stateDir, port).start(90_000);
+  new GatewayProcess(process.execPath, [entry, "gateway", "--port", String(port)], stateDir, port).start(240_000);
 const ours = () => clawgate(binary, runtime, stateDir, port).start();
 const cli = { id: "cli", mode: "cli" };
 
