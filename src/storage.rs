@@ -220,8 +220,7 @@ const ADVICE: [(&[io::ErrorKind], &str); 5] = [
     ),
     (
         &[io::ErrorKind::ReadOnlyFilesystem],
-        "the file system is mounted read-only; remount it for writing, or point OPENCLAW_STATE_DIR (and \
-         OPENCLAW_CONFIG_PATH) at a place that can be written",
+        "mounted read-only; remount it for writing, or set OPENCLAW_STATE_DIR to a place that can be written",
     ),
     (
         &[io::ErrorKind::PermissionDenied],
