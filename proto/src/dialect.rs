@@ -1,7 +1,7 @@
 //! The two shapes of one protocol. Authority is decided elsewhere, once, by protocol 4's rules; this file only
 //! changes shapes, and [`Exceptions`] holds the few places where the dialects behave differently.
 
-use crate::admission::Admission;
+use crate::admission::{Admission, IssuedToken};
 use crate::connect::ProofFault;
 use crate::error::{AuthReason, ClientClass, ConnectError, Provided, RequestError, Unauthorized};
 use crate::frame::{CloseFrame, ErrorShape, StateVersion};
@@ -11,7 +11,7 @@ use crate::gateway::events;
 use crate::gateway::health::Snapshot as HealthSnapshot;
 use crate::gateway::presence::Facts;
 use crate::methods;
-use crate::scope;
+use crate::scope::{self, Role};
 use crate::store::{DeviceView, PairedDevice, render};
 use bytes::Bytes;
 use serde::Serialize;
@@ -149,9 +149,11 @@ pub fn hello_ok(admission: &Admission) -> Vec<u8> {
     let admin = admission.scopes.satisfies(scope::ADMIN);
     let names = methods::TABLE.iter().filter(|row| row.advertised && row.dialects.contains(dialect));
     let (auth, capabilities, shows_paths) = match dialect {
-        // Protocol 3 shows the token's stored scopes, sorted, and no `auth` at all without a token.
+        // Protocol 3 shows the token's stored scopes, sorted, and no `auth` at all without a token. An operator was
+        // given none there when it had asked for no scopes.
         Dialect::V3 => {
-            let auth = admission.token.as_ref().map(|issued| HelloAuth {
+            let shown = |issued: &&IssuedToken| admission.role == Role::Node || !issued.scopes.is_empty();
+            let auth = admission.token.as_ref().filter(shown).map(|issued| HelloAuth {
                 device_token: Some(&issued.token),
                 role: admission.role.as_str(),
                 scopes: issued.scopes.clone(),

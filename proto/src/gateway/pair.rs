@@ -18,7 +18,7 @@ use crate::id::ConnId;
 use crate::log::{Level, Record};
 use crate::methods::Params;
 use crate::output::{Order, Output, Reply};
-use crate::scope::{Role, Scopes};
+use crate::scope::{self, Role, Scopes};
 use crate::store::render;
 use crate::time::Now;
 use bytes::Bytes;
@@ -154,6 +154,8 @@ impl Gateway {
             self.presence.connected(now, key, facts);
         }
         let is_tracked = presence_key.is_some();
+        // Who is here is told only to those who may ask: the same rule as for the event.
+        let shows_presence = role == Role::Operator && scopes.satisfies(scope::READ);
         let session =
             Session { dialect, role, scopes: scopes.clone(), device_id, by_device_token, presence_key };
         self.peers.set_phase(conn, Phase::Open(Box::new(session)));
@@ -164,7 +166,11 @@ impl Gateway {
             role,
             scopes,
             token,
-            presence: self.presence.list(now, dialect),
+            presence: if shows_presence {
+                self.presence.list(now, dialect)
+            } else {
+                Bytes::from_static(b"[]")
+            },
             health: self.health.encoded(dialect),
             state_version: StateVersion { presence: self.presence.version, health: self.health.version },
             uptime_ms: uptime_ms(now),
