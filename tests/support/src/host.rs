@@ -2,14 +2,17 @@
 
 use bytes::Bytes;
 use clawgate_proto::Host;
-use clawgate_proto::host::{Document, HostFault, StoreFault, Version, Write};
+use clawgate_proto::host::{Document, HostFault, Load, StoreFault, Version, Write};
 use clawgate_proto::log::Record;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Condvar, Mutex, MutexGuard};
 
 /// An in-memory [`Host`]. Share it in an `Arc` between a driver and the test.
 #[derive(Debug, Default)]
-pub struct MemoryHost(Mutex<State>);
+pub struct MemoryHost {
+    state: Mutex<State>,
+    released: Condvar,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -18,8 +21,11 @@ struct State {
     faults: VecDeque<WriteFault>,
     unreadable: BTreeSet<Document>,
     is_read_only: bool,
+    is_held: bool,
     writes: u64,
     system_info: Option<Bytes>,
+    load: Option<Load>,
+    loads: u64,
     records: Vec<Record>,
 }
 
@@ -70,6 +76,13 @@ impl MemoryHost {
         }
     }
 
+    /// Whether calls about documents wait from now on, as on a disk that has fallen asleep. For drivers: in memory
+    /// there is nobody else who could release them.
+    pub fn hold(&self, is_held: bool) {
+        self.state().is_held = is_held;
+        self.released.notify_all();
+    }
+
     /// Somebody else writes this document.
     pub fn edit(&self, document: Document, content: impl Into<Vec<u8>>) {
         self.state().put(document, content.into());
@@ -95,6 +108,16 @@ impl MemoryHost {
         self.state().system_info = Some(object.into());
     }
 
+    /// What [`Host::load`] answers; before this is called it fails.
+    pub fn set_load(&self, load: Load) {
+        self.state().load = Some(load);
+    }
+
+    /// Calls of [`Host::load`] so far.
+    pub fn loads(&self) -> u64 {
+        self.state().loads
+    }
+
     /// Every log record so far.
     pub fn records(&self) -> Vec<Record> {
         self.state().records.clone()
@@ -105,26 +128,32 @@ impl MemoryHost {
         self.state().records.iter().any(|record| record.event == event)
     }
 
+    /// The state, once nobody holds it back.
+    fn awake(&self) -> MutexGuard<'_, State> {
+        let state = self.state();
+        self.released.wait_while(state, |state| state.is_held).expect("nobody panics while holding it")
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("nobody panics while holding it")
+        self.state.lock().expect("nobody panics while holding it")
     }
 }
 
 impl Host for MemoryHost {
     fn version(&self, document: Document) -> Result<Version, HostFault> {
-        let state = self.state();
+        let state = self.awake();
         state.check_readable(document)?;
         Ok(state.version(document))
     }
 
     fn read(&self, document: Document) -> Result<Option<(Vec<u8>, Version)>, HostFault> {
-        let state = self.state();
+        let state = self.awake();
         state.check_readable(document)?;
         Ok(state.documents.get(&document).cloned())
     }
 
     fn write(&self, writes: &[Write<'_>]) -> Result<Vec<Version>, StoreFault> {
-        let mut state = self.state();
+        let mut state = self.awake();
         if state.is_read_only {
             return Err(StoreFault::Failed("read-only file system".to_owned()));
         }
@@ -155,6 +184,12 @@ impl Host for MemoryHost {
 
     fn system_info(&self) -> Result<Bytes, HostFault> {
         self.state().system_info.clone().ok_or_else(|| HostFault("nothing is known".to_owned()))
+    }
+
+    fn load(&self) -> Result<Load, HostFault> {
+        let mut state = self.state();
+        state.loads += 1;
+        state.load.ok_or_else(|| HostFault("nothing is measured".to_owned()))
     }
 
     fn log(&self, record: &Record) {

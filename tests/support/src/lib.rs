@@ -9,12 +9,18 @@ pub mod client;
 pub mod frame;
 pub mod fuzz_targets;
 pub mod host;
+pub mod loopback;
+pub mod net;
 pub mod program;
 pub mod scratch;
 pub mod secrets;
+pub mod stage;
+pub mod world;
 
 pub use client::{Refusal, TestClient};
 pub use frame::raw_frame;
 pub use host::MemoryHost;
 pub use program::{Program, Settings};
 pub use scratch::{TempDir, free_port, temp_dir};
+pub use stage::{Actor, Place, Stage};
+pub use world::World;
