@@ -1,0 +1,224 @@
+//! A recorded case: what is sent, and which codes, texts, closes and shapes come back.
+//!
+//! `expect` is what the reference did. Where this gateway does something else on purpose, `here` says what, and
+//! names the row of `docs/compatibility.md` that says why.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// One file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Case {
+    /// Its name.
+    pub(crate) case: String,
+    /// The reference's release.
+    #[serde(rename = "release")]
+    pub(crate) _release: String,
+    /// What happens, in order.
+    pub(crate) steps: Vec<Step>,
+    /// Folder and name, for messages.
+    #[serde(skip)]
+    pub(crate) path: String,
+}
+
+/// One act of one client, and what follows from it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Step {
+    /// Which client.
+    pub(crate) on: String,
+    /// What it does.
+    pub(crate) r#do: Act,
+    /// What the reference did then.
+    #[serde(default)]
+    pub(crate) expect: Expect,
+    /// What this gateway does instead.
+    pub(crate) here: Option<Here>,
+}
+
+/// What a client does.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Act {
+    /// Upgrades and waits for the challenge.
+    Open,
+    /// Upgrades and answers the challenge.
+    Connect(Connect),
+    /// Calls a method.
+    Call(Call),
+    /// Sends a frame, or a text that is none.
+    Send(Value),
+    /// Sends a text of that size.
+    SendText {
+        /// Its length.
+        bytes: usize,
+    },
+    /// Waits for an event.
+    Listen(String),
+    /// Says nothing until the gateway loses patience.
+    Silence,
+    /// Waits for what follows from another client's act.
+    Nothing,
+    /// Closes.
+    Close,
+}
+
+/// A handshake.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Connect {
+    /// `connect.params` without credentials and device.
+    pub(crate) params: Map<String, Value>,
+    /// Credentials by member: `gateway` is the shared token, `wrong` another text, `issued to NAME` the device
+    /// token of the device of that name.
+    #[serde(default)]
+    pub(crate) auth: BTreeMap<String, String>,
+    /// The device that proves itself.
+    pub(crate) device: Option<String>,
+    /// What is wrong with its proof.
+    pub(crate) r#break: Option<Break>,
+    /// Further headers of the upgrade.
+    #[serde(default)]
+    pub(crate) headers: BTreeMap<String, String>,
+}
+
+/// What is wrong with a device proof.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Break {
+    /// No nonce.
+    NonceMissing,
+    /// Another nonce, properly signed.
+    Nonce,
+    /// A signature that is none.
+    Signature,
+    /// The id of another key.
+    Id,
+}
+
+/// A request.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Call {
+    /// Its method.
+    pub(crate) method: String,
+    /// Its params; `<id of NAME>` is the id of the device of that name.
+    pub(crate) params: Option<Value>,
+}
+
+/// What comes back. What is not named is not there.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct Expect {
+    /// Shape of the challenge's payload.
+    pub(crate) challenge: Option<Value>,
+    /// hello-ok.
+    pub(crate) hello: Option<HelloOk>,
+    /// The `error` member of the answer; `<requestId>` and `<deviceId>` stand for what is new each time.
+    pub(crate) error: Option<Value>,
+    /// Shape of the payload of a successful answer.
+    pub(crate) ok: Option<Value>,
+    /// Devices that a list of devices must name.
+    pub(crate) paired: Vec<String>,
+    /// Devices that it must not name.
+    pub(crate) not_paired: Vec<String>,
+    /// Status of a plain HTTP answer to the upgrade.
+    pub(crate) http: Option<u16>,
+    /// The answer to a frame.
+    pub(crate) answer: Option<Answer>,
+    /// The event that was waited for.
+    pub(crate) event: Option<Event>,
+    /// The close.
+    pub(crate) close: Option<Close>,
+    /// The connection stays open.
+    pub(crate) open: bool,
+}
+
+/// hello-ok.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HelloOk {
+    /// `protocol`.
+    pub(crate) protocol: u64,
+    /// `auth`, or null when there is none.
+    pub(crate) auth: Option<Auth>,
+    /// `policy`.
+    pub(crate) policy: Option<Map<String, Value>>,
+    /// Shape of the whole payload.
+    pub(crate) payload: Option<Value>,
+}
+
+/// `auth` of hello-ok.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Auth {
+    /// `role`.
+    pub(crate) role: String,
+    /// `scopes`, in order.
+    pub(crate) scopes: Vec<String>,
+    /// Whether there is a `deviceToken`.
+    pub(crate) device_token: bool,
+}
+
+/// The answer to a frame.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Answer {
+    /// `id`, of whatever type.
+    pub(crate) id: Value,
+    /// `error`.
+    pub(crate) error: Value,
+}
+
+/// An event.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Event {
+    /// Whether it is numbered.
+    pub(crate) seq: bool,
+    /// Whether it carries `stateVersion`.
+    pub(crate) state_version: bool,
+    /// Shape of its payload.
+    pub(crate) payload: Value,
+}
+
+/// A close frame.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Close {
+    /// Its code.
+    pub(crate) code: u16,
+    /// Its reason; `<requestId>` is that of the answer before.
+    pub(crate) reason: String,
+}
+
+/// A difference on purpose.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Here {
+    /// The row that says why.
+    pub(crate) row: String,
+    /// What comes back here.
+    pub(crate) expect: Expect,
+}
+
+/// Every case of a folder, in order of their names.
+pub(crate) fn load(folder: &str) -> Vec<Case> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(folder);
+    let entries = std::fs::read_dir(&path).expect("the cases are part of the project");
+    let mut files: Vec<_> = entries.map(|entry| entry.expect("a folder can be listed").path()).collect();
+    files.sort();
+    let mut cases = Vec::new();
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("a case can be read");
+        let mut case: Case =
+            serde_json::from_str(&text).unwrap_or_else(|why| panic!("{}: {why}", file.display()));
+        assert_eq!(Some(case.case.as_str()), file.file_stem().and_then(|name| name.to_str()));
+        case.path = format!("{folder}/{}", case.case);
+        cases.push(case);
+    }
+    cases
+}

@@ -1,0 +1,103 @@
+//! The recorded cases of both protocols, replayed in memory and on both drivers.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod case;
+mod play;
+mod shape;
+
+use clawgate_support::Place;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+#[test]
+fn in_memory() {
+    replay(Place::Simulated);
+}
+
+#[test]
+fn in_memory_in_crumbs() {
+    replay(Place::Crumbled);
+}
+
+#[test]
+fn on_std() {
+    replay(Place::Std);
+}
+
+#[test]
+fn on_smol() {
+    replay(Place::Smol);
+}
+
+/// The cases that may differ, and nothing else: one line a case, folder and name, then the row.
+#[test]
+fn differences_are_few_and_explained() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/compatibility.md");
+    let page = std::fs::read_to_string(page).expect("the page is part of the project");
+    let mut found = BTreeSet::new();
+    for case in FOLDERS.into_iter().flat_map(case::load) {
+        for here in case.steps.iter().filter_map(|step| step.here.as_ref()) {
+            let row = format!("| `{}` |", here.row);
+            assert!(page.contains(&row), "{}: docs/compatibility.md has no row {}", case.path, here.row);
+            found.insert(format!("{} {}", case.path, here.row));
+        }
+    }
+    let found: Vec<&str> = found.iter().map(String::as_str).collect();
+    assert_eq!(found, DIFFERENCES);
+}
+
+/// The player itself: every part of an expectation that is wrong is noticed.
+#[test]
+fn a_wrong_expectation_is_noticed() {
+    type Change = fn(&mut case::Expect);
+    let changes: [(&str, Change); 10] = [
+        ("bad-token", |expect| expect.error.as_mut().unwrap()["code"] = json!("UNAVAILABLE")),
+        ("bad-token", |expect| {
+            expect.error.as_mut().unwrap()["details"]["code"] = json!("AUTH_TOKEN_MISSING")
+        }),
+        ("bad-token", |expect| expect.error = None),
+        ("bad-token", |expect| expect.close.as_mut().unwrap().code = 1000),
+        ("bad-token", |expect| expect.close.as_mut().unwrap().reason.push('!')),
+        ("bad-token", |expect| expect.open = true),
+        ("ok-v3", |expect| expect.hello.as_mut().unwrap().auth = None),
+        ("ok-v3", |expect| expect.hello.as_mut().unwrap().protocol = 4),
+        ("ok-v3", |expect| expect.hello.as_mut().unwrap().payload = Some(json!({"type": "string"}))),
+        ("first-not-connect", |expect| expect.answer.as_mut().unwrap().id = json!("a2")),
+    ];
+    for (n, (name, change)) in changes.into_iter().enumerate() {
+        let mut cases = case::load("v3").into_iter();
+        let mut case = cases.find(|case| case.case == name).unwrap();
+        let told = |expect: &case::Expect| {
+            expect.error.is_some() || expect.hello.is_some() || expect.answer.is_some()
+        };
+        let step = case.steps.iter_mut().find(|step| told(&step.expect)).unwrap();
+        change(&mut step.expect);
+        assert!(play::play(&case, Place::Simulated).is_err(), "change {n} to {name}");
+    }
+}
+
+const FOLDERS: [&str; 2] = ["v3", "v4"];
+
+const DIFFERENCES: [&str; 10] = [
+    "v3/client-id-unknown validation-texts",
+    "v3/device-remove device-removed",
+    "v3/first-empty-params validation-texts",
+    "v3/first-not-json first-frame",
+    "v3/handshake-silence handshake-timeout",
+    "v3/ok-range protocol-range",
+    "v3/protocol-high protocol-range",
+    "v4/first-not-json first-frame",
+    "v4/forwarded-for forwarded-untrusted",
+    "v4/handshake-silence handshake-timeout",
+];
+
+fn replay(place: Place) {
+    let mut faults = Vec::new();
+    for case in FOLDERS.into_iter().flat_map(case::load) {
+        // Shown when a case panics.
+        println!("{} on {place:?}", case.path);
+        faults.extend(play::play(&case, place).err());
+    }
+    assert!(faults.is_empty(), "{} cases went otherwise:\n{}", faults.len(), faults.join("\n"));
+}

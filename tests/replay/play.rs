@@ -1,0 +1,451 @@
+//! Plays a recorded case on a stage and compares.
+//!
+//! In memory, time is virtual and the limits are the real ones. On a driver, the cases that wait for a limit get a
+//! short one: only there is `policy.tickIntervalMs` compared with what was configured instead of what was recorded.
+
+use crate::case::{Act, Break, Case, Connect, Expect, HelloOk, Step};
+use crate::shape;
+use clawgate_proto::client::{ClientConfig, ClientEvent, DeviceKey, ResponseError};
+use clawgate_proto::config::Config;
+use clawgate_support::stage::{ANSWER_MS, EVENT_MS};
+use clawgate_support::{Actor, Place, Stage, secrets};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+/// What came back, in the words of [`Expect`].
+#[derive(Default)]
+struct Seen {
+    challenge: Option<Value>,
+    hello: Option<Value>,
+    error: Option<Value>,
+    ok: Option<Value>,
+    http: Option<u16>,
+    answer: Option<Value>,
+    event: Option<Value>,
+    close: Option<(u16, String)>,
+    open: bool,
+    /// The device that acted.
+    device_id: String,
+}
+
+/// Payloads may hold device tokens: only what a difference is explained by is shown.
+impl std::fmt::Debug for Seen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Seen")
+            .field("hello", &self.hello.is_some())
+            .field("ok", &self.ok.is_some())
+            .field("error", &self.error)
+            .field("http", &self.http)
+            .field("answer", &self.answer)
+            .field("close", &self.close)
+            .field("open", &self.open)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A case being played.
+struct Player {
+    stage: Stage,
+    actors: BTreeMap<String, Actor>,
+    keys: BTreeMap<String, DeviceKey>,
+    /// Device tokens by device.
+    issued: BTreeMap<String, String>,
+    calls: u32,
+}
+
+/// Plays a case from its first step to its last.
+///
+/// # Errors
+/// The first step that went otherwise, with what was expected and what came.
+pub(crate) fn play(case: &Case, place: Place) -> Result<(), String> {
+    let stage = Stage::with(place, |config| shorten(case, place, config));
+    let mut player =
+        Player { stage, actors: BTreeMap::new(), keys: BTreeMap::new(), issued: BTreeMap::new(), calls: 0 };
+    player.warm_up();
+    for (n, step) in case.steps.iter().enumerate() {
+        let name = format!("{} on {place:?}, step {} ({} {:?})", case.path, n + 1, step.on, step.r#do);
+        let wanted = step.here.as_ref().map_or(&step.expect, |here| &here.expect);
+        let seen = player.act(step, wanted);
+        player.compare(wanted, &seen).map_err(|why| format!("{name}:\n  {why}\n  saw {seen:?}"))?;
+        if let Some(here) = &step.here
+            && player.compare(&step.expect, &seen).is_ok()
+        {
+            return Err(format!("{name}: no longer differs, so row {} does not belong here", here.row));
+        }
+    }
+    Ok(())
+}
+
+/// Short limits where time is real, for the cases that wait for one.
+fn shorten(case: &Case, place: Place, config: &mut Config) {
+    if !place.is_real() {
+        return;
+    }
+    let waits_for =
+        |event: &str| case.steps.iter().any(|step| matches!(&step.r#do, Act::Listen(name) if name == event));
+    if waits_for("tick") {
+        config.limits.tick_interval_ms = 1_000;
+    }
+    if case.steps.iter().any(|step| matches!(step.r#do, Act::Silence)) {
+        config.limits.handshake_timeout_ms = 500;
+    }
+    config.limits.health_interval_ms = 50;
+}
+
+impl Player {
+    /// Waits until the health snapshot is complete: its load figures are made of two measurements.
+    fn warm_up(&mut self) {
+        let interval_ms = self.stage.config().limits.health_interval_ms;
+        for _ in 0..1_000 {
+            if self.stage.host().loads() > 2 {
+                return;
+            }
+            self.stage.pass(interval_ms);
+        }
+        panic!("the gateway does not ask for its load");
+    }
+
+    fn act(&mut self, step: &Step, wanted: &Expect) -> Seen {
+        let mut seen = Seen::default();
+        match &step.r#do {
+            Act::Open => {
+                let config = ClientConfig { answers_challenge: false, ..self.stage.client(None) };
+                let actor = self.open(&step.on, config);
+                seen.challenge = self.challenge(actor).map(|(nonce, ts)| json!({"nonce": nonce, "ts": ts}));
+            }
+            Act::Connect(connect) => self.connect(&step.on, connect, &mut seen),
+            Act::Call(call) => {
+                self.calls += 1;
+                let id = format!("call-{}", self.calls);
+                let mut frame = json!({"type": "req", "id": id, "method": call.method});
+                if let Some(params) = &call.params {
+                    frame["params"] = self.resolve(params);
+                }
+                let actor = self.actor(&step.on);
+                let _ = self.stage.with_client(actor, |client| client.send_text_raw(&frame.to_string()));
+                match self.stage.answer(actor, &id) {
+                    Ok(response) => match response.into_result() {
+                        Ok(payload) => seen.ok = Some(payload),
+                        Err(error) => seen.error = Some(error_value(&error)),
+                    },
+                    Err(_) => seen.close = self.close(actor, ANSWER_MS),
+                }
+            }
+            Act::Send(Value::String(text)) => self.send(&step.on, text, &mut seen),
+            Act::Send(frame) => self.send(&step.on, &frame.to_string(), &mut seen),
+            Act::SendText { bytes } => self.send(&step.on, &"x".repeat(*bytes), &mut seen),
+            Act::Listen(name) => {
+                let actor = self.actor(&step.on);
+                let is_it =
+                    |event: &ClientEvent| matches!(event, ClientEvent::Event(event) if event.name == *name);
+                if let Some(ClientEvent::Event(event)) = self.stage.wait_for(actor, EVENT_MS, is_it) {
+                    seen.event = Some(json!({
+                        "seq": event.seq.is_some(),
+                        "stateVersion": event.state_version.is_some(),
+                        "payload": event.value(),
+                    }));
+                }
+            }
+            Act::Silence | Act::Nothing => {}
+            Act::Close => {
+                let actor = self.actor(&step.on);
+                self.stage.close(actor);
+            }
+        }
+        if let Some(answer) = &wanted.answer {
+            seen.answer = self.answer_to(&step.on, &answer.id);
+        }
+        if wanted.close.is_some() && seen.close.is_none() {
+            let actor = self.actor(&step.on);
+            seen.close = self.close(actor, EVENT_MS);
+        }
+        if wanted.open {
+            seen.open = self.is_open(&step.on);
+        }
+        seen
+    }
+
+    fn connect(&mut self, on: &str, connect: &Connect, seen: &mut Seen) {
+        let config = self.client_config(connect);
+        if let Some(name) = &connect.device {
+            seen.device_id = self.key(name).device_id().to_owned();
+        }
+        let actor = self.open(on, config.clone());
+        let Some((nonce, ts)) = self.challenge(actor) else {
+            let refused = |event: &ClientEvent| matches!(event, ClientEvent::HttpRefused { .. });
+            if let Some(ClientEvent::HttpRefused { status, .. }) = self.stage.wait_for(actor, 0, refused) {
+                seen.http = Some(status);
+            }
+            return;
+        };
+        let params = connect_params(&config, connect, &nonce, ts);
+        let sent = self.stage.with_client(actor, |client| client.send_connect(params));
+        assert!(sent.is_ok(), "the connection is open after the challenge");
+        match self.stage.admission(actor) {
+            Ok(hello) => {
+                if let (Some(device), Some(token)) = (&connect.device, hello.device_token()) {
+                    self.issued.insert(device.clone(), token.to_owned());
+                }
+                seen.hello = Some(hello.0);
+            }
+            Err(refusal) => {
+                seen.error = refusal.error.as_ref().map(error_value);
+                seen.close = refusal.closed.map(|closed| (closed.code, closed.reason));
+            }
+        }
+    }
+
+    fn client_config(&mut self, connect: &Connect) -> ClientConfig {
+        let device = connect.device.as_ref().map(|name| self.key(name));
+        let mut config = self.stage.client(device);
+        let params = &connect.params;
+        let texts = |name: &str| {
+            let list = params.get(name).and_then(Value::as_array).into_iter().flatten();
+            list.filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
+        };
+        config.answers_challenge = false;
+        config.client = serde_json::from_value(params["client"].clone()).expect("a case names its client");
+        config.role = params["role"].as_str().expect("a case names its role").to_owned();
+        config.scopes = texts("scopes");
+        config.caps = texts("caps");
+        for (name, value) in &connect.headers {
+            config.headers.push((name.clone(), value.clone()));
+        }
+        config.auth.token = connect.auth.get("token").map(|name| self.credential(name));
+        config.auth.device_token = connect.auth.get("deviceToken").map(|name| self.credential(name));
+        config
+    }
+
+    fn credential(&self, name: &str) -> String {
+        if name == "gateway" {
+            return clawgate_support::stage::shared_token();
+        }
+        match name.strip_prefix("issued to ") {
+            Some(device) => self.issued.get(device).expect("that device was given a token").clone(),
+            None => secrets::chosen(name),
+        }
+    }
+
+    fn key(&mut self, name: &str) -> DeviceKey {
+        if !self.keys.contains_key(name) {
+            let key = self.stage.key();
+            self.keys.insert(name.to_owned(), key);
+        }
+        self.keys[name].clone()
+    }
+
+    fn open(&mut self, on: &str, config: ClientConfig) -> Actor {
+        let actor = self.stage.open(config);
+        self.actors.insert(on.to_owned(), actor);
+        actor
+    }
+
+    fn actor(&self, on: &str) -> Actor {
+        *self.actors.get(on).expect("a case opens its connections first")
+    }
+
+    fn challenge(&mut self, actor: Actor) -> Option<(String, u64)> {
+        let is_it = |event: &ClientEvent| matches!(event, ClientEvent::Challenge { .. });
+        match self.stage.wait_for(actor, ANSWER_MS, is_it) {
+            Some(ClientEvent::Challenge { nonce, ts_ms: Some(ts) }) => Some((nonce, ts)),
+            _ => None,
+        }
+    }
+
+    fn send(&mut self, on: &str, text: &str, seen: &mut Seen) {
+        let actor = self.actor(on);
+        if self.stage.with_client(actor, |client| client.send_text_raw(text)).is_err() {
+            seen.close = self.close(actor, 0);
+        }
+    }
+
+    /// The answer with that id, which need not be a text as a client would want it.
+    fn answer_to(&mut self, on: &str, id: &Value) -> Option<Value> {
+        let actor = self.actor(on);
+        let frame = |event: &ClientEvent| match event {
+            ClientEvent::Response(response) => {
+                let error = response.error.as_ref().map(error_value);
+                Some(json!({"id": response.id, "error": error}))
+            }
+            ClientEvent::Unrecognised(text) => {
+                let frame: Value = serde_json::from_str(&text.0).ok()?;
+                Some(json!({"id": frame["id"], "error": frame["error"]}))
+            }
+            ClientEvent::ConnectRefused(_)
+            | ClientEvent::Challenge { .. }
+            | ClientEvent::HelloOk(_)
+            | ClientEvent::Event(_)
+            | ClientEvent::Gap { .. }
+            | ClientEvent::HttpRefused { .. }
+            | ClientEvent::Closed { .. } => None,
+        };
+        let is_it = |event: &ClientEvent| frame(event).is_some_and(|frame| frame["id"] == *id);
+        frame(&self.stage.wait_for(actor, ANSWER_MS, is_it)?)
+    }
+
+    fn close(&mut self, actor: Actor, bound_ms: u64) -> Option<(u16, String)> {
+        let is_it = |event: &ClientEvent| matches!(event, ClientEvent::Closed { .. });
+        match self.stage.wait_for(actor, bound_ms, is_it) {
+            Some(ClientEvent::Closed { code, reason, .. }) => Some((code, reason)),
+            _ => None,
+        }
+    }
+
+    fn is_open(&mut self, on: &str) -> bool {
+        let actor = self.actor(on);
+        match self.stage.with_client(actor, |client| client.request("health", Value::Null)) {
+            Ok(id) => self.stage.answer(actor, &id).is_ok_and(|response| response.ok),
+            Err(_) => false,
+        }
+    }
+
+    /// Params with the ids of devices put in.
+    fn resolve(&self, params: &Value) -> Value {
+        let Some(members) = params.as_object() else { return params.clone() };
+        let resolved = members.iter().map(|(name, value)| {
+            let device = value.as_str().and_then(|text| text.strip_prefix("<id of ")?.strip_suffix('>'));
+            let id =
+                device.map(|name| json!(self.keys.get(name).expect("that device has connected").device_id()));
+            (name.clone(), id.unwrap_or_else(|| value.clone()))
+        });
+        Value::Object(resolved.collect())
+    }
+
+    fn compare(&self, expect: &Expect, seen: &Seen) -> Result<(), String> {
+        let mut request_id = String::new();
+        present("challenge", &expect.challenge, &seen.challenge, |shape, value| {
+            shape::fits(shape, value, "challenge")
+        })?;
+        present("hello-ok", &expect.hello, &seen.hello, |expect, hello| self.compare_hello(expect, hello))?;
+        present("error", &expect.error, &seen.error, |expect, error| {
+            if let Some(id) = error["details"]["requestId"].as_str() {
+                id.clone_into(&mut request_id);
+            }
+            same("error", &fill(expect, &request_id, &seen.device_id), error)
+        })?;
+        present("ok", &expect.ok, &seen.ok, |shape, payload| shape::fits(shape, payload, "payload"))?;
+        present("http", &expect.http, &seen.http, |expect, status| same("status", expect, status))?;
+        present("answer", &expect.answer, &seen.answer, |expect, answer| {
+            same("answer", &json!({"id": expect.id, "error": expect.error}), answer)
+        })?;
+        present("event", &expect.event, &seen.event, |expect, event| {
+            same("seq", &json!(expect.seq), &event["seq"])?;
+            same("stateVersion", &json!(expect.state_version), &event["stateVersion"])?;
+            shape::fits(&expect.payload, &event["payload"], "payload")
+        })?;
+        present("close", &expect.close, &seen.close, |expect, (code, reason)| {
+            same("close code", &expect.code, code)?;
+            same("close reason", &expect.reason.replace("<requestId>", &request_id), reason)
+        })?;
+        same("open", &expect.open, &seen.open)?;
+        let listed = seen.ok.as_ref().map(|payload| payload["paired"].to_string()).unwrap_or_default();
+        let is_listed =
+            |name: &String| self.keys.get(name).is_some_and(|key| listed.contains(key.device_id()));
+        match (
+            expect.paired.iter().find(|name| !is_listed(name)),
+            expect.not_paired.iter().find(|name| is_listed(name)),
+        ) {
+            (Some(name), _) => Err(format!("device {name} is not listed")),
+            (None, Some(name)) => Err(format!("device {name} is listed")),
+            (None, None) => Ok(()),
+        }
+    }
+
+    fn compare_hello(&self, expect: &HelloOk, hello: &Value) -> Result<(), String> {
+        same("protocol", &json!(expect.protocol), &hello["protocol"])?;
+        match &expect.auth {
+            None => same("auth is there", &false, &hello["auth"].is_object())?,
+            Some(auth) => {
+                let got = &hello["auth"];
+                same("auth.role", &json!(auth.role), &got["role"])?;
+                same("auth.scopes", &json!(auth.scopes), &got["scopes"])?;
+                same("auth.deviceToken", &auth.device_token, &got["deviceToken"].is_string())?;
+            }
+        }
+        if let Some(policy) = &expect.policy {
+            let mut policy: Map<String, Value> = policy.clone();
+            if self.stage.place().is_real() {
+                let limits = &self.stage.config().limits;
+                policy.insert("tickIntervalMs".to_owned(), json!(limits.tick_interval_ms));
+            }
+            same("policy", &Value::Object(policy), &hello["policy"])?;
+        }
+        match &expect.payload {
+            Some(shape) => shape::fits(shape, hello, "hello-ok"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// `connect` params: those of the case, its credentials, and the device proof with what is wrong with it.
+fn connect_params(config: &ClientConfig, connect: &Connect, nonce: &str, ts: u64) -> Value {
+    let nonce = if matches!(connect.r#break, Some(Break::Nonce)) { OTHER_NONCE } else { nonce };
+    let made = config.connect_params(nonce, ts);
+    let mut params = connect.params.clone();
+    for name in ["auth", "device"] {
+        if let Some(value) = made.get(name) {
+            params.insert(name.to_owned(), value.clone());
+        }
+    }
+    let mut params = Value::Object(params);
+    match connect.r#break {
+        Some(Break::NonceMissing) => {
+            params["device"].as_object_mut().expect("a broken proof is one").remove("nonce");
+        }
+        Some(Break::Signature) => params["device"]["signature"] = json!("AAAA"),
+        Some(Break::Id) => params["device"]["id"] = json!("0".repeat(64)),
+        Some(Break::Nonce) | None => {}
+    }
+    params
+}
+
+const OTHER_NONCE: &str = "00000000-0000-0000-0000-000000000000";
+
+fn error_value(error: &ResponseError) -> Value {
+    let mut value = json!({"code": error.code, "message": error.message});
+    let further = [
+        ("details", error.details.clone()),
+        ("retryable", error.retryable.map(Value::from)),
+        ("retryAfterMs", error.retry_after_ms.map(Value::from)),
+    ];
+    for (name, member) in further {
+        if let Some(member) = member {
+            value[name] = member;
+        }
+    }
+    value
+}
+
+/// An expected error with what is new each time put in.
+fn fill(expect: &Value, request_id: &str, device_id: &str) -> Value {
+    match expect {
+        Value::String(text) if text == "<requestId>" => json!(request_id),
+        Value::String(text) if text == "<deviceId>" => json!(device_id),
+        Value::Object(members) => {
+            let filled =
+                members.iter().map(|(name, value)| (name.clone(), fill(value, request_id, device_id)));
+            Value::Object(filled.collect())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            expect.clone()
+        }
+    }
+}
+
+fn present<E, S>(
+    what: &str,
+    expect: &Option<E>,
+    seen: &Option<S>,
+    compare: impl FnOnce(&E, &S) -> Result<(), String>,
+) -> Result<(), String> {
+    match (expect, seen) {
+        (Some(expect), Some(seen)) => compare(expect, seen),
+        (Some(_), None) => Err(format!("{what}: expected, did not come")),
+        (None, Some(_)) => Err(format!("{what}: came, was not expected")),
+        (None, None) => Ok(()),
+    }
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, expect: &T, seen: &T) -> Result<(), String> {
+    if expect == seen { Ok(()) } else { Err(format!("{what}: expected {expect:?}, got {seen:?}")) }
+}
