@@ -1,24 +1,20 @@
 //! One task per listener: accepts sockets while the core wants them.
 
 use crate::driver::Driver;
+use crate::executor::Executor;
 use crate::peer;
-use async_executor::Executor;
 use async_io::{Async, Timer};
 use clawgate_proto::log::{Level, Record};
 use clawgate_proto::{Host, Peer};
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// Never ends by itself. The executor owns this task, so the task must not own the executor.
-pub(crate) async fn run<H: Host>(
-    listener: Async<TcpListener>,
-    driver: Arc<Driver<H>>,
-    executor: Weak<Executor<'static>>,
-) {
+/// Never ends by itself.
+pub(crate) async fn run<H: Host>(listener: Async<TcpListener>, driver: Arc<Driver<H>>, executor: Executor) {
     let mut failing = false;
     loop {
         for _ in 0..ACCEPTS_IN_A_ROW {
@@ -43,8 +39,7 @@ pub(crate) async fn run<H: Host>(
             failing = false;
             match driver.open(peer) {
                 Ok((conn, mailbox)) => {
-                    let Some(executor) = executor.upgrade() else { return };
-                    executor.spawn(peer::run(Arc::clone(&driver), conn, mailbox, socket)).detach();
+                    executor.spawn(peer::run(Arc::clone(&driver), conn, mailbox, socket));
                 }
                 Err(_refused) => {
                     drop(socket);

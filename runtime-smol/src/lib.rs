@@ -1,4 +1,4 @@
-//! Runs the core on smol's executor and async-io: one task per connection, a few threads for all of them.
+//! Runs the core on smol's tasks and async-io: one task per connection, a few threads for all of them.
 //!
 //! The driver decides nothing. It binds clocks, sockets and host to the core's values: bytes go into a
 //! [`Connection`](clawgate_proto::Connection), its facts into the one [`Gateway`], the gateway's orders into
@@ -15,6 +15,7 @@ mod accept;
 mod alarm;
 mod clock;
 mod driver;
+mod executor;
 mod flag;
 mod jobs;
 mod mailbox;
@@ -26,10 +27,11 @@ pub use clock::Clock;
 pub use stop::Stop;
 
 use crate::driver::Driver;
-use async_executor::Executor;
+use crate::executor::Executor;
 use async_io::Async;
 use clawgate_proto::log::{Level, Record};
 use clawgate_proto::{Gateway, Host, Input};
+use std::future::poll_fn;
 use std::io;
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
@@ -51,7 +53,8 @@ pub struct Setup<H> {
     pub stop: Stop,
 }
 
-/// Serves until the core says that it has stopped. The calling thread is one of the workers.
+/// Serves until the core says that it has stopped. The calling thread is the lead among the workers; give it
+/// 512 KiB of stack.
 ///
 /// When it returns, all sockets are closed and all threads of the run have ended. async-io's own thread stays,
 /// it belongs to the process; so does a host call that is still blocked two seconds after the stop.
@@ -62,42 +65,47 @@ pub fn run<H: Host>(setup: Setup<H>) -> io::Result<()> {
     let Setup { listeners, gateway, host, clock, stop } = setup;
     let listeners = listeners.into_iter().map(Async::new).collect::<io::Result<Vec<_>>>()?;
     let driver = Arc::new(Driver::new(gateway, host, clock));
-    let executor = Arc::new(Executor::new());
+    let executor = Executor::new();
 
     driver.tell(Input::Tick);
-    executor.spawn(alarm::run(Arc::clone(&driver))).detach();
-    executor.spawn(stop::run(stop, Arc::clone(&driver))).detach();
+    executor.spawn(Box::pin(alarm::run(Arc::clone(&driver))));
+    executor.spawn(Box::pin(stop::run(stop, Arc::clone(&driver))));
     for listener in listeners {
-        executor.spawn(accept::run(listener, Arc::clone(&driver), Arc::downgrade(&executor))).detach();
+        executor.spawn(Box::pin(accept::run(listener, Arc::clone(&driver), executor.clone())));
     }
 
-    let mut workers = Vec::new();
+    let mut helpers = Vec::new();
     for n in 1..worker_count() {
-        let (shared, tasks) = (Arc::clone(&driver), Arc::clone(&executor));
-        let worker = thread::Builder::new().name(format!("clawgate-smol-{n}")).stack_size(STACK_BYTES);
-        match worker.spawn(move || work(&shared, &tasks)) {
-            Ok(handle) => workers.push(handle),
-            // One worker is enough to serve everybody, only slower.
+        let (shared, tasks) = (Arc::clone(&driver), executor.clone());
+        let helper = thread::Builder::new().name(format!("clawgate-smol-{n}")).stack_size(STACK_BYTES);
+        match helper.spawn(move || guarded(&shared, || tasks.help())) {
+            Ok(handle) => helpers.push(handle),
+            // The lead is enough to serve everybody, only slower.
             Err(error) => driver.log(Record::new(Level::Warn, "worker.missing").field("error", error)),
         }
     }
-    work(&driver, &executor);
-    for worker in workers {
-        if worker.join().is_err() {
-            driver.fail("a worker thread panicked");
+    guarded(&driver, || {
+        async_io::block_on(poll_fn(|cx| {
+            executor.poll_run(cx);
+            driver.stopped.poll_raised(cx)
+        }));
+    });
+
+    executor.end();
+    for helper in helpers {
+        if helper.join().is_err() {
+            driver.fail("a helper thread panicked");
         }
     }
-    // Cancels every task that is left, and with it closes its socket.
-    drop(executor);
+    // With the tasks go their sockets.
+    executor.clear();
     driver.end_jobs();
     Ok(())
 }
 
-/// Polls tasks and the reactor until the core has stopped.
-fn work<H: Host>(driver: &Driver<H>, executor: &Executor<'static>) {
-    let ended = AssertUnwindSafe(|| async_io::block_on(executor.run(driver.stopped.raised())));
-    if catch_unwind(ended).is_err() {
-        // Connections catch their own panics, so this was an accept loop or a timer: nobody would be served.
+/// Connections catch their own panics, so what comes up here was an accept loop or a timer: nobody would be served.
+fn guarded<H: Host>(driver: &Driver<H>, work: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(work)).is_err() {
         driver.fail("a driver task panicked");
     }
 }

@@ -24,7 +24,7 @@ pub(crate) fn run<H: Host>(
     conn: Connection,
     mailbox: Arc<Mailbox>,
     socket: Async<TcpStream>,
-) -> impl Future<Output = ()> + Send {
+) -> impl Future<Output = ()> + Unpin + Send {
     let slot = Slot { id: conn.id(), driver };
     Task {
         conn,

@@ -61,7 +61,7 @@ fn a_deadline_of_the_connection_is_kept() {
 
 #[test]
 fn deep_json_fits_the_stack() {
-    let server = Server::start(Limits::default());
+    let server = Server::start(Limits { close_timeout_ms: 50, ..Limits::default() });
     for depth in [100, 120, 127, 128, 1_000, 20_000] {
         let mut client = server.connect();
         client.upgrade();
