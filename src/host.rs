@@ -39,7 +39,7 @@ impl<D: Disk> Host for StateHost<D> {
     }
 
     fn read(&self, document: Document) -> Result<Option<(Vec<u8>, Version)>, HostFault> {
-        self.storage.read(&self.path(document)).map_err(HostFault)
+        self.storage.read_durable(&self.path(document)).map_err(HostFault)
     }
 
     fn write(&self, writes: &[Write<'_>]) -> Result<Vec<Version>, StoreFault> {

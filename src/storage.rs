@@ -76,6 +76,23 @@ impl<D: Disk> Storage<D> {
         self.disk.read(path).map_err(|why| explain("read", path, &why))
     }
 
+    /// The same, and what is given is durable. A process that was killed between a rename and the folder's fsync, a
+    /// write whose last step failed, or another program may have left a file that a power cut would take back:
+    /// nobody may be promised anything that rests on it.
+    ///
+    /// # Errors
+    /// The file cannot be read or made durable; a sentence for a person.
+    pub fn read_durable(&self, path: &Path) -> Result<Option<(Vec<u8>, Version)>, String> {
+        let Some((content, version)) = self.read(path)? else { return Ok(None) };
+        let synced = self.disk.sync_named(path).and_then(|()| self.disk.sync_folder(folder_of(path)));
+        match synced {
+            Ok(()) => Ok(Some((content, version))),
+            // Nothing is on its way to a file system that takes no writes.
+            Err(why) if why.kind() == io::ErrorKind::ReadOnlyFilesystem => Ok(Some((content, version))),
+            Err(why) => Err(explain("make durable", path, &why)),
+        }
+    }
+
     /// Makes all documents durable and gives their new marks in the same order.
     ///
     /// # Errors

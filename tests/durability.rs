@@ -5,6 +5,7 @@
 #![allow(missing_docs, reason = "tests")]
 
 mod disk;
+mod lab;
 
 use clawgate::host::StateHost;
 use clawgate::host::facts::Facts;
@@ -14,6 +15,7 @@ use clawgate_proto::Host as _;
 use clawgate_proto::host::{self, Document, HostAnswer, HostRequest};
 use clawgate_proto::host::{DevicesCheck, DevicesVersion, StoreFault, Version, Write};
 use clawgate_proto::store::{self, DeviceToken, Devices, PairedDevice, PendingRequest};
+use clawgate_support::secrets;
 use disk::{Luck, SimulatedDisk};
 use std::io;
 use std::path::{Path, PathBuf};

@@ -37,6 +37,12 @@ pub trait Disk: Send + Sync + 'static {
     /// As the system says.
     fn sync(&self, file: &Self::File) -> io::Result<()>;
 
+    /// Makes the content of the file of that name durable, whoever wrote it.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn sync_named(&self, path: &Path) -> io::Result<()>;
+
     /// Gives a file another name in the same folder, replacing what has it.
     ///
     /// # Errors
@@ -113,6 +119,10 @@ impl Disk for RealDisk {
 
     fn sync(&self, file: &File) -> io::Result<()> {
         file.sync_all()
+    }
+
+    fn sync_named(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

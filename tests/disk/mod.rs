@@ -28,12 +28,14 @@ struct State {
     lying: bool,
     clock: u64,
     trace: Vec<&'static str>,
+    watching: bool,
+    moments: Vec<SimulatedDisk>,
 }
 
 #[derive(Clone, Debug)]
 struct Inode {
-    content: Vec<u8>,
-    durable: Vec<u8>,
+    content: Arc<Vec<u8>>,
+    durable: Arc<Vec<u8>>,
     modified: u64,
     changed: u64,
 }
@@ -75,6 +77,16 @@ impl SimulatedDisk {
         self.state().lying = true;
     }
 
+    /// From now on a copy is kept of the disk as it is before each step.
+    pub(crate) fn watch(&self) {
+        self.state().watching = true;
+    }
+
+    /// The copies made since the last call, in order.
+    pub(crate) fn take_moments(&self) -> Vec<Self> {
+        std::mem::take(&mut self.state().moments)
+    }
+
     /// What is there when power is back. `luck` decides what happens to everything that was not made durable.
     pub(crate) fn reboot(&self, luck: u64) -> Self {
         let mut random = Luck(luck);
@@ -84,9 +96,9 @@ impl SimulatedDisk {
                 inode.content = match random.below(4) {
                     0 => inode.durable.clone(),
                     1 => inode.content.clone(),
-                    2 => inode.content[..random.below(inode.content.len() + 1)].to_vec(),
+                    2 => inode.content[..random.below(inode.content.len() + 1)].to_vec().into(),
                     // The length reached the disk, the data did not.
-                    _ => vec![0; inode.content.len()],
+                    _ => vec![0; inode.content.len()].into(),
                 };
                 inode.durable.clone_from(&inode.content);
             }
@@ -104,6 +116,7 @@ impl SimulatedDisk {
         state.durable_names = names;
         state.cut_at = None;
         state.fault = None;
+        state.watching = false;
         Self(Arc::new(Mutex::new(state)))
     }
 
@@ -115,6 +128,10 @@ impl SimulatedDisk {
 impl State {
     /// Counts a step, or fails it.
     fn step(&mut self, name: &'static str) -> io::Result<()> {
+        if self.watching {
+            let moment = Self { watching: false, moments: Vec::new(), ..self.clone() };
+            self.moments.push(SimulatedDisk(Arc::new(Mutex::new(moment))));
+        }
         let step = self.steps;
         self.steps += 1;
         self.clock += 1;
@@ -168,7 +185,12 @@ impl Disk for SimulatedDisk {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         let (file, now) = (state.files.len(), state.clock);
-        state.files.push(Inode { content: Vec::new(), durable: Vec::new(), modified: now, changed: now });
+        state.files.push(Inode {
+            content: Arc::default(),
+            durable: Arc::default(),
+            modified: now,
+            changed: now,
+        });
         state.change(Change::Set(path.to_owned(), file));
         Ok(file)
     }
@@ -179,7 +201,7 @@ impl Disk for SimulatedDisk {
         let bytes = if done.is_ok() { bytes } else { &bytes[..bytes.len() / 2] };
         let now = state.clock;
         let inode = &mut state.files[*file];
-        inode.content.extend_from_slice(bytes);
+        Arc::make_mut(&mut inode.content).extend_from_slice(bytes);
         (inode.modified, inode.changed) = (now, now);
         done
     }
@@ -193,6 +215,11 @@ impl Disk for SimulatedDisk {
         let inode = &mut state.files[*file];
         inode.durable.clone_from(&inode.content);
         Ok(())
+    }
+
+    fn sync_named(&self, path: &Path) -> io::Result<()> {
+        let file = self.state().named(path)?;
+        self.sync(&file)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -234,7 +261,7 @@ impl Disk for SimulatedDisk {
 
     fn read(&self, path: &Path) -> io::Result<Option<(Vec<u8>, Version)>> {
         let state = self.state();
-        Ok(state.names.get(path).map(|file| (state.files[*file].content.clone(), state.mark(*file))))
+        Ok(state.names.get(path).map(|file| (state.files[*file].content.to_vec(), state.mark(*file))))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
