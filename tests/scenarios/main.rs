@@ -1,0 +1,143 @@
+//! Scenarios beyond the recorded cases. Each is written once and plays in memory, in memory with every message cut
+//! into crumbs, and on both drivers.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod access;
+mod devices;
+mod events;
+mod handshake;
+mod pairing;
+mod store;
+
+use clawgate_proto::client::{ClientConfig, ClientEvent, DeviceKey, Hello};
+use clawgate_support::client::Refusal;
+use clawgate_support::{Actor, Stage};
+use serde_json::Value;
+
+/// One test in each place for each scenario of a module.
+macro_rules! play {
+    ($($module:ident: $($scenario:ident)*;)*) => {
+        mod in_memory {
+            $(mod $module { $(#[test] fn $scenario() {
+                crate::$module::$scenario(clawgate_support::Place::Simulated);
+            })* })*
+        }
+        mod in_crumbs {
+            $(mod $module { $(#[test] fn $scenario() {
+                crate::$module::$scenario(clawgate_support::Place::Crumbled);
+            })* })*
+        }
+        mod on_std {
+            $(mod $module { $(#[test] fn $scenario() {
+                crate::$module::$scenario(clawgate_support::Place::Std);
+            })* })*
+        }
+        mod on_smol {
+            $(mod $module { $(#[test] fn $scenario() {
+                crate::$module::$scenario(clawgate_support::Place::Smol);
+            })* })*
+        }
+    };
+}
+
+play! {
+    pairing:
+        a_new_device_is_paired_silently_and_comes_back_with_its_token
+        a_changed_platform_asks_again
+        an_operator_approves_what_another_asked_for
+        an_operator_rejects_what_another_asked_for
+        a_command_line_without_a_device_keeps_its_scopes;
+    devices:
+        a_removed_device_loses_its_sockets_and_its_token
+        a_rotated_token_closes_its_sockets
+        a_revoked_token_closes_its_sockets;
+    access:
+        a_node_may_not_call_what_is_for_operators
+        an_unknown_method_is_an_admins_business
+        wrong_role_calls_are_borne_ten_times
+        a_foreign_page_is_refused_in_every_mode
+        the_gateways_own_page_pairs_silently_with_the_secret_only
+        a_page_of_another_local_server_asks
+        a_command_line_with_an_origin_asks;
+    handshake:
+        an_address_gets_32_sockets_before_hello
+        frames_behind_connect_are_answered_after_hello
+        sixteen_frames_behind_connect_are_too_many
+        a_message_before_hello_may_have_64_kib
+        nobody_reads_a_message_of_more_before_hello;
+    events:
+        the_numbers_have_no_gap
+        who_may_not_read_hears_nothing_of_presence
+        each_protocol_sees_the_other_in_its_own_shape
+        a_stop_is_told_and_closes_everybody;
+    store:
+        a_failed_write_keeps_a_new_device_out
+        a_failed_write_leaves_a_removal_undone
+        a_failed_write_leaves_the_token_in_force
+        what_somebody_else_wrote_is_merged;
+}
+
+/// Both protocols.
+const PROTOCOLS: [u64; 2] = [3, 4];
+
+const ADMIN: &str = "operator.admin";
+
+/// Speaks this protocol only.
+fn speaking(protocol: u64, config: ClientConfig) -> ClientConfig {
+    ClientConfig { min_protocol: protocol, max_protocol: protocol, ..config }
+}
+
+/// Asks for these scopes.
+fn asking(scopes: &[&str], config: ClientConfig) -> ClientConfig {
+    ClientConfig { scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(), ..config }
+}
+
+/// Shows its device token instead of the shared one.
+fn with_token(token: &str, mut config: ClientConfig) -> ClientConfig {
+    config.auth.token = None;
+    config.auth.device_token = Some(token.to_owned());
+    config
+}
+
+/// Comes through a proxy that nobody trusts: remote, so that pairing needs a person.
+fn from_afar(mut config: ClientConfig) -> ClientConfig {
+    config.headers.push(("X-Forwarded-For".to_owned(), "203.0.113.7".to_owned()));
+    config
+}
+
+/// An operator with every scope, on a new device.
+fn admin(stage: &mut Stage, protocol: u64) -> Actor {
+    let key = stage.key();
+    let config = speaking(protocol, stage.client(Some(key)));
+    stage.admit(asking(&[ADMIN], config)).0
+}
+
+/// A client on this device, admitted with the shared secret.
+fn device(stage: &mut Stage, protocol: u64, key: &DeviceKey) -> (Actor, Hello) {
+    let config = speaking(protocol, stage.client(Some(key.clone())));
+    stage.admit(config)
+}
+
+/// Must not be let in.
+fn refused(stage: &mut Stage, config: ClientConfig) -> Refusal {
+    match stage.try_admit(config) {
+        Ok(_) => panic!("admitted"),
+        Err(refusal) => *refusal,
+    }
+}
+
+/// `details.requestId` of a refusal.
+fn request_id(refusal: &Refusal) -> String {
+    refusal.error.as_ref().unwrap().detail("requestId").unwrap().to_owned()
+}
+
+/// Ids in a list of devices.
+fn device_ids<'a>(list: &'a Value, part: &str) -> Vec<&'a str> {
+    list[part].as_array().unwrap().iter().map(|row| row["deviceId"].as_str().unwrap()).collect()
+}
+
+/// Names of the events among these.
+fn event_names(events: &[ClientEvent]) -> Vec<&str> {
+    let named = events.iter().filter(|event| matches!(event, ClientEvent::Event(_)));
+    named.map(|event| if let ClientEvent::Event(event) = event { event.name.as_str() } else { "" }).collect()
+}

@@ -1,0 +1,137 @@
+//! Devices that come for the first time, come back, change, and wait for a person.
+
+use super::{
+    ADMIN, PROTOCOLS, admin, asking, device_ids, from_afar, refused, request_id, speaking, with_token,
+};
+use clawgate_support::{Place, Stage};
+use serde_json::json;
+
+pub(crate) fn a_new_device_is_paired_silently_and_comes_back_with_its_token(place: Place) {
+    for protocol in PROTOCOLS {
+        let mut stage = Stage::new(place);
+        let watcher = admin(&mut stage, protocol);
+        let key = stage.key();
+        let config = asking(&["operator.read"], speaking(protocol, stage.client(Some(key.clone()))));
+        let (first, hello) = stage.admit(config.clone());
+        let token = hello.device_token().unwrap().to_owned();
+        assert_eq!(token.len(), 43);
+        let resolved = stage.event(watcher, "device.pair.resolved").value();
+        assert_eq!(
+            (&resolved["deviceId"], &resolved["decision"]),
+            (&json!(key.device_id()), &json!("approved"))
+        );
+        stage.close(first);
+
+        // The token alone is enough, in either member, and stays the same.
+        let writes = stage.host().writes();
+        let (again, hello) = stage.admit(with_token(&token, config.clone()));
+        assert_eq!(hello.device_token(), Some(token.as_str()));
+        assert_eq!(stage.call(again, "status", json!({})).map(|_| ()), Ok(()));
+        let mut as_token = config.clone();
+        as_token.auth.token = Some(token.clone());
+        let (_, hello) = stage.admit(as_token);
+        assert_eq!(hello.device_token(), Some(token.as_str()));
+        assert_eq!(stage.host().writes(), writes, "coming back writes nothing");
+
+        // A token is nothing in the hands of another device, and grants no more than it was given.
+        let other = stage.key();
+        let stolen = with_token(&token, speaking(protocol, stage.client(Some(other))));
+        assert_eq!(refused(&mut stage, stolen).detail_code(), Some("AUTH_DEVICE_TOKEN_MISMATCH"));
+        let wider = asking(&["operator.read", ADMIN], with_token(&token, config));
+        assert_eq!(refused(&mut stage, wider).detail_code(), Some("AUTH_SCOPE_MISMATCH"));
+    }
+}
+
+pub(crate) fn a_changed_platform_asks_again(place: Place) {
+    for protocol in PROTOCOLS {
+        let mut stage = Stage::new(place);
+        let key = stage.key();
+        let config = speaking(protocol, stage.client(Some(key)));
+        let (first, _) = stage.admit(config.clone());
+        stage.close(first);
+        let mut moved = config.clone();
+        moved.client.platform = "win32".to_owned();
+        let refusal = refused(&mut stage, moved.clone());
+        assert_eq!((refusal.code(), refusal.detail_code()), (Some("NOT_PAIRED"), Some("PAIRING_REQUIRED")));
+        assert_eq!(refusal.error.as_ref().unwrap().detail("reason"), Some("metadata-upgrade"));
+        // As it was before, it is still welcome; as it is now, after somebody said yes.
+        stage.admit(config);
+        let approver = admin(&mut stage, protocol);
+        stage.call(approver, "device.pair.approve", json!({"requestId": request_id(&refusal)})).unwrap();
+        stage.admit(moved);
+    }
+}
+
+pub(crate) fn an_operator_approves_what_another_asked_for(place: Place) {
+    for protocol in PROTOCOLS {
+        let mut stage = Stage::new(place);
+        let approver = admin(&mut stage, protocol);
+        let key = stage.key();
+        let config = from_afar(speaking(protocol, stage.client(Some(key.clone()))));
+        let refusal = refused(&mut stage, config.clone());
+        let request_id = request_id(&refusal);
+        let message = match protocol {
+            3 => "pairing required".to_owned(),
+            _ => format!("pairing required: device is not approved yet (requestId: {request_id})"),
+        };
+        assert_eq!(refusal.close(), Some((1008, message.as_str())));
+        let requested = stage.event(approver, "device.pair.requested").value();
+        assert_eq!(requested["requestId"], json!(request_id));
+
+        // The same question again is the same request, and nobody is told twice.
+        assert_eq!(super::request_id(&refused(&mut stage, config.clone())), request_id);
+        let list = stage.call(approver, "device.pair.list", json!({})).unwrap();
+        assert_eq!(device_ids(&list, "pending"), [key.device_id()]);
+
+        let approved = stage.call(approver, "device.pair.approve", json!({"requestId": request_id})).unwrap();
+        assert_eq!(approved["requestId"], json!(request_id));
+        assert_eq!(approved["device"]["deviceId"], json!(key.device_id()));
+        assert!(!approved.to_string().contains("\"token\""), "an approver does not see tokens");
+        let resolved = stage.event(approver, "device.pair.resolved").value();
+        assert_eq!((&resolved["requestId"], &resolved["decision"]), (&json!(request_id), &json!("approved")));
+        let (_, hello) = stage.admit(config);
+        assert!(hello.device_token().is_some());
+        let again =
+            stage.call(approver, "device.pair.approve", json!({"requestId": request_id})).unwrap_err();
+        assert_eq!((again.code.as_str(), again.message.as_str()), ("INVALID_REQUEST", "unknown requestId"));
+        let events = stage.drain(approver);
+        assert!(!super::event_names(&events).contains(&"device.pair.requested"));
+    }
+}
+
+pub(crate) fn an_operator_rejects_what_another_asked_for(place: Place) {
+    let mut stage = Stage::new(place);
+    let approver = admin(&mut stage, 4);
+    let key = stage.key();
+    let config = from_afar(stage.client(Some(key.clone())));
+    let request_id = request_id(&refused(&mut stage, config.clone()));
+    // Pairing is not enough to grant what one does not have.
+    let pairer = stage.key();
+    let pairer = asking(&["operator.pairing"], stage.client(Some(pairer)));
+    let (pairer, _) = stage.admit(pairer);
+    let beyond = stage.call(pairer, "device.pair.approve", json!({"requestId": request_id})).unwrap_err();
+    assert_eq!((beyond.code.as_str(), beyond.detail("code")), ("FORBIDDEN", Some("MISSING_SCOPE")));
+    let rejected = stage.call(pairer, "device.pair.reject", json!({"requestId": request_id})).unwrap();
+    assert_eq!(rejected, json!({"requestId": request_id, "deviceId": key.device_id()}));
+    assert_eq!(stage.event(approver, "device.pair.resolved").value()["decision"], json!("approved"));
+    assert_eq!(stage.event(approver, "device.pair.resolved").value()["decision"], json!("rejected"));
+    let next = super::request_id(&refused(&mut stage, config));
+    assert_ne!(next, request_id, "what was rejected is asked anew");
+}
+
+pub(crate) fn a_command_line_without_a_device_keeps_its_scopes(place: Place) {
+    for protocol in PROTOCOLS {
+        let mut stage = Stage::new(place);
+        let config = speaking(protocol, stage.client_as("cli", "cli", None));
+        let (cli, hello) = stage.admit(config.clone());
+        assert_eq!(hello.device_token(), None);
+        stage.call(cli, "device.pair.list", json!({})).unwrap();
+        // From afar, or as anybody else, the secret opens the door and grants nothing.
+        for config in [from_afar(config), speaking(protocol, stage.client(None))] {
+            let (other, _) = stage.admit(config);
+            let error = stage.call(other, "status", json!({})).unwrap_err();
+            assert_eq!(error.message, "missing scope: operator.read");
+            stage.call(other, "health", json!({})).unwrap();
+        }
+    }
+}
