@@ -1,7 +1,7 @@
 //! Accepts sockets: one thread for all listeners, in one `poll`. It keeps on whatever happens: it never dies of a
 //! full file table, and never spins on one.
 
-use crate::driver::Driver;
+use crate::driver::{Cause, Driver};
 use crate::reader;
 use crate::wake::Wake;
 use clawgate_proto::log::{Level, Record};
@@ -141,9 +141,10 @@ fn start<H: Host>(driver: &Arc<Driver<H>>, stream: TcpStream, peer: Peer) -> boo
     let is_started = match driver.open(&mut scratch, stream, peer) {
         Err(_) => false,
         Ok(slot) => {
+            let reading = driver.work(&mut scratch, &slot, Cause::Mail); // arms its first deadline
             let (task, own) = (Arc::clone(driver), Arc::clone(&slot));
-            let spawned =
-                driver.threads.spawn("clawgate-conn", reader::STACK_BYTES, move || reader::read(&task, &own));
+            let read = move || reader::read(&task, &own, reading);
+            let spawned = driver.threads.spawn("clawgate-conn", reader::STACK_BYTES, read);
             if let Err(error) = &spawned {
                 let record = Record::new(Level::Error, "reader.missing").conn(slot.id);
                 driver.log(&record.field("error", error));

@@ -8,7 +8,7 @@
 use crate::accept::Gate;
 use crate::clock::Clock;
 use crate::keeper::Keeper;
-use crate::pool::Pool;
+use crate::pool::{Call, Guest, Pool};
 use crate::scratch::{Scratch, Shelf};
 use crate::slot::{Session, Slot, Step};
 use crate::threads::Threads;
@@ -31,7 +31,8 @@ pub(crate) struct Driver<H> {
     pub(crate) timers: Timers<Arc<Slot>>,
     pub(crate) keeper: Keeper,
     pub(crate) gate: Gate,
-    pub(crate) pool: Pool,
+    pub(crate) calls: Pool<Call>,
+    pub(crate) guests: Pool<Guest>,
     pub(crate) shelf: Shelf,
     pub(crate) threads: Threads,
 }
@@ -86,7 +87,8 @@ impl<H: Host> Driver<H> {
             timers: Timers::new(),
             keeper,
             gate,
-            pool: Pool::default(),
+            calls: Pool::new(),
+            guests: Pool::new(),
             shelf: Shelf::default(),
             threads: Threads::default(),
         }
@@ -156,7 +158,7 @@ impl<H: Host> Driver<H> {
                         }
                     }
                     Output::Host(ticket, request) => {
-                        self.pool.push(ticket, request);
+                        self.calls.push(Call(ticket, request));
                         todo.host = true;
                     }
                     Output::Log(record) => logs.push(record),
@@ -177,7 +179,8 @@ impl<H: Host> Driver<H> {
             self.log(&record);
         }
         if todo.host {
-            Pool::staff(self);
+            // Without anybody to perform it, the core gives a request up after a time.
+            Pool::<Call>::staff(self);
         }
         if todo.gate {
             self.gate.wake();
@@ -208,7 +211,9 @@ impl<H: Host> Driver<H> {
         }
     }
 
+    // Inlined into its callers it would cost each of them its frame even where they do not call it.
     /// Works on a slot until nothing is left to do, unless another thread does.
+    #[inline(never)]
     fn turn(self: &Arc<Self>, scratch: &mut Scratch, slot: &Arc<Slot>, cause: Cause<'_, '_>) -> Reading {
         let mut nothing: &[u8] = &[];
         let mut session = slot.lock();

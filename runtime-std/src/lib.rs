@@ -6,7 +6,8 @@
 //! - one that accepts, for all listeners;
 //! - one reader per socket, blocked in `recv`. Whoever caused bytes for a socket writes them, without blocking;
 //!   what the kernel does not take waits for the keeper;
-//! - up to two that perform host requests, while there are any.
+//! - up to two that perform host requests, and up to two that work on the first bytes of new sockets, while there
+//!   are any.
 #![forbid(unsafe_code)]
 
 mod accept;
@@ -86,7 +87,8 @@ pub fn run<H: Host>(setup: Setup<H>) -> io::Result<()> {
 /// Cuts what is left and waits for the threads.
 fn end<H: Host>(driver: &Arc<driver::Driver<H>>) {
     driver.gate.end();
-    driver.pool.close();
+    driver.calls.close();
+    driver.guests.close();
     // A socket may have been accepted just now: look until nobody is left who could be cut.
     let mut alive = usize::MAX;
     for _ in 0..END_PATIENCE.as_millis() / END_ROUND.as_millis() {

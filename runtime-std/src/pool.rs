@@ -1,6 +1,8 @@
-//! Performs host requests: a queue, and a thread or two that exist only while there is something in it.
+//! A queue with a thread or two that exist only while there is something in it. There are two of them: one performs
+//! host requests, which block; one works on the first bytes of new sockets, which need a deep stack.
 
-use crate::driver::Driver;
+use crate::driver::{Cause, Driver};
+use crate::slot::Slot;
 use clawgate_proto::host::{HostRequest, perform};
 use clawgate_proto::id::Ticket;
 use clawgate_proto::log::{Level, Record};
@@ -10,59 +12,89 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Requests in order, and who works on them. The lock is a leaf. The core bounds the number of tickets in flight.
-#[derive(Debug, Default)]
-pub(crate) struct Pool {
-    state: Mutex<State>,
+/// Jobs in order, and who works on them. The lock is a leaf.
+#[derive(Debug)]
+pub(crate) struct Pool<J> {
+    state: Mutex<State<J>>,
     more: Condvar,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    queue: VecDeque<(Ticket, HostRequest)>,
+#[derive(Debug)]
+struct State<J> {
+    queue: VecDeque<J>,
     threads: usize,
     idle: usize,
     is_closed: bool,
 }
 
-/// One for the disk, and one so that a question does not wait for an fsync.
+/// What a pool's threads do.
+pub(crate) trait Job: Sized + Send + 'static {
+    /// The threads' name.
+    const NAME: &'static str;
+    /// Where a driver keeps them.
+    fn pool<H: Host>(driver: &Driver<H>) -> &Pool<Self>;
+    /// Does it.
+    fn run<H: Host>(self, driver: &Arc<Driver<H>>);
+}
+
+/// A request for the host. The core bounds how many are in flight.
+#[derive(Debug)]
+pub(crate) struct Call(pub(crate) Ticket, pub(crate) HostRequest);
+
+/// A slot with bytes deposited on it. There is one for each reader at most.
+#[derive(Debug)]
+pub(crate) struct Guest(pub(crate) Arc<Slot>);
+
+/// Two: for the host, so that a question does not wait for an fsync; for guests, because they keep a core busy.
 const THREADS_MAX: usize = 2;
-/// Host code parses and renders documents, and is the program's own: not to be cramped. Virtual, not resident.
+/// Virtual. Few threads share what becomes resident; the host's code is the program's own and not to be cramped.
 const STACK_BYTES: usize = 1024 * 1024;
 /// How long a thread waits for more before it ends.
 const IDLE: Duration = Duration::from_secs(2);
 
-impl Pool {
-    /// Adds a request, in the order of the gateway's outputs. Call [`Pool::staff`] after the lock is released.
-    pub(crate) fn push(&self, ticket: Ticket, request: HostRequest) {
+impl<J: Job> Pool<J> {
+    pub(crate) fn new() -> Self {
+        let state = State { queue: VecDeque::new(), threads: 0, idle: 0, is_closed: false };
+        Self { state: Mutex::new(state), more: Condvar::new() }
+    }
+
+    /// Adds a job. Call [`Pool::staff`] when no lock is held.
+    pub(crate) fn push(&self, job: J) {
         let mut state = self.lock();
         if !state.is_closed {
-            state.queue.push_back((ticket, request));
+            state.queue.push_back(job);
         }
     }
 
-    /// Sees to it that somebody works on the queue.
-    pub(crate) fn staff<H: Host>(driver: &Arc<Driver<H>>) {
-        let mut state = driver.pool.lock();
+    /// Sees to it that somebody works on the queue. False when there is nobody, and no thread could be started;
+    /// the jobs wait then for the next call.
+    pub(crate) fn staff<H: Host>(driver: &Arc<Driver<H>>) -> bool {
+        let pool = J::pool(driver);
+        let mut state = pool.lock();
         let is_short = state.queue.len() > state.idle && state.threads < THREADS_MAX;
         let is_idle = state.idle > 0 && !state.queue.is_empty();
         state.threads += usize::from(is_short);
         drop(state);
         if is_idle {
-            driver.pool.more.notify_all();
+            pool.more.notify_all();
         }
         if !is_short {
-            return;
+            return true;
         }
         let worker = Arc::clone(driver);
-        let Err(error) = driver.threads.spawn("clawgate-host", STACK_BYTES, move || run(&worker)) else {
-            return;
+        let work = move || {
+            while let Some(job) = J::pool(&worker).next() {
+                job.run(&worker);
+            }
         };
-        driver.log(&Record::new(Level::Error, "host.thread-missing").field("error", error));
-        let mut state = driver.pool.lock();
+        let Err(error) = driver.threads.spawn(J::NAME, STACK_BYTES, work) else { return true };
+        let mut state = pool.lock();
         state.threads -= 1;
-        // Without anybody to do them, the requests wait for the next call, and the core's own deadline for
-        // tickets gives them up if there is none.
+        let is_staffed = state.threads > 0;
+        drop(state);
+        let record = Record::new(Level::Error, "worker.missing").field("name", J::NAME);
+        driver.log(&record.field("error", error));
+        is_staffed
     }
 
     /// Drops what waits and ends the threads.
@@ -75,8 +107,8 @@ impl Pool {
         self.more.notify_all();
     }
 
-    /// The next request; `None` when this thread should end, which it is counted as from then on.
-    fn next(&self) -> Option<(Ticket, HostRequest)> {
+    /// The next job; `None` when this thread should end, which it is counted as from then on.
+    fn next(&self) -> Option<J> {
         let mut state = self.lock();
         if state.queue.is_empty() && !state.is_closed {
             state.idle += 1;
@@ -92,13 +124,20 @@ impl Pool {
         next
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State<J>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn run<H: Host>(driver: &Arc<Driver<H>>) {
-    while let Some((ticket, request)) = driver.pool.next() {
+impl Job for Call {
+    const NAME: &'static str = "clawgate-host";
+
+    fn pool<H: Host>(driver: &Driver<H>) -> &Pool<Self> {
+        &driver.calls
+    }
+
+    fn run<H: Host>(self, driver: &Arc<Driver<H>>) {
+        let Self(ticket, request) = self;
         let fault = request.fault("the host's code panicked");
         let answer =
             catch_unwind(AssertUnwindSafe(|| perform(&*driver.host, request))).unwrap_or_else(|_| {
@@ -109,6 +148,20 @@ fn run<H: Host>(driver: &Arc<Driver<H>>) {
         scratch.inputs.push(Input::Answered { ticket, answer });
         driver.apply(&mut scratch, None);
         driver.visit(&mut scratch);
+        driver.shelf.give(scratch);
+    }
+}
+
+impl Job for Guest {
+    const NAME: &'static str = "clawgate-guest";
+
+    fn pool<H: Host>(driver: &Driver<H>) -> &Pool<Self> {
+        &driver.guests
+    }
+
+    fn run<H: Host>(self, driver: &Arc<Driver<H>>) {
+        let mut scratch = driver.shelf.take(driver.clock.now());
+        driver.work(&mut scratch, &self.0, Cause::Mail);
         driver.shelf.give(scratch);
     }
 }

@@ -1,9 +1,14 @@
 //! The thread of one socket: blocks in `recv`, hands bytes to the connection, and reports the end.
 //!
-//! A sleeping reader must cost little, so its buffer lies on its stack, is small, and is never filled before
-//! bytes arrive; whoever sends more at a time gets a large buffer on the heap for as long as that lasts.
+//! A sleeping reader must cost little. A page of its stack that was touched once stays resident, so:
+//! - its buffer is small and never filled before bytes arrive; whoever sends more at a time gets a large buffer on
+//!   the heap for as long as that lasts;
+//! - the first bytes, which hold the handshake and with it the check of a signature, the deepest call of all, are
+//!   left to a thread for guests. That costs two switches for each of the first reads, and saves most of the memory
+//!   of a peer that says little afterwards.
 
 use crate::driver::{Cause, Driver, Reading};
+use crate::pool::{Guest, Pool};
 use crate::slot::Slot;
 use clawgate_proto::Host;
 use rustix::buffer::spare_capacity;
@@ -17,16 +22,15 @@ use std::sync::Arc;
 pub(crate) const STACK_BYTES: usize = if cfg!(debug_assertions) { 1024 * 1024 } else { 128 * 1024 };
 /// Most requests fit.
 const SMALL_BYTES: usize = 2 * 1024;
+/// Upgrade, `connect` and a first request or two.
+const EARLY_BYTES: usize = 4 * 1024;
 /// For a peer that sends much.
 const LARGE_BYTES: usize = 64 * 1024;
 /// Bytes thrown away at the end of a socket.
 const DISCARD_BYTES_MAX: usize = 256 * 1024;
 
 /// Serves one socket until it ends, and reports that.
-pub(crate) fn read<H: Host>(driver: &Arc<Driver<H>>, slot: &Arc<Slot>) {
-    let mut scratch = driver.shelf.take(driver.clock.now());
-    let first = driver.work(&mut scratch, slot, Cause::Mail);
-    driver.shelf.give(scratch);
+pub(crate) fn read<H: Host>(driver: &Arc<Driver<H>>, slot: &Arc<Slot>, first: Reading) {
     read_small(driver, slot, first);
     discard(slot);
     let mut scratch = driver.shelf.take(driver.clock.now());
@@ -34,14 +38,22 @@ pub(crate) fn read<H: Host>(driver: &Arc<Driver<H>>, slot: &Arc<Slot>) {
     driver.shelf.give(scratch);
 }
 
+#[inline(never)]
 fn read_small<H: Host>(driver: &Arc<Driver<H>>, slot: &Arc<Slot>, mut reading: Reading) {
     let mut small = [MaybeUninit::<u8>::uninit(); SMALL_BYTES];
+    let mut early = EARLY_BYTES;
     while is_open(slot, reading) {
         reading = match recv(&slot.stream, &mut small, RecvFlags::empty()) {
             Ok(((bytes, rest), _)) if !bytes.is_empty() => {
                 let is_full = rest.is_empty();
-                let reading = feed(driver, slot, bytes);
-                if is_full { read_large(driver, slot, reading) } else { reading }
+                let is_early = early > 0;
+                early = early.saturating_sub(bytes.len());
+                if is_early {
+                    deposit(driver, slot, bytes)
+                } else {
+                    let reading = feed(driver, slot, bytes);
+                    if is_full { read_large(driver, slot, reading) } else { reading }
+                }
             }
             Err(Errno::INTR) => Reading::Open,
             Ok(_) | Err(_) => end(driver, slot),
@@ -72,13 +84,16 @@ fn is_open(slot: &Slot, reading: Reading) -> bool {
         Reading::Open => true,
         Reading::Over => false,
         Reading::Paused => {
-            let session = slot.wait_while(slot.lock(), |session| !session.finished && !session.readable);
+            let session = slot.wait_while(slot.lock(), |session| {
+                !session.finished && (!session.readable || !session.deposit.is_empty())
+            });
             !session.finished
         }
     }
 }
 
 /// Hands all of `bytes` to the connection, waiting as long as it takes: meanwhile TCP pushes back.
+#[inline(never)]
 fn feed<H: Host>(driver: &Arc<Driver<H>>, slot: &Arc<Slot>, mut bytes: &[u8]) -> Reading {
     loop {
         let mut scratch = driver.shelf.take(driver.clock.now());
@@ -90,7 +105,22 @@ fn feed<H: Host>(driver: &Arc<Driver<H>>, slot: &Arc<Slot>, mut bytes: &[u8]) ->
     }
 }
 
+/// Leaves `bytes` to a thread for guests.
+#[inline(never)]
+fn deposit<H: Host>(driver: &Arc<Driver<H>>, slot: &Arc<Slot>, bytes: &[u8]) -> Reading {
+    slot.lock().deposit = bytes.to_vec();
+    driver.guests.push(Guest(Arc::clone(slot)));
+    if !Pool::<Guest>::staff(driver) {
+        // Then this stack it is.
+        let mut scratch = driver.shelf.take(driver.clock.now());
+        driver.work(&mut scratch, slot, Cause::Mail);
+        driver.shelf.give(scratch);
+    }
+    Reading::Paused
+}
+
 /// The peer will send no more: tells the connection, and waits until it has said what it has to say.
+#[inline(never)]
 fn end<H: Host>(driver: &Arc<Driver<H>>, slot: &Arc<Slot>) -> Reading {
     let mut scratch = driver.shelf.take(driver.clock.now());
     driver.work(&mut scratch, slot, Cause::Ended);
@@ -101,6 +131,7 @@ fn end<H: Host>(driver: &Arc<Driver<H>>, slot: &Arc<Slot>) -> Reading {
 
 /// Takes out what has arrived and will not be read: closing a socket on unread bytes resets it, and a reset can
 /// overtake our last words.
+#[inline(never)]
 fn discard(slot: &Slot) {
     let mut buffer = [MaybeUninit::<u8>::uninit(); SMALL_BYTES];
     for _ in 0..DISCARD_BYTES_MAX / SMALL_BYTES {

@@ -26,6 +26,8 @@ pub(crate) struct Slot {
 pub(crate) struct Session {
     /// `None` once the socket is closed, or when the connection panicked.
     pub(crate) connection: Option<Connection>,
+    /// Bytes the reader left for another thread to hand to the connection.
+    pub(crate) deposit: Vec<u8>,
     /// Bytes the connection gave and the kernel did not take.
     wire: Vec<u8>,
     /// Bytes the kernel took and the connection was not told of.
@@ -84,6 +86,7 @@ impl Slot {
     pub(crate) fn new(connection: Connection, stream: TcpStream) -> Self {
         let session = Session {
             connection: None,
+            deposit: Vec::new(),
             wire: Vec::new(),
             wrote: 0,
             busy: false,
@@ -151,7 +154,14 @@ impl Slot {
         let now = Now { mono: scratch.now.mono.max(session.last), wall: scratch.now.wall };
         session.last = now.mono;
         let orders = std::mem::take(&mut *self.mailbox.lock().unwrap_or_else(PoisonError::into_inner));
-        session.step(now, orders, fresh, scratch)
+        if session.deposit.is_empty() {
+            return session.step(now, orders, fresh, scratch);
+        }
+        let deposit = std::mem::take(&mut session.deposit);
+        let mut rest = &deposit[..];
+        let step = session.step(now, orders, &mut rest, scratch);
+        session.deposit = rest.to_vec();
+        step
     }
 
     /// Tells the peer that nothing follows, and leaves its own half open.
@@ -240,6 +250,7 @@ impl Session {
     /// Never touch the connection again.
     pub(crate) fn condemn(&mut self) {
         self.connection = None;
+        self.deposit = Vec::new();
         self.wire = Vec::new();
         self.readable = false;
         self.finished = true;
