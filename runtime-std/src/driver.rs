@@ -415,3 +415,6 @@ const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 
 /// `EX_SOFTWARE` of `sysexits.h`.
 const EXIT_SOFTWARE: i32 = 70;
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -66,6 +66,9 @@ pub(crate) struct Session {
     pub(crate) armed: Option<Mono>,
     /// Latest time the connection has seen: threads may arrive with older readings.
     last: Mono,
+    /// Makes the next step panic.
+    #[cfg(test)]
+    pub(crate) trap: bool,
 }
 
 /// What a thread at work on a slot must do next, without the session's lock.
@@ -106,6 +109,8 @@ impl Slot {
             deadline: None,
             armed: None,
             last: Mono(0),
+            #[cfg(test)]
+            trap: false,
         };
         Self {
             id: connection.id(),
@@ -179,6 +184,8 @@ impl Slot {
 impl Session {
     fn step(&mut self, now: Now, orders: Vec<Order>, fresh: &mut &[u8], scratch: &mut Scratch) -> Step {
         let Some(connection) = &mut self.connection else { return Step::Quiet };
+        #[cfg(test)]
+        assert!(!self.trap, "on purpose");
         if self.wrote > 0 {
             connection.wrote(now, std::mem::take(&mut self.wrote));
         }
@@ -254,5 +261,62 @@ impl Session {
         self.wire = Vec::new();
         self.readable = false;
         self.finished = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::driver::tests::{driver, pair};
+    use std::sync::Arc;
+
+    #[test]
+    fn only_the_first_order_sends_somebody_to_the_slot() {
+        let (slot, _peer) = slot();
+        assert!(slot.post(Order::Read(true)));
+        assert!(!slot.post(Order::Read(true)));
+        let mut scratch = Scratch::default();
+        slot.step(&mut slot.lock(), &mut &[][..], &mut scratch);
+        assert!(slot.post(Order::Read(true)), "a step empties the mailbox");
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_take_is_kept_in_order_and_sent_first() {
+        let (slot, _peer) = slot();
+        let mut session = slot.lock();
+        let mut scratch = Scratch::default();
+        scratch.wire.extend_from_slice(b"abcdef");
+        session.sent(2, &mut scratch.wire);
+        assert!(session.blocked && scratch.wire.is_empty());
+        assert_eq!(slot.step(&mut session, &mut &[][..], &mut scratch), Step::Quiet);
+        session.blocked = false;
+        assert_eq!(slot.step(&mut session, &mut &[][..], &mut scratch), Step::Send);
+        assert_eq!(scratch.wire, b"cdef");
+        session.sent(4, &mut scratch.wire);
+        assert!(!session.blocked);
+        assert_eq!(slot.step(&mut session, &mut &[][..], &mut scratch), Step::Quiet);
+    }
+
+    #[test]
+    fn an_order_to_abort_ends_it_although_bytes_wait() {
+        let (slot, _peer) = slot();
+        let mut session = slot.lock();
+        let mut scratch = Scratch::default();
+        scratch.wire.extend_from_slice(b"abcdef");
+        session.sent(0, &mut scratch.wire);
+        slot.post(Order::Abort);
+        assert_eq!(slot.step(&mut session, &mut &[][..], &mut scratch), Step::Deliver);
+        scratch.inputs.clear();
+        assert_eq!(slot.step(&mut session, &mut &[][..], &mut scratch), Step::Quiet);
+        assert!(session.finished);
+    }
+
+    fn slot() -> (Arc<Slot>, TcpStream) {
+        let driver = driver();
+        let (ours, theirs, peer) = pair();
+        let mut scratch = Scratch::default();
+        (driver.open(&mut scratch, ours, peer).unwrap(), theirs)
     }
 }

@@ -4,10 +4,11 @@
 mod harness;
 
 use clawgate_proto::limits::Limits;
-use harness::{Server, ShakyHost, UPGRADE, eventually, get, roomy};
-use rustix::net::sockopt::{set_socket_linger, set_socket_recv_buffer_size, set_socket_send_buffer_size};
+use clawgate_runtime_std::Stop;
+use harness::{Server, ShakyHost, UPGRADE, eventually, get, listener, roomy};
+use rustix::net::sockopt::{set_socket_linger, set_socket_send_buffer_size};
 use std::io::{ErrorKind, Write as _};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpListener};
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
@@ -152,14 +153,14 @@ fn above_the_limit_sockets_wait_until_one_closes() {
 #[test]
 fn a_peer_that_reads_nothing_delays_nobody_and_loses_nothing() {
     // However long the test takes, no idle timeout ends what it looks at.
-    let server = Server::start(Limits { head_timeout_ms: 600_000, http_idle_timeout_ms: 600_000, ..roomy() });
+    let limits = Limits { head_timeout_ms: 600_000, http_idle_timeout_ms: 600_000, ..roomy() };
+    let server = Server::start_on(small_listener(), limits, ShakyHost::default(), Stop::new());
     let mut other = server.connect();
     let mut stalled: Vec<_> = (0..3).map(|_| server.connect()).collect();
     let mut asked = Vec::new();
     for peer in &mut stalled {
-        // Until neither side takes any more, which is soon with small buffers on this side.
-        set_socket_send_buffer_size(&peer.0, 16 * 1024).unwrap();
-        set_socket_recv_buffer_size(&peer.0, 16 * 1024).unwrap();
+        set_socket_send_buffer_size(&peer.0, 64 * 1024).unwrap();
+        // Until neither side takes any more, for longer than the server can need for what it has.
         peer.0.set_nonblocking(true).unwrap();
         let requests = get("/healthz").repeat(500);
         let (mut sent, mut refusals) = (0, 0);
@@ -170,6 +171,7 @@ fn a_peer_that_reads_nothing_delays_nobody_and_loses_nothing() {
                     assert_eq!(error.kind(), ErrorKind::WouldBlock);
                     refusals += 1;
                     assert_eq!(other.get("/healthz"), 200);
+                    thread::sleep(Duration::from_millis(2));
                 }
             }
         }
@@ -189,6 +191,13 @@ fn a_peer_that_reads_nothing_delays_nobody_and_loses_nothing() {
         assert_eq!(peer.get("/nothing"), 404);
     }
     server.end();
+}
+
+/// Its sockets inherit buffers that are full soon.
+fn small_listener() -> TcpListener {
+    let listener = listener();
+    set_socket_send_buffer_size(&listener, 64 * 1024).unwrap();
+    listener
 }
 
 #[test]
@@ -235,7 +244,7 @@ fn sockets_killed_at_any_moment_are_all_reported() {
 fn a_host_that_panics_costs_one_answer() {
     let host = ShakyHost::default();
     host.is_broken.store(true, Ordering::SeqCst);
-    let server = Server::start_on(Limits::default(), host, clawgate_runtime_std::Stop::new());
+    let server = Server::start_on(listener(), Limits::default(), host, Stop::new());
     eventually("the panic is noticed", || server.host.logged("host.panicked") > 0);
     assert_eq!(server.connect().get("/readyz"), 503);
     assert_eq!(server.connect().get("/healthz"), 200);

@@ -4,15 +4,16 @@
 
 mod harness;
 
+use clawgate_proto::limits::Limits;
 use clawgate_runtime_std::Stop;
-use harness::{Server, ShakyHost, eventually, get, roomy};
+use harness::{Server, ShakyHost, eventually, get, listener, roomy};
 use std::io::Write as _;
 use std::net::TcpStream;
 
 #[test]
 fn stopping_ends_everything() {
     for round in 0..30 {
-        let server = Server::start(roomy());
+        let server = Server::start(Limits { drain_timeout_ms: 300, close_timeout_ms: 100, ..roomy() });
         let mut silent: Vec<_> = (0..round % 4).map(|_| server.connect()).collect();
         let mut upgraded: Vec<_> = (0..round % 5).map(|_| server.connect()).collect();
         upgraded.iter_mut().for_each(|peer| assert!(peer.upgrade().contains("challenge")));
@@ -37,7 +38,7 @@ fn stopping_ends_everything() {
     }
     let stop = Stop::new();
     stop.stop();
-    Server::start_on(roomy(), ShakyHost::default(), stop).wait();
+    Server::start_on(listener(), roomy(), ShakyHost::default(), stop).wait();
     if cfg!(target_os = "linux") {
         // The last instructions of a thread come after it is counted as ended.
         eventually("no thread is left", || own_threads().is_empty());

@@ -71,11 +71,10 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(limits: Limits) -> Self {
-        Self::start_on(limits, ShakyHost::default(), Stop::new())
+        Self::start_on(listener(), limits, ShakyHost::default(), Stop::new())
     }
 
-    pub(crate) fn start_on(limits: Limits, host: ShakyHost, stop: Stop) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    pub(crate) fn start_on(listener: TcpListener, limits: Limits, host: ShakyHost, stop: Stop) -> Self {
         let addr = listener.local_addr().unwrap();
         let host = Arc::new(host);
         let clock = Clock::start();
@@ -115,6 +114,10 @@ impl Drop for Server {
             let _ = thread.join();
         }
     }
+}
+
+pub(crate) fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").unwrap()
 }
 
 fn config(limits: Limits, port: u16) -> Config {
@@ -166,11 +169,17 @@ impl Peer {
     fn head(&mut self) -> String {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            self.0.read_exact(&mut byte).unwrap_or_else(|error| {
+            let mut ahead = [0; 1024];
+            let seen = self.0.peek(&mut ahead).unwrap_or_else(|error| {
                 panic!("{error} after {:?}", String::from_utf8_lossy(&head));
             });
-            head.push(byte[0]);
+            assert_ne!(seen, 0, "ended after {:?}", String::from_utf8_lossy(&head));
+            let before = head.len();
+            head.extend_from_slice(&ahead[..seen]);
+            if let Some(at) = head.windows(4).position(|four| four == b"\r\n\r\n") {
+                head.truncate(at + 4);
+            }
+            self.0.read_exact(&mut ahead[..head.len() - before]).unwrap();
         }
         String::from_utf8(head).unwrap().to_ascii_lowercase()
     }
