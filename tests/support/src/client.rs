@@ -102,6 +102,26 @@ pub fn config_as(
     config
 }
 
+/// The settings of a device that comes back with its own token, or shows the gateway's (`clientName: "cli"`).
+pub fn device(addr: SocketAddr, key: &DeviceKey, credential: Credential<'_>) -> ClientConfig {
+    let mut config = config_as(addr, "cli", "cli", None, Some(key.clone()));
+    match credential {
+        Credential::Shared(token) => config.auth.token = Some(token.to_owned()),
+        Credential::Device(token) => config.auth.device_token = Some(token.to_owned()),
+    }
+    config
+}
+
+/// What a device shows beside its proof. `Debug` is left out: both are secrets.
+#[derive(Clone, Copy)]
+#[allow(missing_debug_implementations, reason = "made of secrets")]
+pub enum Credential<'a> {
+    /// The gateway's token.
+    Shared(&'a str),
+    /// The device's own token.
+    Device(&'a str),
+}
+
 /// A device key nobody else in this process has, written into the book of secrets.
 pub fn fresh_key() -> DeviceKey {
     let key = DeviceKey::from_seed(&unique_bytes());

@@ -114,11 +114,6 @@ impl Ledger {
         self.devices.get(device_id)?.refused.last().map(String::as_str)
     }
 
-    /// Every device ever begun with.
-    pub fn devices(&self) -> impl Iterator<Item = &str> {
-        self.devices.keys().map(String::as_str)
-    }
-
     /// Holds the store against the promises.
     ///
     /// # Errors

@@ -15,7 +15,9 @@ pub mod net;
 pub mod program;
 pub mod scratch;
 pub mod secrets;
+pub mod small_disk;
 pub mod stage;
+pub mod state;
 pub mod world;
 
 pub use client::{Refusal, TestClient};
@@ -24,5 +26,6 @@ pub use host::MemoryHost;
 pub use ledger::{Change, Ledger};
 pub use program::{Program, Settings};
 pub use scratch::{TempDir, free_port, temp_dir};
+pub use small_disk::SmallDisk;
 pub use stage::{Actor, Place, Stage};
 pub use world::World;
