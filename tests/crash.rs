@@ -63,8 +63,8 @@ impl Worker {
         let Some(token) = self.ledger.token(&device_id).map(str::to_owned) else {
             return self.pair(addr, shared, &device_id);
         };
-        let others = ids.iter().filter(|id| **id != device_id && self.ledger.token(id).is_some());
-        let other = others.last().cloned();
+        let mut others = ids.iter().filter(|id| **id != device_id && self.ledger.token(id).is_some());
+        let other = others.next_back().cloned();
         // The device asks by itself: only then is it shown its new token.
         let mut client = self.connect(addr, &device_id, Credential::Device(&token))?;
         let (method, subject, change) = match (self.below(6), other) {
