@@ -26,9 +26,12 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Result<(), Failure> {
     let logger = Logger::new(threshold, args.json).hiding(known.map(|sourced| sourced.secret.clone()));
     let logger = Arc::new(logger);
     report_panics(Arc::clone(&logger));
+    // A start that fails now has still changed a file, which its person should hear of.
+    let also =
+        |why: String| plan.wrote.as_ref().map_or_else(|| why.clone(), |wrote| format!("{why}\n{wrote}"));
     let bound = listen::bind(plan.bind, plan.port).map_err(|fault| match fault {
-        BindFault::Taken(why) => Failure::PortTaken(why),
-        BindFault::Failed(why) => Failure::Failed(why),
+        BindFault::Taken(why) => Failure::PortTaken(also(why)),
+        BindFault::Failed(why) => Failure::Failed(also(why)),
     })?;
     for warning in plan.warnings.iter().chain(&bound.warnings) {
         logger.log(&Record::new(Level::Warn, "gateway.warning").field("what", warning));

@@ -326,12 +326,21 @@ fn refused(error: Box<ResponseError>) -> Failure {
     let advice = match detail {
         "PAIRING_REQUIRED" => {
             let request = error.detail("requestId").map(super::render::clean).unwrap_or_default();
-            format!("This device waits for approval. On the gateway's machine: clawgate devices approve {request}")
+            format!(
+                "This device waits for approval. On the gateway's machine: clawgate devices approve {request}"
+            )
         }
-        "AUTH_TOKEN_MISSING" | "AUTH_TOKEN_MISMATCH" => {
-            "The gateway has another token. `clawgate token` on its machine shows it; pass it with --token or \
-             OPENCLAW_GATEWAY_TOKEN."
-                .to_owned()
+        "AUTH_TOKEN_MISSING" | "AUTH_TOKEN_MISMATCH" | "AUTH_DEVICE_TOKEN_MISMATCH" => {
+            let why = match detail {
+                "AUTH_TOKEN_MISSING" => "The gateway asks for its token.",
+                "AUTH_TOKEN_MISMATCH" => "The gateway has another token.",
+                _ => {
+                    "The device token of this machine was replaced or revoked: connect once with the gateway's own."
+                }
+            };
+            format!(
+                "{why} `clawgate token` on its machine shows it; pass it with --token or OPENCLAW_GATEWAY_TOKEN."
+            )
         }
         "AUTH_PASSWORD_MISSING" | "AUTH_PASSWORD_MISMATCH" => {
             "Pass the gateway's password with --password or OPENCLAW_GATEWAY_PASSWORD.".to_owned()

@@ -1,0 +1,18 @@
+//! The built program from outside: what it writes, prints and answers the shell, on a first start, on a refused
+//! one, as a client, and when it is told to stop.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod commands;
+mod devices;
+mod first_run;
+mod running;
+mod settings;
+mod shell;
+
+/// The drivers that were compiled in.
+const RUNTIMES: &[&str] = &[
+    #[cfg(feature = "std")]
+    "std",
+    #[cfg(feature = "smol")]
+    "smol",
+];
