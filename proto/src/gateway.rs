@@ -569,6 +569,8 @@ impl Gateway {
                     self.timers.set(Timer::Tick, now.mono.plus_millis(self.config.limits.tick_interval_ms));
                     let payload = Bytes::from(json!({"ts": now.wall.0}).to_string());
                     self.broadcast(now, &events::TICK, [Some(payload.clone()), Some(payload)], out);
+                    // Nobody may ask for anything for hours; a device that somebody else removed must not stay.
+                    self.load_store(now, out);
                 }
                 Timer::Health => {
                     self.timers

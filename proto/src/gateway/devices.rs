@@ -1,7 +1,7 @@
 //! The device store as a transactional state machine: who is paired, who waits, and which tokens are good.
 //!
 //! Operations queue. A batch begins with one question to the host ("is the disk still what we know?"), so edits
-//! made underneath us count from the next operation on. Then every queued operation is applied, in order, to a
+//! made underneath us count from the next operation on (or from the next look, when nobody asks). Then every queued operation is applied, in order, to a
 //! draft. A draft that changed nothing hard is answered at once; else one write makes all of it durable, and only
 //! then does it become memory and the operations are answered, in order.
 //!
@@ -44,6 +44,8 @@ pub(crate) struct DeviceStore<K> {
     known: DevicesVersion,
     /// Whether the latest look at the disk succeeded.
     readable: bool,
+    /// Why it did not, as the log was told.
+    reported: Option<String>,
     seen: Arc<BTreeMap<String, Seen>>,
     queue: VecDeque<Job<K>>,
     phase: Phase<K>,
@@ -107,13 +109,14 @@ impl<K> DeviceStore<K> {
             disk: Arc::default(),
             known: DevicesVersion::default(),
             readable: false,
+            reported: None,
             seen: Arc::default(),
             queue: VecDeque::new(),
             phase: Phase::Idle,
         }
     }
 
-    /// Reads the store although nothing is queued, so that a broken file is reported at start.
+    /// Looks at the store although nothing is queued, so that a broken file is reported, and an edit counts.
     pub(crate) fn load(&mut self, now: Now, out: &mut Vec<Effect<K>>) {
         match self.phase {
             Phase::Idle => self.check(now, out),
@@ -226,17 +229,22 @@ impl<K> DeviceStore<K> {
             Err(HostFault(why)) => return self.unreadable(&why, out),
         }
         self.readable = true;
+        self.reported = None;
         self.run_batch(now, random, out);
     }
 
     /// Nothing is decided on a store that cannot be read, and nothing is written over it.
     fn unreadable(&mut self, why: &str, out: &mut Vec<Effect<K>>) {
         self.readable = false;
-        out.push(Effect::Notice(Notice::Log(
-            Record::new(Level::Error, "devices.unreadable")
-                .field("why", why)
-                .field("operations", self.queue.len()),
-        )));
+        // A look that finds the same fault again, and fails nobody by it, is no news.
+        if !self.queue.is_empty() || self.reported.as_deref() != Some(why) {
+            out.push(Effect::Notice(Notice::Log(
+                Record::new(Level::Error, "devices.unreadable")
+                    .field("why", why)
+                    .field("operations", self.queue.len()),
+            )));
+            self.reported = Some(why.to_owned());
+        }
         let text = format!(
             "the device store cannot be read and was left as it is: {why}; repair the file or move it away, then try again"
         );

@@ -192,7 +192,8 @@ impl Gateway {
         self.carry_out(now, effects, out);
     }
 
-    /// Reads the store at start, so that a broken file is reported before anybody comes.
+    /// Looks at the store: at start, so that a broken file is reported before anybody comes, and again with every
+    /// tick, so that edits count although nobody asks for anything.
     pub(super) fn load_store(&mut self, now: Now, out: &mut Vec<Output>) {
         let mut effects = Vec::new();
         self.devices.load(now, &mut effects);
