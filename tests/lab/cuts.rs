@@ -235,7 +235,7 @@ impl Story {
                     self.check(&self.ledger, &moment.reboot(self.cuts * REBOOTS + outcome), &busy);
                 }
                 // Steps come in rounds of five or nine: every second one meets each of them.
-                if self.cuts % 2 == 0 {
+                if self.cuts.is_multiple_of(2) {
                     self.kill_and_cut(&moment, &busy);
                 }
                 self.cuts += 1;
