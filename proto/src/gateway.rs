@@ -2,6 +2,7 @@
 //! Never sees raw bytes; short decisions only.
 
 mod admit;
+mod census;
 pub(crate) mod devices;
 pub(crate) mod events;
 pub(crate) mod handlers;
@@ -11,6 +12,8 @@ pub(crate) mod pair;
 mod peers;
 pub(crate) mod presence;
 mod replies;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod web;
 
@@ -34,6 +37,7 @@ use crate::seed::{Random, Seed};
 use crate::time::{Mono, Now};
 use admit::Limiters;
 use bytes::Bytes;
+pub use census::Census;
 use core::net::SocketAddr;
 use devices::DeviceStore;
 use events::Event;
@@ -59,6 +63,8 @@ pub struct Gateway {
     limiters: Limiters,
     presence: Presence,
     presence_flush: Flush,
+    /// Presence keys of sessions that ended during this input.
+    left: Vec<String>,
     devices: DeviceStore<Key>,
     health: Health,
     health_flush: Flush,
@@ -133,6 +139,7 @@ impl Gateway {
             limiters: Limiters::new(&config),
             presence: Presence::new(Arc::clone(&config), &instance_id),
             presence_flush: Flush::default(),
+            left: Vec::new(),
             devices: DeviceStore::new(&config.limits),
             health: Health::new(Arc::clone(&config), now),
             health_flush: Flush::default(),
@@ -185,8 +192,8 @@ impl Gateway {
             Input::Connect { conn, request } => self.connect(now, conn, *request, out),
             Input::Request { conn, request } => self.dispatch(now, conn, request, out),
             Input::Drained { conn, bytes } => self.drained(conn, bytes, out),
-            Input::Ending { conn, why } => self.ending(now, conn, why, out),
-            Input::Closed { conn } => self.closed(now, conn, out),
+            Input::Ending { conn, why } => self.ending(conn, why, out),
+            Input::Closed { conn } => self.closed(conn, out),
             Input::Answered { ticket, answer } => self.answered(now, ticket, answer, out),
             Input::Stop => self.stop(now, out),
             Input::Tick => self.tick(now, out),
@@ -269,7 +276,7 @@ impl Gateway {
         }
     }
 
-    fn ending(&mut self, now: Now, conn: ConnId, why: End, out: &mut Vec<Output>) {
+    fn ending(&mut self, conn: ConnId, why: End, out: &mut Vec<Output>) {
         let Some(slot) = self.peers.get(conn) else { return };
         let (level, phase) = match (&slot.phase, why) {
             (Phase::Headless | Phase::Http, _) => (Level::Debug, "http"),
@@ -285,12 +292,12 @@ impl Gateway {
             record = record.field("code", code);
         }
         out.push(Output::Log(record));
-        self.end_session(now, conn);
+        self.end_session(conn);
         self.peers.set_phase(conn, Phase::Ending);
     }
 
-    fn closed(&mut self, now: Now, conn: ConnId, out: &mut Vec<Output>) {
-        self.end_session(now, conn);
+    fn closed(&mut self, conn: ConnId, out: &mut Vec<Output>) {
+        self.end_session(conn);
         let Some(slot) = self.peers.remove(conn) else { return };
         self.budget.give(slot.queued);
         out.push(Output::Log(
@@ -303,20 +310,19 @@ impl Gateway {
         self.finish_stop(out);
     }
 
-    /// Takes a socket out of everything that only admitted peers are in.
-    fn end_session(&mut self, now: Now, conn: ConnId) {
+    /// Takes a socket out of everything that only admitted peers are in. Whom to tell is for [`Self::flush`].
+    fn end_session(&mut self, conn: ConnId) {
         let Some(session) = self.peers.session(conn) else { return };
-        let key = session.presence_key.clone();
+        self.left.extend(session.presence_key.clone());
         self.peers.set_phase(conn, Phase::Ending);
-        if let Some(key) = key {
-            self.presence.disconnected(now, &key);
-            self.presence_flush.dirty = [true, true];
-        }
     }
 
     /// Orders a close and ends the session at once: nothing more is delivered, nothing more is accepted.
-    fn close(&mut self, now: Now, conn: ConnId, close: CloseFrame, out: &mut Vec<Output>) {
-        self.end_session(now, conn);
+    fn close(&mut self, conn: ConnId, close: CloseFrame, out: &mut Vec<Output>) {
+        if self.peers.get(conn).is_none_or(|slot| matches!(slot.phase, Phase::Ending)) {
+            return;
+        }
+        self.end_session(conn);
         self.peers.set_phase(conn, Phase::Ending);
         self.order(conn, Order::Close(close), out);
     }
@@ -333,11 +339,7 @@ impl Gateway {
                 out.push(Output::Log(
                     Record::new(Level::Error, "budget.exhausted").conn(conn).field("bytes", cost),
                 ));
-                out.push(Output::To(
-                    conn,
-                    Order::Close(CloseFrame::new(1013, "gateway out of memory budget")),
-                ));
-                return;
+                return self.close(conn, CloseFrame::new(1013, "gateway out of memory budget"), out);
             }
             slot.queued += cost;
         }
@@ -371,13 +373,7 @@ impl Gateway {
     }
 
     /// Sends an event to everyone who may see it. Each payload was encoded once, for all peers of a dialect.
-    fn broadcast(
-        &mut self,
-        now: Now,
-        event: &'static Event,
-        payload: [Option<Bytes>; 2],
-        out: &mut Vec<Output>,
-    ) {
+    fn broadcast(&mut self, event: &'static Event, payload: [Option<Bytes>; 2], out: &mut Vec<Output>) {
         let state_version = event
             .versioned
             .then_some(StateVersion { presence: self.presence.version, health: self.health.version });
@@ -403,7 +399,7 @@ impl Gateway {
                 out.push(Output::Log(
                     Record::new(Level::Warn, "peer.slow").conn(conn).field("event", event.name),
                 ));
-                self.close(now, conn, CloseFrame::new(1008, "slow consumer"), out);
+                self.close(conn, CloseFrame::new(1008, "slow consumer"), out);
                 continue;
             }
             self.order(conn, order, out);
@@ -412,6 +408,10 @@ impl Gateway {
 
     /// Sends what waits, when it has waited long enough.
     fn flush(&mut self, now: Now, out: &mut Vec<Output>) {
+        for key in core::mem::take(&mut self.left) {
+            self.presence.disconnected(now, &key);
+            self.presence_flush.dirty = [true, true];
+        }
         let due = |flush: &Flush, wait_ms: u64| flush.last.map_or(now.mono, |last| last.plus_millis(wait_ms));
         let wait_ms = self.config.limits.coalesce_ms;
         if self.health_flush.dirty != [false, false] {
@@ -423,7 +423,7 @@ impl Gateway {
                 self.health.refresh(now);
                 let payload = [Dialect::V3, Dialect::V4]
                     .map(|dialect| dirty[dialect.index()].then(|| self.health.encoded(dialect)));
-                self.broadcast(now, &events::HEALTH, payload, out);
+                self.broadcast(&events::HEALTH, payload, out);
             } else {
                 self.timers.set_once(Timer::HealthFlush, at);
             }
@@ -437,10 +437,14 @@ impl Gateway {
                 let payload = [Dialect::V3, Dialect::V4].map(|dialect| {
                     dirty[dialect.index()].then(|| presence_payload(&mut self.presence, now, dialect))
                 });
-                self.broadcast(now, &events::PRESENCE, payload, out);
+                self.broadcast(&events::PRESENCE, payload, out);
             } else {
                 self.timers.set_once(Timer::PresenceFlush, at);
             }
+        }
+        if !self.left.is_empty() {
+            // Whoever was closed by these very broadcasts is told of with the next ones.
+            self.timers.set_once(Timer::PresenceFlush, now.mono.plus_millis(wait_ms));
         }
     }
 
@@ -490,7 +494,7 @@ impl Gateway {
         }
         let wrong_role = self.peers.get(conn).map_or(0, |slot| slot.wrong_role);
         if wrong_role > self.config.limits.unauthorized_in_a_row_max {
-            self.close(now, conn, CloseFrame::new(1008, "repeated unauthorized calls"), out);
+            self.close(conn, CloseFrame::new(1008, "repeated unauthorized calls"), out);
         }
     }
 
@@ -568,7 +572,7 @@ impl Gateway {
                 Timer::Tick => {
                     self.timers.set(Timer::Tick, now.mono.plus_millis(self.config.limits.tick_interval_ms));
                     let payload = Bytes::from(json!({"ts": now.wall.0}).to_string());
-                    self.broadcast(now, &events::TICK, [Some(payload.clone()), Some(payload)], out);
+                    self.broadcast(&events::TICK, [Some(payload.clone()), Some(payload)], out);
                     // Nobody may ask for anything for hours; a device that somebody else removed must not stay.
                     self.load_store(now, out);
                 }
@@ -588,6 +592,7 @@ impl Gateway {
                 Timer::Drain => {
                     let left: Vec<ConnId> = self.peers.all().map(|(conn, _)| conn).collect();
                     for conn in left {
+                        self.peers.set_phase(conn, Phase::Ending);
                         self.order(conn, Order::Abort, out);
                     }
                     out.push(Output::Stopped);
@@ -609,14 +614,15 @@ impl Gateway {
         ));
         let reason = "gateway stopping";
         let payload = [Dialect::V3, Dialect::V4].map(|dialect| Some(dialect::shutdown(dialect, reason)));
-        self.broadcast(now, &events::SHUTDOWN, payload, out);
+        self.broadcast(&events::SHUTDOWN, payload, out);
         let all: Vec<(ConnId, bool)> =
             self.peers.all().map(|(conn, slot)| (conn, matches!(slot.phase, Phase::Headless))).collect();
         for (conn, headless) in all {
             if headless {
+                self.peers.set_phase(conn, Phase::Ending);
                 self.order(conn, Order::Abort, out);
             } else {
-                self.close(now, conn, CloseFrame::new(1012, "service restart"), out);
+                self.close(conn, CloseFrame::new(1012, "service restart"), out);
             }
         }
         self.timers.set(Timer::Drain, now.mono.plus_millis(self.config.limits.drain_timeout_ms));

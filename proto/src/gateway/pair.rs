@@ -6,7 +6,7 @@ use super::devices::pairing::{Candidate, ConnectOp, Connected, DeviceClient, Loc
 use super::devices::tokens::TokenFault;
 use super::devices::{Caller, CloseDevice, DeviceError, Done, Effect, Notice, Op};
 use super::limiter::SecretKind;
-use super::peers::{Phase, Session};
+use super::peers::{Phase, Session, Slot};
 use super::presence::Facts;
 use super::{Call, Gateway, Purpose, events, uptime_ms};
 use crate::admission::Admission;
@@ -71,13 +71,13 @@ impl Gateway {
         }
         handshake.deciding = true;
         if self.stopping {
-            return self.refuse(now, conn, request.id, None, &ConnectError::Stopping, out);
+            return self.refuse(conn, request.id, None, &ConnectError::Stopping, out);
         }
         let checked = admit::check(&config, &mut self.limiters, now.mono, handshake, &request);
         let address = handshake.address;
         let (dialect, role, checked) = match checked {
             Ok(checked) => checked,
-            Err((dialect, error)) => return self.refuse(now, conn, request.id, dialect, &error, out),
+            Err((dialect, error)) => return self.refuse(conn, request.id, dialect, &error, out),
         };
         let ConnectRequest { id, params, .. } = request;
         match checked {
@@ -91,7 +91,7 @@ impl Gateway {
                 if let Some(retry_after_ms) = locked.filter(|_| token_counts) {
                     let why =
                         admit::unauthorized(&config, &params, AuthReason::RateLimited, Some(retry_after_ms));
-                    return self.refuse(now, conn, id, Some(dialect), &ConnectError::Unauthorized(why), out);
+                    return self.refuse(conn, id, Some(dialect), &ConnectError::Unauthorized(why), out);
                 }
                 let op = connect_op(&params, *facts, role, address.reported());
                 let (op, shared) = op;
@@ -104,13 +104,16 @@ impl Gateway {
     /// Says why, then closes.
     fn refuse(
         &mut self,
-        now: Now,
         conn: ConnId,
         id: Box<str>,
         dialect: Option<Dialect>,
         error: &ConnectError,
         out: &mut Vec<Output>,
     ) {
+        let is_waiting = |slot: &Slot| matches!(slot.phase, Phase::Handshake(_));
+        if !self.peers.get(conn).is_some_and(is_waiting) {
+            return; // it left while the store was asked
+        }
         let (shape, close) = dialect::connect_error(dialect, error);
         let code = shape.details.as_ref().and_then(|details| details["code"].as_str()).unwrap_or(shape.code);
         let remote = self.peers.get(conn).map(|slot| slot.peer.remote.ip().to_string());
@@ -121,7 +124,7 @@ impl Gateway {
                 .field("peer", remote.unwrap_or_default()),
         ));
         self.respond(conn, id, Reply::Err(Box::new(shape)), out);
-        self.close(now, conn, close, out);
+        self.close(conn, close, out);
     }
 
     /// The peer is in: hello-ok, the larger limits and the place in the fan-out are one order.
@@ -225,7 +228,7 @@ impl Gateway {
                     self.connect_done(now, *waiting, done, out)
                 }
                 Effect::Done { key: Key::Method { conn, id }, done } => self.method_done(conn, id, done, out),
-                Effect::Notice(notice) => self.notice(now, notice, out),
+                Effect::Notice(notice) => self.notice(notice, out),
             }
         }
     }
@@ -271,21 +274,21 @@ impl Gateway {
             | Done::Rotated(_)
             | Done::Revoked { .. } => unreachable!("the store answers an operation with its own outcome"),
         };
-        self.refuse(now, conn, id, Some(dialect), &error, out);
+        self.refuse(conn, id, Some(dialect), &error, out);
     }
 
-    fn notice(&mut self, now: Now, notice: Notice, out: &mut Vec<Output>) {
+    fn notice(&mut self, notice: Notice, out: &mut Vec<Output>) {
         match notice {
             Notice::Requested(request) => {
                 let payload = Bytes::from(
                     serde_json::to_vec(&render::pending_row(&request)).expect("a row has only string keys"),
                 );
-                self.broadcast(now, &events::PAIR_REQUESTED, [Some(payload.clone()), Some(payload)], out);
+                self.broadcast(&events::PAIR_REQUESTED, [Some(payload.clone()), Some(payload)], out);
             }
             Notice::Resolved { request_id, device_id, approved, ts } => {
                 let payload =
                     Bytes::from(dialect::pair_resolved(&request_id, &device_id, approved, ts).to_string());
-                self.broadcast(now, &events::PAIR_RESOLVED, [Some(payload.clone()), Some(payload)], out);
+                self.broadcast(&events::PAIR_RESOLVED, [Some(payload.clone()), Some(payload)], out);
             }
             Notice::Close(CloseDevice { device_id, role }) => {
                 for conn in self.peers.of_device(&device_id) {
@@ -293,7 +296,7 @@ impl Gateway {
                         role.as_deref().is_none_or(|role| role == session.role.as_str())
                     });
                     if affected {
-                        self.close(now, conn, CloseFrame::new(4001, "device removed"), out);
+                        self.close(conn, CloseFrame::new(4001, "device removed"), out);
                     }
                 }
             }

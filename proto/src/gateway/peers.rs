@@ -115,6 +115,49 @@ impl Peers {
         self.by_device.keys().cloned().collect()
     }
 
+    /// Sockets without a complete request head.
+    pub(super) fn headless_len(&self) -> usize {
+        self.headless.len()
+    }
+
+    /// Sockets between upgrade and hello-ok.
+    pub(super) fn preauth_len(&self) -> usize {
+        self.preauth_total
+    }
+
+    /// Recounts everything from the sockets.
+    ///
+    /// # Panics
+    /// When a count or an index is wrong.
+    pub(super) fn check(&self) {
+        let (mut headless, mut open, mut preauth) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
+        let mut headless_by_address = BTreeMap::<_, BTreeSet<_>>::new();
+        let mut by_device = BTreeMap::<_, BTreeSet<_>>::new();
+        for (conn, slot) in &self.slots {
+            match &slot.phase {
+                Phase::Headless => {
+                    headless.insert(*conn);
+                    let address = slot.peer.remote.ip().to_canonical();
+                    headless_by_address.entry(address).or_default().insert(*conn);
+                }
+                Phase::Handshake(handshake) => *preauth.entry(handshake.address.ip).or_default() += 1,
+                Phase::Open(session) => {
+                    open.insert(*conn);
+                    if let Some(device_id) = &session.device_id {
+                        by_device.entry(device_id.clone()).or_default().insert(*conn);
+                    }
+                }
+                Phase::Http | Phase::Ending => {}
+            }
+        }
+        assert_eq!(headless, self.headless, "sockets without a head");
+        assert_eq!(headless_by_address, self.headless_by_address, "sockets without a head, by address");
+        assert_eq!(preauth, self.preauth, "sockets before hello-ok, by address");
+        assert_eq!(preauth.values().sum::<usize>(), self.preauth_total, "sockets before hello-ok");
+        assert_eq!(open, self.open, "admitted sockets");
+        assert_eq!(by_device, self.by_device, "admitted sockets, by device");
+    }
+
     /// Adds a socket and names the older ones that must be cut because too many have not sent a head.
     pub(super) fn insert(&mut self, conn: ConnId, peer: Peer, config: &Config) -> Vec<ConnId> {
         let address = peer.remote.ip().to_canonical();

@@ -59,6 +59,11 @@ impl Presence {
         Self { own: encode(&own), entries: BTreeMap::new(), version: 1, config }
     }
 
+    /// Entries, our own not counted.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// A tracked client was admitted.
     pub(crate) fn connected(&mut self, now: Now, key: &str, facts: Facts) {
         let sockets = self.upsert(now, key, facts, "connect").sockets + 1;

@@ -1,0 +1,48 @@
+//! How many of everything the gateway holds: what tests hold against its limits, and what must be nothing when
+//! nobody is left.
+
+use super::Gateway;
+
+/// Counts at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Accepted sockets.
+    pub sockets: usize,
+    /// Of these, sockets without a complete request head.
+    pub headless: usize,
+    /// Of these, sockets between upgrade and hello-ok.
+    pub preauth: usize,
+    /// Of these, admitted sockets.
+    pub open: usize,
+    /// What is queued towards all sockets, in the unit of [`crate::output::Order::cost`].
+    pub queued_bytes: usize,
+    /// What is taken of the process-wide budget: the queues, and messages that are being received.
+    pub budget_bytes: usize,
+    /// Host requests without an answer.
+    pub host_requests: usize,
+    /// Operations on the device store without an outcome.
+    pub store_waiting: usize,
+    /// Presence entries, our own not counted.
+    pub presence_entries: usize,
+}
+
+impl Gateway {
+    /// Counts everything. Looks at every socket, so it is not for each step of a busy process.
+    ///
+    /// # Panics
+    /// When the gateway's books do not agree with its sockets.
+    pub fn census(&self) -> Census {
+        self.peers.check();
+        Census {
+            sockets: self.peers.len(),
+            headless: self.peers.headless_len(),
+            preauth: self.peers.preauth_len(),
+            open: self.peers.open().count(),
+            queued_bytes: self.peers.all().map(|(_, slot)| slot.queued).sum(),
+            budget_bytes: self.budget.used(),
+            host_requests: self.tickets.len(),
+            store_waiting: self.devices.waiting(),
+            presence_entries: self.presence.len(),
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What the simulator found, and what else is easiest said to the gateway directly.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use super::*;
+use crate::config::{About, AuthConfig, AuthMode};
+use crate::connect::{ConnectParams, ConnectRequest, Proof};
+use crate::http::HttpRequest;
+use crate::limits::Limits;
+use crate::methods::Params;
+use crate::time::Wall;
+use serde_json::value::to_raw_value;
+
+struct Rig {
+    gateway: Gateway,
+    now: Now,
+    conns: u64,
+}
+
+impl Rig {
+    fn new(limits: Limits) -> Self {
+        let now = Now { mono: Mono(0), wall: Wall(1_800_000_000_000) };
+        let auth = AuthConfig { mode: AuthMode::None, token: None, password: None, rate_limit: None };
+        let config = Config {
+            limits,
+            auth,
+            port: 18_789,
+            allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            allow_real_ip_fallback: false,
+            about: About::default(),
+        };
+        Self { gateway: Gateway::new(config, Seed::new([7; 32]), now), now, conns: 0 }
+    }
+
+    fn handle(&mut self, input: Input) -> Vec<Output> {
+        let mut out = Vec::new();
+        self.gateway.handle(self.now, input, &mut out);
+        out
+    }
+
+    fn open(&mut self) -> ConnId {
+        let local = SocketAddr::from(([127, 0, 0, 1], 18_789));
+        let remote = SocketAddr::from(([127, 0, 0, 1], 40_000 + self.conns as u16));
+        self.conns += 1;
+        self.gateway.open(self.now, Peer { remote, local }, &mut Vec::new()).unwrap().id()
+    }
+
+    fn upgrade(&mut self) -> ConnId {
+        let conn = self.open();
+        let headers = vec![("host".to_owned(), "127.0.0.1:18789".to_owned())];
+        let request =
+            HttpRequest { method: "GET".into(), path: "/".into(), headers, ..HttpRequest::default() };
+        let out = self.handle(Input::Upgrade { conn, request: Box::new(request) });
+        assert!(matches!(out[..], [Output::To(_, Order::Upgrade)]), "{out:?}");
+        conn
+    }
+
+    fn connect(&mut self, conn: ConnId, client: &str, mode: &str, proof: Proof) -> Vec<Output> {
+        let mut params = json!({
+            "minProtocol": 4, "maxProtocol": 4, "scopes": ["operator.read"],
+            "client": {"id": client, "mode": mode, "version": "1", "platform": "linux"},
+        });
+        if proof != Proof::Absent {
+            let device = json!({"id": "d", "publicKey": "k", "signature": "s", "signedAt": 1, "nonce": "n"});
+            params["device"] = device;
+        }
+        let raw = to_raw_value(&params).unwrap();
+        let params = ConnectParams::parse(Some(&raw)).unwrap();
+        self.handle(Input::Connect {
+            conn,
+            request: Box::new(ConnectRequest { id: "1".into(), params, proof }),
+        })
+    }
+
+    /// An operator on this machine: needs no device when no secret is wanted.
+    fn admit(&mut self) -> ConnId {
+        let conn = self.upgrade();
+        let out = self.connect(conn, "gateway-client", "backend", Proof::Absent);
+        assert!(out.iter().any(|output| matches!(output, Output::To(_, Order::Admit(_)))), "{out:?}");
+        conn
+    }
+
+    fn request(&mut self, conn: ConnId, method: &str) -> Vec<Output> {
+        let row = crate::methods::find(method, Dialect::V4).unwrap();
+        let request = Request {
+            id: "2".into(),
+            method: MethodRef::Known(row),
+            params: Ok(Params::None),
+            idempotency_key: None,
+        };
+        self.handle(Input::Request { conn, request })
+    }
+}
+
+fn closes(out: &[Output], conn: ConnId) -> Vec<u16> {
+    let mut codes = Vec::new();
+    for output in out {
+        if let Output::To(to, Order::Close(close)) = output
+            && *to == conn
+        {
+            codes.push(close.code);
+        }
+    }
+    codes
+}
+
+#[test]
+fn a_peer_for_whom_there_is_no_memory_is_out_at_once() {
+    let mut rig = Rig::new(Limits { process_bytes_max: 8 * 1024, ..Limits::default() });
+    let (slow, other) = (rig.admit(), rig.admit());
+    let closed = (0..100).find_map(|_| {
+        let out = rig.request(slow, "status");
+        (!closes(&out, slow).is_empty()).then_some(out)
+    });
+    assert_eq!(closes(&closed.unwrap(), slow), [1013]);
+    let census = rig.gateway.census();
+    assert_eq!((census.sockets, census.open), (2, 1));
+    assert_eq!(census.budget_bytes, census.queued_bytes);
+
+    // Its presence entry changes, and nothing more is said to it.
+    rig.handle(Input::Drained { conn: other, bytes: 8 * 1024 });
+    rig.handle(Input::Closed { conn: slow });
+    rig.now.mono = rig.now.mono.plus_millis(60_000);
+    let out = rig.handle(Input::Tick);
+    let told = |conn, name| {
+        out.iter().any(|output| matches!(output, Output::To(to, Order::Event(event)) if *to == conn && event.name == name))
+    };
+    assert!(told(other, "presence") && told(other, "tick") && !told(slow, "tick"), "{out:?}");
+    assert_eq!(rig.request(slow, "status").len(), 0);
+}
+
+#[test]
+fn a_socket_that_is_cut_at_a_stop_is_not_counted_any_more() {
+    let mut rig = Rig::new(Limits::default());
+    let headless = rig.open();
+    let out = rig.handle(Input::Stop);
+    assert!(out.iter().any(|output| matches!(output, Output::To(to, Order::Abort) if *to == headless)));
+    assert_eq!(rig.gateway.census().headless, 0);
+    let request = Box::new(HttpRequest::default());
+    assert_eq!(rig.handle(Input::Upgrade { conn: headless, request }).len(), 0);
+}
+
+#[test]
+fn a_peer_that_left_while_the_store_was_asked_is_not_refused() {
+    let mut rig = Rig::new(Limits::default());
+    let conn = rig.upgrade();
+    let out = rig.connect(conn, "test", "test", Proof::Good { public_key: "k".into() });
+    let Some(&Output::Host(ticket, _)) = out.iter().find(|output| matches!(output, Output::Host(..))) else {
+        panic!("the store is not asked: {out:?}");
+    };
+    rig.handle(Input::Ending { conn, why: End::PeerGone });
+    let answer = HostAnswer::Devices(Err(crate::host::HostFault("no disk".into())));
+    let out = rig.handle(Input::Answered { ticket, answer });
+    assert!(out.iter().all(|output| !matches!(output, Output::To(..))), "{out:?}");
+    assert!(
+        out.iter().all(|output| !matches!(output, Output::Log(record) if record.event == "peer.refused"))
+    );
+    rig.handle(Input::Closed { conn });
+    assert_eq!(rig.gateway.census().sockets, 0);
+}
