@@ -86,7 +86,8 @@ export class GatewayProcess {
     this.exited = new Promise((resolve) => this.child.on("exit", (code, signal) => resolve({ code, signal })));
     const keep = (chunk) => {
       this.output = (this.output + chunk).slice(-200_000);
-      if (process.env.CLAWGATE_TEST_OUTPUT) appendFileSync(process.env.CLAWGATE_TEST_OUTPUT, chunk);
+      const folder = process.env.CLAWGATE_TEST_OUTPUT;
+      if (folder) appendFileSync(path.join(folder, `interop-${this.child.pid}.log`), chunk);
     };
     this.child.stdout.on("data", keep);
     this.child.stderr.on("data", keep);

@@ -251,7 +251,7 @@ impl Model {
                 assert_eq!(*may_read, peer.queued <= bound, "{conn}: reading {may_read} at {}", peer.queued);
             }
             Order::Close(_) => {
-                assert!(may_speak || self.is_stopping, "{conn}: closed twice");
+                assert!(may_speak, "{conn}: closed twice");
                 peer.stage = Stage::Ending;
             }
             Order::Abort => peer.stage = Stage::Ending,
