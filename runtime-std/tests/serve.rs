@@ -5,8 +5,10 @@ mod harness;
 
 use clawgate_proto::limits::Limits;
 use clawgate_runtime_std::Stop;
+use clawgate_support::client::{TestClient, config, fresh_key};
 use harness::{Server, ShakyHost, UPGRADE, eventually, get, listener, roomy};
 use rustix::net::sockopt::{set_socket_linger, set_socket_send_buffer_size};
+use serde_json::json;
 use std::io::{ErrorKind, Write as _};
 use std::net::{Shutdown, TcpListener};
 use std::sync::atomic::Ordering;
@@ -89,24 +91,50 @@ fn deadlines_of_a_connection_are_kept() {
 }
 
 #[test]
-fn json_as_deep_as_it_gets_fits_the_stack() {
-    let server = Server::start(Limits::default());
-    for depth in [64, 120, 126, 127, 128, 129, 10_000] {
-        let mut peer = server.connect();
-        peer.upgrade();
-        let (open, close) = ("[".repeat(depth), "]".repeat(depth));
-        peer.say(&format!(
-            r#"{{"type":"req","id":"1","method":"connect","params":{{"minProtocol":{open}{close}}}}}"#
-        ));
-        peer.read_to_end();
-        let (open, close) = (r#"{"a":"#.repeat(depth), "}".repeat(depth));
-        let mut peer = server.connect();
-        peer.upgrade();
-        peer.say(&format!(r#"{{"type":"req","id":"1","method":"connect","params":{open}1{close}}}"#));
-        peer.read_to_end();
+fn json_as_deep_as_it_gets_fits_the_stack_for_guests() {
+    let server = Server::start(Limits { close_timeout_ms: 20, ..roomy() });
+    for depth in DEPTHS {
+        for params in deep(depth) {
+            let mut peer = server.connect();
+            peer.upgrade();
+            peer.say(&format!(r#"{{"type":"req","id":"1","method":"connect","params":{params}}}"#));
+            peer.read_to_end();
+        }
     }
     assert_eq!(server.host.logged("connection.panicked"), 0);
     server.end();
+}
+
+#[test]
+fn json_as_deep_as_it_gets_fits_the_stack_of_a_reader() {
+    let server = Server::start(roomy());
+    let mut client = TestClient::connect(server.addr, config(server.addr, None, Some(fresh_key()))).unwrap();
+    // Enough to be no guest any more.
+    for _ in 0..10 {
+        client.call("system-event", json!({ "text": "x".repeat(1_000) })).unwrap();
+    }
+    for depth in DEPTHS {
+        for params in deep(depth) {
+            // What the answer is, is not this crate's concern.
+            client.send_text_raw(&format!(
+                r#"{{"type":"req","id":"d","method":"system-event","params":{params}}}"#
+            ));
+            client
+                .send_text_raw(&format!(r#"{{"type":"req","id":"d","method":"health","params":{params}}}"#));
+            client.send_text_raw(&params);
+        }
+    }
+    client.call("health", json!({})).unwrap();
+    server.end();
+}
+
+/// Around the bound of the JSON parser, and far beyond.
+const DEPTHS: [usize; 8] = [64, 120, 125, 126, 127, 128, 129, 10_000];
+
+fn deep(depth: usize) -> [String; 2] {
+    let arrays = format!(r#"{{"a":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
+    let objects = format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
+    [arrays, objects]
 }
 
 #[test]
