@@ -17,9 +17,10 @@ use rustix::net::{RecvFlags, recv};
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 
-/// Virtual; only what is used becomes resident. JSON nested as deep as the core allows, and the check of a
-/// signature, happen on it; unoptimised frames are several times larger.
-pub(crate) const STACK_BYTES: usize = if cfg!(debug_assertions) { 1024 * 1024 } else { 128 * 1024 };
+/// Virtual; only what is used becomes resident. JSON nested as deep as the parser allows takes about 70 KiB when
+/// optimised, and several times that when not; to run out of it would end the process, at the wish of any admitted
+/// peer, so there is plenty.
+pub(crate) const STACK_BYTES: usize = if cfg!(debug_assertions) { 1024 * 1024 } else { 256 * 1024 };
 /// Most requests fit.
 const SMALL_BYTES: usize = 2 * 1024;
 /// Upgrade, `connect` and a first request or two.
