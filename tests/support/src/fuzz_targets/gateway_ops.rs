@@ -308,6 +308,9 @@ impl World {
         let id = format!("r{}", self.requests);
         let row = &methods::TABLE[usize::from(source.byte()) % methods::TABLE.len()];
         let params = self.params_for(row.name, source);
+        if row.name == "device.pair.approve" {
+            self.model.approvals.insert(id.clone());
+        }
         let raw = serde_json::value::to_raw_value(&params).expect("a value is JSON");
         let (method, params) = match source.below(16) {
             0 => (MethodRef::Unknown("no.such".into()), Ok(Params::None)),

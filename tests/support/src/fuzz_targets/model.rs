@@ -6,10 +6,10 @@ use clawgate_proto::frame::EventFrame;
 use clawgate_proto::host::HostRequest;
 use clawgate_proto::id::{ConnId, Ticket};
 use clawgate_proto::limits::Limits;
-use clawgate_proto::output::{Order, Output};
+use clawgate_proto::output::{Order, Output, Reply};
 use clawgate_proto::scope::{self, Role, Scopes};
 use clawgate_proto::store::Paired;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a `connect` claims, and what is true of it.
 #[derive(Clone, Debug)]
@@ -92,6 +92,10 @@ pub(super) struct Model {
     pub(super) has_stopped: bool,
     /// Device tokens given out.
     pub(super) tokens: Vec<(String, Role, String)>,
+    /// Requests that ask to approve a device.
+    pub(super) approvals: BTreeSet<String>,
+    /// Who was approved by the outputs at hand: a device, silently, or whoever a person named.
+    approved_now: Vec<Option<String>>,
 }
 
 impl Model {
@@ -105,6 +109,8 @@ impl Model {
             is_stopping: false,
             has_stopped: false,
             tokens: Vec::new(),
+            approvals: BTreeSet::new(),
+            approved_now: Vec::new(),
         }
     }
 
@@ -127,6 +133,7 @@ impl Model {
     pub(super) fn check(&mut self, outputs: &[Output], before: &Paired, after: &Paired) {
         let open_before: Vec<ConnId> = self.open().collect();
         let mut ticked = Vec::new();
+        self.approved_now.clear();
         for output in outputs {
             match output {
                 Output::To(conn, order) => {
@@ -198,7 +205,15 @@ impl Model {
                 };
                 assert_eq!(*admission.request_id, *claim.id);
                 assert!(!self.is_stopping, "nobody comes in while stopping");
+                // Operations that waited together become durable together, and count in their order.
+                let device = claim.device.as_ref().map(|(device, _)| device.clone());
+                let earlier =
+                    self.approved_now.iter().any(|approved| approved.is_none() || *approved == device);
+                let before = if earlier { after } else { before };
                 check_admission(claim, peer.place, (admission.role, &admission.scopes), before, after);
+                if device.is_some() {
+                    self.approved_now.push(device);
+                }
                 if let (Some(token), Some((device, _))) = (&admission.token, &claim.device) {
                     let known = (device.clone(), admission.role, token.token.clone());
                     if !self.tokens.contains(&known) {
@@ -207,8 +222,11 @@ impl Model {
                 }
                 peer.stage = Stage::Open { role: admission.role, scopes: admission.scopes.clone() };
             }
-            Order::Respond { id, .. } => {
+            Order::Respond { id, reply } => {
                 assert!(may_speak, "{conn}: an answer behind the end");
+                if matches!(reply, Reply::Ok(_)) && self.approvals.contains(&**id) {
+                    self.approved_now.push(None);
+                }
                 match &peer.stage {
                     Stage::Claimed(claim) if *claim.id == **id => {}
                     Stage::Open { .. } => {
