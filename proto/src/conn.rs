@@ -303,7 +303,12 @@ impl Connection {
             return false;
         }
         match &self.phase {
-            Phase::Http(http) => self.may_read && self.fact.is_none() && matches!(http.turn, Turn::Peer),
+            Phase::Http(http) => {
+                self.may_read
+                    && self.fact.is_none()
+                    && matches!(http.turn, Turn::Peer)
+                    && self.outbox.is_written()
+            }
             Phase::Open(open) => {
                 self.may_read
                     && self.fact.is_none()
@@ -338,7 +343,9 @@ impl Connection {
         }
         match &mut self.phase {
             Phase::Http(http) => {
-                if matches!(http.turn, Turn::Peer) {
+                // Nobody is known here yet: the next request waits until the answer before it has left, so that
+                // a peer that asks and does not read makes us hold one answer, not all of them.
+                if matches!(http.turn, Turn::Peer) && self.outbox.is_written() {
                     self.advance_http(now);
                 }
             }

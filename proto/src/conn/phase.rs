@@ -109,7 +109,11 @@ impl Http {
     /// Sets the deadline anew when the reader waits for something else than before.
     pub(crate) fn note_phase(&mut self, limits: &Limits, now: Mono) {
         let waits_for = match self.turn {
-            Turn::Peer => self.reader.phase(),
+            Turn::Peer => match self.reader.phase() {
+                // It was answered; the reader learns that when it is asked for the next one.
+                HttpPhase::Answer => HttpPhase::Idle,
+                other @ (HttpPhase::Idle | HttpPhase::Head | HttpPhase::Body | HttpPhase::Ended) => other,
+            },
             Turn::Answer(_) | Turn::Upgrade(..) => HttpPhase::Answer,
         };
         if waits_for == self.waits_for {

@@ -74,8 +74,11 @@ impl Connection {
         };
         let why = if response.close { End::Ordered } else { End::PeerClosed };
         if self.write_http(now, response, reply, cost) {
-            self.close_http(now, why);
+            return self.close_http(now, why);
         }
+        // The time for taking the answer runs from now on, though nothing more is read before it is taken.
+        let Phase::Http(http) = &mut self.phase else { return };
+        http.note_phase(&self.config.limits, now.mono);
     }
 
     /// Whether the connection ends behind this response.

@@ -17,6 +17,7 @@ fn serve(bytes: &[u8], cuts: &[usize]) -> (Vec<String>, Vec<u8>, bool) {
     let mut rest = bytes;
     let mut cuts = cuts.iter().copied().cycle();
     let mut is_connecting = 0;
+    let mut wire = Vec::new();
     while !rest.is_empty() || !lab.rest.is_empty() {
         let cut = cuts.next().unwrap_or(rest.len()).clamp(1.min(rest.len()), rest.len());
         let (piece, later) = rest.split_at(cut);
@@ -33,6 +34,10 @@ fn serve(bytes: &[u8], cuts: &[usize]) -> (Vec<String>, Vec<u8>, bool) {
                     Input::Upgrade { .. } => lab.conn.apply(lab.now, Order::Upgrade),
                     Input::Http { .. } => {
                         lab.conn.apply(lab.now, Order::Http(Box::new(HttpResponse::text(200, "ok"))));
+                        // The next request is not looked at before this answer has left.
+                        let before = wire.len();
+                        lab.conn.take_wire(lab.now, &mut wire);
+                        lab.conn.wrote(lab.now, wire.len() - before);
                     }
                     // The gateway takes its time here, until nothing more is taken or comes.
                     Input::Connect { .. } => is_connecting = 1,
@@ -62,7 +67,6 @@ fn serve(bytes: &[u8], cuts: &[usize]) -> (Vec<String>, Vec<u8>, bool) {
         }
     }
     let is_finished = lab.conn.is_finished();
-    let mut wire = Vec::new();
     while lab.conn.wants_write() {
         lab.conn.take_wire(lab.now, &mut wire);
     }

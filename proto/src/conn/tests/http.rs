@@ -22,6 +22,41 @@ fn pipelined_requests_are_answered_one_at_a_time() {
 }
 
 #[test]
+fn a_peer_that_does_not_read_is_given_one_answer_and_then_cut() {
+    let mut lab = Lab::new();
+    let many = get("/a").repeat(1_000);
+    let mut rest = many.as_bytes();
+    let (mut asked, mut left, start) = (0, 0, lab.now);
+    loop {
+        while lab.conn.wants_read() && !rest.is_empty() {
+            rest = &rest[lab.conn.receive(lab.now, rest)..];
+        }
+        match lab.conn.next_event(lab.now) {
+            Next::Event(Input::Http { .. }) => {
+                asked += 1;
+                lab.conn.apply(lab.now, Order::Http(Box::new(HttpResponse::text(200, "one"))));
+            }
+            Next::Event(Input::Ending { why, .. }) => {
+                assert_eq!(why, End::HttpIdle);
+                break;
+            }
+            Next::Event(Input::Drained { .. }) => {}
+            Next::Event(other) => panic!("{other:?}"),
+            Next::NeedData | Next::Paused => {
+                left = rest.len();
+                // The driver has taken the bytes; the kernel takes none of them.
+                lab.conn.take_wire(lab.now, &mut lab.wire);
+                lab.now.mono = lab.conn.next_deadline().unwrap();
+                lab.conn.handle_timeout(lab.now);
+            }
+        }
+    }
+    assert_eq!(asked, 1);
+    assert_eq!(lab.now.mono.millis_since(start.mono), 5_000);
+    assert!(left > 0, "what is not read stays with the peer");
+}
+
+#[test]
 fn head_gets_no_body_and_close_is_honoured() {
     let mut lab = Lab::new();
     lab.send("HEAD /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
