@@ -245,6 +245,9 @@ impl Connection {
             Phase::Http(http) => http.has_written = true,
             Phase::Open(open) => {
                 open.keepalive.wrote(limits, now.mono, |end| self.outbox.is_written_to(end));
+                if !self.may_read {
+                    open.keepalive.heard(now.mono);
+                }
             }
             Phase::Closing(closing) => {
                 if !closing.is_written {
@@ -329,9 +332,11 @@ impl Connection {
         }
     }
 
+    /// The keepalive stands still while the gateway owes an answer. It runs on while the *peer* owes us its reading:
+    /// then progress in writing is its sign of life.
     fn note_pause(&mut self, now: Now) {
-        let paused = self.is_paused();
         if let Phase::Open(open) = &mut self.phase {
+            let paused = open.room(&self.config.limits) == 0;
             open.keepalive.set_paused(paused, now.mono);
         }
     }

@@ -1,7 +1,8 @@
 //! Whether the peer still lives: a ping at every interval, and silence after it (RFC 6455 sections 5.5.2, 5.5.3).
 //!
 //! Any byte that arrives counts as life. The wait for one begins when the ping has left: behind a large message on a
-//! slow link, progress in writing moves it. It stands still while the reader is paused by us.
+//! slow link, progress in writing moves it. It stands still while we owe the peer an answer. While the peer does not
+//! read, and so is not read either, only progress in writing counts as life: or a stalled peer would stay for ever.
 
 use crate::limits::Limits;
 use crate::time::Mono;

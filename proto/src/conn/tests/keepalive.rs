@@ -36,17 +36,45 @@ fn a_silent_peer_is_cut_without_a_close_frame() {
 }
 
 #[test]
-fn the_clock_stands_still_while_we_do_not_read() {
-    let mut lab = Lab::admitted(Limits::default());
+fn the_clock_stands_still_while_we_owe_an_answer() {
+    let mut lab = Lab::admitted(Limits { requests_in_flight_max: 1, ..Limits::default() });
     lab.wait_deadline();
-    lab.wait(20_000);
-    lab.apply(Order::Read(false));
+    lab.text(&request("r1", "health", json!({})));
     assert_eq!(lab.conn.next_deadline(), None);
     lab.wait(1_000_000);
     assert!(!lab.conn.is_finished());
-    lab.apply(Order::Read(true));
-    assert_eq!(lab.wait_deadline(), 5_000);
+    lab.respond("r1");
+    assert_eq!(lab.wait_deadline(), 25_000);
+    assert_eq!(lab.wait_deadline(), 25_000);
     assert_eq!(lab.take_facts().last().unwrap(), "ending KeepaliveTimeout");
+}
+
+#[test]
+fn a_peer_that_stops_reading_is_cut_unless_it_goes_on() {
+    let mut lab = Lab::admitted(Limits::default());
+    let payload = Bytes::from(vec![b'1'; 2_000_000]);
+    lab.conn
+        .apply(lab.now, Order::Event(EventFrame { name: "tick", payload, seq: None, state_version: None }));
+    lab.conn.apply(lab.now, Order::Read(false));
+    let mut wire = Vec::new();
+    lab.conn.take_wire(lab.now, &mut wire);
+    // Slow, but alive: a byte now and then is enough, for as long as it takes.
+    for _ in 0..10 {
+        lab.now.mono = lab.conn.next_deadline().unwrap();
+        lab.conn.handle_timeout(lab.now);
+        lab.conn.wrote(lab.now, 1);
+    }
+    // A ping, and silence after it.
+    for _ in 0..2 {
+        assert!(!lab.conn.is_finished());
+        lab.now.mono = lab.conn.next_deadline().unwrap();
+        lab.conn.handle_timeout(lab.now);
+    }
+    let mut facts = Vec::new();
+    while let Next::Event(input) = lab.conn.next_event(lab.now) {
+        facts.push(shown(&input));
+    }
+    assert_eq!(facts.last().unwrap(), "ending KeepaliveTimeout");
 }
 
 #[test]
