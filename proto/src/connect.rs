@@ -6,7 +6,7 @@ pub mod proof;
 
 use core::fmt;
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
 /// A well-formed `connect`, with the one costly check already made.
@@ -89,7 +89,7 @@ pub struct ConnectParams {
     /// Kept by nobody.
     pub user_agent: Option<String>,
     /// A node's computer-use declaration, passed on as it is.
-    pub computer_use: Option<Value>,
+    pub computer_use: Option<Box<RawValue>>,
 }
 
 /// `connect.params.client`.

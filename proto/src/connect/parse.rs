@@ -207,7 +207,7 @@ mod tests {
         assert_eq!((params.min_protocol, params.max_protocol), (3, u64::MAX));
         assert_eq!(params.client.time_zone.as_deref(), Some("UTC"));
         assert_eq!(params.client.build_id.as_deref(), Some("b"));
-        assert_eq!(params.computer_use, Some(json!({"x": [1]})));
+        assert_eq!(params.computer_use.unwrap().get(), r#"{"x":[1]}"#);
         assert_eq!(params.permissions.get("camera"), Some(&true));
         assert_eq!(params.scopes, [" "]);
         assert_eq!(params.path_env.as_deref(), Some(""));
