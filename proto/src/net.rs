@@ -81,7 +81,9 @@ impl ClientAddress {
         };
         let untrusted_proxy = forwarded && !trusted(socket);
         let named_here = request.header("host").is_some_and(names_this_host);
-        let local = ip.is_some_and(|ip| ip.is_loopback()) && named_here && !untrusted_proxy;
+        // A trusted hop on another machine may speak for a client on *its* loopback, which is not ours (R5).
+        let on_loopback = socket.is_loopback() && ip.is_some_and(|ip| ip.is_loopback());
+        let local = on_loopback && named_here && !untrusted_proxy;
         Self { ip, local, untrusted_proxy }
     }
 
@@ -166,6 +168,8 @@ impl Origin {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+    use crate::config::{About, AuthConfig, AuthMode};
+    use crate::limits::Limits;
 
     #[test]
     fn origins_are_canonical() {
@@ -176,6 +180,27 @@ mod tests {
             ["null", "", "file://", "http://a/b", "http://u@h", "http://h:99999", "http://h:x", "tauri://x"]
         {
             assert_eq!(Origin::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn nobody_on_another_machine_is_local_whatever_a_trusted_hop_says() {
+        let headers = [("host", "localhost"), ("x-forwarded-for", "::1")];
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let request = HttpRequest { headers, ..HttpRequest::default() };
+        let auth = AuthConfig { mode: AuthMode::None, token: None, password: None, rate_limit: None };
+        let config = Config {
+            limits: Limits::default(),
+            auth,
+            port: 1,
+            allowed_origins: Vec::new(),
+            trusted_proxies: vec![Cidr::parse("10.0.0.1").unwrap(), Cidr::parse("127.0.0.1").unwrap()],
+            allow_real_ip_fallback: false,
+            about: About::default(),
+        };
+        for (socket, local) in [("10.0.0.1", false), ("::ffff:10.0.0.1", false), ("127.0.0.1", true)] {
+            let client = ClientAddress::resolve(socket.parse().unwrap(), &request, &config);
+            assert_eq!((client.ip, client.local), (Some("::1".parse().unwrap()), local), "{socket}");
         }
     }
 
