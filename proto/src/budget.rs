@@ -25,12 +25,29 @@ impl Budget {
     /// Takes `bytes` when there is room.
     #[must_use]
     pub fn take(&self, bytes: usize) -> bool {
+        self.take_below(bytes, self.0.bytes_max)
+    }
+
+    fn take_below(&self, bytes: usize, bytes_max: usize) -> bool {
         self.0
             .used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                used.checked_add(bytes).filter(|sum| *sum <= self.0.bytes_max)
+                used.checked_add(bytes).filter(|sum| *sum <= bytes_max)
             })
             .is_ok()
+    }
+
+    /// Takes `bytes` when a quarter of the whole stays free. For what peers send us and what they may miss: the rest
+    /// is for answers, or a few peers that hold much could cut off all others.
+    #[must_use]
+    pub fn take_spare(&self, bytes: usize) -> bool {
+        self.take_below(bytes, self.0.bytes_max - self.0.bytes_max / 4)
+    }
+
+    /// Whether [`Budget::take_spare`] would take so many.
+    pub fn has_spare(&self, bytes: usize) -> bool {
+        let spare_max = self.0.bytes_max - self.0.bytes_max / 4;
+        self.used().checked_add(bytes).is_some_and(|sum| sum <= spare_max)
     }
 
     /// Gives `bytes` back.

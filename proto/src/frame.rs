@@ -23,9 +23,20 @@ impl Payload {
     pub fn size(&self) -> usize {
         match self {
             Self::Json(json) => json.len(),
-            Self::Value(_) => 256,
+            Self::Value(value) => value_size(value),
             Self::Devices(view) => view.size(),
         }
+    }
+}
+
+/// About how many bytes a value of our own making takes, as a tree or as text. Its depth is ours too.
+pub(crate) fn value_size(value: &Value) -> usize {
+    const NODE: usize = 32;
+    NODE + match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(value_size).sum(),
+        Value::Object(members) => members.iter().map(|(name, value)| name.len() + value_size(value)).sum(),
     }
 }
 

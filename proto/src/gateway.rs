@@ -391,9 +391,10 @@ impl Gateway {
             slot.seq += 1;
             let frame = EventFrame { name: event.name, payload, seq: Some(slot.seq), state_version };
             let order = Order::Event(frame);
-            let slow = slot.queued + order.cost() > self.config.limits.queued_bytes_max;
-            if slow && event.drop_if_slow {
-                continue; // one slow reader must not cost the others anything
+            let cost = order.cost();
+            let slow = slot.queued + cost > self.config.limits.queued_bytes_max;
+            if event.drop_if_slow && (slow || !self.budget.has_spare(cost)) {
+                continue; // one slow reader must not cost the others anything, and a few must not cost them all
             }
             if slow {
                 out.push(Output::Log(

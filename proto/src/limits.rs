@@ -43,7 +43,8 @@ pub struct Limits {
     pub preauth_sockets_per_address_max: usize,
     /// Sockets between upgrade and hello-ok in all; one more is 503.
     pub preauth_sockets_max: usize,
-    /// Accepted sockets whose request head is not complete, per address; the oldest of that address is cut.
+    /// Accepted sockets whose request head is not complete, the first or a later one, per address; the oldest of
+    /// that address is cut.
     pub headless_sockets_per_address_max: usize,
     /// Accepted sockets whose request head is not complete, in all; the oldest is cut.
     pub headless_sockets_max: usize,

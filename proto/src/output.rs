@@ -1,7 +1,7 @@
 //! Orders from the gateway. The driver carries each to the named connection or to the host, in order.
 
 use crate::admission::Admission;
-use crate::frame::{CloseFrame, ErrorShape, EventFrame, Payload};
+use crate::frame::{CloseFrame, ErrorShape, EventFrame, Payload, value_size};
 use crate::host::HostRequest;
 use crate::http::HttpResponse;
 use crate::id::{ConnId, Ticket};
@@ -62,7 +62,7 @@ impl Reply {
     pub fn size(&self) -> usize {
         match self {
             Self::Ok(payload) => payload.size(),
-            Self::Err(_) => 192,
+            Self::Err(error) => 192 + error.message.len() + error.details.as_ref().map_or(0, value_size),
         }
     }
 }
@@ -75,7 +75,7 @@ impl Order {
             Self::Upgrade | Self::Read(_) | Self::Close(_) | Self::Abort => 0,
             Self::Http(response) => HEAD + response.body.len(),
             Self::Admit(admission) => 4 * HEAD + admission.size(),
-            Self::Respond { reply, .. } => HEAD + reply.size(),
+            Self::Respond { id, reply } => HEAD + id.len() + reply.size(),
             Self::Event(event) => HEAD + event.payload.len(),
         }
     }

@@ -242,7 +242,7 @@ impl Held {
     fn cover(&mut self, capacity: usize) -> bool {
         let wanted = capacity.saturating_sub(FREE_BYTES);
         let more = wanted.saturating_sub(self.bytes);
-        if more > 0 && !self.budget.take(more) {
+        if more > 0 && !self.budget.take_spare(more) {
             return false;
         }
         self.bytes += more;

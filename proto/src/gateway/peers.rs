@@ -31,7 +31,8 @@ pub(super) struct Slot {
 pub(super) enum Phase {
     /// No complete request head yet.
     Headless,
-    /// Speaks plain HTTP.
+    /// Speaks plain HTTP. Between two requests it is one more socket that owes us a head, and counts as such: or
+    /// one address could hold every socket there is with a probe now and then.
     Http,
     /// Upgraded; no decision on a `connect` yet.
     Handshake(Box<Handshake>),
@@ -163,8 +164,7 @@ impl Peers {
         let address = peer.remote.ip().to_canonical();
         let slot = Slot { peer, phase: Phase::Headless, queued: 0, paused: false, seq: 0, wrong_role: 0 };
         self.slots.insert(conn, slot);
-        self.headless.insert(conn);
-        self.headless_by_address.entry(address).or_default().insert(conn);
+        self.count_headless(conn, address);
         let mut cut = Vec::new();
         let of_address = self.headless_by_address.get(&address).map_or(0, BTreeSet::len);
         if of_address > config.limits.headless_sockets_per_address_max {
@@ -192,7 +192,8 @@ impl Peers {
                     self.by_device.entry(device_id.clone()).or_default().insert(conn);
                 }
             }
-            Phase::Headless | Phase::Http | Phase::Ending => {}
+            Phase::Headless | Phase::Http => self.count_headless(conn, remote),
+            Phase::Ending => {}
         }
         if let Some(slot) = self.slots.get_mut(&conn) {
             slot.phase = phase;
@@ -213,9 +214,14 @@ impl Peers {
             && self.preauth_total < config.limits.preauth_sockets_max
     }
 
+    fn count_headless(&mut self, conn: ConnId, remote: IpAddr) {
+        self.headless.insert(conn);
+        self.headless_by_address.entry(remote).or_default().insert(conn);
+    }
+
     fn uncount(&mut self, conn: ConnId, remote: IpAddr, phase: &Phase) {
         match phase {
-            Phase::Headless => {
+            Phase::Headless | Phase::Http => {
                 self.headless.remove(&conn);
                 if let Some(conns) = self.headless_by_address.get_mut(&remote) {
                     conns.remove(&conn);
@@ -244,7 +250,7 @@ impl Peers {
                     }
                 }
             }
-            Phase::Http | Phase::Ending => {}
+            Phase::Ending => {}
         }
     }
 }

@@ -66,6 +66,7 @@ impl Presence {
 
     /// A tracked client was admitted.
     pub(crate) fn connected(&mut self, now: Now, key: &str, facts: Facts) {
+        let key = cut(key, TEXT_BYTES_MAX);
         let sockets = self.upsert(now, key, facts, "connect").sockets + 1;
         if let Some(entry) = self.entries.get_mut(key) {
             entry.sockets = sockets;
@@ -76,7 +77,7 @@ impl Presence {
     /// A tracked client's socket is gone.
     pub(crate) fn disconnected(&mut self, now: Now, key: &str) {
         self.version += 1;
-        let Some(entry) = self.entries.get_mut(key) else { return };
+        let Some(entry) = self.entries.get_mut(cut(key, TEXT_BYTES_MAX)) else { return };
         entry.sockets = entry.sockets.saturating_sub(1);
         entry.ts = now.wall.0;
         entry.touched = now.mono;
@@ -88,13 +89,14 @@ impl Presence {
 
     /// `system-event` told of something.
     pub(crate) fn told(&mut self, now: Now, key: &str, facts: Facts) {
-        self.upsert(now, key, facts, "");
+        self.upsert(now, cut(key, TEXT_BYTES_MAX), facts, "");
         self.bound(now);
     }
 
     /// Sets what `facts` says, keeps what it does not, and unites roles and scopes.
     fn upsert(&mut self, now: Now, key: &str, facts: Facts, reason: &str) -> &Entry {
         self.version += 1;
+        let facts = facts.cut();
         let old = self.entries.remove(key);
         let (before, sockets) = old.map_or_else(Default::default, |old| (old.facts, old.sockets));
         let unite = |old: Vec<String>, new: Vec<String>| {
@@ -174,8 +176,52 @@ impl Presence {
     }
 }
 
-/// Roles or scopes one entry collects.
+impl Facts {
+    /// Cut to what a person would read. Peers choose these texts, every one of them is sent to everybody who may
+    /// see presence, and a list holds many entries.
+    fn cut(mut self) -> Self {
+        let texts = [
+            &mut self.host,
+            &mut self.ip,
+            &mut self.version,
+            &mut self.platform,
+            &mut self.device_family,
+            &mut self.model_identifier,
+            &mut self.time_zone,
+            &mut self.mode,
+            &mut self.reason,
+            &mut self.text,
+            &mut self.device_id,
+            &mut self.instance_id,
+        ];
+        for text in texts.into_iter().flatten() {
+            text.truncate(cut(text, TEXT_BYTES_MAX).len());
+        }
+        for list in [&mut self.tags, &mut self.roles, &mut self.scopes] {
+            list.truncate(LIST_MAX);
+            for item in list {
+                item.truncate(cut(item, ITEM_BYTES_MAX).len());
+            }
+        }
+        self
+    }
+}
+
+/// The front of a text, whole characters.
+fn cut(text: &str, bytes_max: usize) -> &str {
+    let mut end = text.len().min(bytes_max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// Tags, roles or scopes one entry collects.
 const LIST_MAX: usize = 32;
+/// Longest of them.
+const ITEM_BYTES_MAX: usize = 128;
+/// Longest other text, and longest key.
+const TEXT_BYTES_MAX: usize = 512;
 
 fn encode(facts: &Facts) -> [Bytes; 2] {
     [dialect::presence_head(Dialect::V3, facts), dialect::presence_head(Dialect::V4, facts)]

@@ -1,6 +1,8 @@
 //! What the simulator found, and what else is easiest said to the gateway directly.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod costs;
+
 use super::*;
 use crate::config::{About, AuthConfig, AuthMode};
 use crate::connect::{ConnectParams, ConnectRequest, Proof};

@@ -1,0 +1,185 @@
+//! What a peer may cost the others: sockets, memory, guesses.
+use super::super::*;
+use crate::admission::Admission;
+use crate::config::{About, AuthConfig, AuthMode, RateLimit};
+use crate::connect::{ConnectParams, ConnectRequest, Proof};
+use crate::host::{DevicesCheck, DevicesVersion, Version};
+use crate::limits::Limits;
+use crate::secret::Secret;
+use crate::time::Wall;
+use serde_json::Value;
+use serde_json::value::to_raw_value;
+
+/// A gateway whose password is `open`, with a disk that takes everything.
+struct Lab {
+    gateway: Gateway,
+    now: Now,
+    orders: Vec<(ConnId, Order)>,
+}
+
+impl Lab {
+    fn new(limits: Limits) -> Self {
+        let rate_limit = RateLimit { attempts_max: 2, exempt_loopback: false, ..RateLimit::default() };
+        let config = Config {
+            limits,
+            auth: AuthConfig {
+                mode: AuthMode::Password,
+                token: None,
+                password: Secret::new("open"),
+                rate_limit: Some(rate_limit),
+            },
+            port: 18789,
+            allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            allow_real_ip_fallback: false,
+            about: About { config_path: "/c".to_owned(), ..About::default() },
+        };
+        let now = Now { mono: Mono(0), wall: Wall(1_700_000_000_000) };
+        let gateway = Gateway::new(config, Seed::new([7; 32]), now);
+        let mut lab = Self { gateway, now, orders: Vec::new() };
+        lab.tell(Input::Tick);
+        lab
+    }
+
+    fn open(&mut self) -> ConnId {
+        let peer = Peer { remote: ([127, 0, 0, 1], 1).into(), local: ([127, 0, 0, 1], 2).into() };
+        let mut out = Vec::new();
+        let conn = self.gateway.open(self.now, peer, &mut out).unwrap().id();
+        self.carry(out);
+        conn
+    }
+
+    fn tell(&mut self, input: Input) {
+        let mut out = Vec::new();
+        self.gateway.handle(self.now, input, &mut out);
+        self.carry(out);
+    }
+
+    fn carry(&mut self, out: Vec<Output>) {
+        let version = DevicesVersion { paired: Some(Version([1; 4])), pending: Some(Version([1; 4])) };
+        for output in out {
+            let answer = match output {
+                Output::To(conn, order) => {
+                    self.orders.push((conn, order));
+                    continue;
+                }
+                Output::Host(ticket, HostRequest::CheckDevices { known }) => {
+                    let fresh = DevicesCheck::Changed { devices: Arc::default(), version };
+                    let check = if known == version { DevicesCheck::Unchanged } else { fresh };
+                    (ticket, HostAnswer::Devices(Ok(check)))
+                }
+                Output::Host(ticket, HostRequest::StoreDevices { .. }) => {
+                    (ticket, HostAnswer::Stored(Ok(version)))
+                }
+                Output::Host(ticket, request) => (ticket, request.fault("not here")),
+                Output::Log(_) | Output::Accept(_) | Output::Stopped => continue,
+            };
+            self.tell(Input::Answered { ticket: answer.0, answer: answer.1 });
+        }
+    }
+
+    fn upgrade(&mut self) -> ConnId {
+        let conn = self.open();
+        let headers = vec![("host".to_owned(), "localhost".to_owned())];
+        let request = Box::new(HttpRequest { headers, ..HttpRequest::default() });
+        self.tell(Input::Upgrade { conn, request });
+        conn
+    }
+
+    /// A local operator connects; what it was told.
+    fn connect(&mut self, protocol: u64, more: Value) -> (ConnId, Order) {
+        let conn = self.upgrade();
+        let mut params = json!({
+            "minProtocol": protocol, "maxProtocol": protocol, "scopes": ["operator.read"],
+            "client": {"id": "cli", "version": "1", "platform": "linux", "mode": "cli"},
+        });
+        for (name, value) in more.as_object().unwrap() {
+            params[name] = value.clone();
+        }
+        let params = ConnectParams::parse(Some(&to_raw_value(&params).unwrap())).unwrap();
+        let proof = match &params.device {
+            Some(_) => Proof::Good { public_key: "key".to_owned() },
+            None => Proof::Absent,
+        };
+        self.orders.clear();
+        let request = Box::new(ConnectRequest { id: "c".into(), params, proof });
+        self.tell(Input::Connect { conn, request });
+        let at = self.orders.iter().position(|(to, _)| *to == conn).unwrap();
+        self.orders.swap_remove(at)
+    }
+
+    fn admitted(&mut self, more: Value) -> (ConnId, Box<Admission>) {
+        match self.connect(4, more) {
+            (conn, Order::Admit(admission)) => (conn, admission),
+            (_, other) => panic!("{other:?}"),
+        }
+    }
+
+    fn refused(&mut self, more: Value) -> String {
+        match self.connect(4, more) {
+            (_, Order::Respond { reply: Reply::Err(error), .. }) => {
+                error.details.unwrap()["code"].as_str().unwrap().to_owned()
+            }
+            (_, other) => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn sockets_between_two_http_requests_are_counted_and_the_oldest_is_cut() {
+    let limits = Limits { headless_sockets_per_address_max: 3, ..Limits::default() };
+    let mut lab = Lab::new(limits);
+    let conns: Vec<ConnId> = (0..5)
+        .map(|_| {
+            let conn = lab.open();
+            lab.tell(Input::Http { conn, request: Box::default() });
+            conn
+        })
+        .collect();
+    let cut: Vec<ConnId> =
+        lab.orders.iter().filter(|(_, order)| matches!(order, Order::Abort)).map(|(conn, _)| *conn).collect();
+    assert_eq!(cut, conns[..2]);
+    // One that became a WebSocket is counted as that, and no longer as this.
+    lab.orders.clear();
+    let upgraded = lab.upgrade();
+    lab.open();
+    assert!(
+        matches!(lab.orders[..], [(cut, Order::Abort), (conn, Order::Upgrade)] if cut == conns[2] && conn == upgraded),
+        "{:?}",
+        lab.orders
+    );
+}
+
+#[test]
+fn long_names_do_not_make_a_long_presence() {
+    let mut lab = Lab::new(Limits::default());
+    let long = "ä".repeat(20_000);
+    let client = json!({
+        "id": "test", "version": long, "platform": long, "mode": "ui", "displayName": long, "instanceId": long,
+    });
+    let (conn, _) = lab.admitted(json!({"client": client, "auth": {"password": "open"}}));
+    let list = lab.gateway.presence.list(lab.now, Dialect::V4);
+    assert!((1_000..5_000).contains(&list.len()), "{}", list.len());
+    lab.tell(Input::Closed { conn });
+    let list = lab.gateway.presence.list(lab.now, Dialect::V4);
+    assert!(String::from_utf8_lossy(&list).contains("\"reason\":\"disconnect\""), "found under its cut key");
+}
+
+#[test]
+fn what_some_peers_hold_leaves_room_for_answers_to_others() {
+    let mut lab = Lab::new(Limits { process_bytes_max: 1_000_000, ..Limits::default() });
+    let (conn, _) = lab.admitted(json!({"auth": {"password": "open"}}));
+    let mut hog = 0;
+    while lab.gateway.budget.take_spare(10) {
+        hog += 10;
+    }
+    assert!((700_000..=750_000).contains(&hog));
+    lab.orders.clear();
+    lab.now.mono = lab.now.mono.plus_millis(120_000);
+    lab.tell(Input::Tick);
+    assert!(lab.orders.is_empty(), "events may be missed: {:?}", lab.orders);
+    let method = MethodRef::Known(crate::methods::find("status", Dialect::V4).unwrap());
+    let request = Request { id: "r".into(), method, params: Ok(Params::None), idempotency_key: None };
+    lab.tell(Input::Request { conn, request });
+    assert!(matches!(lab.orders[..], [(_, Order::Respond { reply: Reply::Ok(_), .. })]), "{:?}", lab.orders);
+}
