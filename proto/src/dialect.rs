@@ -148,7 +148,7 @@ pub fn hello_ok(admission: &Admission) -> Vec<u8> {
     let limits = &config.limits;
     let admin = admission.scopes.satisfies(scope::ADMIN);
     let names = methods::TABLE.iter().filter(|row| row.advertised && row.dialects.contains(dialect));
-    let (auth, capabilities, shows_paths) = match dialect {
+    let (auth, capabilities) = match dialect {
         // Protocol 3 shows the token's stored scopes, sorted, and no `auth` at all without a token. An operator was
         // given none there when it had asked for no scopes.
         Dialect::V3 => {
@@ -159,7 +159,7 @@ pub fn hello_ok(admission: &Admission) -> Vec<u8> {
                 scopes: issued.scopes.clone(),
                 issued_at_ms: Some(issued.issued_at_ms),
             });
-            (auth, None, true)
+            (auth, None)
         }
         Dialect::V4 => {
             let auth = HelloAuth {
@@ -168,7 +168,7 @@ pub fn hello_ok(admission: &Admission) -> Vec<u8> {
                 scopes: admission.scopes.as_slice().to_vec(),
                 issued_at_ms: admission.token.as_ref().map(|issued| issued.issued_at_ms),
             };
-            (Some(auth), Some([]), admin)
+            (Some(auth), Some([]))
         }
     };
     let hello = HelloOk {
@@ -185,13 +185,14 @@ pub fn hello_ok(admission: &Admission) -> Vec<u8> {
             health: raw(&admission.health),
             state_version: admission.state_version,
             uptime_ms: admission.uptime_ms,
-            config_path: shows_paths.then_some(config.about.config_path.as_str()),
-            state_dir: shows_paths.then_some(config.about.state_dir.as_str()),
+            // Nobody learns more of this host by claiming the older protocol, whose schema has these as optional too.
+            config_path: admin.then_some(config.about.config_path.as_str()),
+            state_dir: admin.then_some(config.about.state_dir.as_str()),
             session_defaults: json!({
                 "defaultAgentId": "main", "mainKey": "main",
                 "mainSessionKey": "agent:main:main", "scope": "per-sender",
             }),
-            auth_mode: shows_paths.then_some(config.auth.mode.as_str()),
+            auth_mode: admin.then_some(config.auth.mode.as_str()),
         },
         auth,
         policy: Policy {

@@ -324,6 +324,15 @@ fn candidate(params: &ConnectParams) -> Option<Candidate> {
     }
 }
 
+/// Whether a secret was shown besides the device token that was tried. Clients send a stored device token in both
+/// fields, which is no guess.
+pub(super) fn guessed_shared(params: &ConnectParams) -> bool {
+    let auth = &params.auth;
+    let shown = |secret: &Option<String>| secret.as_deref().and_then(Secret::new).is_some();
+    let token_is_other = shown(&auth.token) && shown(&auth.device_token) && auth.token != auth.device_token;
+    token_is_other || shown(&auth.password)
+}
+
 fn bootstrap_shown(params: &ConnectParams) -> bool {
     params.auth.bootstrap_token.as_deref().is_some_and(|token| !token.trim().is_empty())
 }

@@ -239,6 +239,10 @@ impl Gateway {
             Done::Connected(connected) => {
                 if connected.by_device_token {
                     self.limiters.succeeded(limiter_key, SecretKind::Device);
+                    // A good device token does not make guesses at the shared secret free.
+                    if shared.is_err() && admit::guessed_shared(&params) {
+                        self.limiters.failed(now.mono, limiter_key, SecretKind::Shared);
+                    }
                 }
                 let scopes = Scopes::new(&params.scopes);
                 let device = Some(*connected);

@@ -183,3 +183,35 @@ fn what_some_peers_hold_leaves_room_for_answers_to_others() {
     lab.tell(Input::Request { conn, request });
     assert!(matches!(lab.orders[..], [(_, Order::Respond { reply: Reply::Ok(_), .. })]), "{:?}", lab.orders);
 }
+
+#[test]
+fn a_good_device_token_does_not_make_guesses_free() {
+    let mut lab = Lab::new(Limits::default());
+    let device = json!({"id": "d", "publicKey": "k", "signature": "s", "signedAt": 1, "nonce": "n"});
+    let (_, first) = lab.admitted(json!({"device": device, "auth": {"password": "open"}}));
+    let token = first.token.unwrap().token;
+    // What clients send is no guess, however often.
+    for _ in 0..5 {
+        lab.admitted(json!({"device": device, "auth": {"token": token, "deviceToken": token}}));
+    }
+    lab.admitted(json!({"auth": {"password": "open"}}));
+    for guess in ["a", "b"] {
+        lab.admitted(json!({"device": device, "auth": {"password": guess, "deviceToken": token}}));
+    }
+    assert_eq!(lab.refused(json!({"auth": {"password": "open"}})), "AUTH_RATE_LIMITED");
+    lab.admitted(json!({"device": device, "auth": {"deviceToken": token}}));
+}
+
+#[test]
+fn paths_are_for_admins_in_either_protocol() {
+    let mut lab = Lab::new(Limits::default());
+    for protocol in [3, 4] {
+        for (scope, shown) in [("operator.read", false), ("operator.admin", true)] {
+            let more = json!({"scopes": [scope], "auth": {"password": "open"}});
+            let (_, Order::Admit(admission)) = lab.connect(protocol, more) else { panic!("refused") };
+            let hello: Value = serde_json::from_slice(&dialect::hello_ok(&admission)).unwrap();
+            assert_eq!(hello["snapshot"]["configPath"].is_string(), shown, "{protocol} {scope}");
+            assert_eq!(hello["snapshot"]["authMode"].is_string(), shown);
+        }
+    }
+}
