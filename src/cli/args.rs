@@ -318,6 +318,7 @@ Exit codes:
   4  the gateway did not let us in (credentials, pairing)
   5  the gateway answered the call with an error
   6  the port is taken
+  70  the gateway found itself unsound and ended: a defect, please report it
   130, 143  ended at once by a second SIGINT or SIGTERM
 
 Environment:

@@ -41,10 +41,13 @@ pub fn run(command: DevicesCommand, environment: &Environment) -> Result<(), Fai
             // The token itself is for the device, not for a screen; --json shows what the gateway gave.
             show(&token.client, &answer, || {
                 let (device, role) = (render::text(&answer["deviceId"]), render::text(&answer["role"]));
-                format!(
-                    "rotated the {role} token of {device} (scopes: {})\n",
-                    render::joined(&answer["scopes"])
-                )
+                let scopes = render::joined(&answer["scopes"]);
+                let next = if answer["token"].is_string() {
+                    ""
+                } else {
+                    "it gets the new one when it connects with the gateway's own token or password\n"
+                };
+                format!("rotated the {role} token of {device} (scopes: {scopes})\n{next}")
             })
         }
         DevicesCommand::Revoke { token } => {
@@ -75,7 +78,8 @@ fn approve(request: Option<String>, client: &ClientArgs, environment: &Environme
     let answer = answer?;
     show(client, &answer, || {
         let device = &answer["device"];
-        format!("approved {} {}\n", render::text(&device["deviceId"]), render::text(&device["displayName"]))
+        let (id, name) = (render::text(&device["deviceId"]), name_of(device));
+        if name.is_empty() { format!("approved {id}\n") } else { format!("approved {id}, {name}\n") }
     })
 }
 

@@ -36,6 +36,8 @@ pub(super) struct Plan {
     pub(super) auth: Resolved,
     limits: Limits,
     identity: Identity,
+    /// `OPENCLAW_LOG_LEVEL`.
+    pub(super) log_level: Option<String>,
     /// What was written at this start; a sentence for a person.
     pub(super) wrote: Option<String>,
     pub(super) warnings: Vec<String>,
@@ -80,7 +82,8 @@ impl Plan {
         if let Some(folder) = file.path.parent() {
             warnings.extend(storage.sweep(folder).err());
         }
-        Ok(Self { places, storage, settings, bind, port, auth, limits, identity, wrote, warnings })
+        let log_level = environment.get("OPENCLAW_LOG_LEVEL").map(str::to_owned);
+        Ok(Self { places, storage, settings, bind, port, auth, limits, identity, log_level, wrote, warnings })
     }
 
     /// The core and its host.

@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 /// # Errors
 /// It cannot start, or its driver failed.
 pub fn run(args: &RunArgs, environment: &Environment) -> Result<(), Failure> {
-    let threshold = log::threshold(args.verbose, environment.get("OPENCLAW_LOG_LEVEL"));
     let plan = Plan::make(args, environment)?;
+    let threshold = log::threshold(args.verbose, plan.log_level.as_deref());
     let known = [&plan.auth.token, &plan.auth.password].into_iter().flatten();
     let logger = Logger::new(threshold, args.json).hiding(known.map(|sourced| sourced.secret.clone()));
     let logger = Arc::new(logger);

@@ -68,7 +68,8 @@ impl Session {
                 scopes: SCOPES.map(str::to_owned).into(),
                 auth: policy::credentials(&target.credentials, held, with_held),
                 identity: Some(identity.key.clone()),
-                connect_timeout_ms: args.timeout,
+                // The command's own bound comes first, and names the flag that changes it.
+                connect_timeout_ms: args.timeout.saturating_mul(2),
                 ..ClientConfig::new(target.host.clone(), client_info())
             };
             match attempt(&target, config, started, bound) {

@@ -64,7 +64,7 @@ fn a_device_is_approved_rotated_revoked_and_removed() {
         }
         assert_eq!(list(&settings)["pending"][0]["requestId"], json!(request));
         let approved = run(&settings, &format!("devices approve {request}"));
-        assert!(approved.done().starts_with(&format!("approved {device}")), "{approved:?}");
+        assert_eq!(approved.done(), format!("approved {device}, test (linux)\n"));
         assert_eq!(list(&settings)["pending"], json!([]));
         assert!(paired_ids(&settings).contains(&json!(device)));
 
@@ -77,6 +77,11 @@ fn a_device_is_approved_rotated_revoked_and_removed() {
         assert_eq!(rotated.json()["scopes"], json!(["operator.read"]));
         assert_eq!(rotated.json()["tokenDelivery"], json!("withheld-cross-device"));
         assert!(admitted.wait_closed(BOUND).is_some(), "a token that is replaced ends what it opened");
+        let rotated = run(&settings, &format!("devices rotate --device {device} --scope operator.read"));
+        assert!(
+            rotated.done().contains("it gets the new one when it connects with the gateway's own"),
+            "{rotated:?}"
+        );
         let refusal = knock(&gateway, narrow(remote(&gateway, &key, Some(&first)))).map(drop).unwrap_err();
         assert_eq!(refusal.detail_code(), Some("AUTH_DEVICE_TOKEN_MISMATCH"), "{refusal:?}");
         let admitted = knock(&gateway, narrow(remote(&gateway, &key, None))).unwrap();
@@ -138,7 +143,8 @@ fn a_command_line_that_rotates_its_own_token_holds_the_new_one() {
     // Nothing but the device token lets these in.
     let rotated = run(&settings, &format!("devices rotate --device {device}"));
     assert!(
-        rotated.done().starts_with(&format!("rotated the operator token of {device} (scopes: ")),
+        rotated.done().starts_with(&format!("rotated the operator token of {device} (scopes: "))
+            && rotated.out.lines().count() == 1,
         "{rotated:?}"
     );
     assert_ne!(held()["tokens"]["operator"]["token"], before["tokens"]["operator"]["token"]);

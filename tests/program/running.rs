@@ -98,6 +98,10 @@ fn a_silent_log_is_silent_and_an_unreadable_config_file_is_warned_of() {
     assert!(said.contains("gateway.warning") && said.contains("chmod 600"), "{said}");
     let said = stop(start(&settings.clone().env("OPENCLAW_LOG_LEVEL", "silent").arg("--json")));
     assert_eq!(said, "");
+    // The state folder's variables count where the process has none.
+    fs::write(settings.state_dir().join(".env"), "OPENCLAW_LOG_LEVEL=silent\n").unwrap();
+    let said = stop(start(&settings.env("OPENCLAW_LOG_LEVEL", "").arg("--json")));
+    assert_eq!(said, "");
 }
 
 #[test]
