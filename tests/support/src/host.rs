@@ -61,6 +61,11 @@ impl MemoryHost {
         self.state().faults.push_back(WriteFault::FailsHalfway(why.to_owned()));
     }
 
+    /// Forgets every fault that was called for and has not struck.
+    pub fn clear_faults(&self) {
+        self.state().faults.clear();
+    }
+
     /// Whether every write fails from now on, as on a read-only file system.
     pub fn set_read_only(&self, is_read_only: bool) {
         self.state().is_read_only = is_read_only;

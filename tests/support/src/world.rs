@@ -12,7 +12,10 @@ use clawgate_proto::id::{ConnId, Ticket};
 use clawgate_proto::seed::{Random, Seed};
 use clawgate_proto::time::{Mono, Now, Wall};
 use clawgate_proto::{Connection, Gateway, Host as _, Input, Next, Order, Output, Peer};
-use std::collections::{BTreeMap, VecDeque};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// A gateway with its sockets.
@@ -26,8 +29,23 @@ pub struct World {
     holds_jobs: bool,
     cuts: Cuts,
     outputs: Vec<Output>,
+    /// Sockets that were given orders since somebody asked.
+    woken: BTreeSet<ConnId>,
+    watch: Option<Rc<RefCell<dyn Watch>>>,
     accepting: bool,
     stopped: bool,
+}
+
+/// Sees everything that passes between the gateway and the rest, in order.
+pub trait Watch: fmt::Debug {
+    /// A socket was accepted; what the gateway orders because of it follows.
+    fn opened(&mut self, now: Now, conn: ConnId, peer: Peer);
+    /// The gateway is about to be told this; what it orders because of it follows.
+    fn input(&mut self, now: Now, input: &Input);
+    /// The gateway ordered this.
+    fn output(&mut self, now: Now, output: &Output);
+    /// That was all it ordered.
+    fn done(&mut self, now: Now, gateway: &Gateway);
 }
 
 /// How bytes are cut on their way, in both directions.
@@ -71,8 +89,17 @@ struct Socket {
 impl World {
     /// A gateway that has just started, at the same time of the same day in every world.
     pub fn new(config: Config, host: Arc<MemoryHost>, seed: [u8; 32]) -> Self {
-        let now = Now { mono: Mono(0), wall: START };
-        let mut world = Self {
+        let mut world = Self::unstarted(config, host, seed, START);
+        world.tell(Input::Tick);
+        world.run();
+        world
+    }
+
+    /// A gateway that nobody has told the time yet, at this time of day: the caller does everything, [`World::tick`]
+    /// first.
+    pub fn unstarted(config: Config, host: Arc<MemoryHost>, seed: [u8; 32], wall: Wall) -> Self {
+        let now = Now { mono: Mono(0), wall };
+        Self {
             now,
             gateway: Gateway::new(config, Seed::new(seed), now),
             host,
@@ -81,12 +108,16 @@ impl World {
             holds_jobs: false,
             cuts: Cuts::Whole,
             outputs: Vec::new(),
+            woken: BTreeSet::new(),
+            watch: None,
             accepting: true,
             stopped: false,
-        };
-        world.tell(Input::Tick);
-        world.run();
-        world
+        }
+    }
+
+    /// Shows everything that passes from now on to `watch`.
+    pub fn set_watch(&mut self, watch: Rc<RefCell<dyn Watch>>) {
+        self.watch = Some(watch);
     }
 
     /// The time.
@@ -110,6 +141,9 @@ impl World {
             return None;
         }
         let opened = self.gateway.open(self.now, peer, &mut self.outputs);
+        if let (Some(watch), Ok(connection)) = (&self.watch, &opened) {
+            watch.borrow_mut().opened(self.now, connection.id(), peer);
+        }
         self.post();
         let connection = opened.ok()?;
         let conn = connection.id();
@@ -251,6 +285,40 @@ impl World {
         self.tell(Input::Answered { ticket, answer });
     }
 
+    /// Moves time on without doing anything that is due.
+    pub fn set_time(&mut self, at: Mono) {
+        self.set_mono(at.max(self.now.mono));
+    }
+
+    /// Tells the gateway that a deadline passed, whether or not one did.
+    pub fn tick(&mut self) {
+        self.tell(Input::Tick);
+    }
+
+    /// Sockets that were given orders since the last call: they want a [`World::turn`].
+    pub fn take_woken(&mut self) -> BTreeSet<ConnId> {
+        std::mem::take(&mut self.woken)
+    }
+
+    /// When a socket wants a [`World::turn`] by itself.
+    pub fn deadline_of(&self, conn: ConnId) -> Option<Mono> {
+        self.sockets.get(&conn)?.connection.as_ref()?.next_deadline()
+    }
+
+    /// Whether the gateway's side of a socket says no more, now or later, once [`World::receive`] gave the rest.
+    pub fn has_ended(&self, conn: ConnId) -> bool {
+        self.sockets.get(&conn).is_none_or(|socket| {
+            socket.connection.as_ref().is_none_or(|connection| {
+                socket.wire.is_empty() && (connection.wants_shutdown() || connection.is_finished())
+            })
+        })
+    }
+
+    /// The gateway itself.
+    pub fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
     fn set_mono(&mut self, at: Mono) {
         let before = self.now.mono;
         self.now.mono = at;
@@ -279,8 +347,8 @@ impl World {
         moved
     }
 
-    /// What a driver does for one socket when it wakes up.
-    fn turn(&mut self, conn: ConnId) -> bool {
+    /// What a driver does for one socket when it wakes up. Says whether anything moved, so that more may.
+    pub fn turn(&mut self, conn: ConnId) -> bool {
         let now = self.now;
         let Some(socket) = self.sockets.get_mut(&conn) else { return false };
         let mut inputs = Vec::new();
@@ -303,17 +371,24 @@ impl World {
 
     /// Hands a fact to the gateway and posts what it orders.
     fn tell(&mut self, input: Input) {
+        if let Some(watch) = &self.watch {
+            watch.borrow_mut().input(self.now, &input);
+        }
         self.gateway.handle(self.now, input, &mut self.outputs);
         self.post();
     }
 
     fn post(&mut self) {
         for output in self.outputs.drain(..) {
+            if let Some(watch) = &self.watch {
+                watch.borrow_mut().output(self.now, &output);
+            }
             match output {
                 Output::To(conn, order) => {
                     // Gone already: its `Closed` was handled.
                     if let Some(socket) = self.sockets.get_mut(&conn) {
                         socket.mailbox.push(order);
+                        self.woken.insert(conn);
                     }
                 }
                 Output::Host(ticket, request) => self.jobs.push_back((ticket, request)),
@@ -321,6 +396,9 @@ impl World {
                 Output::Accept(open) => self.accepting = open,
                 Output::Stopped => self.stopped = true,
             }
+        }
+        if let Some(watch) = &self.watch {
+            watch.borrow_mut().done(self.now, &self.gateway);
         }
     }
 }
