@@ -8,7 +8,7 @@ use super::Gateway;
 pub struct Census {
     /// Accepted sockets.
     pub sockets: usize,
-    /// Of these, sockets without a complete request head.
+    /// Of these, sockets that owe us a request head: the first, or the next.
     pub headless: usize,
     /// Of these, sockets between upgrade and hello-ok.
     pub preauth: usize,

@@ -136,7 +136,7 @@ impl Peers {
         let mut by_device = BTreeMap::<_, BTreeSet<_>>::new();
         for (conn, slot) in &self.slots {
             match &slot.phase {
-                Phase::Headless => {
+                Phase::Headless | Phase::Http => {
                     headless.insert(*conn);
                     let address = slot.peer.remote.ip().to_canonical();
                     headless_by_address.entry(address).or_default().insert(*conn);
@@ -148,7 +148,7 @@ impl Peers {
                         by_device.entry(device_id.clone()).or_default().insert(*conn);
                     }
                 }
-                Phase::Http | Phase::Ending => {}
+                Phase::Ending => {}
             }
         }
         assert_eq!(headless, self.headless, "sockets without a head");
