@@ -6,8 +6,8 @@
 //! - one that accepts, for all listeners;
 //! - one reader per socket, blocked in `recv`. Whoever caused bytes for a socket writes them, without blocking;
 //!   what the kernel does not take waits for the keeper;
-//! - up to two that perform host requests, and up to two that work on the first bytes of new sockets, while there
-//!   are any.
+//! - up to two that perform host requests, and up to two that work on what peers say who say little, while there is
+//!   any.
 #![forbid(unsafe_code)]
 
 mod accept;

@@ -1,5 +1,5 @@
 //! A queue with a thread or two that exist only while there is something in it. There are two of them: one performs
-//! host requests, which block; one works on the first bytes of new sockets, which need a deep stack.
+//! host requests, which block; one works on the bytes of peers that say little, on stacks that few threads share.
 
 use crate::driver::{Cause, Driver};
 use crate::slot::Slot;

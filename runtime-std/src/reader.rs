@@ -1,16 +1,17 @@
 //! The thread of one socket: blocks in `recv`, hands bytes to the connection, and reports the end.
 //!
-//! A sleeping reader must cost little. A page of its stack that was touched once stays resident, so:
+//! A sleeping reader must cost little. A page of its stack that was touched once stays resident, and so does what
+//! the allocator keeps for its thread, so:
 //! - its buffer is small and never filled before bytes arrive; whoever sends more at a time gets a large buffer on
 //!   the heap for as long as that lasts;
-//! - the first bytes, which hold the handshake and with it the check of a signature, the deepest call of all, are
-//!   left to a thread for guests. That costs two switches for each of the first reads, and saves most of the memory
-//!   of a peer that says little afterwards.
+//! - bytes are left to a thread for guests, as long as the peer says little: the handshake, with the check of a
+//!   signature in it, and a request now and then. That costs two switches of threads for each read and saves more
+//!   than half of the peer's memory. A peer that says much is served on its reader's own stack, without a switch.
 
 use crate::driver::{Cause, Driver, Reading};
 use crate::pool::{Guest, Pool};
 use crate::slot::Slot;
-use clawgate_proto::Host;
+use clawgate_proto::{Host, Mono, Now};
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
@@ -23,8 +24,10 @@ use std::sync::Arc;
 pub(crate) const STACK_BYTES: usize = if cfg!(debug_assertions) { 1024 * 1024 } else { 256 * 1024 };
 /// Most requests fit.
 const SMALL_BYTES: usize = 2 * 1024;
-/// Upgrade, `connect` and a first request or two.
-const EARLY_BYTES: usize = 4 * 1024;
+/// What a guest may say at once: upgrade, `connect` and a first request or two.
+const GUEST_BYTES_MAX: u64 = 4 * 1024;
+/// What a guest may say for long.
+const GUEST_BYTES_PER_SECOND: u64 = 1024;
 /// For a peer that sends much.
 const LARGE_BYTES: usize = 64 * 1024;
 /// Bytes thrown away at the end of a socket.
@@ -42,17 +45,16 @@ pub(crate) fn read<H: Host>(driver: &Arc<Driver<H>>, slot: &Arc<Slot>, first: Re
 #[inline(never)]
 fn read_small<H: Host>(driver: &Arc<Driver<H>>, slot: &Arc<Slot>, mut reading: Reading) {
     let mut small = [MaybeUninit::<u8>::uninit(); SMALL_BYTES];
-    let mut early = EARLY_BYTES;
+    let mut guest = Guesthood { bytes: GUEST_BYTES_MAX, since: driver.clock.now().mono };
     while is_open(slot, reading) {
         reading = match recv(&slot.stream, &mut small, RecvFlags::empty()) {
             Ok(((bytes, rest), _)) if !bytes.is_empty() => {
                 let is_full = rest.is_empty();
-                let is_early = early > 0;
-                early = early.saturating_sub(bytes.len());
-                if is_early {
+                let now = driver.clock.now();
+                if guest.covers(now.mono, bytes.len()) {
                     deposit(driver, slot, bytes)
                 } else {
-                    let reading = feed(driver, slot, bytes);
+                    let reading = feed(driver, slot, now, bytes);
                     if is_full { read_large(driver, slot, reading) } else { reading }
                 }
             }
@@ -70,7 +72,7 @@ fn read_large<H: Host>(driver: &Arc<Driver<H>>, slot: &Arc<Slot>, mut reading: R
         large.clear();
         match recv(&slot.stream, spare_capacity(&mut large), RecvFlags::DONTWAIT) {
             Ok((0, _)) => return end(driver, slot),
-            Ok(_) => reading = feed(driver, slot, &large),
+            Ok(_) => reading = feed(driver, slot, driver.clock.now(), &large),
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => return Reading::Open,
             Err(_) => return end(driver, slot),
@@ -95,14 +97,32 @@ fn is_open(slot: &Slot, reading: Reading) -> bool {
 
 /// Hands all of `bytes` to the connection, waiting as long as it takes: meanwhile TCP pushes back.
 #[inline(never)]
-fn feed<H: Host>(driver: &Arc<Driver<H>>, slot: &Arc<Slot>, mut bytes: &[u8]) -> Reading {
+fn feed<H: Host>(driver: &Arc<Driver<H>>, slot: &Arc<Slot>, mut now: Now, mut bytes: &[u8]) -> Reading {
     loop {
-        let mut scratch = driver.shelf.take(driver.clock.now());
+        let mut scratch = driver.shelf.take(now);
         let reading = driver.work(&mut scratch, slot, Cause::Bytes(&mut bytes));
         driver.shelf.give(scratch);
         if bytes.is_empty() || !is_open(slot, reading) {
             return reading;
         }
+        now = driver.clock.now();
+    }
+}
+
+/// How much more a peer may say as a guest.
+struct Guesthood {
+    bytes: u64,
+    since: Mono,
+}
+
+impl Guesthood {
+    fn covers(&mut self, now: Mono, bytes: usize) -> bool {
+        let micros = now.0.saturating_sub(self.since.0);
+        let more = micros.saturating_mul(GUEST_BYTES_PER_SECOND) / 1_000_000;
+        let have = self.bytes.saturating_add(more).min(GUEST_BYTES_MAX);
+        self.bytes = have.saturating_sub(bytes as u64);
+        self.since = now;
+        have > 0
     }
 }
 
@@ -141,5 +161,24 @@ fn discard(slot: &Slot) {
             Err(Errno::INTR) => {}
             Ok(_) | Err(_) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_says_much_is_no_guest_until_it_was_silent() {
+        let mut guest = Guesthood { bytes: GUEST_BYTES_MAX, since: Mono(0) };
+        assert!(guest.covers(Mono(10), 4_000));
+        assert!(guest.covers(Mono(20), 4_000), "96 bytes were left");
+        assert!(!guest.covers(Mono(30), 1));
+        assert!(!guest.covers(Mono(900), 1), "too short for a byte");
+        assert!(guest.covers(Mono(1_000_000), 100));
+        for second in 2..100 {
+            assert!(guest.covers(Mono(second * 1_000_000), 1_000), "a steady trickle");
+        }
+        assert!(guest.covers(Mono(u64::MAX), 4_000));
     }
 }
