@@ -73,10 +73,8 @@ impl Health {
     /// The host told its load.
     pub(crate) fn loaded(&mut self, now: Now, load: Load) {
         if let Some((at, before)) = self.load {
-            let wall_ms = now.mono.millis_since(at).max(1);
             let cpu_ms = load.cpu_ms.saturating_sub(before.cpu_ms);
-            // Three decimals, as precise as the clocks behind it.
-            self.cpu_ratio = Some((cpu_ms as f64 * 1_000.0 / wall_ms as f64).round() / 1_000.0);
+            self.cpu_ratio = Some(ratio(cpu_ms, now.mono.millis_since(at)));
         }
         self.load = Some((now.mono, load));
     }
@@ -110,5 +108,26 @@ impl Health {
     }
 }
 
+/// Processor time per time passed, with three decimals: as precise as the clocks behind it.
+fn ratio(cpu_ms: u64, wall_ms: u64) -> f64 {
+    (cpu_ms as f64 * 1_000.0 / wall_ms.max(LOAD_WINDOW_MS_MIN) as f64).round() / 1_000.0
+}
+
 /// Timer wake-ups whose lateness is remembered.
 const SAMPLES_MAX: usize = 256;
+/// A shorter window counts as this: the first load is told within milliseconds of the clock's start, and the time
+/// that starting the process took before that would read as many processors at work.
+const LOAD_WINDOW_MS_MIN: u64 = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ratio_is_of_the_time_that_passed_and_starting_is_no_load() {
+        assert_eq!(ratio(30_000, 60_000), 0.5);
+        assert_eq!(ratio(120_000, 60_000), 2.0);
+        assert_eq!(ratio(14, 1), 0.014);
+        assert_eq!(ratio(0, 0), 0.0);
+    }
+}
