@@ -21,13 +21,14 @@ use crate::frame::CloseFrame;
 use crate::limits::Limits;
 use crate::seed::{Random, Seed};
 use crate::time::{Mono, Now};
+use core::fmt;
 use event::{Frame, Unrecognised};
 use handshake::{Answer, Upgrade};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 
-/// What a client says about itself, and how long it waits.
-#[derive(Clone, Debug)]
+/// What a client says about itself, and how long it waits. `Debug` shows what it is, not what it knows.
+#[derive(Clone)]
 pub struct ClientConfig {
     /// The `Host` header: name and port of the gateway.
     pub host: String,
@@ -92,12 +93,27 @@ impl ClientConfig {
     }
 }
 
+/// The query of the path and the values of headers may be secrets.
+impl fmt::Debug for ClientConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientConfig")
+            .field("host", &self.host)
+            .field("protocols", &(self.min_protocol..=self.max_protocol))
+            .field("client", &self.client)
+            .field("role", &self.role)
+            .field("scopes", &self.scopes)
+            .field("auth", &self.auth)
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The connection is not open for messages: not yet, or no longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotOpen;
 
-impl core::fmt::Display for NotOpen {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Display for NotOpen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the connection is not open")
     }
 }
@@ -105,7 +121,6 @@ impl core::fmt::Display for NotOpen {
 impl core::error::Error for NotOpen {}
 
 /// The state machine of one client connection.
-#[derive(Debug)]
 pub struct Client {
     config: ClientConfig,
     phase: Phase,
@@ -119,6 +134,18 @@ pub struct Client {
     tick_timeout_ms: u64,
     heard_at: Mono,
     deadline: Option<Mono>,
+}
+
+/// Bytes on their way in or out may be secrets: only their number is shown.
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("config", &self.config)
+            .field("phase", &self.phase)
+            .field("wire_bytes", &self.wire.len())
+            .field("events", &self.events.len())
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,13 +2,15 @@
 
 use crate::store::DeviceView;
 use bytes::Bytes;
+use core::fmt;
 use serde::Serialize;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// A response's payload. Big ones are shared or rendered by the connection, outside the gateway's lock.
-#[derive(Clone, Debug)]
+/// A response's payload. Big ones are shared or rendered by the connection, outside the gateway's lock. `Debug`
+/// shows no content: some carry device tokens.
+#[derive(Clone)]
 pub enum Payload {
     /// Already encoded JSON.
     Json(Bytes),
@@ -37,6 +39,17 @@ pub(crate) fn value_size(value: &Value) -> usize {
         Value::String(text) => text.len(),
         Value::Array(items) => items.iter().map(value_size).sum(),
         Value::Object(members) => members.iter().map(|(name, value)| name.len() + value_size(value)).sum(),
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self {
+            Self::Json(_) => "Json",
+            Self::Value(_) => "Value",
+            Self::Devices(_) => "Devices",
+        };
+        f.debug_struct(kind).field("bytes", &self.size()).finish_non_exhaustive()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clawgate_proto::config::AuthMode;
+use std::fmt;
 use std::path::PathBuf;
 
 /// An OpenClaw gateway: one small process that owns the WebSocket control plane.
@@ -72,8 +73,8 @@ pub enum GatewayCommand {
     Status(ClientArgs),
 }
 
-/// How to run a gateway.
-#[derive(Clone, Debug, Default, Args)]
+/// How to run a gateway. `Debug` shows neither token nor password.
+#[derive(Clone, Default, Args)]
 pub struct RunArgs {
     /// Port to listen on; 0 takes a free one [default: OPENCLAW_GATEWAY_PORT, the config file, 18789]
     #[arg(long, value_name = "PORT")]
@@ -107,8 +108,8 @@ pub struct RunArgs {
     pub allow_unconfigured: bool,
 }
 
-/// How to reach a running gateway.
-#[derive(Clone, Debug, Default, Args)]
+/// How to reach a running gateway. `Debug` shows no secret.
+#[derive(Clone, Default, Args)]
 pub struct ClientArgs {
     /// Print JSON for programs
     #[arg(long)]
@@ -127,8 +128,8 @@ pub struct ClientArgs {
     pub timeout: u64,
 }
 
-/// `clawgate call`.
-#[derive(Clone, Debug, Args)]
+/// `clawgate call`. `Debug` leaves the params out.
+#[derive(Clone, Args)]
 pub struct CallArgs {
     /// Name of the method
     pub method: String,
@@ -138,6 +139,37 @@ pub struct CallArgs {
     /// How to reach the gateway.
     #[command(flatten)]
     pub client: ClientArgs,
+}
+
+impl fmt::Debug for RunArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunArgs")
+            .field("port", &self.port)
+            .field("bind", &self.bind)
+            .field("auth", &self.auth)
+            .field("runtime", &self.runtime)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ClientArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientArgs")
+            .field("json", &self.json)
+            .field("has_token", &self.token.is_some())
+            .field("has_password", &self.password.is_some())
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for CallArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallArgs")
+            .field("method", &self.method)
+            .field("client", &self.client)
+            .finish_non_exhaustive()
+    }
 }
 
 /// `clawgate token`.
@@ -340,6 +372,19 @@ mod tests {
 
     use super::*;
     use clap::CommandFactory as _;
+
+    #[test]
+    fn debug_shows_no_secret_of_the_command_line() {
+        for line in [
+            "gateway --token hidden1 --password hidden2",
+            "status --url ws://a/?hidden0 --token hidden1 --password hidden2",
+            "call m --params {\"token\":\"hidden0\"} --token hidden1",
+            "devices list --token hidden1",
+        ] {
+            let cli = Cli::try_parse_from(std::iter::once("clawgate").chain(line.split(' '))).unwrap();
+            assert!(!format!("{cli:?}").contains("hidden"), "{cli:?}");
+        }
+    }
 
     #[test]
     fn the_definition_is_sound() {

@@ -6,6 +6,7 @@ use crate::entropy;
 use crate::storage::{Disk, Put, PutFault, Storage};
 use clawgate_proto::host::Version;
 use clawgate_proto::secret::Secret;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// The configuration file.
@@ -17,13 +18,21 @@ pub struct ConfigFile {
     pub found: Option<Found>,
 }
 
-/// A file that is there.
-#[derive(Debug)]
+/// A file that is there. `Debug` shows its outline only: it holds secrets.
 pub struct Found {
     /// Its content, parsed.
     pub root: Node,
     text: Vec<u8>,
     mark: Version,
+}
+
+impl fmt::Debug for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Found")
+            .field("root", &self.root)
+            .field("bytes", &self.text.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl ConfigFile {
@@ -130,6 +139,16 @@ mod tests {
 
     fn storage() -> Storage<RealDisk> {
         Storage::new(RealDisk, 1)
+    }
+
+    #[test]
+    fn debug_shows_nothing_of_the_content() {
+        let folder = Folder::new();
+        let path = folder.path().join("openclaw.json");
+        fs::write(&path, "{gateway: {auth: {token: 'hidden'}}}").unwrap();
+        let shown = format!("{:?}", ConfigFile::load(&storage(), &path).unwrap());
+        let numbers = format!("{:?}", b"hidden");
+        assert!(!shown.contains("hidden") && !shown.contains(numbers.trim_matches(['[', ']'])), "{shown}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use super::value::Node;
 use crate::environment::Environment;
+use std::fmt;
 
 /// A walk over one file.
 #[derive(Debug)]
@@ -15,13 +16,19 @@ pub struct Reader<'a> {
     pub warnings: Vec<String>,
 }
 
-/// A text after `${NAME}` was replaced.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A text after `${NAME}` was replaced. `Debug` leaves the text out: it may be a secret.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Expanded {
     /// The result.
     pub text: String,
     /// Variables that are not set; their references stand in the text as they were.
     pub missing: Vec<String>,
+}
+
+impl fmt::Debug for Expanded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Expanded").field("missing", &self.missing).finish_non_exhaustive()
+    }
 }
 
 impl<'a> Reader<'a> {
@@ -173,6 +180,12 @@ const MAX_EXACT: f64 = 9_007_199_254_740_991.0;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn debug_shows_no_text() {
+        let expanded = Expanded { text: "hidden".to_owned(), missing: vec!["NAME".to_owned()] };
+        assert_eq!(format!("{expanded:?}"), "Expanded { missing: [\"NAME\"], .. }");
+    }
 
     #[test]
     fn references_are_replaced_as_documented() {

@@ -37,7 +37,7 @@ function publishedClient(target, key, tokens, options = {}) {
       publicKeyRawBase64UrlFromPem: () => key.publicKeyRaw,
       loadDeviceAuthToken: ({ role }) => tokens.get(role) ?? null,
       storeDeviceAuthToken: ({ role, token, scopes }) => {
-        recordSecret(token);
+        recordSecret("device-token", token);
         tokens.set(role, { token, role, scopes, updatedAtMs: Date.now() });
       },
       clearDeviceAuthToken: ({ role }) => tokens.delete(role),

@@ -9,10 +9,10 @@ import { WebSocket, WebSocketServer } from "ws";
 
 export const TOKEN = "cLaWmArKeR-interop-gateway-token";
 
-/** Secrets made at run time are written down, so that a scan of all output can look for them. */
-export function recordSecret(secret) {
+/** Secrets made at run time are written down with their kind, so that a scan of all output can look for them. */
+export function recordSecret(kind, secret) {
   const file = process.env.CLAWGATE_TEST_SECRETS;
-  if (file && secret) appendFileSync(file, `${secret}\n`);
+  if (file && secret) appendFileSync(file, `${kind}\t${secret}\n`);
 }
 
 let passed = 0;
@@ -75,19 +75,21 @@ export function gatewayEnv(stateDir) {
   return { ...env, OPENCLAW_SKIP_CHANNELS: "1", OPENCLAW_SKIP_CRON: "1", NO_COLOR: "1" };
 }
 
-/** A gateway process; `command` and `args` start it on `port`. */
+/** A gateway process; `command` and `args` start it on `port`. What our own says is searched for secrets later. */
 export class GatewayProcess {
-  constructor(command, args, stateDir, port) {
-    Object.assign(this, { command, args, stateDir, port, output: "" });
+  constructor(command, args, stateDir, port, isOurs = false) {
+    Object.assign(this, { command, args, stateDir, port, isOurs, output: "" });
   }
 
   async start(boundMs = 60_000) {
-    this.child = spawn(this.command, this.args, { env: gatewayEnv(this.stateDir), cwd: this.stateDir });
+    const env = gatewayEnv(this.stateDir);
+    if (this.isOurs) env.OPENCLAW_LOG_LEVEL = "trace";
+    this.child = spawn(this.command, this.args, { env, cwd: this.stateDir });
     this.exited = new Promise((resolve) => this.child.on("exit", (code, signal) => resolve({ code, signal })));
     const keep = (chunk) => {
       this.output = (this.output + chunk).slice(-200_000);
       const folder = process.env.CLAWGATE_TEST_OUTPUT;
-      if (folder) appendFileSync(path.join(folder, `interop-${this.child.pid}.log`), chunk);
+      if (folder && this.isOurs) appendFileSync(path.join(folder, `interop-${this.child.pid}.log`), chunk);
     };
     this.child.stdout.on("data", keep);
     this.child.stderr.on("data", keep);
@@ -118,7 +120,7 @@ export class GatewayProcess {
 
 export function clawgate(binary, runtime, stateDir, port, extra = []) {
   const args = ["gateway", "--port", String(port), "--runtime", runtime, ...extra];
-  return new GatewayProcess(binary, args, stateDir, port);
+  return new GatewayProcess(binary, args, stateDir, port, true);
 }
 
 const SPKI_PREFIX_BYTES = 12;
@@ -127,7 +129,9 @@ export function deviceKey() {
   const { publicKey, privateKey } = generateKeyPairSync("ed25519");
   const raw = publicKey.export({ type: "spki", format: "der" }).subarray(SPKI_PREFIX_BYTES);
   const privateKeyPem = privateKey.export({ type: "pkcs8", format: "pem" });
-  recordSecret(privateKey.export({ type: "pkcs8", format: "der" }).subarray(16).toString("base64"));
+  recordSecret("private-key", privateKeyPem.split("\n")[1]);
+  const bare = privateKey.export({ type: "pkcs8", format: "der" }).subarray(16);
+  for (const form of ["base64", "base64url", "hex"]) recordSecret("private-key", bare.toString(form));
   return {
     deviceId: createHash("sha256").update(raw).digest("hex"),
     publicKeyPem: publicKey.export({ type: "spki", format: "pem" }),
@@ -197,7 +201,7 @@ export class RawClient {
     };
     const range = { minProtocol: protocol, maxProtocol: protocol };
     const answer = await this.request("connect", { ...range, client: who, role, scopes, caps: [], auth, device });
-    recordSecret(answer.payload?.auth?.deviceToken);
+    recordSecret("device-token", answer.payload?.auth?.deviceToken);
     return answer;
   }
 

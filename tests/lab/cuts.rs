@@ -115,6 +115,7 @@ impl Story {
             let key = DeviceKey::from_seed(&seed);
             let device_id = key.device_id().to_owned();
             busy.insert(device_id.clone());
+            secrets::record_key(&key);
             self.keys.insert(device_id.clone(), key);
             if choice == 0 {
                 let conn = self.lab.connect(ELSEWHERE, device(&self.keys[&device_id], None));

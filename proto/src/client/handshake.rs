@@ -10,7 +10,6 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 /// An upgrade that is not finished: the response as far as it came, and the key that proves it is for us.
-#[derive(Debug)]
 pub(super) struct Upgrade {
     accept: String,
     received: Vec<u8>,

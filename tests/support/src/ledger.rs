@@ -4,7 +4,7 @@
 //! A change is begun before it is asked for and acknowledged when its answer arrives. Between the two it may or
 //! may not have happened; nothing else may be in doubt. Faults name devices, never tokens.
 
-use crate::secrets;
+use crate::secrets::{self, Kind};
 use clawgate_proto::store::{DeviceToken, Devices, PairedDevice};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -143,7 +143,7 @@ impl Ledger {
                 Some(device) => match operator_token(device) {
                     Some(token) if token.revoked_at_ms.is_some() => State::Revoked,
                     Some(token) => {
-                        secrets::record(&token.token);
+                        secrets::record_as(Kind::DeviceToken, &token.token);
                         State::Token(token.token.clone())
                     }
                     None => State::UnknownToken,

@@ -11,6 +11,7 @@ pub mod fuzz_targets;
 pub mod host;
 pub mod ledger;
 pub mod loopback;
+pub mod needles;
 pub mod net;
 pub mod program;
 pub mod scratch;

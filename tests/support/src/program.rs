@@ -2,7 +2,7 @@
 //! killed by its process id when the test is done with it.
 
 use crate::scratch::{TempDir, free_port, temp_dir};
-use crate::secrets;
+use crate::secrets::{self, Kind};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -273,13 +273,13 @@ impl Program {
     /// The secrets this process made by itself: its token, and its own device key.
     fn record_secrets(&self) {
         if let Some(token) = self.stored_token() {
-            secrets::record(&token);
+            secrets::record_as(Kind::GatewayToken, &token);
         }
         let identity = self.settings.state_dir().join("identity/device.json");
         let identity: Option<Value> =
             std::fs::read(identity).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
         if let Some(pem) = identity.as_ref().and_then(|identity| identity["privateKeyPem"].as_str()) {
-            pem.lines().filter(|line| !line.starts_with('-')).for_each(secrets::record);
+            secrets::record_pem(pem);
         }
     }
 }
@@ -302,6 +302,17 @@ struct Output {
 /// Names a folder into which the output of every program a test starts is copied, one file a process, for a
 /// search over it.
 pub const OUTPUT_DIR: &str = "CLAWGATE_TEST_OUTPUT";
+
+/// Adds a text to what is searched: the log of a gateway that runs inside a test, say.
+///
+/// # Panics
+/// When the folder cannot be written.
+pub fn keep_output(name: &str, text: &str) {
+    let Some(folder) = std::env::var_os(OUTPUT_DIR) else { return };
+    let path = Path::new(&folder).join(format!("{name}-{}.log", std::process::id()));
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes())).expect("the output folder can be written");
+}
 
 impl Output {
     fn of(child: &mut Child) -> Self {

@@ -1,6 +1,9 @@
 //! Secrets in tests. What a test chooses carries [`MARKER`]; what is made at run time is written down, so that a
 //! search over all output of the tests knows what to look for.
 
+use crate::needles::hex;
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 use clawgate_proto::client::DeviceKey;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -11,26 +14,83 @@ use std::sync::Mutex;
 /// Part of every secret a test chooses.
 pub const MARKER: &str = "cLaWmArKeR";
 
-/// Names the file that secrets made at run time are appended to, one a line. Without it nothing is written.
+/// Names the file that secrets made at run time are appended to, one a line behind its kind. Without it nothing is written.
 pub const BOOK: &str = "CLAWGATE_TEST_SECRETS";
+
+/// What a secret is, so that a search can say what it looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Chosen by a test: carries [`MARKER`].
+    Chosen,
+    /// A device token.
+    DeviceToken,
+    /// A shared token that a gateway made at its first start.
+    GatewayToken,
+    /// The private half of a device key.
+    PrivateKey,
+    /// Anything else.
+    Other,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Chosen, Self::DeviceToken, Self::GatewayToken, Self::PrivateKey, Self::Other];
+
+    /// Its name in the book.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Chosen => "chosen",
+            Self::DeviceToken => "device-token",
+            Self::GatewayToken => "gateway-token",
+            Self::PrivateKey => "private-key",
+            Self::Other => "other",
+        }
+    }
+}
 
 /// A secret for a test: the marker and a name.
 pub fn chosen(name: &str) -> String {
-    format!("{MARKER}-{name}")
+    let secret = format!("{MARKER}-{name}");
+    record_as(Kind::Chosen, &secret);
+    secret
 }
 
 /// Writes down a secret that was made at run time. Repeats are dropped.
 ///
 /// # Panics
-/// When the book cannot be written: a secret that is not in it would not be searched for.
+/// As [`record_as`].
 pub fn record(secret: &str) {
-    let Some(book) = std::env::var_os(BOOK) else { return };
-    record_in(Path::new(&book), secret);
+    record_as(Kind::Other, secret);
 }
 
-/// Writes down the private half of a key, in the forms in which it could leak.
+/// The same for a secret of a known kind.
+///
+/// # Panics
+/// When the book cannot be written: a secret that is not in it would not be searched for.
+pub fn record_as(kind: Kind, secret: &str) {
+    let Some(book) = std::env::var_os(BOOK) else { return };
+    let kind = if secret.contains(MARKER) { Kind::Chosen } else { kind };
+    record_in(Path::new(&book), kind, secret);
+}
+
+/// Writes down the private half of a key, in the forms in which it could leak: as the file holds it, and bare.
 pub fn record_key(key: &DeviceKey) {
-    key.private_pem().lines().filter(|line| !line.starts_with('-')).for_each(record);
+    record_pem(&key.private_pem());
+}
+
+/// The same for the PEM text of a private key.
+pub fn record_pem(pem: &str) {
+    for line in pem.lines().filter(|line| !line.starts_with('-')) {
+        record_as(Kind::PrivateKey, line);
+        let Ok(der) = BASE64_STANDARD.decode(line.trim()) else { continue };
+        // PKCS #8 of an Ed25519 key: the 32 bytes of the key are the last ones (RFC 8410).
+        let Some(seed) = der.last_chunk::<32>() else { continue };
+        record_as(Kind::PrivateKey, &BASE64_STANDARD_NO_PAD.encode(seed));
+        record_as(Kind::PrivateKey, &BASE64_URL_SAFE_NO_PAD.encode(seed));
+        record_as(Kind::PrivateKey, &seed.iter().fold(String::new(), |text, byte| text + &hex(*byte, false)));
+        record_as(Kind::PrivateKey, &seed.map(|byte| byte.to_string()).join(", "));
+    }
 }
 
 /// Writes down every device token and shared token in a payload: the string members of these names, at any depth.
@@ -39,7 +99,9 @@ pub fn record_tokens(payload: &Value) {
         Value::Object(members) => {
             for (key, value) in members {
                 match value {
-                    Value::String(text) if matches!(key.as_str(), "token" | "deviceToken") => record(text),
+                    Value::String(text) if matches!(key.as_str(), "token" | "deviceToken") => {
+                        record_as(Kind::DeviceToken, text);
+                    }
                     Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
                     Value::Array(_) | Value::Object(_) => record_tokens(value),
                 }
@@ -50,11 +112,19 @@ pub fn record_tokens(payload: &Value) {
     }
 }
 
-fn record_in(book: &Path, secret: &str) {
+/// One line of the book: the kind and the secret.
+pub fn parse_line(line: &str) -> (Kind, &str) {
+    let named = line.split_once('\t').and_then(|(name, secret)| {
+        Kind::ALL.into_iter().find(|kind| kind.as_str() == name).map(|kind| (kind, secret))
+    });
+    named.unwrap_or((Kind::Other, line))
+}
+
+fn record_in(book: &Path, kind: Kind, secret: &str) {
     static KNOWN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let secret = secret.trim();
     // Short strings occur everywhere by chance.
-    if secret.len() < SECRET_BYTES_MIN || secret.contains('\n') {
+    if secret.len() < SECRET_BYTES_MIN || secret.contains(['\n', '\t']) {
         return;
     }
     let mut known = KNOWN.lock().expect("nobody panics while holding it");
@@ -63,7 +133,7 @@ fn record_in(book: &Path, secret: &str) {
     }
     let file = std::fs::OpenOptions::new().create(true).append(true).open(book);
     // One write a line: several processes append to the same file.
-    let line = format!("{secret}\n");
+    let line = format!("{}\t{secret}\n", kind.as_str());
     file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the book of secrets can be written");
 }
 
@@ -79,10 +149,14 @@ mod tests {
         let folder = temp_dir();
         let book = folder.path().join("book");
         for secret in ["first-secret", "second-secret", " first-secret\n", "short", "two\nlines of it"] {
-            record_in(&book, secret);
+            record_in(&book, Kind::Other, secret);
         }
         let text = std::fs::read_to_string(&book).expect("the book was written");
-        assert_eq!(text, "first-secret\nsecond-secret\n");
+        assert_eq!(text, "other\tfirst-secret\nother\tsecond-secret\n");
+        let lines: Vec<_> = text.lines().map(parse_line).collect();
+        assert_eq!(lines, [(Kind::Other, "first-secret"), (Kind::Other, "second-secret")]);
+        assert_eq!(parse_line("bare"), (Kind::Other, "bare"));
+        assert_eq!(parse_line("private-key\tx"), (Kind::PrivateKey, "x"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::client::{Closed, Refusal};
 use crate::host::MemoryHost;
 use crate::loopback::{Driver, Loopback};
 use crate::net::{Line, Net, Simulated};
+use crate::program::keep_output;
 use crate::secrets;
 use crate::world::Cuts;
 use clawgate_proto::client::{
@@ -65,6 +66,14 @@ impl Place {
             Self::Simulated | Self::Crumbled => false,
             Self::Std | Self::Smol => true,
         }
+    }
+}
+
+/// What the gateway logged is output like any other: it is searched for secrets after the tests.
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let lines: Vec<String> = self.host().records().iter().map(|record| format!("{record:?}\n")).collect();
+        keep_output("stages", &lines.concat());
     }
 }
 
