@@ -35,6 +35,11 @@ impl Logger {
         self
     }
 
+    /// The least important level that is shown; `None` when nothing is.
+    pub fn threshold(&self) -> Option<Level> {
+        self.threshold
+    }
+
     /// Whether records are written as JSON.
     pub fn is_json(&self) -> bool {
         self.json

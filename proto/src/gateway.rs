@@ -71,6 +71,9 @@ pub struct Gateway {
     timers: Timers,
     tickets: BTreeMap<Ticket, Purpose>,
     system_events: VecDeque<String>,
+    /// `status`, encoded, for others and for admins. Empty when what it tells has changed.
+    status: [Option<Bytes>; 2],
+    log_level: Level,
     replies: Replies,
     accepting: bool,
     stopping: bool,
@@ -146,6 +149,8 @@ impl Gateway {
             timers,
             tickets: BTreeMap::new(),
             system_events: VecDeque::new(),
+            status: [None, None],
+            log_level: Level::Trace,
             replies: Replies::default(),
             accepting: true,
             stopping: false,
@@ -153,6 +158,11 @@ impl Gateway {
             random,
             config,
         }
+    }
+
+    /// Records that matter less are not made: one a request costs more than many a request.
+    pub fn set_log_level(&mut self, level: Level) {
+        self.log_level = level;
     }
 
     /// A socket was accepted. The driver owns the connection from here on.
@@ -455,7 +465,10 @@ impl Gateway {
     fn dispatch(&mut self, now: Now, conn: ConnId, request: Request, out: &mut Vec<Output>) {
         let Some(session) = self.peers.session(conn) else { return };
         let Request { id, method, params, idempotency_key } = request;
-        out.push(Output::Log(Record::new(Level::Debug, "request").conn(conn).field("method", method.name())));
+        if self.log_level >= Level::Debug {
+            let record = Record::new(Level::Debug, "request");
+            out.push(Output::Log(record.conn(conn).field("method", method.name())));
+        }
         let (access, handler) = match &method {
             MethodRef::Known(row) => (row.access, Some(row.handler)),
             // An unknown name is an admin's business: anyone else learns only that a scope is missing.

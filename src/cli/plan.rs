@@ -17,6 +17,7 @@ use crate::log::{self, Logger};
 use crate::storage::{RealDisk, Storage, explain};
 use clawgate_proto::config::{About, AuthConfig, AuthMode, Config};
 use clawgate_proto::limits::Limits;
+use clawgate_proto::log::Level;
 use clawgate_proto::secret::Secret;
 use clawgate_proto::seed::{Random, Seed};
 use clawgate_proto::{Gateway, Now};
@@ -111,7 +112,8 @@ impl Plan {
             allow_real_ip_fallback: self.settings.allow_real_ip_fallback,
             about: self.about(&facts),
         };
-        let gateway = Gateway::new(config, random.seed(), now);
+        let mut gateway = Gateway::new(config, random.seed(), now);
+        gateway.set_log_level(logger.threshold().unwrap_or(Level::Error));
         let storage = Arc::clone(&self.storage);
         let host = StateHost::new(storage, self.places.state_dir.clone(), facts, Arc::clone(logger));
         (gateway, Arc::new(host))

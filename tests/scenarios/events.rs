@@ -47,6 +47,29 @@ pub(crate) fn who_may_not_read_hears_nothing_of_presence(place: Place) {
     }
 }
 
+pub(crate) fn status_tells_what_has_changed(place: Place) {
+    for protocol in PROTOCOLS {
+        let mut stage = Stage::new(place);
+        let operator = admin(&mut stage, protocol);
+        let key = stage.key();
+        let config = asking(&["operator.read"], speaking(protocol, stage.client(Some(key))));
+        let (reader, _) = stage.admit(config);
+        let mut status = |actor| stage.call(actor, "status", json!({})).unwrap();
+        let (before, other) = (status(operator), status(reader));
+        assert_ne!(before["sessions"]["paths"], other["sessions"]["paths"], "paths are for admins");
+        assert_eq!((status(operator), status(reader)), (before.clone(), other));
+        assert_eq!(before["queuedSystemEvents"], json!([]));
+        assert_eq!(before["heartbeat"]["agents"][0]["enabled"], json!(true));
+        stage.call(operator, "system-event", json!({"text": "it rains"})).unwrap();
+        stage.call(operator, "set-heartbeats", json!({"enabled": false})).unwrap();
+        for actor in [operator, reader] {
+            let after = stage.call(actor, "status", json!({})).unwrap();
+            assert_eq!(after["queuedSystemEvents"], json!(["it rains"]));
+            assert_eq!(after["heartbeat"]["agents"][0]["enabled"], json!(false));
+        }
+    }
+}
+
 pub(crate) fn each_protocol_sees_the_other_in_its_own_shape(place: Place) {
     let mut stage = Stage::new(place);
     let (old, new) = (admin(&mut stage, 3), admin(&mut stage, 4));

@@ -69,6 +69,7 @@ play! {
         the_numbers_have_no_gap
         who_may_not_read_hears_nothing_of_presence
         each_protocol_sees_the_other_in_its_own_shape
+        status_tells_what_has_changed
         a_stop_is_told_and_closes_everybody;
     store:
         a_failed_write_keeps_a_new_device_out

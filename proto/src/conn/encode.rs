@@ -16,34 +16,48 @@ pub(crate) type Parts = (Vec<u8>, Bytes, Vec<u8>);
 /// `{"type":"event","event":NAME,"payload":BODY[,"seq":N][,"stateVersion":{..}]}`.
 pub(crate) fn event(event: EventFrame) -> Parts {
     let mut head = Vec::with_capacity(64);
-    head.extend_from_slice(br#"{"type":"event","event":""#);
-    head.extend_from_slice(event.name.as_bytes());
-    head.extend_from_slice(br#"","payload":"#);
+    write_event_head(&mut head, &event);
     let mut tail = Vec::with_capacity(64);
+    write_event_tail(&mut tail, &event);
+    (head, event.payload, tail)
+}
+
+/// The same in one piece.
+pub(crate) fn write_event(out: &mut Vec<u8>, event: &EventFrame) {
+    write_event_head(out, event);
+    out.extend_from_slice(&event.payload);
+    write_event_tail(out, event);
+}
+
+fn write_event_head(out: &mut Vec<u8>, event: &EventFrame) {
+    out.extend_from_slice(br#"{"type":"event","event":""#);
+    out.extend_from_slice(event.name.as_bytes());
+    out.extend_from_slice(br#"","payload":"#);
+}
+
+fn write_event_tail(out: &mut Vec<u8>, event: &EventFrame) {
     if let Some(seq) = event.seq {
-        tail.extend_from_slice(br#","seq":"#);
-        write_json(&mut tail, &seq);
+        out.extend_from_slice(br#","seq":"#);
+        write_json(out, &seq);
     }
     if let Some(version) = event.state_version {
-        tail.extend_from_slice(br#","stateVersion":"#);
-        write_json(&mut tail, &version);
+        out.extend_from_slice(br#","stateVersion":"#);
+        write_json(out, &version);
     }
-    tail.push(b'}');
-    (head, event.payload, tail)
+    out.push(b'}');
 }
 
 /// `{"type":"res","id":ID,"ok":true,"payload":BODY}`, or `{..,"ok":false,"error":{..}}`.
 pub(crate) fn response(id: &str, reply: Reply, dialect: Dialect) -> Parts {
     let mut head = Vec::with_capacity(256);
-    head.extend_from_slice(br#"{"type":"res","id":"#);
-    write_json(&mut head, id);
+    write_response_head(&mut head, id);
     match reply {
         Reply::Err(error) => {
             write_error(&mut head, &error);
             (head, Bytes::new(), Vec::new())
         }
         Reply::Ok(payload) => {
-            head.extend_from_slice(br#","ok":true,"payload":"#);
+            head.extend_from_slice(OK);
             let body = match payload {
                 Payload::Json(json) => json,
                 Payload::Devices(view) => dialect::device_list(dialect, &view).into(),
@@ -55,6 +69,19 @@ pub(crate) fn response(id: &str, reply: Reply, dialect: Dialect) -> Parts {
             (head, body, b"}".to_vec())
         }
     }
+}
+
+/// A good response in one piece.
+pub(crate) fn write_response(out: &mut Vec<u8>, id: &str, payload: &Bytes) {
+    write_response_head(out, id);
+    out.extend_from_slice(OK);
+    out.extend_from_slice(payload);
+    out.push(b'}');
+}
+
+fn write_response_head(out: &mut Vec<u8>, id: &str) {
+    out.extend_from_slice(br#"{"type":"res","id":"#);
+    write_json(out, id);
 }
 
 /// hello-ok, as the answer to `connect`.
@@ -80,6 +107,8 @@ pub(crate) fn refusal(id: &[u8], message: String, details: Option<Value>) -> Vec
     write_error(&mut out, &error);
     out
 }
+
+const OK: &[u8] = br#","ok":true,"payload":"#;
 
 fn write_error(out: &mut Vec<u8>, error: &ErrorShape) {
     out.extend_from_slice(br#","ok":false,"error":"#);

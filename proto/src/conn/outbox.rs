@@ -5,10 +5,10 @@
 //! Empty, the outbox holds no memory.
 
 use super::encode;
-use super::ws::{Opcode, Outgoing, close_payload, control_frame};
+use super::ws::{Opcode, Outgoing, close_payload, control_frame, small_text_frame};
 use crate::admission::Admission;
 use crate::dialect::Dialect;
-use crate::frame::{CloseFrame, EventFrame};
+use crate::frame::{CloseFrame, EventFrame, Payload};
 use crate::output::Reply;
 use crate::seed::Random;
 use bytes::Bytes;
@@ -108,6 +108,10 @@ impl Outbox {
         let mut room = CHUNK_BYTES;
         while room > 0 {
             let before = wire.len();
+            if room >= SMALL_ROOM && self.take_small(wire) {
+                room -= wire.len() - before;
+                continue;
+            }
             let Some(mut current) = self.next() else { break };
             let is_done = current.outgoing.take(wire, room);
             let more = wire.len() - before;
@@ -126,6 +130,40 @@ impl Outbox {
         if self.queue.is_empty() {
             self.queue = VecDeque::new();
         }
+    }
+
+    /// Appends the next item without a detour, if it is a small message that needs no mask: most are.
+    fn take_small(&mut self, wire: &mut Vec<u8>) -> bool {
+        if self.current.is_some() || !self.control.is_empty() || self.masks.is_some() {
+            return false;
+        }
+        let before = wire.len();
+        match self.queue.front().map(|queued| &queued.item) {
+            Some(Item::Event(event)) if event.payload.len() <= SMALL_BYTES_MAX => {
+                small_text_frame(wire, |wire| encode::write_event(wire, event));
+            }
+            Some(Item::Response { id, reply: Reply::Ok(Payload::Json(json)), .. })
+                if id.len() + json.len() <= SMALL_BYTES_MAX =>
+            {
+                small_text_frame(wire, |wire| encode::write_response(wire, id, json));
+            }
+            Some(
+                Item::Plain { .. }
+                | Item::Message { .. }
+                | Item::Event(_)
+                | Item::Response { .. }
+                | Item::Admission(_)
+                | Item::Close(_),
+            )
+            | None => return false,
+        }
+        let Some(Queued { cost, own_bytes, .. }) = self.queue.pop_front() else { return false };
+        self.taken_bytes += (wire.len() - before) as u64;
+        self.own_bytes -= own_bytes;
+        if cost > 0 {
+            self.taken.push_back((self.taken_bytes, cost));
+        }
+        true
     }
 
     /// Notes that so many of the taken bytes were written, and gives the cost of the items that are written whole.
@@ -224,6 +262,10 @@ impl Outbox {
 
 /// What one call of [`Outbox::take`] appends at most.
 const CHUNK_BYTES: usize = 64 * 1024;
+/// A message no longer than this is written in one piece.
+const SMALL_BYTES_MAX: usize = 4 * 1024;
+/// What it may take at most: every character of an id may need six in JSON.
+const SMALL_ROOM: usize = 6 * SMALL_BYTES_MAX + 1024;
 
 #[cfg(test)]
 impl Outbox {
@@ -233,5 +275,62 @@ impl Outbox {
             + self.queue.capacity()
             + self.taken.capacity()
             + usize::from(self.current.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::Budget;
+    use crate::conn::ws::{Received, Role, WebSocket};
+    use crate::frame::StateVersion;
+    use crate::seed::Seed;
+
+    /// What a client finds in the frames: it checks them as a peer would.
+    fn texts(mut wire: &[u8]) -> Vec<String> {
+        let mut reader = WebSocket::new(Role::Client(Seed::new([1; 32])), 1 << 20, Budget::new(1 << 20));
+        let mut texts = Vec::new();
+        while !wire.is_empty() {
+            let (taken, received) = reader.receive(wire);
+            wire = &wire[taken..];
+            match received {
+                Some(Received::Message(message)) => texts.push(message.text().unwrap_or_default().to_owned()),
+                Some(other @ (Received::Closed(_) | Received::Fault(_))) => panic!("{other:?}"),
+                None => {}
+            }
+        }
+        texts
+    }
+
+    #[test]
+    fn a_message_is_the_same_whether_it_is_small_or_not() {
+        let id: Box<str> = "a\"b\u{1}".into();
+        let version = StateVersion { presence: 3, health: 4 };
+        for len in
+            (0..200).chain([SMALL_BYTES_MAX - 10, SMALL_BYTES_MAX, SMALL_BYTES_MAX + 1, 3 * CHUNK_BYTES])
+        {
+            let payload = Bytes::from(format!("\"{}\"", "x".repeat(len)));
+            let reply = Reply::Ok(Payload::Json(payload.clone()));
+            let response = Item::Response { id: id.clone(), reply, dialect: Dialect::V4 };
+            let event = EventFrame { name: "e", payload, seq: Some(7), state_version: Some(version) };
+            let whole = |(head, body, tail): encode::Parts| {
+                String::from_utf8([&head[..], &body, &tail].concat()).unwrap_or_default()
+            };
+            let expected = [
+                whole(encode::response(&id, Reply::Ok(Payload::Json(event.payload.clone())), Dialect::V4)),
+                whole(encode::event(event.clone())),
+            ];
+            let mut outbox = Outbox::default();
+            outbox.push(response, 10);
+            outbox.push(Item::Event(event), 20);
+            let (mut wire, mut drained) = (Vec::new(), 0);
+            while outbox.wants_write() {
+                let before = wire.len();
+                outbox.take(&mut wire);
+                drained += outbox.wrote(wire.len() - before);
+            }
+            assert_eq!(texts(&wire), expected);
+            assert_eq!((drained, outbox.heap_bytes()), (30, 0));
+        }
     }
 }

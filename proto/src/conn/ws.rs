@@ -18,7 +18,7 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use frame::{Opcode, Outgoing, close_payload, control_frame};
+pub(crate) use frame::{Opcode, Outgoing, close_payload, control_frame, small_text_frame};
 pub(crate) use reader::Reader;
 
 use crate::budget::Budget;

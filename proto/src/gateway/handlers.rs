@@ -30,12 +30,19 @@ pub(crate) fn health(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
 /// `status`.
 pub(crate) fn status(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
     let Some(session) = gateway.peers.session(call.conn) else { return };
-    let about = &gateway.config.about;
-    let path = format!("{}/agents/main/sessions/sessions.json", about.state_dir);
     let admin = session.scopes.satisfies(scope::ADMIN);
-    let events: Vec<String> = gateway.system_events.iter().cloned().collect();
-    let status = dialect::status(&about.version, &path, gateway.health.heartbeats, &events, admin);
-    reply_value(gateway, call, status, out);
+    let status = match &gateway.status[usize::from(admin)] {
+        Some(status) => status.clone(),
+        None => {
+            let about = &gateway.config.about;
+            let path = format!("{}/agents/main/sessions/sessions.json", about.state_dir);
+            let events: Vec<String> = gateway.system_events.iter().cloned().collect();
+            let status = dialect::status(&about.version, &path, gateway.health.heartbeats, &events, admin);
+            Bytes::from(status.to_string())
+        }
+    };
+    gateway.status[usize::from(admin)] = Some(status.clone());
+    gateway.respond(call.conn, call.id, Reply::Ok(Payload::Json(status)), out);
 }
 
 /// `system-presence`.
@@ -59,6 +66,7 @@ pub(crate) fn system_event(gateway: &mut Gateway, call: Call, out: &mut Vec<Outp
         if gateway.system_events.len() == SYSTEM_EVENTS_MAX {
             gateway.system_events.pop_front();
         }
+        gateway.status = [None, None];
         gateway.system_events.push_back(event.text.chars().take(SYSTEM_EVENT_CHARS_MAX).collect());
     }
     reply_value(gateway, call, json!({"ok": true}), out);
@@ -73,6 +81,7 @@ pub(crate) fn last_heartbeat(gateway: &mut Gateway, call: Call, out: &mut Vec<Ou
 pub(crate) fn set_heartbeats(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
     let Params::Enabled(enabled) = call.params else { return };
     gateway.health.heartbeats = enabled;
+    gateway.status = [None, None];
     reply_value(gateway, call, json!({"ok": true, "enabled": enabled}), out);
 }
 

@@ -90,6 +90,9 @@ impl Replies {
         reply: &Reply,
         limits: &Limits,
     ) -> Vec<(ConnId, Box<str>)> {
+        if self.running.is_empty() {
+            return Vec::new();
+        }
         let Some(key) = self.running.remove(&(conn, id.into())) else { return Vec::new() };
         let Some(entry) = self.entries.get_mut(&key) else { return Vec::new() };
         let State::Running { joined } = core::mem::replace(&mut entry.state, State::Done(reply.clone()))

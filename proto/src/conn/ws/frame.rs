@@ -79,6 +79,23 @@ impl Outgoing {
     }
 }
 
+/// Appends one unmasked text frame whose payload, some 60,000 bytes at most, `write` appends.
+pub(crate) fn small_text_frame(wire: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = wire.len();
+    wire.extend_from_slice(&[0; SMALL_HEADER_BYTES]);
+    write(wire);
+    let payload = start + SMALL_HEADER_BYTES;
+    let (header, header_len) = format_header(Opcode::Text, wire.len() - payload, None);
+    debug_assert!(header_len <= SMALL_HEADER_BYTES);
+    // A payload of less than 126 bytes has a shorter header.
+    let gap = SMALL_HEADER_BYTES - header_len;
+    if gap > 0 {
+        wire.copy_within(payload.., payload - gap);
+        wire.truncate(wire.len() - gap);
+    }
+    wire[start..start + header_len].copy_from_slice(&header[..header_len]);
+}
+
 /// Appends a whole control frame. The payload is cut to what a control frame holds.
 pub(crate) fn control_frame(opcode: Opcode, payload: &[u8], mask: Option<[u8; 4]>, wire: &mut Vec<u8>) {
     let payload = &payload[..payload.len().min(CONTROL_BYTES_MAX)];
@@ -100,6 +117,9 @@ pub(crate) fn close_payload(close: Option<&CloseFrame>) -> Vec<u8> {
     payload.extend_from_slice(reason.as_bytes());
     payload
 }
+
+/// Header of an unmasked frame with a payload of 126 to 65,535 bytes.
+const SMALL_HEADER_BYTES: usize = 4;
 
 /// XORs with the mask, beginning `from` bytes into the payload.
 pub(crate) fn apply_mask(bytes: &mut [u8], mask: [u8; 4], from: usize) {
