@@ -423,13 +423,13 @@ impl TestClient {
     }
 }
 
-fn now(started: Instant) -> Now {
+pub(crate) fn now(started: Instant) -> Now {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
     Now { mono: Mono(started.elapsed().as_micros() as u64), wall: Wall(wall) }
 }
 
 /// Different in every call of every process: masks and keys of a test need no more.
-fn unique_bytes() -> [u8; 32] {
+pub(crate) fn unique_bytes() -> [u8; 32] {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
     let mut bytes = [0; 32];

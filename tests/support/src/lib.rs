@@ -1,11 +1,12 @@
-//! What clawgate's tests share: a blocking client, a host in memory, the built program as a child process, and
-//! the book of secrets that no output may contain.
+//! What clawgate's tests share: a blocking client and a bare one, peers that mean no good, a host in memory, the
+//! built program as a child process and what it uses, and the book of secrets that no output may contain.
 //!
 //! Waits are bounded so that a broken gateway fails a test instead of hanging it; no bound is an assertion about
 //! speed. A helper that finds the test itself impossible (no free port, no temporary folder) panics.
 #![forbid(unsafe_code)]
 
 pub mod client;
+pub mod echo;
 pub mod frame;
 pub mod fuzz_targets;
 pub mod host;
@@ -16,9 +17,12 @@ pub mod net;
 pub mod program;
 pub mod scratch;
 pub mod secrets;
+pub mod siege;
 pub mod small_disk;
 pub mod stage;
 pub mod state;
+pub mod usage;
+pub mod wire;
 pub mod world;
 
 pub use client::{Refusal, TestClient};
@@ -29,4 +33,5 @@ pub use program::{Program, Settings};
 pub use scratch::{TempDir, free_port, temp_dir};
 pub use small_disk::SmallDisk;
 pub use stage::{Actor, Place, Stage};
+pub use wire::Wire;
 pub use world::World;
