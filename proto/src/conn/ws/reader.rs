@@ -141,8 +141,14 @@ impl Reader {
                 done: 0,
                 left: *len,
             });
-            if self.mode == Mode::Open {
-                self.begin_frame(&head).map_err(|fault| (taken, fault))?;
+            if self.mode == Mode::Open
+                && let Err(fault) = self.begin_frame(&head)
+            {
+                // The refused frame is read past; an empty one is over with its head.
+                if *len == 0 {
+                    self.frame = None;
+                }
+                return Err((taken, fault));
             }
             // An empty frame is complete with its head.
             let received =
