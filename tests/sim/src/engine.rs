@@ -136,9 +136,10 @@ impl<'a> Engine<'a> {
         host.set_load(Load { cpu_ms: 1, resident_bytes: 1 << 20 });
         host.set_system_info(r#"{"machine":"sim"}"#);
         let mut transcript = Transcript::new(plan.start, keeps_lines);
+        let mut key_dice = Dice::new(plan.seed, "keys");
         let keys: Vec<DeviceKey> = (0..DEVICES)
             .map(|at| {
-                let key = DeviceKey::from_seed(&dice.random().bytes());
+                let key = DeviceKey::from_seed(&key_dice.random().bytes());
                 transcript.name(key.device_id(), &format!("d{}", at + 1));
                 transcript.name(&key.device_id()[..12], &format!("d{}", at + 1));
                 transcript.name(&key.public_key_base64url(), &format!("k{}", at + 1));
@@ -445,6 +446,16 @@ impl<'a> Engine<'a> {
                     (None, error) => format!("error {}", serde_json::to_string(error).unwrap_or_default()),
                 };
                 model.transcript.line(now, conn, '<', &format!("#{} {outcome}", response.id));
+                peer.asked.remove(&response.id);
+                // A device that rotates its own token is given the new one.
+                let payload = response.payload.as_ref().map(|raw| raw.get()).unwrap_or_default();
+                if payload.contains("\"token\"")
+                    && let Ok(value) = serde_json::from_str::<serde_json::Value>(payload)
+                    && let [Some(token), Some(device), Some(role)] =
+                        ["token", "deviceId", "role"].map(|name| value[name].as_str().map(str::to_owned))
+                {
+                    self.tokens.insert((device, role), token);
+                }
                 let is_own = !response.ok && peer.is_odd && !model.is_due_response(conn, &response.id);
                 let is_first = !peer.is_admitted && !model.is_due_response(conn, &response.id);
                 if !is_own && !is_first {

@@ -40,11 +40,6 @@ pub(crate) struct Model {
     lateness_us: u64,
     /// Tokens that were handed out: no log line may show one.
     tokens: BTreeSet<String>,
-    /// Requests that peers were told to wait for, with how many outcomes of the store came with them or before: they
-    /// are on disk, unless a later operation of the same batch took them away again.
-    must_wait: Vec<(ConnId, String, u32)>,
-    /// Outcomes of the store since the gateway was told this fact.
-    outcomes: u32,
     /// Sockets that must have been told to close when the gateway is done with this fact.
     must_close: Vec<ConnId>,
     /// What is taken of the process-wide budget, as far as can be seen from here: as it was when the gateway last was
@@ -186,8 +181,6 @@ impl Model {
             dues,
             lateness_us,
             tokens: BTreeSet::new(),
-            must_wait: Vec::new(),
-            outcomes: 0,
             must_close: Vec::new(),
             budget_bytes: 0,
             input: "nothing",
@@ -293,10 +286,13 @@ impl Model {
 
     fn connect(&mut self, now: Now, conn: ConnId, request: &ConnectRequest) {
         let asked = Asked { request: admission::facts(request) };
-        if let Some(device) = asked.request.device.clone() {
-            self.store.begins(&device);
-        }
         let Some(book) = self.conns.get_mut(&conn) else { return };
+        if let Some(device) = &asked.request.device {
+            self.store.begins(device);
+            if book.upgrade.is_local && asked.request.is_proved {
+                self.store.may_approve(device);
+            }
+        }
         if !matches!(book.phase, Phase::Handshake | Phase::Ending) {
             return self.accuse(now, format!("{conn} sends connect when it cannot"));
         }
@@ -328,6 +324,10 @@ impl Model {
             OpParams::Device(device) | OpParams::DeviceRole(device, _) => Some(device.clone()),
         };
         match (&device, &params) {
+            (Some(device), OpParams::Request(_)) if is_allowed => {
+                self.store.begins(device);
+                self.store.may_approve(device);
+            }
             (Some(device), _) if is_allowed => self.store.begins(device),
             (None, OpParams::Request(_)) if is_allowed => self.store.begins_somewhere(),
             _ => {}
@@ -340,8 +340,10 @@ impl Model {
             self.dues.cause("presence", [true, true], now.mono);
         }
         let op = Op { method, is_allowed, device, params };
-        if book.open.insert(request.id.to_string(), op).is_some() {
-            self.reach("request id used twice");
+        let is_twice = book.open.insert(request.id.to_string(), op).is_some();
+        if is_twice || book.open.len() > self.config.limits.requests_in_flight_max {
+            let what = format!("{conn} has {} requests in flight, {is_twice}", book.open.len());
+            self.accuse(now, what);
         }
     }
 
@@ -376,7 +378,6 @@ impl Model {
                 self.reach(format!("http {}", response.status));
             }
             Order::Admit(admission) if matches!(book.phase, Phase::Handshake) => {
-                self.outcomes += 1;
                 book.said.push_back(Said::Hello);
                 if let Some(token) = &admission.token {
                     self.tokens.insert(token.token.clone());
@@ -456,7 +457,6 @@ impl Model {
     }
 
     fn responded(&mut self, now: Now, conn: ConnId, id: &str, reply: &Reply) {
-        self.outcomes += 1;
         if let Reply::Err(error) = reply {
             let code = error.details.as_ref().and_then(|details| details["code"].as_str());
             let reached = format!("error {}", code.unwrap_or(error.code));
@@ -483,7 +483,7 @@ impl Model {
                 if op.is_allowed && is_denial && !is_op {
                     self.accuse(now, format!("{conn} may call {}, and is denied it", op.method));
                 }
-                if let Some(device) = &op.device {
+                if let Some(device) = op.device.as_ref().filter(|_| op.is_allowed) {
                     self.store.failed(device);
                 }
             }
@@ -500,16 +500,13 @@ impl Model {
                 self.accuse(now, format!("{conn} is still open though its device lost its ground"));
             }
         }
-        let outcomes = core::mem::take(&mut self.outcomes);
-        for (conn, request, at) in core::mem::take(&mut self.must_wait) {
-            if at == outcomes && !self.store.has_request(&request) {
-                self.accuse(now, format!("{conn} is told to wait for {request}, which is not stored"));
-            }
-        }
         let census = gateway.census();
         self.budget_bytes = census.budget_bytes;
         if census.store_waiting == 0 {
             self.store.rests();
+        }
+        if self.stopping && !self.stopped && census.sockets == 0 && census.store_waiting == 0 {
+            self.accuse(now, "nobody is left and nothing is on its way, but it does not stop");
         }
         let count = |of: fn(&Phase) -> bool| self.conns.values().filter(|book| of(&book.phase)).count();
         let queued: usize = self.conns.values().map(|book| book.queued).sum();

@@ -8,6 +8,7 @@ use clawgate_proto::limits::Limits;
 use clawgate_proto::{Mono, Now};
 use clawgate_support::raw_frame;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// One peer.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub(crate) struct Peer {
     /// It was closed before everything arrived.
     pub(crate) is_cut: bool,
     pub(crate) is_admitted: bool,
+    /// Requests it has sent and has no answer to.
+    pub(crate) asked: BTreeSet<String>,
     /// The deadline its timer is set to.
     pub(crate) timer: Option<Mono>,
 }
@@ -91,6 +94,7 @@ impl Peer {
             is_odd: false,
             is_cut: false,
             is_admitted: false,
+            asked: BTreeSet::new(),
             timer: None,
         }
     }
@@ -142,6 +146,7 @@ impl Peer {
         for _ in 0..spec.eager {
             if let (true, Ok(id)) = (is_open, client.request("health", json!({}))) {
                 said.push(format!("#{id} health {{}}"));
+                self.asked.insert(id);
             }
         }
         said
@@ -152,6 +157,7 @@ impl Peer {
         let client = self.client.as_mut().filter(|client| client.is_open())?;
         let shown = params.to_string();
         let id = client.request(method, params).ok()?;
+        self.asked.insert(id.clone());
         Some(format!("#{id} {method} {shown}"))
     }
 
@@ -187,8 +193,10 @@ impl Peer {
                 }
             }
             Raw::Flood(count) => {
-                for _ in 0..count {
-                    client.request("system-presence", json!({})).ok()?;
+                for at in 0..count {
+                    // Every other one has to wait for the disk.
+                    let method = if at % 2 == 0 { "system-presence" } else { "device.pair.list" };
+                    self.asked.insert(client.request(method, json!({})).ok()?);
                 }
             }
         }
@@ -272,7 +280,13 @@ pub(crate) fn request(call: Call, keys: &[DeviceKey], pending: &[String]) -> (&'
         Call::Approve(at) => ("device.pair.approve", json!({"requestId": waiting(at)})),
         Call::Reject(at) => ("device.pair.reject", json!({"requestId": waiting(at)})),
         Call::Remove(at) => ("device.pair.remove", json!({"deviceId": device(at)})),
-        Call::Rotate(at, role) => ("device.token.rotate", json!({"deviceId": device(at), "role": role})),
+        Call::Rotate(at, role, false) => {
+            ("device.token.rotate", json!({"deviceId": device(at), "role": role}))
+        }
+        Call::Rotate(at, role, true) => {
+            let scopes = ["operator.read"];
+            ("device.token.rotate", json!({"deviceId": device(at), "role": role, "scopes": scopes}))
+        }
         Call::Revoke(at, role) => ("device.token.revoke", json!({"deviceId": device(at), "role": role})),
         Call::Unknown => ("no.such.method", json!({})),
         Call::ConnectAgain => ("connect", json!({})),

@@ -233,8 +233,8 @@ pub enum Call {
     Reject(u8),
     /// `device.pair.remove`.
     Remove(u8),
-    /// `device.token.rotate`.
-    Rotate(u8, &'static str),
+    /// `device.token.rotate`, to `operator.read` alone or to what it was.
+    Rotate(u8, &'static str, bool),
     /// `device.token.revoke`.
     Revoke(u8, &'static str),
     /// A method that does not exist.
@@ -401,7 +401,7 @@ pub fn tight() -> Limits {
         presence_entries_max: 4,
         pairing_pending_max: 2,
         pairing_scopes_max: 4,
-        devices_paired_max: 4,
+        devices_paired_max: 3,
         store_queue_max: 5,
         unauthorized_in_a_row_max: 3,
         replies_entries_max: 4,
@@ -423,6 +423,6 @@ pub fn narrow() -> Limits {
 }
 
 /// Devices that plans know.
-pub const DEVICES: u8 = 6;
+pub const DEVICES: u8 = 4;
 /// The gateway's own origin.
 pub const OWN_ORIGIN: &str = "http://127.0.0.1:18789";

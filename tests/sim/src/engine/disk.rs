@@ -34,15 +34,16 @@ impl Engine<'_> {
         let Some(request) = self.jobs.remove(&ticket) else { return };
         let is_write = matches!(request, HostRequest::StoreDevices { .. });
         self.model.borrow_mut().host_looks(ticket);
-        let before = self.host.content(Document::DevicesPaired);
+        let before = self.contents();
         let answer = self.world.perform(request);
         self.writes += u64::from(matches!(answer, HostAnswer::Stored(Ok(_))));
         if self.plan.sabotage == Some(Sabotage::LoseWrite) && is_write && self.writes == LOST_WRITE {
-            self.host.edit(Document::DevicesPaired, before.unwrap_or_else(|| b"{}".to_vec()));
+            self.host.edit(Document::DevicesPaired, before.0.clone().unwrap_or_else(|| b"{}".to_vec()));
         }
         let fails = matches!(answer, HostAnswer::Stored(Err(StoreFault::Failed(_))));
-        if is_write && (fails || matches!(manner, HostManner::Late | HostManner::Mute)) {
-            // The disk may have changed without the gateway's knowledge.
+        let changes = self.contents() != before;
+        if is_write && changes && (fails || matches!(manner, HostManner::Late | HostManner::Mute)) {
+            // The disk has changed without the gateway's knowledge.
             self.model.borrow_mut().disk_moved();
         }
         let slow_us = 1_000 * self.plan.setup.limits.host_timeout_ms;
@@ -61,6 +62,10 @@ impl Engine<'_> {
             }
             HostManner::Mute | HostManner::Dead => {}
         }
+    }
+
+    fn contents(&self) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+        (self.host.content(Document::DevicesPaired), self.host.content(Document::DevicesPending))
     }
 
     pub(super) fn disk(&mut self, disk: Disk) {

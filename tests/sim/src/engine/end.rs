@@ -2,6 +2,7 @@
 //! and nothing may be left.
 
 use super::{Engine, Event, Stage};
+use crate::peer::Peer;
 use crate::plan::{Credential, Disk, Edit, Ending, HostManner, Kind, Opening, Spec, Who};
 use clawgate_proto::gateway::Census;
 use serde_json::json;
@@ -87,6 +88,15 @@ impl Engine<'_> {
         let unanswered = self.model.borrow().unanswered();
         if let Some((conn, ids)) = unanswered.first() {
             self.accuse(&format!("{conn} has no answer to {ids:?}"));
+        }
+        // A half frame before it, and a request is the rest of that frame.
+        let waits = |peer: &&Peer| {
+            let is_open = peer.client.as_ref().is_some_and(|client| client.is_open());
+            is_open && !peer.is_gone && !peer.has_ended && !peer.is_odd && !peer.asked.is_empty()
+        };
+        if let Some(peer) = self.peers.values().find(waits) {
+            let what = format!("{} asked {:?} and hears nothing", peer.conn, peer.asked);
+            self.accuse(&what);
         }
     }
 

@@ -165,8 +165,11 @@ impl Model {
             return self.accuse(now, format!("{conn} proves its device and is told {code}"));
         }
         if code == "PAIRING_REQUIRED" {
-            let request = details["requestId"].as_str().unwrap_or_default().to_owned();
-            self.must_wait.push((conn, request, self.outcomes));
+            let request = details["requestId"].as_str().unwrap_or_default();
+            if !self.store.has_request(request) {
+                return self
+                    .accuse(now, format!("{conn} is told to wait for {request}, which is not stored"));
+            }
         }
         if let Some(device) = asked.device.clone() {
             self.store.failed(&device);

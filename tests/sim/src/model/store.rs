@@ -5,9 +5,9 @@
 
 use super::{Model, Op, OpParams, Phase};
 use clawgate_proto::frame::Payload;
-use clawgate_proto::host::{Document, HostAnswer, HostRequest, StoreFault};
+use clawgate_proto::host::{Document, HostAnswer, HostRequest};
 use clawgate_proto::id::{ConnId, Ticket};
-use clawgate_proto::store::{self, DeviceToken, Paired, PairedDevice, Pending};
+use clawgate_proto::store::{self, DeviceToken, Devices, Paired, PairedDevice, Pending};
 use clawgate_proto::{Mono, Now};
 use clawgate_support::MemoryHost;
 use serde_json::Value;
@@ -33,6 +33,10 @@ pub(super) struct StoreBook {
     busy: BTreeMap<String, u32>,
     /// An operation on some device, nobody knows which, is on its way.
     is_any_busy: bool,
+    /// Operations since nothing was on its way.
+    begun: u32,
+    /// Devices that one of them may approve: one that stands on this machine, or a person's.
+    approvable: BTreeSet<String>,
 }
 
 /// The members of a record that only an acknowledged change may move.
@@ -56,6 +60,8 @@ impl StoreBook {
             acknowledged: BTreeMap::new(),
             busy: BTreeMap::new(),
             is_any_busy: false,
+            begun: 0,
+            approvable: BTreeSet::new(),
         }
     }
 
@@ -103,7 +109,6 @@ impl StoreBook {
         let look = self.looks.remove(&ticket);
         match answer {
             HostAnswer::Devices(Ok(_)) if is_awaited => self.noticed = self.noticed.max(look.unwrap_or(0)),
-            HostAnswer::Stored(Err(StoreFault::Failed(_))) => self.moved(),
             HostAnswer::Devices(_)
             | HostAnswer::Stored(_)
             | HostAnswer::SystemInfo(_)
@@ -116,25 +121,52 @@ impl StoreBook {
     pub(super) fn rests(&mut self) {
         self.busy.clear();
         self.is_any_busy = false;
+        self.begun = 0;
+        self.approvable.clear();
     }
 
     pub(super) fn device_of_request(&self, request_id: &str) -> Option<String> {
         Some(self.pending()?.get(request_id)?.device_id.clone())
     }
 
+    /// Whether this request waits, as far as one can say: a later operation of the same batch, of a peer that has
+    /// left perhaps, may have taken it away again.
     pub(super) fn has_request(&self, request_id: &str) -> bool {
-        !self.is_known() || self.pending().is_none_or(|pending| pending.contains_key(request_id))
+        !self.is_known()
+            || self.begun > 1
+            || self.pending().is_none_or(|pending| pending.contains_key(request_id))
     }
 
     /// An operation on this device is on its way.
     pub(super) fn begins(&mut self, device: &str) {
         *self.busy.entry(device.to_owned()).or_default() += 1;
+        self.begun += 1;
         self.acknowledged.remove(device);
+    }
+
+    /// The operation that begins may approve this device.
+    pub(super) fn may_approve(&mut self, device: &str) {
+        self.approvable.insert(device.to_owned());
+    }
+
+    /// Who approves whom: the host is to store this.
+    pub(super) fn check_approvals(&self, next: &Devices) -> Result<(), String> {
+        let (true, Some(before)) = (self.is_known() && !self.is_any_busy, self.paired()) else {
+            return Ok(());
+        };
+        for (id, device) in &next.paired {
+            let is_same = before.get(id).is_some_and(|old| old.approved_at_ms == device.approved_at_ms);
+            if !is_same && !self.approvable.contains(id) {
+                return Err(format!("device {id} is approved by nobody"));
+            }
+        }
+        Ok(())
     }
 
     /// An operation is on its way; it is not known on which device.
     pub(super) fn begins_somewhere(&mut self) {
         self.is_any_busy = true;
+        self.begun += 1;
         self.acknowledged.clear();
     }
 

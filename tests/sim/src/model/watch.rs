@@ -111,6 +111,11 @@ impl Watch for Model {
             Output::Host(ticket, request) => {
                 self.wave_ends(now);
                 self.store.asked(*ticket, request, now.mono);
+                if let HostRequest::StoreDevices { devices, paired: true, .. } = request
+                    && let Err(why) = self.store.check_approvals(devices)
+                {
+                    self.accuse(now, why);
+                }
                 self.transcript.line(now, "gw", '!', &format!("{ticket:?} {}", show_request(request)));
             }
             Output::Log(record) => {

@@ -290,7 +290,7 @@ impl Maker {
     }
 
     fn call(&mut self) -> Call {
-        match self.dice.below(24) {
+        match self.dice.below(28) {
             0..=2 => Call::Health,
             3 => Call::Status,
             4 => Call::Presence,
@@ -299,14 +299,14 @@ impl Maker {
             7 => Call::SetHeartbeats,
             8 => Call::Identity,
             9 => Call::SystemInfo,
-            10..=11 => Call::PairList,
-            12..=14 => Call::Approve(self.dice.below(4) as u8),
-            15 => Call::Reject(self.dice.below(4) as u8),
-            16 => Call::Remove(self.device()),
-            17..=18 => Call::Rotate(self.device(), self.role()),
-            19 => Call::Revoke(self.device(), self.role()),
-            20..=21 => Call::Unknown,
-            22 => Call::ConnectAgain,
+            10 => Call::PairList,
+            11..=13 => Call::Approve(self.dice.below(4) as u8),
+            14 => Call::Reject(self.dice.below(4) as u8),
+            15..=17 => Call::Remove(self.device()),
+            18..=21 => Call::Rotate(self.device(), self.role(), self.dice.chance(50)),
+            22..=23 => Call::Revoke(self.device(), self.role()),
+            24..=25 => Call::Unknown,
+            26 => Call::ConnectAgain,
             _ => Call::BadParams,
         }
     }
