@@ -160,3 +160,19 @@ fn a_peer_that_left_while_the_store_was_asked_is_not_refused() {
     rig.handle(Input::Closed { conn });
     assert_eq!(rig.gateway.census().sockets, 0);
 }
+
+#[test]
+fn a_host_that_never_answers_does_not_hold_up_a_stop() {
+    let mut rig = Rig::new(Limits { host_timeout_ms: 1_000, drain_timeout_ms: 60_000, ..Limits::default() });
+    let conn = rig.upgrade();
+    rig.connect(conn, "test", "test", Proof::Good { public_key: "k".into() });
+    rig.handle(Input::Stop);
+    let out = rig.handle(Input::Closed { conn });
+    assert!(
+        !out.iter().any(|output| matches!(output, Output::Stopped)),
+        "something may be on its way to the disk"
+    );
+    rig.now.mono = rig.now.mono.plus_millis(1_000);
+    let out = rig.handle(Input::Tick);
+    assert!(out.iter().any(|output| matches!(output, Output::Stopped)), "{out:?}");
+}
