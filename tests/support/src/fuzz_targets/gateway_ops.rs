@@ -408,8 +408,8 @@ impl World {
         let why =
             source.pick(&[End::PeerClosed, End::PeerGone, End::HandshakeTimeout, End::WebSocketFault(1002)]);
         let only_begins = source.below(4) == 0;
-        if let Some(peer) = self.model.peers.get_mut(&conn) {
-            peer.stage = Stage::Ending;
+        if self.model.peers.contains_key(&conn) {
+            self.model.ending(conn);
             self.give(Input::Ending { conn, why });
         }
         if !only_begins {
@@ -418,7 +418,7 @@ impl World {
     }
 
     fn close(&mut self, conn: ConnId) {
-        self.model.peers.remove(&conn);
+        self.model.closed(conn);
         self.give(Input::Closed { conn });
     }
 

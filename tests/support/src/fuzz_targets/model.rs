@@ -96,6 +96,8 @@ pub(super) struct Model {
     pub(super) approvals: BTreeSet<String>,
     /// Who was approved by the outputs at hand: a device, silently, or whoever a person named.
     approved_now: Vec<Option<String>>,
+    /// Devices whose socket ended while a claim of it was being decided: it may be granted all the same, unseen.
+    orphans: BTreeSet<String>,
 }
 
 impl Model {
@@ -111,7 +113,26 @@ impl Model {
             tokens: Vec::new(),
             approvals: BTreeSet::new(),
             approved_now: Vec::new(),
+            orphans: BTreeSet::new(),
         }
+    }
+
+    /// The connection ends by itself.
+    pub(super) fn ending(&mut self, conn: ConnId) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        if let Stage::Claimed(claim) = &peer.stage
+            && let Some((device, _)) = &claim.device
+            && may_be_silent(claim, peer.place)
+        {
+            self.orphans.insert(device.clone());
+        }
+        peer.stage = Stage::Ending;
+    }
+
+    /// The socket is gone.
+    pub(super) fn closed(&mut self, conn: ConnId) {
+        self.ending(conn);
+        self.peers.remove(&conn);
     }
 
     pub(super) fn opened(&mut self, conn: ConnId, address: u8) {
@@ -208,7 +229,8 @@ impl Model {
                 // Operations that waited together become durable together, and count in their order.
                 let device = claim.device.as_ref().map(|(device, _)| device.clone());
                 let earlier =
-                    self.approved_now.iter().any(|approved| approved.is_none() || *approved == device);
+                    self.approved_now.iter().any(|approved| approved.is_none() || *approved == device)
+                        || device.as_ref().is_some_and(|device| self.orphans.contains(device));
                 let before = if earlier { after } else { before };
                 check_admission(claim, peer.place, (admission.role, &admission.scopes), before, after);
                 if device.is_some() {
@@ -270,9 +292,9 @@ impl Model {
             }
             Order::Close(_) => {
                 assert!(may_speak, "{conn}: closed twice");
-                peer.stage = Stage::Ending;
+                self.ending(conn);
             }
-            Order::Abort => peer.stage = Stage::Ending,
+            Order::Abort => self.ending(conn),
         }
     }
 
@@ -299,7 +321,7 @@ fn check_admission(
     let Claim { min, max, scopes: asked, client, device, .. } = claim;
     assert!((*min..=*max).contains(&3) || (*min..=*max).contains(&4), "no protocol in common");
     assert_eq!(claim.role.unwrap_or("operator"), role.as_str());
-    let is_page = client.0 == "openclaw-control-ui" || client.0 == "webchat-ui" || client.1 == "webchat";
+    let is_page = is_page(*client);
     assert_ne!(place.origin, Origin::Foreign, "a foreign page");
     assert!(!is_page || place.origin == Origin::Own, "a page without an origin");
     let beyond = granted.as_slice().iter().find(|scope| !asked.as_slice().contains(scope));
@@ -327,12 +349,20 @@ fn check_admission(
         })
     };
     assert!(covers(after), "admitted beyond what is durably approved");
-    let page_may = place.origin == Origin::Own && is_page;
-    let silently = place.local && claim.secret_is_right && (place.origin == Origin::None || page_may);
     let known_as_other = before.contains_key(device) && role == Role::Node;
-    if !silently || known_as_other {
+    if !may_be_silent(claim, place) || known_as_other {
         assert!(covers(before), "approved without a person");
     }
+}
+
+/// Whether somebody who stands there and shows that may be approved without a person.
+fn may_be_silent(claim: &Claim, place: Place) -> bool {
+    let page_may = place.origin == Origin::Own && is_page(claim.client);
+    place.local && claim.secret_is_right && (place.origin == Origin::None || page_may)
+}
+
+fn is_page((id, mode): (&str, &str)) -> bool {
+    id == "openclaw-control-ui" || id == "webchat-ui" || mode == "webchat"
 }
 
 /// Below this distance from the bound an event may find no room.
