@@ -10,9 +10,10 @@ use clawgate_support::{Program, TempDir, TestClient, temp_dir};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 /// A tracer at work. Dropping it ends it.
 struct Strace {
@@ -62,7 +63,15 @@ impl Strace {
         });
         let strace = Self { child, output, _folder: folder };
         match heard.recv_timeout(ANSWER_BOUND) {
-            Ok(line) if line.contains("attached") => Some(strace),
+            Ok(line) if line.contains("attached") => {
+                // It says so before it has reached every thread, and what an unreached one does is not seen.
+                let until = Instant::now() + ANSWER_BOUND;
+                while !is_traced(pid) {
+                    assert!(Instant::now() < until, "strace does not reach every thread of {pid}");
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                Some(strace)
+            }
             Ok(line) => {
                 println!("SKIPPED: the order of system calls: {line}");
                 None
@@ -74,12 +83,48 @@ impl Strace {
         }
     }
 
-    /// Detaches, and gives every call that was finished.
-    fn finish(mut self) -> Vec<Call> {
+    /// Detaches once the tracer has seen the answer leave, and gives every call that was finished. The client may
+    /// have the answer in hand while the call that carried it has not returned.
+    fn finish(mut self, client: u16) -> Vec<Call> {
+        let calls = |output: &Path| parse(&std::fs::read_to_string(output).unwrap());
+        let until = Instant::now() + ANSWER_BOUND;
+        while !has_answer(&calls(&self.output), client) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let _ = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
         let _ = self.child.wait();
-        parse(&std::fs::read_to_string(&self.output).unwrap())
+        calls(&self.output)
     }
+}
+
+/// Whether something went to the client behind the last fsync of the folder.
+fn has_answer(calls: &[Call], client: u16) -> bool {
+    let synced = calls.iter().filter(|call| call.is_sync_of_folder()).map(|call| call.ended).max();
+    calls.iter().any(|call| call.sends_to(client) && synced.is_some_and(|synced| call.began > synced))
+}
+
+impl Call {
+    fn is_sync_of_folder(&self) -> bool {
+        self.name == "fsync" && self.text.trim_end().trim_end_matches(')').ends_with("/devices>")
+    }
+
+    fn is_about(&self, client: u16) -> bool {
+        self.text.contains(&format!("->127.0.0.1:{client}]"))
+    }
+
+    fn sends_to(&self, client: u16) -> bool {
+        ["write", "writev", "sendto", "sendmsg"].contains(&&*self.name) && self.is_about(client)
+    }
+}
+
+/// Whether every thread of a process has a tracer.
+fn is_traced(pid: u32) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    tasks.map_while(Result::ok).all(|task| {
+        // A thread that ended meanwhile has no status left.
+        let Ok(status) = std::fs::read_to_string(task.path().join("status")) else { return true };
+        status.lines().any(|line| line.strip_prefix("TracerPid:").is_some_and(|tracer| tracer.trim() != "0"))
+    })
 }
 
 impl Drop for Strace {
@@ -140,21 +185,18 @@ fn assert_order(calls: &[Call], client: u16) {
     let rename = first(sync.ended, "rename", &|call| {
         call.name.starts_with("rename") && temporary(call) && call.text.contains("/devices/paired.json\"")
     });
-    let folder = first(rename.ended, "fsync of the folder", &|call| {
-        call.name == "fsync" && call.text.trim_end_matches(')').ends_with("/devices>")
-    });
-    let peer = format!("->127.0.0.1:{client}]");
-    let of_client = |call: &Call| call.text.contains(&peer);
-    let sends =
-        |call: &Call| ["write", "writev", "sendto", "sendmsg"].contains(&&*call.name) && of_client(call);
-    let reads =
-        |call: &Call| ["read", "readv", "recvfrom", "recvmsg"].contains(&&*call.name) && of_client(call);
+    let folder = first(rename.ended, "fsync of the folder", &Call::is_sync_of_folder);
+    let sends = |call: &Call| call.sends_to(client);
+    let reads = |call: &Call| {
+        ["read", "readv", "recvfrom", "recvmsg"].contains(&&*call.name) && call.is_about(client)
+    };
     let asked = calls
         .iter()
         .filter(|call| reads(call) && call.result > 0 && call.ended <= create.began)
         .map(|call| call.ended)
         .max()
-        .unwrap_or_else(|| panic!("the request was never read:\n{}", shown()));
+        // A read that was under way when the tracer came has no beginning: then everything sent counts.
+        .unwrap_or(0);
     // A send that began before the request was read (the challenge, still on its way) cannot answer it.
     let early = calls.iter().find(|call| sends(call) && call.began > asked && call.began < folder.ended);
     assert!(early.is_none(), "bytes went out before the change was durable: {early:?} in\n{}", shown());
@@ -172,13 +214,13 @@ fn promises_in_order(runtime: &str) {
     let mut client = TestClient::connect(addr, device(addr, &key, Credential::Shared(&token))).unwrap();
     let port = client.stream().local_addr().unwrap().port();
     assert!(client.device_token().is_some());
-    let calls = strace.finish();
+    let calls = strace.finish(port);
     assert_order(&calls, port);
 
     let Some(strace) = Strace::attach(program.pid()) else { panic!("it could be attached a moment ago") };
     let params = json!({ "deviceId": key.device_id(), "role": "operator" });
     client.call("device.token.rotate", params).unwrap();
-    let calls = strace.finish();
+    let calls = strace.finish(port);
     assert_order(&calls, port);
     println!("{} calls of a rotation on {runtime} are in order", calls.len());
 }

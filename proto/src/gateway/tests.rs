@@ -160,3 +160,37 @@ fn a_peer_that_left_while_the_store_was_asked_is_not_refused() {
     rig.handle(Input::Closed { conn });
     assert_eq!(rig.gateway.census().sockets, 0);
 }
+
+#[test]
+fn a_host_that_never_answers_does_not_hold_up_a_stop() {
+    let mut rig = Rig::new(Limits { host_timeout_ms: 1_000, drain_timeout_ms: 60_000, ..Limits::default() });
+    let conn = rig.upgrade();
+    rig.connect(conn, "test", "test", Proof::Good { public_key: "k".into() });
+    rig.handle(Input::Stop);
+    let out = rig.handle(Input::Closed { conn });
+    assert!(
+        !out.iter().any(|output| matches!(output, Output::Stopped)),
+        "something may be on its way to the disk"
+    );
+    rig.now.mono = rig.now.mono.plus_millis(1_000);
+    let out = rig.handle(Input::Tick);
+    assert!(out.iter().any(|output| matches!(output, Output::Stopped)), "{out:?}");
+}
+
+#[test]
+fn a_slow_peer_misses_events_and_a_stop_that_does_not_fit_closes_it() {
+    let mut rig =
+        Rig::new(Limits { queued_bytes_max: 4 * 1024, queued_bytes_high: 1 << 20, ..Limits::default() });
+    let slow = rig.admit();
+    let told =
+        |out: &[Output]| out.iter().any(|o| matches!(o, Output::To(to, Order::Event(_)) if *to == slow));
+    let mut missed = 0;
+    for _ in 0..200 {
+        rig.now.mono = rig.now.mono.plus_millis(30_000);
+        missed += u32::from(!told(&rig.handle(Input::Tick)));
+    }
+    assert!(missed > 0, "its queue is full");
+    assert_eq!(rig.gateway.census().open, 1, "and it stays");
+    let out = rig.handle(Input::Stop);
+    assert!(!told(&out) && closes(&out, slow) == [1008], "{out:?}");
+}

@@ -169,7 +169,9 @@ fn check(name: &str, limits: clawgate_proto::limits::Limits, acts: Vec<(u64, Act
         sabotage: None,
     };
     let report = play(&plan, true);
-    report.secrets.iter().for_each(|secret| clawgate_support::secrets::record(secret));
+    for secret in &report.secrets {
+        clawgate_support::secrets::record_as(clawgate_support::secrets::Kind::DeviceToken, secret);
+    }
     assert_eq!(report.violation, None, "{}", report.lines.join("\n"));
     let have = report.lines.join("\n") + "\n";
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(format!("{name}.txt"));
