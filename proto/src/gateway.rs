@@ -602,6 +602,7 @@ impl Gateway {
                     if let Some(purpose) = self.tickets.remove(&ticket) {
                         out.push(Output::Log(Record::new(Level::Error, "host.silent")));
                         self.settle(now, purpose, None, out);
+                        self.finish_stop(out);
                     }
                 }
                 Timer::Drain => {
