@@ -18,8 +18,6 @@ mod options;
 #[cfg(target_os = "linux")]
 mod peer;
 #[cfg(target_os = "linux")]
-mod pin;
-#[cfg(target_os = "linux")]
 mod report;
 #[cfg(target_os = "linux")]
 mod requests;

@@ -4,7 +4,6 @@ use crate::flavours::{self, Flavours};
 use crate::footprint::{self, Idle};
 use crate::options::Options;
 use crate::peer::{self, Peer};
-use crate::pin::Pinned;
 use crate::report::{Line, Report, Unit};
 use crate::requests::{self, Exchange};
 use crate::stats::median;
@@ -97,7 +96,7 @@ fn run(options: &Options) -> io::Result<bool> {
     let drivers: Vec<Subject<'_>> = all.filter(|subject| subject.name != board.name).collect();
     for &subject in &drivers {
         if options.wants("requests") {
-            requests(options, subject, &mut report)?;
+            requests(options, subject, &peer, &mut report)?;
         }
         if options.wants("handshake") {
             handshakes(options, subject, &mut report)?;
@@ -199,11 +198,9 @@ fn add_memory(subject: Subject<'_>, clients: usize, idle: Usage, usage: Usage, r
     );
 }
 
-/// The gateway, the echo and the client share one processor.
-fn requests(options: &Options, subject: Subject<'_>, report: &mut Report) -> io::Result<()> {
+fn requests(options: &Options, subject: Subject<'_>, peer: &Peer, report: &mut Report) -> io::Result<()> {
     eprintln!("requests, {}", subject.name);
-    let _pinned = Pinned::here()?;
-    let (program, peer) = (program(subject)?, Peer::start()?);
+    let program = program(subject)?;
     let key = fresh_key();
     let mut one = client(&program, &key)?;
     let mut many = Swarm::new()?;
@@ -214,17 +211,14 @@ fn requests(options: &Options, subject: Subject<'_>, report: &mut Report) -> io:
         let exchange = Exchange::of(method, &mut one)?;
         let sizes = format!("{} bytes asked, {} answered", exchange.request_bytes, exchange.response_bytes);
         let effort = (options.pick(21, 5), options.pick(1_000, 200));
-        let found = requests::round_trips(&exchange, &mut one, &peer, program.pid(), effort)?;
+        let found = requests::round_trips(&exchange, &mut one, peer.addr, effort)?;
         report.add(
             Line::new(format!("round trip of {method}"), subject.name, found.ratio, Unit::Times)
                 .at_most(1.5)
-                .note(format!(
-                    "{:.0} us; echo {:.0} us; processor time {:.2} x; {sizes}",
-                    found.gateway, found.echo, found.processor
-                )),
+                .note(format!("{:.0} us; echo {:.0} us; {sizes}", found.gateway, found.echo)),
         );
-        let effort = (options.pick(31, 5), options.pick(20_000, 10_000));
-        let found = requests::pipelined(&exchange, &mut many, &peer, program.pid(), effort)?;
+        let effort = (options.pick(11, 3), options.pick(40_000, 10_000));
+        let found = requests::pipelined(&exchange, &mut many, peer.addr, effort)?;
         report.add(
             Line::new(
                 format!("{method}, pipelined on {CONNECTIONS}"),
