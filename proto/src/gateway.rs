@@ -495,8 +495,10 @@ impl Gateway {
             }
             (None, Some(handler), Ok(params)) => Ok((handler, params)),
         };
+        let mut wrong_in_a_row = 0;
         if let Some(slot) = self.peers.get_mut(conn) {
             slot.wrong_role = if wrong_role { slot.wrong_role + 1 } else { 0 };
+            wrong_in_a_row = slot.wrong_role;
         }
         match outcome {
             Ok((handler, params)) => match self.seen_before(now, conn, &id, &method, idempotency_key) {
@@ -506,8 +508,7 @@ impl Gateway {
             },
             Err(error) => self.fail(conn, id, &error, out),
         }
-        let wrong_role = self.peers.get(conn).map_or(0, |slot| slot.wrong_role);
-        if wrong_role > self.config.limits.unauthorized_in_a_row_max {
+        if wrong_in_a_row > self.config.limits.unauthorized_in_a_row_max {
             self.close(conn, CloseFrame::new(1008, "repeated unauthorized calls"), out);
         }
     }

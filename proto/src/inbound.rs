@@ -191,6 +191,11 @@ impl<'a> Member<'a> {
         if !raw.get().starts_with('"') {
             return Ok(Some(Self::Other));
         }
+        // Raw JSON was checked when it was taken apart: what has no escapes is its own text.
+        let inner = raw.get().strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+        if let Some(text) = inner.filter(|text| !text.contains('\\')) {
+            return Ok(Some(Self::Text(Cow::Borrowed(text))));
+        }
         let Text(text) = serde_json::from_str(raw.get())?;
         Ok(Some(Self::Text(text)))
     }

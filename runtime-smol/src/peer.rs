@@ -325,8 +325,9 @@ impl<H: Host> Task<H> {
 /// Rounds before a busy connection lets others run.
 const ROUNDS_MAX: usize = 4;
 
-/// Facts told under one lock, beyond which more wait for the next round.
-const INPUTS_MAX: usize = 32;
+/// Facts told under one lock, beyond which more wait for the next round. Each round is a lock and a write of its own, so
+/// a peer with a few dozen small requests on its way should need only one.
+const INPUTS_MAX: usize = 128;
 
 /// Writes in one round.
 const WRITES_MAX: usize = 4;

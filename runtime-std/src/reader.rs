@@ -53,9 +53,10 @@ fn read_small<H: Host>(driver: &Arc<Driver<H>>, slot: &Arc<Slot>, mut reading: R
                 let now = driver.clock.now();
                 if guest.covers(now.mono, bytes.len()) {
                     deposit(driver, slot, bytes)
+                } else if is_full {
+                    read_large(driver, slot, bytes)
                 } else {
-                    let reading = feed(driver, slot, now, bytes);
-                    if is_full { read_large(driver, slot, reading) } else { reading }
+                    feed(driver, slot, now, bytes)
                 }
             }
             Err(Errno::INTR) => Reading::Open,
@@ -64,21 +65,27 @@ fn read_small<H: Host>(driver: &Arc<Driver<H>>, slot: &Arc<Slot>, mut reading: R
     }
 }
 
-/// Reads on with a large buffer while there is something to read.
+/// Reads on into a large buffer, behind `first`, for as long as it gets full. What came in one piece is worked on in
+/// one piece: one lock and one answer on the wire.
 #[inline(never)]
-fn read_large<H: Host>(driver: &Arc<Driver<H>>, slot: &Arc<Slot>, mut reading: Reading) -> Reading {
+fn read_large<H: Host>(driver: &Arc<Driver<H>>, slot: &Arc<Slot>, first: &[u8]) -> Reading {
     let mut large = Vec::with_capacity(LARGE_BYTES);
-    while is_open(slot, reading) {
-        large.clear();
-        match recv(&slot.stream, spare_capacity(&mut large), RecvFlags::DONTWAIT) {
-            Ok((0, _)) => return end(driver, slot),
-            Ok(_) => reading = feed(driver, slot, driver.clock.now(), &large),
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => return Reading::Open,
-            Err(_) => return end(driver, slot),
+    large.extend_from_slice(first);
+    loop {
+        let is_over = match recv(&slot.stream, spare_capacity(&mut large), RecvFlags::DONTWAIT) {
+            Ok((count, _)) => count == 0,
+            Err(error) => !matches!(error, Errno::AGAIN | Errno::INTR),
+        };
+        let is_full = large.len() == large.capacity();
+        let reading = feed(driver, slot, driver.clock.now(), &large);
+        if is_over {
+            return end(driver, slot);
         }
+        if !is_full || !is_open(slot, reading) {
+            return reading;
+        }
+        large.clear();
     }
-    Reading::Over
 }
 
 /// Waits until the connection wants bytes; false when it is over.

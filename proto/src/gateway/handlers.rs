@@ -38,10 +38,11 @@ pub(crate) fn status(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
             let path = format!("{}/agents/main/sessions/sessions.json", about.state_dir);
             let events: Vec<String> = gateway.system_events.iter().cloned().collect();
             let status = dialect::status(&about.version, &path, gateway.health.heartbeats, &events, admin);
-            Bytes::from(status.to_string())
+            let status = Bytes::from(status.to_string());
+            gateway.status[usize::from(admin)] = Some(status.clone());
+            status
         }
     };
-    gateway.status[usize::from(admin)] = Some(status.clone());
     gateway.respond(call.conn, call.id, Reply::Ok(Payload::Json(status)), out);
 }
 

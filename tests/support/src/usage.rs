@@ -56,6 +56,20 @@ pub fn settled(pid: u32, bound: Duration) -> io::Result<Usage> {
     Ok(last)
 }
 
+/// Processor time that the threads of a process took so far, in seconds. Those that have ended do not count.
+///
+/// # Errors
+/// As [`usage`].
+pub fn processor_seconds(pid: u32) -> io::Result<f64> {
+    let mut nanos = 0;
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may end while we look.
+        let Ok(text) = std::fs::read_to_string(task?.path().join("schedstat")) else { continue };
+        nanos += text.split_whitespace().next().and_then(|first| first.parse::<u64>().ok()).unwrap_or(0);
+    }
+    Ok(nanos as f64 / 1e9)
+}
+
 /// Open descriptors of a process.
 ///
 /// # Errors
@@ -119,6 +133,7 @@ mod tests {
         assert!(usage(pid).unwrap().resident_bytes > before.resident_bytes + (16 << 20), "{}", ballast.len());
         assert!(descriptors(pid).unwrap() >= 3);
         written(pid).unwrap();
+        assert!(processor_seconds(pid).unwrap() > 0.0);
         assert!(usage(u32::MAX).is_err());
     }
 

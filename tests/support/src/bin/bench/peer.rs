@@ -45,6 +45,11 @@ impl Peer {
         }
     }
 
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// A plain socket that is written to at every trigger.
     pub(crate) fn join(&self) -> io::Result<TcpStream> {
         let mut stream = TcpStream::connect(self.addr)?;

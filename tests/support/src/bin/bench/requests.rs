@@ -1,12 +1,14 @@
 //! Requests beside a bare WebSocket echo of as many bytes: one at a time, and many on their way.
 
+use crate::peer::Peer;
 use crate::stats::{median, micros, timed};
 use crate::swarm::Swarm;
 use clawgate_support::Wire;
 use clawgate_support::siege::EVENT;
+use clawgate_support::usage::processor_seconds;
 use clawgate_support::wire::{TEXT, text_frame};
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::time::Duration;
 
 /// A ratio and what it came from.
@@ -16,6 +18,8 @@ pub(crate) struct Compared {
     pub(crate) ratio: f64,
     pub(crate) gateway: f64,
     pub(crate) echo: f64,
+    /// Processor time of the gateway by that of the echo, all rounds together.
+    pub(crate) processor: f64,
 }
 
 /// A request with its answer's size, and an echo that moves as many bytes.
@@ -55,10 +59,11 @@ impl Exchange {
 pub(crate) fn round_trips(
     exchange: &Exchange,
     gateway: &mut Wire,
-    echo: SocketAddr,
+    peer: &Peer,
+    pid: u32,
     (rounds, per_round): (usize, usize),
 ) -> io::Result<Compared> {
-    let mut echo = Wire::upgraded(TcpStream::connect(echo)?)?;
+    let mut echo = Wire::upgraded(TcpStream::connect(peer.addr)?)?;
     let mut buffer = vec![0; BUFFER_BYTES];
     let mut trip = |wire: &mut Wire, frame: &[u8]| -> io::Result<f64> {
         let mut times = Vec::with_capacity(per_round);
@@ -75,59 +80,61 @@ pub(crate) fn round_trips(
         }
         Ok(median(&times))
     };
-    compare(rounds, |turn| match turn {
+    compare(rounds, [pid, peer.pid()], |turn| match turn {
         Turn::Gateway => trip(gateway, &exchange.request),
         Turn::Echo => trip(&mut echo, &exchange.echo),
     })
 }
 
-/// Many requests on their way on each of several connections, in turns. In requests a second.
+/// Many requests on their way on each of several connections, in turns. In requests a second of processor time, the
+/// client's included: on one processor that nobody else uses this is the rate, and on a busy one it still is the
+/// ratio.
 pub(crate) fn pipelined(
     exchange: &Exchange,
     gateway: &mut Swarm,
-    echo: SocketAddr,
+    peer: &Peer,
+    pid: u32,
     (rounds, per_round): (usize, usize),
 ) -> io::Result<Compared> {
     let mut bare = Swarm::new()?;
     for _ in 0..gateway.len() {
-        bare.add(Wire::upgraded(TcpStream::connect(echo)?)?)?;
+        bare.add(Wire::upgraded(TcpStream::connect(peer.addr)?)?)?;
     }
-    compare(rounds, |turn| match turn {
-        Turn::Gateway => rate(gateway, &exchange.request, per_round),
-        Turn::Echo => rate(&mut bare, &exchange.echo, per_round),
+    compare(rounds, [pid, peer.pid()], |turn| match turn {
+        Turn::Gateway => rate(gateway, &exchange.request, per_round, pid),
+        Turn::Echo => rate(&mut bare, &exchange.echo, per_round, peer.pid()),
     })
 }
 
-/// Requests a second when each connection has [`WINDOW`] of them on their way.
-fn rate(swarm: &mut Swarm, frame: &[u8], count: usize) -> io::Result<f64> {
+/// Requests a second of processor time of ours and `pid`'s, when each connection has [`WINDOW`] of them on their way.
+fn rate(swarm: &mut Swarm, frame: &[u8], count: usize, pid: u32) -> io::Result<f64> {
+    let spent = || Ok::<_, io::Error>(processor_seconds(std::process::id())? + processor_seconds(pid)?);
+    let before = spent()?;
     let batch = frame.repeat(WINDOW);
     let members = swarm.len();
-    let (sent, time) = timed(|| {
-        let (mut sent, mut answered) = (0, 0);
-        for member in 0..members {
-            swarm.send(member, &batch)?;
-            sent += WINDOW;
+    let (mut sent, mut answered) = (0, 0);
+    for member in 0..members {
+        swarm.send(member, &batch)?;
+        sent += WINDOW;
+    }
+    let mut more = vec![0; members];
+    while answered < sent {
+        if !swarm.poll(BOUND, |member, opcode, payload| {
+            more[member] += usize::from(is_answer(opcode, payload));
+        })? {
+            return Err(io::Error::other(format!("{} requests were not answered", sent - answered)));
         }
-        let mut more = vec![0; members];
-        while answered < sent {
-            if !swarm.poll(BOUND, |member, opcode, payload| {
-                more[member] += usize::from(is_answer(opcode, payload));
-            })? {
-                return Err(io::Error::other(format!("{} requests were not answered", sent - answered)));
+        for (member, more) in more.iter_mut().enumerate().filter(|(_, more)| **more > 0) {
+            answered += *more;
+            // As many again; a connection's window is never exceeded.
+            if sent < count {
+                swarm.send(member, &batch[..*more * frame.len()])?;
+                sent += *more;
             }
-            for (member, more) in more.iter_mut().enumerate().filter(|(_, more)| **more > 0) {
-                answered += *more;
-                // As many again; a connection's window is never exceeded.
-                if sent < count {
-                    swarm.send(member, &batch[..*more * frame.len()])?;
-                    sent += *more;
-                }
-                *more = 0;
-            }
+            *more = 0;
         }
-        Ok(sent)
-    })?;
-    Ok(sent as f64 / time.as_secs_f64())
+    }
+    Ok(sent as f64 / (spent()? - before))
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -137,17 +144,34 @@ enum Turn {
 }
 
 /// Both in turns; the first round warms up.
-fn compare(rounds: usize, mut measure: impl FnMut(Turn) -> io::Result<f64>) -> io::Result<Compared> {
+fn compare(
+    rounds: usize,
+    pids: [u32; 2],
+    mut measure: impl FnMut(Turn) -> io::Result<f64>,
+) -> io::Result<Compared> {
+    let mut before = [0.0, 0.0];
     let (mut ratios, mut gateways, mut echoes) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..=rounds {
         let (gateway, echo) = (measure(Turn::Gateway)?, measure(Turn::Echo)?);
-        if round > 0 {
+        if round == 0 {
+            before = both(pids)?;
+        } else {
             ratios.push(gateway / echo);
             gateways.push(gateway);
             echoes.push(echo);
         }
     }
-    Ok(Compared { ratio: median(&ratios), gateway: median(&gateways), echo: median(&echoes) })
+    let after = both(pids)?;
+    Ok(Compared {
+        ratio: median(&ratios),
+        gateway: median(&gateways),
+        echo: median(&echoes),
+        processor: (after[0] - before[0]) / (after[1] - before[1]).max(0.01),
+    })
+}
+
+fn both(pids: [u32; 2]) -> io::Result<[f64; 2]> {
+    Ok([processor_seconds(pids[0])?, processor_seconds(pids[1])?])
 }
 
 fn is_answer(opcode: u8, payload: &[u8]) -> bool {

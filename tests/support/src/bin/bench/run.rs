@@ -4,6 +4,7 @@ use crate::flavours::{self, Flavours};
 use crate::footprint::{self, Idle};
 use crate::options::Options;
 use crate::peer::{self, Peer};
+use crate::pin::Pinned;
 use crate::report::{Line, Report, Unit};
 use crate::requests::{self, Exchange};
 use crate::stats::median;
@@ -96,7 +97,7 @@ fn run(options: &Options) -> io::Result<bool> {
     let drivers: Vec<Subject<'_>> = all.filter(|subject| subject.name != board.name).collect();
     for &subject in &drivers {
         if options.wants("requests") {
-            requests(options, subject, &peer, &mut report)?;
+            requests(options, subject, &mut report)?;
         }
         if options.wants("handshake") {
             handshakes(options, subject, &mut report)?;
@@ -198,9 +199,11 @@ fn add_memory(subject: Subject<'_>, clients: usize, idle: Usage, usage: Usage, r
     );
 }
 
-fn requests(options: &Options, subject: Subject<'_>, peer: &Peer, report: &mut Report) -> io::Result<()> {
+/// The gateway, the echo and the client share one processor.
+fn requests(options: &Options, subject: Subject<'_>, report: &mut Report) -> io::Result<()> {
     eprintln!("requests, {}", subject.name);
-    let program = program(subject)?;
+    let _pinned = Pinned::here()?;
+    let (program, peer) = (program(subject)?, Peer::start()?);
     let key = fresh_key();
     let mut one = client(&program, &key)?;
     let mut many = Swarm::new()?;
@@ -211,14 +214,17 @@ fn requests(options: &Options, subject: Subject<'_>, peer: &Peer, report: &mut R
         let exchange = Exchange::of(method, &mut one)?;
         let sizes = format!("{} bytes asked, {} answered", exchange.request_bytes, exchange.response_bytes);
         let effort = (options.pick(21, 5), options.pick(1_000, 200));
-        let found = requests::round_trips(&exchange, &mut one, peer.addr, effort)?;
+        let found = requests::round_trips(&exchange, &mut one, &peer, program.pid(), effort)?;
         report.add(
             Line::new(format!("round trip of {method}"), subject.name, found.ratio, Unit::Times)
                 .at_most(1.5)
-                .note(format!("{:.0} us; echo {:.0} us; {sizes}", found.gateway, found.echo)),
+                .note(format!(
+                    "{:.0} us; echo {:.0} us; processor time {:.2} x; {sizes}",
+                    found.gateway, found.echo, found.processor
+                )),
         );
-        let effort = (options.pick(11, 3), options.pick(40_000, 10_000));
-        let found = requests::pipelined(&exchange, &mut many, peer.addr, effort)?;
+        let effort = (options.pick(31, 5), options.pick(20_000, 10_000));
+        let found = requests::pipelined(&exchange, &mut many, &peer, program.pid(), effort)?;
         report.add(
             Line::new(
                 format!("{method}, pipelined on {CONNECTIONS}"),
