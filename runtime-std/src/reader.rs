@@ -129,7 +129,9 @@ impl Guesthood {
         let have = self.bytes.saturating_add(more).min(GUEST_BYTES_MAX);
         self.bytes = have.saturating_sub(bytes as u64);
         self.since = now;
-        have > 0
+        // All of them, or a peer that sends a full buffer every millisecond would be a guest each time: that long
+        // earns it a byte.
+        have >= bytes as u64
     }
 }
 
@@ -179,9 +181,12 @@ mod tests {
     fn who_says_much_is_no_guest_until_it_was_silent() {
         let mut guest = Guesthood { bytes: GUEST_BYTES_MAX, since: Mono(0) };
         assert!(guest.covers(Mono(10), 4_000));
-        assert!(guest.covers(Mono(20), 4_000), "96 bytes were left");
+        assert!(!guest.covers(Mono(20), 4_000), "96 bytes were left");
         assert!(!guest.covers(Mono(30), 1));
-        assert!(!guest.covers(Mono(900), 1), "too short for a byte");
+        for milli in 1..500 {
+            assert!(!guest.covers(Mono(milli * 1_000), 2_000), "a stream is no trickle");
+        }
+        assert!(!guest.covers(Mono(499_900), 1), "too short for a byte");
         assert!(guest.covers(Mono(1_000_000), 100));
         for second in 2..100 {
             assert!(guest.covers(Mono(second * 1_000_000), 1_000), "a steady trickle");
