@@ -132,7 +132,7 @@ impl Gateway {
         let Decided { conn, id, dialect, role, scopes, params, device } = decided;
         let Some(slot) = self.peers.get(conn) else { return };
         let Phase::Handshake(handshake) = &slot.phase else { return };
-        let reported = handshake.address.reported();
+        let (reported, ip) = (handshake.address.reported(), handshake.address.ip);
         let device_id = params.device.as_ref().map(|claim| claim.id.clone());
         let (token, by_device_token, pinned) = match device {
             Some(device) => (device.token, device.by_device_token, (device.platform, device.device_family)),
@@ -160,7 +160,7 @@ impl Gateway {
         // Who is here is told only to those who may ask: the same rule as for the event.
         let shows_presence = role == Role::Operator && scopes.satisfies(scope::READ);
         let session =
-            Session { dialect, role, scopes: scopes.clone(), device_id, by_device_token, presence_key };
+            Session { dialect, role, scopes: scopes.clone(), device_id, ip, by_device_token, presence_key };
         self.peers.set_phase(conn, Phase::Open(Box::new(session)));
         let admission = Admission {
             request_id: id,

@@ -8,7 +8,6 @@ use crate::config::{About, AuthConfig, AuthMode};
 use crate::connect::{ConnectParams, ConnectRequest, Proof};
 use crate::http::HttpRequest;
 use crate::limits::Limits;
-use crate::methods::Params;
 use crate::time::Wall;
 use serde_json::value::to_raw_value;
 
@@ -84,12 +83,7 @@ impl Rig {
 
     fn request(&mut self, conn: ConnId, method: &str) -> Vec<Output> {
         let row = crate::methods::find(method, Dialect::V4).unwrap();
-        let request = Request {
-            id: "2".into(),
-            method: MethodRef::Known(row),
-            params: Ok(Params::None),
-            idempotency_key: None,
-        };
+        let request = Request::new("2".into(), MethodRef::Known(row), None, None);
         self.handle(Input::Request { conn, request })
     }
 }

@@ -23,6 +23,11 @@ pub(crate) fn none_closed(raw: Option<&RawValue>) -> Result<Params, ParamsFault>
     Ok(Params::None)
 }
 
+/// A closed object, kept.
+pub(super) fn object(shape: &'static Shape, raw: Option<&RawValue>) -> Result<Params, ParamsFault> {
+    checked(shape, raw).map(Params::Object)
+}
+
 /// `system-event`: open; members of a wrong type are as good as absent, only a text there must be.
 pub(crate) fn system_event(raw: Option<&RawValue>) -> Result<Params, ParamsFault> {
     let mut params = match small(raw)? {
@@ -99,7 +104,7 @@ fn device_role_params(mut params: Map<String, Value>) -> Params {
 }
 
 /// Most bytes of params that are read into a tree.
-const SMALL_PARAMS_BYTES_MAX: usize = 64 * 1024;
+pub(super) const SMALL_PARAMS_BYTES_MAX: usize = 64 * 1024;
 
 fn small(raw: Option<&RawValue>) -> Result<Value, ParamsFault> {
     let Some(raw) = raw.filter(|raw| raw.get() != "null") else { return Ok(Value::Object(Map::new())) };
@@ -290,7 +295,7 @@ mod tests {
                     Ok(Params::DeviceRole { device_id, role, .. }) => prop_assert!(!device_id.is_empty() && !role.is_empty()),
                     Ok(Params::RequestId(id) | Params::DeviceId(id)) => prop_assert!(!id.is_empty()),
                     Ok(Params::SystemEvent(event)) => prop_assert!(!event.text.is_empty()),
-                    Ok(Params::None | Params::Enabled(_)) => {}
+                    Ok(Params::None | Params::Object(_) | Params::Enabled(_)) => {}
                     Err(fault) => prop_assert!(!answer("m", fault).is_empty()),
                 }
             }

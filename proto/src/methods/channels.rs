@@ -1,0 +1,5 @@
+//! Channels, voice and web login: rows of the method table.
+
+use super::Method;
+
+pub(super) const ROWS: &[Method] = &[];

@@ -1,0 +1,5 @@
+//! Sessions and chat: rows of the method table.
+
+use super::Method;
+
+pub(super) const ROWS: &[Method] = &[];
