@@ -1,7 +1,9 @@
 //! A recorded case: what is sent, and which codes, texts, closes and shapes come back.
 //!
 //! `expect` is what the reference did. Where this gateway does something else on purpose, `here` says what, and
-//! names the row of `docs/compatibility.md` that says why.
+//! names the row of `docs/compatibility.md` that says why. What this gateway does not do yet has `waits_for`.
+//!
+//! Shapes that several cases share stand in `tests/cases/shapes-FOLDER.json`; a text `@NAME` is the shape of that name.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -37,6 +39,30 @@ pub(crate) struct Step {
     pub(crate) expect: Expect,
     /// What this gateway does instead.
     pub(crate) here: Option<Here>,
+    /// What is not built yet, so that this step cannot go as the reference's did.
+    pub(crate) waits_for: Option<Part>,
+    /// Parts of what came, by the name under which later steps say them as `<NAME>`: JSON pointers into the payload of
+    /// the answer or of the event.
+    #[serde(default)]
+    pub(crate) keep: BTreeMap<String, String>,
+}
+
+/// A part of the gateway that is still to come.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Part {
+    /// Nodes: their list, their pairing, and what is asked of them.
+    Nodes,
+    /// Approvals of commands.
+    Approvals,
+    /// The canvas and its addresses.
+    Canvas,
+    /// Conversations.
+    Chat,
+    /// `config.*`.
+    Config,
+    /// Logs, wake words, talk mode, suspension.
+    System,
 }
 
 /// What a client does.
@@ -49,6 +75,14 @@ pub(crate) enum Act {
     Connect(Connect),
     /// Calls a method.
     Call(Call),
+    /// Sends a request, and does not wait for its answer.
+    Ask(Call),
+    /// Waits for the next answer to the request of that method that was sent last.
+    Answered(String),
+    /// Looks at hello-ok once more: its payload is the `body`.
+    Hello,
+    /// Sends a plain HTTP request.
+    Http(Fetch),
     /// Sends a frame, or a text that is none.
     Send(Value),
     /// Sends a text of that size.
@@ -109,6 +143,16 @@ pub(crate) struct Call {
     pub(crate) params: Option<Value>,
 }
 
+/// A plain HTTP request.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Fetch {
+    /// Its method.
+    pub(crate) method: String,
+    /// Its path.
+    pub(crate) path: String,
+}
+
 /// What comes back. What is not named is not there.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -121,12 +165,18 @@ pub(crate) struct Expect {
     pub(crate) error: Option<Value>,
     /// Shape of the payload of a successful answer.
     pub(crate) ok: Option<Value>,
+    /// Devices whose ids must stand somewhere in that payload.
+    pub(crate) names: Vec<String>,
     /// Devices that a list of devices must name.
     pub(crate) paired: Vec<String>,
     /// Devices that it must not name.
     pub(crate) not_paired: Vec<String>,
-    /// Status of a plain HTTP answer to the upgrade.
+    /// Status of a plain HTTP answer, to the upgrade too.
     pub(crate) http: Option<u16>,
+    /// Headers that it has, without regard to others.
+    pub(crate) headers: BTreeMap<String, String>,
+    /// Shape of its body.
+    pub(crate) body: Option<Value>,
     /// The answer to a frame.
     pub(crate) answer: Option<Answer>,
     /// The event that was waited for.
@@ -205,20 +255,72 @@ pub(crate) struct Here {
     pub(crate) expect: Expect,
 }
 
+impl Expect {
+    /// Whether nothing comes: then it is waited for only shortly.
+    pub(crate) fn is_silence(&self) -> bool {
+        self.event.is_none() && self.close.is_none() && self.ok.is_none() && self.error.is_none()
+    }
+}
+
+/// What a message calls it.
+impl std::fmt::Display for Act {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Open => f.write_str("open"),
+            Self::Connect(_) => f.write_str("connect"),
+            Self::Call(call) => write!(f, "call {}", call.method),
+            Self::Ask(call) => write!(f, "ask {}", call.method),
+            Self::Answered(method) => write!(f, "answered {method}"),
+            Self::Send(frame) => write!(f, "send {frame}"),
+            Self::SendText { bytes } => write!(f, "send {bytes} bytes"),
+            Self::Hello => f.write_str("hello"),
+            Self::Http(fetch) => write!(f, "{} {}", fetch.method, fetch.path),
+            Self::Listen(name) => write!(f, "listen {name}"),
+            Self::Silence => f.write_str("silence"),
+            Self::Nothing => f.write_str("nothing"),
+            Self::Close => f.write_str("close"),
+        }
+    }
+}
+
 /// Every case of a folder, in order of their names.
 pub(crate) fn load(folder: &str) -> Vec<Case> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(folder);
+    let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    let path = home.join(folder);
+    let shared = std::fs::read_to_string(home.join(format!("shapes-{folder}.json")));
+    let shared = serde_json::from_str(&shared.expect("the shapes are part of the project"));
+    let shared: Map<String, Value> = shared.unwrap_or_else(|why| panic!("shapes-{folder}.json: {why}"));
     let entries = std::fs::read_dir(&path).expect("the cases are part of the project");
     let mut files: Vec<_> = entries.map(|entry| entry.expect("a folder can be listed").path()).collect();
     files.sort();
     let mut cases = Vec::new();
     for file in files {
         let text = std::fs::read_to_string(&file).expect("a case can be read");
-        let mut case: Case =
-            serde_json::from_str(&text).unwrap_or_else(|why| panic!("{}: {why}", file.display()));
+        let read = || -> Result<Case, String> {
+            let mut value = serde_json::from_str(&text).map_err(|why| why.to_string())?;
+            name_shapes(&mut value, &shared)?;
+            serde_json::from_value(value).map_err(|why| why.to_string())
+        };
+        let mut case = read().unwrap_or_else(|why| panic!("{}: {why}", file.display()));
         assert_eq!(Some(case.case.as_str()), file.file_stem().and_then(|name| name.to_str()));
         case.path = format!("{folder}/{}", case.case);
         cases.push(case);
     }
     cases
+}
+
+/// Puts shared shapes in the place of their names, those inside shared shapes too.
+fn name_shapes(value: &mut Value, shared: &Map<String, Value>) -> Result<(), String> {
+    match value {
+        Value::String(text) => {
+            let Some(name) = text.strip_prefix('@') else { return Ok(()) };
+            let mut shape = shared.get(name).cloned().ok_or(format!("no shape is named {name}"))?;
+            name_shapes(&mut shape, shared)?;
+            *value = shape;
+            Ok(())
+        }
+        Value::Array(items) => items.iter_mut().try_for_each(|item| name_shapes(item, shared)),
+        Value::Object(members) => members.values_mut().try_for_each(|member| name_shapes(member, shared)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
+    }
 }

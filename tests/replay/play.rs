@@ -3,9 +3,9 @@
 //! In memory, time is virtual and the limits are the real ones. On a driver, the cases that wait for a limit get a
 //! short one: only there is `policy.tickIntervalMs` compared with what was configured instead of what was recorded.
 
-use crate::case::{Act, Break, Case, Connect, Expect, HelloOk, Step};
+use crate::case::{Act, Break, Call, Case, Connect, Expect, Fetch, HelloOk, Step};
 use crate::shape;
-use clawgate_proto::client::{ClientConfig, ClientEvent, DeviceKey, ResponseError};
+use clawgate_proto::client::{ClientConfig, ClientEvent, DeviceKey, Response, ResponseError};
 use clawgate_proto::config::Config;
 use clawgate_support::stage::{ANSWER_MS, EVENT_MS};
 use clawgate_support::{Actor, Place, Stage, secrets};
@@ -20,12 +20,23 @@ struct Seen {
     error: Option<Value>,
     ok: Option<Value>,
     http: Option<u16>,
+    headers: BTreeMap<String, String>,
+    body: Option<Value>,
     answer: Option<Value>,
     event: Option<Value>,
     close: Option<(u16, String)>,
     open: bool,
     /// The device that acted.
     device_id: String,
+}
+
+impl Seen {
+    fn answer_is(&mut self, response: Response) {
+        match response.into_result() {
+            Ok(payload) => self.ok = Some(payload),
+            Err(error) => self.error = Some(error_value(&error)),
+        }
+    }
 }
 
 /// Payloads may hold device tokens: only what a difference is explained by is shown.
@@ -50,30 +61,43 @@ struct Player {
     keys: BTreeMap<String, DeviceKey>,
     /// Device tokens by device.
     issued: BTreeMap<String, String>,
+    /// The latest hello-ok, by connection.
+    hellos: BTreeMap<String, Value>,
+    /// Ids of requests whose answers are waited for later, by connection and method.
+    asked: BTreeMap<(String, String), String>,
+    /// What steps kept for later ones.
+    kept: BTreeMap<String, Value>,
     calls: u32,
 }
 
 /// Plays a case from its first step to its last.
 ///
 /// # Errors
-/// The first step that went otherwise, with what was expected and what came.
+/// The steps that went otherwise, each with what was expected and what came. After a connection that was not let in
+/// nothing further is played.
 pub(crate) fn play(case: &Case, place: Place) -> Result<(), String> {
     let stage = Stage::with(place, |config| shorten(case, place, config));
-    let mut player =
-        Player { stage, actors: BTreeMap::new(), keys: BTreeMap::new(), issued: BTreeMap::new(), calls: 0 };
+    let mut player = Player {
+        stage,
+        actors: BTreeMap::new(),
+        keys: BTreeMap::new(),
+        issued: BTreeMap::new(),
+        hellos: BTreeMap::new(),
+        asked: BTreeMap::new(),
+        kept: BTreeMap::new(),
+        calls: 0,
+    };
     player.warm_up();
+    let mut faults = Vec::new();
     for (n, step) in case.steps.iter().enumerate() {
-        let name = format!("{} on {place:?}, step {} ({} {:?})", case.path, n + 1, step.on, step.r#do);
-        let wanted = step.here.as_ref().map_or(&step.expect, |here| &here.expect);
-        let seen = player.act(step, wanted);
-        player.compare(wanted, &seen).map_err(|why| format!("{name}:\n  {why}\n  saw {seen:?}"))?;
-        if let Some(here) = &step.here
-            && player.compare(&step.expect, &seen).is_ok()
-        {
-            return Err(format!("{name}: no longer differs, so row {} does not belong here", here.row));
+        let Err(why) = player.step(step) else { continue };
+        let Step { on, r#do: act, .. } = step;
+        faults.push(format!("{} on {place:?}, step {} ({act} on {on}):\n  {why}", case.path, n + 1));
+        if matches!(act, Act::Connect(_)) {
+            break;
         }
     }
-    Ok(())
+    if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
 }
 
 /// Short limits where time is real, for the cases that wait for one.
@@ -105,6 +129,43 @@ impl Player {
         panic!("the gateway does not ask for its load");
     }
 
+    fn step(&mut self, step: &Step) -> Result<(), String> {
+        let wanted = step.here.as_ref().map_or(&step.expect, |here| &here.expect);
+        let seen = self.act(step, wanted);
+        let payload = seen.ok.as_ref().or_else(|| seen.event.as_ref().map(|event| &event["payload"]));
+        let mut lacks = None;
+        for (name, pointer) in &step.keep {
+            match payload.and_then(|payload| payload.pointer(pointer)) {
+                Some(value) => drop(self.kept.insert(name.clone(), value.clone())),
+                None => lacks = Some(format!("{pointer} is not there to be kept")),
+            }
+        }
+        let compared = self.compare(wanted, &seen).and(lacks.map_or(Ok(()), Err));
+        let compared = compared.map_err(|why| format!("{why}\n  saw {seen:?}"));
+        match (step.waits_for, compared) {
+            // How soon something comes in vain is not compared where time is real.
+            (Some(_), Ok(())) if self.stage.place().is_real() => Ok(()),
+            (Some(part), Ok(())) => Err(format!("no longer waits for {part:?}: take it off the list\n  saw {seen:?}")),
+            (Some(_), Err(_)) => Ok(()),
+            (None, Err(why)) => Err(why),
+            (None, Ok(())) => match &step.here {
+                Some(here) if self.compare(&step.expect, &seen).is_ok() => {
+                    Err(format!("no longer differs, so row {} does not belong here\n  saw {seen:?}", here.row))
+                }
+                Some(_) | None => Ok(()),
+            },
+        }
+    }
+
+    /// How long a step waits for what another connection's act, or time, brings about.
+    fn patience_ms(&self, step: &Step, wanted: &Expect) -> u64 {
+        match (step.waits_for.is_some() || wanted.is_silence(), self.stage.place().is_real()) {
+            (false, _) => EVENT_MS,
+            (true, false) => 1_000,
+            (true, true) => 20,
+        }
+    }
+
     fn act(&mut self, step: &Step, wanted: &Expect) -> Seen {
         let mut seen = Seen::default();
         match &step.r#do {
@@ -115,22 +176,30 @@ impl Player {
             }
             Act::Connect(connect) => self.connect(&step.on, connect, &mut seen),
             Act::Call(call) => {
-                self.calls += 1;
-                let id = format!("call-{}", self.calls);
-                let mut frame = json!({"type": "req", "id": id, "method": call.method});
-                if let Some(params) = &call.params {
-                    frame["params"] = self.resolve(params);
-                }
+                let id = self.ask(&step.on, call);
                 let actor = self.actor(&step.on);
-                let _ = self.stage.with_client(actor, |client| client.send_text_raw(&frame.to_string()));
                 match self.stage.answer(actor, &id) {
-                    Ok(response) => match response.into_result() {
-                        Ok(payload) => seen.ok = Some(payload),
-                        Err(error) => seen.error = Some(error_value(&error)),
-                    },
+                    Ok(response) => seen.answer_is(response),
                     Err(_) => seen.close = self.close(actor, ANSWER_MS),
                 }
             }
+            Act::Ask(call) => {
+                let id = self.ask(&step.on, call);
+                self.asked.insert((step.on.clone(), call.method.clone()), id);
+            }
+            Act::Answered(method) => {
+                let asked = self.asked.get(&(step.on.clone(), method.clone()));
+                let id = asked.expect("a case asks before it waits for an answer").clone();
+                let actor = self.actor(&step.on);
+                let is_it =
+                    |event: &ClientEvent| matches!(event, ClientEvent::Response(answer) if answer.id == id);
+                let patience_ms = self.patience_ms(step, wanted).min(ANSWER_MS);
+                if let Some(ClientEvent::Response(response)) = self.stage.wait_for(actor, patience_ms, is_it) {
+                    seen.answer_is(response);
+                }
+            }
+            Act::Hello => seen.body = self.hellos.get(&step.on).cloned(),
+            Act::Http(fetch) => self.fetch(fetch, &mut seen),
             Act::Send(Value::String(text)) => self.send(&step.on, text, &mut seen),
             Act::Send(frame) => self.send(&step.on, &frame.to_string(), &mut seen),
             Act::SendText { bytes } => self.send(&step.on, &"x".repeat(*bytes), &mut seen),
@@ -138,7 +207,8 @@ impl Player {
                 let actor = self.actor(&step.on);
                 let is_it =
                     |event: &ClientEvent| matches!(event, ClientEvent::Event(event) if event.name == *name);
-                if let Some(ClientEvent::Event(event)) = self.stage.wait_for(actor, EVENT_MS, is_it) {
+                let patience_ms = self.patience_ms(step, wanted);
+                if let Some(ClientEvent::Event(event)) = self.stage.wait_for(actor, patience_ms, is_it) {
                     seen.event = Some(json!({
                         "seq": event.seq.is_some(),
                         "stateVersion": event.state_version.is_some(),
@@ -165,6 +235,33 @@ impl Player {
         seen
     }
 
+    fn ask(&mut self, on: &str, call: &Call) -> String {
+        self.calls += 1;
+        let id = format!("call-{}", self.calls);
+        let mut frame = json!({"type": "req", "id": id, "method": call.method});
+        if let Some(params) = &call.params {
+            frame["params"] = self.resolve(params);
+        }
+        let actor = self.actor(on);
+        let _ = self.stage.with_client(actor, |client| client.send_text_raw(&frame.to_string()));
+        id
+    }
+
+    fn fetch(&mut self, fetch: &Fetch, seen: &mut Seen) {
+        let host = self.stage.client(None).host;
+        let Fetch { method, path } = fetch;
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let answer = self.stage.exchange(head.as_bytes(), ANSWER_MS);
+        let answer = String::from_utf8_lossy(&answer);
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let mut lines = head.lines();
+        seen.http = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok());
+        let headers = lines.filter_map(|line| line.split_once(':'));
+        seen.headers =
+            headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect();
+        seen.body = serde_json::from_str(body).ok();
+    }
+
     fn connect(&mut self, on: &str, connect: &Connect, seen: &mut Seen) {
         let config = self.client_config(connect);
         if let Some(name) = &connect.device {
@@ -186,6 +283,7 @@ impl Player {
                 if let (Some(device), Some(token)) = (&connect.device, hello.device_token()) {
                     self.issued.insert(device.clone(), token.to_owned());
                 }
+                self.hellos.insert(on.to_owned(), hello.0.clone());
                 seen.hello = Some(hello.0);
             }
             Err(refusal) => {
@@ -209,9 +307,10 @@ impl Player {
         config.scopes = texts("scopes");
         config.caps = texts("caps");
         for (name, value) in &connect.headers {
-            config.headers.push((name.clone(), value.clone()));
+            config.headers.push((name.clone(), value.replace("<host>", &config.host)));
         }
         config.auth.token = connect.auth.get("token").map(|name| self.credential(name));
+        config.auth.password = connect.auth.get("password").map(|name| self.credential(name));
         config.auth.device_token = connect.auth.get("deviceToken").map(|name| self.credential(name));
         config
     }
@@ -299,16 +398,38 @@ impl Player {
         }
     }
 
-    /// Params with the ids of devices put in.
+    /// Params with the ids of devices and what steps kept put in. What a waiting step could not keep stays a name.
     fn resolve(&self, params: &Value) -> Value {
-        let Some(members) = params.as_object() else { return params.clone() };
-        let resolved = members.iter().map(|(name, value)| {
-            let device = value.as_str().and_then(|text| text.strip_prefix("<id of ")?.strip_suffix('>'));
-            let id =
-                device.map(|name| json!(self.keys.get(name).expect("that device has connected").device_id()));
-            (name.clone(), id.unwrap_or_else(|| value.clone()))
-        });
-        Value::Object(resolved.collect())
+        match params {
+            Value::String(text) => {
+                let Some(name) = text.strip_prefix('<').and_then(|text| text.strip_suffix('>')) else {
+                    return params.clone();
+                };
+                match name.strip_prefix("id of ") {
+                    Some(device) => {
+                        json!(self.keys.get(device).expect("that device has connected").device_id())
+                    }
+                    None => self.kept.get(name).unwrap_or(params).clone(),
+                }
+            }
+            Value::Array(items) => items.iter().map(|item| self.resolve(item)).collect(),
+            Value::Object(members) => {
+                let resolved = members.iter().map(|(name, value)| (name.clone(), self.resolve(value)));
+                Value::Object(resolved.collect())
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => params.clone(),
+        }
+    }
+
+    /// The same in texts that people read, such as the message of an error.
+    fn resolve_within(&self, expect: &Value) -> Value {
+        let mut text = expect.to_string();
+        for (name, value) in &self.kept {
+            if let Some(value) = value.as_str() {
+                text = text.replace(&format!("<{name}>"), value);
+            }
+        }
+        serde_json::from_str(&text).expect("ids need no escapes")
     }
 
     fn compare(&self, expect: &Expect, seen: &Seen) -> Result<(), String> {
@@ -321,10 +442,17 @@ impl Player {
             if let Some(id) = error["details"]["requestId"].as_str() {
                 id.clone_into(&mut request_id);
             }
-            same("error", &fill(expect, &request_id, &seen.device_id), error)
+            let expect = fill(expect, &request_id, &seen.device_id);
+            same("error", &self.resolve_within(&expect), error)
         })?;
         present("ok", &expect.ok, &seen.ok, |shape, payload| shape::fits(shape, payload, "payload"))?;
         present("http", &expect.http, &seen.http, |expect, status| same("status", expect, status))?;
+        for (name, value) in &expect.headers {
+            same(name, &Some(value), &seen.headers.get(name))?;
+        }
+        if let Some(shape) = &expect.body {
+            shape::fits(shape, seen.body.as_ref().unwrap_or(&Value::Null), "body")?;
+        }
         present("answer", &expect.answer, &seen.answer, |expect, answer| {
             same("answer", &json!({"id": expect.id, "error": expect.error}), answer)
         })?;
@@ -338,6 +466,11 @@ impl Player {
             same("close reason", &expect.reason.replace("<requestId>", &request_id), reason)
         })?;
         same("open", &expect.open, &seen.open)?;
+        let payload = seen.ok.as_ref().map(Value::to_string).unwrap_or_default();
+        let is_named = |name: &&String| self.keys.get(*name).is_some_and(|key| payload.contains(key.device_id()));
+        if let Some(name) = expect.names.iter().find(|name| !is_named(name)) {
+            return Err(format!("device {name} is not named"));
+        }
         let listed = seen.ok.as_ref().map(|payload| payload["paired"].to_string()).unwrap_or_default();
         let is_listed =
             |name: &String| self.keys.get(name).is_some_and(|key| listed.contains(key.device_id()));

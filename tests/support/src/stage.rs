@@ -317,6 +317,23 @@ impl Stage {
         }
     }
 
+    /// Sends bytes over a socket of their own and gives what comes back until the gateway closes it.
+    ///
+    /// # Panics
+    /// When the gateway takes no more sockets.
+    pub fn exchange(&mut self, bytes: &[u8], bound_ms: u64) -> Vec<u8> {
+        let line = self.net.connect(Ipv4Addr::LOCALHOST).expect("the gateway takes sockets");
+        self.net.send(line, bytes);
+        let until = self.net.now().mono.plus_millis(bound_ms);
+        let mut answer = Vec::new();
+        while self.net.receive(line, &mut answer) && self.net.now().mono < until {
+            self.pump_all();
+            self.wait(until);
+        }
+        self.net.shut(line);
+        answer
+    }
+
     /// Lets this much time pass for everybody.
     pub fn pass(&mut self, ms: u64) {
         let until = self.net.now().mono.plus_millis(ms);
