@@ -146,7 +146,12 @@ impl Player {
             // How soon something comes in vain is not compared where time is real.
             (Some(_), Ok(())) if self.stage.place().is_real() => Ok(()),
             (Some(part), Ok(())) => Err(format!("no longer waits for {part:?}: take it off the list\n  saw {seen:?}")),
-            (Some(_), Err(_)) => Ok(()),
+            // Half built is not waiting: what answers has the shape, even when it does not say everything yet.
+            (Some(_), Err(_)) => match (&wanted.ok, &seen.ok) {
+                (Some(shape), Some(payload)) => shape::fits(shape, payload, "payload"),
+                (_, Some(_)) => Err("is answered, where an error was due".to_owned()),
+                (_, None) => Ok(()),
+            },
             (None, Err(why)) => Err(why),
             (None, Ok(())) => match &step.here {
                 Some(here) if self.compare(&step.expect, &seen).is_ok() => {
