@@ -1,6 +1,9 @@
 //! The two shapes of one protocol. Authority is decided elsewhere, once, by protocol 4's rules; this file only
 //! changes shapes, and [`Exceptions`] holds the few places where the dialects behave differently.
 
+pub(crate) mod lists;
+pub(crate) mod nodes;
+
 use crate::admission::{Admission, IssuedToken};
 use crate::connect::ProofFault;
 use crate::error::{AuthReason, ClientClass, ConnectError, Provided, RequestError, Unauthorized};

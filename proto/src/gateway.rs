@@ -8,6 +8,7 @@ pub(crate) mod events;
 pub(crate) mod handlers;
 pub(crate) mod health;
 mod limiter;
+pub(crate) mod nodes;
 pub(crate) mod pair;
 mod peers;
 pub(crate) mod presence;
@@ -59,6 +60,8 @@ use writes::{WriteKey, Writes};
 pub struct Gateway {
     config: Arc<Config>,
     random: Random,
+    /// This process.
+    instance_id: String,
     budget: Budget,
     last_conn: u64,
     last_ticket: u64,
@@ -145,6 +148,7 @@ impl Gateway {
             peers: Peers::default(),
             limiters: Limiters::new(&config),
             presence: Presence::new(Arc::clone(&config), &instance_id),
+            instance_id,
             presence_flush: Flush::default(),
             left: Vec::new(),
             devices: DeviceStore::new(&config.limits),
@@ -500,8 +504,7 @@ impl Gateway {
     fn run(&mut self, answer: Answer, call: Call, out: &mut Vec<Output>) {
         match answer {
             Answer::By(handler) => handler(self, call, out),
-            Answer::Text(text) => reads::text(self, call, [text, text], out),
-            Answer::Texts(v3, v4) => reads::text(self, call, [v3, v4], out),
+            Answer::Text(text) => reads::text(self, call, text, out),
         }
     }
 
@@ -555,6 +558,11 @@ impl Gateway {
         self.tickets.insert(ticket, purpose);
         self.timers.set(Timer::Host(ticket), now.mono.plus_millis(self.config.limits.host_timeout_ms));
         out.push(Output::Host(ticket, request));
+    }
+
+    /// Whether so much waits for the host that no peer may add to it.
+    fn is_host_busy(&self) -> bool {
+        self.tickets.len() >= self.config.limits.host_requests_max
     }
 
     fn answered(&mut self, now: Now, ticket: Ticket, answer: HostAnswer, out: &mut Vec<Output>) {

@@ -18,9 +18,11 @@ mod users;
 pub use access::Access;
 
 use crate::dialect::Dialect;
+use crate::dialect::lists::Text;
 use crate::gateway::{Call, Gateway};
 use crate::output::Output;
 use crate::request::ParamsFault;
+use crate::scope;
 use crate::validate::Shape;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -91,10 +93,8 @@ pub(crate) enum Parse {
 pub(crate) enum Answer {
     /// A handler, under the lock.
     By(fn(&mut Gateway, Call, &mut Vec<Output>)),
-    /// A text in which a few words are filled in, the same in both dialects.
-    Text(&'static str),
-    /// The same, by dialect: protocol 3, protocol 4.
-    Texts(&'static str, &'static str),
+    /// A text in which a few words are filled in.
+    Text(Text),
 }
 
 /// Parsed params.
@@ -112,6 +112,8 @@ pub enum Params {
     RequestId(String),
     /// `device.pair.remove`.
     DeviceId(String),
+    /// `node.describe`.
+    NodeId(String),
     /// `device.token.revoke`, and `device.token.rotate` with the scopes asked for.
     DeviceRole {
         /// Whose token.
@@ -194,7 +196,33 @@ const fn row(
     entry(name, dialects, access, Parse::With(parse), Answer::By(handler))
 }
 
-/// A row whose params are a closed object.
+/// A row whose params are a closed object, with a handler.
+const fn closed(
+    name: &'static str,
+    dialects: &'static [Dialect],
+    access: Access,
+    shape: &'static Shape,
+    handler: Handler,
+) -> Method {
+    entry(name, dialects, access, Parse::Closed(shape), Answer::By(handler))
+}
+
+/// A row whose params are a closed object, answered with a text.
+const fn told(
+    name: &'static str,
+    dialects: &'static [Dialect],
+    access: Access,
+    shape: &'static Shape,
+    text: Text,
+) -> Method {
+    entry(name, dialects, access, Parse::Closed(shape), Answer::Text(text))
+}
+
+/// A row whose params are not looked at but for the words of its text.
+const fn told_open(name: &'static str, dialects: &'static [Dialect], access: Access, text: Text) -> Method {
+    entry(name, dialects, access, Parse::With(params::open), Answer::Text(text))
+}
+
 const fn entry(
     name: &'static str,
     dialects: &'static [Dialect],
@@ -219,6 +247,11 @@ const fn hidden(row: Method) -> Method {
     Method { advertised: false, ..row }
 }
 
+const ADMIN: Access = Access::Operator(scope::ADMIN);
+const APPROVALS: Access = Access::Operator(scope::APPROVALS);
+const PAIRING: Access = Access::Operator(scope::PAIRING);
+const READ: Access = Access::Operator(scope::READ);
+const WRITE: Access = Access::Operator(scope::WRITE);
 /// The dialects of a method that came with protocol 4.
 const V4: &[Dialect] = &[Dialect::V4];
 

@@ -172,6 +172,27 @@ fn a_host_that_never_answers_does_not_hold_up_a_stop() {
 }
 
 #[test]
+fn what_does_not_fit_into_the_hosts_queue_is_told_to_come_again() {
+    let mut rig = Rig::new(Limits { host_requests_max: 2, ..Limits::default() });
+    let conn = rig.admit();
+    let mut busy = 0;
+    for _ in 0..3 {
+        let waiting = rig.gateway.census().host_requests;
+        let out = rig.request(conn, "system.info");
+        let error = out.iter().find_map(|output| match output {
+            Output::To(_, Order::Respond { reply: Reply::Err(error), .. }) => Some(error),
+            _ => None,
+        });
+        assert_eq!(error.is_some(), waiting >= 2);
+        let Some(error) = error else { continue };
+        busy += 1;
+        assert_eq!((error.code, error.retryable), ("UNAVAILABLE", Some(true)));
+        assert_eq!(error.message, "The server is busy. Please try again in a moment.");
+    }
+    assert!(busy > 0 && rig.gateway.census().host_requests <= 2);
+}
+
+#[test]
 fn a_slow_peer_misses_events_and_a_stop_that_does_not_fit_closes_it() {
     let mut rig =
         Rig::new(Limits { queued_bytes_max: 4 * 1024, queued_bytes_high: 1 << 20, ..Limits::default() });

@@ -1,5 +1,14 @@
 //! Channels, voice and web login: rows of the method table.
 
-use super::Method;
+use super::access::Access;
+use super::{Method, PAIRING, READ, V4, shapes, told, told_open};
+use crate::dialect::{BOTH, lists};
 
-pub(super) const ROWS: &[Method] = &[];
+pub(super) const ROWS: &[Method] = &[
+    told("channels.pairing.list", V4, PAIRING, &shapes::CHANNELS_PAIRING, lists::CHANNELS_PAIRING),
+    told("channels.status", BOTH, READ, &shapes::CHANNELS_STATUS, lists::CHANNELS),
+    told("talk.catalog", V4, READ, &shapes::NOTHING, lists::TALK_CATALOG),
+    told("talk.config", BOTH, Access::ByParams, &shapes::TALK_CONFIG, lists::TALK_CONFIG),
+    told_open("tts.providers", BOTH, READ, lists::VOICES),
+    told_open("tts.status", BOTH, READ, lists::SPEECH),
+];

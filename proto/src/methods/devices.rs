@@ -1,12 +1,8 @@
 //! Devices and nodes: rows of the method table.
 
-use super::access::Access;
-use super::{Method, params, row};
+use super::{Method, PAIRING, READ, params, row};
 use crate::dialect::BOTH;
-use crate::gateway::pair;
-use crate::scope;
-
-const PAIRING: Access = Access::Operator(scope::PAIRING);
+use crate::gateway::{nodes, pair};
 
 pub(super) const ROWS: &[Method] = &[
     row("device.pair.approve", BOTH, PAIRING, params::request_id, pair::approve),
@@ -15,4 +11,7 @@ pub(super) const ROWS: &[Method] = &[
     row("device.pair.remove", BOTH, PAIRING, params::device_id, pair::remove),
     row("device.token.revoke", BOTH, PAIRING, params::device_role, pair::revoke),
     row("device.token.rotate", BOTH, PAIRING, params::device_role_scopes, pair::rotate),
+    row("node.describe", BOTH, READ, params::node_id, nodes::describe),
+    row("node.list", BOTH, READ, params::none_closed, nodes::list),
+    row("node.pair.list", BOTH, PAIRING, params::none_closed, nodes::pairs),
 ];

@@ -23,6 +23,12 @@ pub(crate) fn none_closed(raw: Option<&RawValue>) -> Result<Params, ParamsFault>
     Ok(Params::None)
 }
 
+/// An open object, kept; what is none counts as empty.
+pub(super) fn open(raw: Option<&RawValue>) -> Result<Params, ParamsFault> {
+    let mut value = small(raw)?;
+    Ok(Params::Object(value.as_object_mut().map(std::mem::take).unwrap_or_default()))
+}
+
 /// A closed object, kept.
 pub(super) fn object(shape: &'static Shape, raw: Option<&RawValue>) -> Result<Params, ParamsFault> {
     checked(shape, raw).map(Params::Object)
@@ -77,6 +83,13 @@ pub(crate) fn device_id(raw: Option<&RawValue>) -> Result<Params, ParamsFault> {
     static SHAPE: Shape = Shape(&[required("deviceId", Rule::NON_EMPTY)]);
     let mut params = checked(&SHAPE, raw)?;
     Ok(Params::DeviceId(text(&mut params, "deviceId").unwrap_or_default()))
+}
+
+/// `node.describe`.
+pub(crate) fn node_id(raw: Option<&RawValue>) -> Result<Params, ParamsFault> {
+    static SHAPE: Shape = Shape(&[required("nodeId", Rule::NON_EMPTY)]);
+    let mut params = checked(&SHAPE, raw)?;
+    Ok(Params::NodeId(text(&mut params, "nodeId").unwrap_or_default()))
 }
 
 /// `device.token.revoke`.
@@ -293,7 +306,7 @@ mod tests {
             for parse in ALL {
                 match read(parse, &text) {
                     Ok(Params::DeviceRole { device_id, role, .. }) => prop_assert!(!device_id.is_empty() && !role.is_empty()),
-                    Ok(Params::RequestId(id) | Params::DeviceId(id)) => prop_assert!(!id.is_empty()),
+                    Ok(Params::RequestId(id) | Params::DeviceId(id) | Params::NodeId(id)) => prop_assert!(!id.is_empty()),
                     Ok(Params::SystemEvent(event)) => prop_assert!(!event.text.is_empty()),
                     Ok(Params::None | Params::Object(_) | Params::Enabled(_)) => {}
                     Err(fault) => prop_assert!(!answer("m", fault).is_empty()),
