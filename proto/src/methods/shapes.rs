@@ -127,7 +127,7 @@ pub(super) static CATALOG: Shape = Shape(&[
     flag("allowPartialResults"),
 ]);
 pub(super) static DESCRIBE: Shape =
-    Shape(&[id("key"), flag("includeDerivedTitles"), flag("includeLastMessage")]);
+    Shape(&[id("key"), AGENT, flag("includeDerivedTitles"), flag("includeLastMessage")]);
 /// `sessions.get` in both protocols: the handler says what is missing.
 pub(super) static SESSION_GET: Shape =
     Shape(&[text("key"), text("sessionKey"), AGENT, optional("limit", Rule::POSITIVE)]);
@@ -266,6 +266,7 @@ pub(super) static TASKS: Shape = Shape(&[
     text("sessionKey"),
     up_to("limit", 500),
     any_text("cursor"),
+    any_text("sortBy"),
 ]);
 pub(super) static TOOLS: Shape = Shape(&[AGENT, flag("includePlugins")]);
 pub(super) static TOOLS_EFFECTIVE: Shape = Shape(&[AGENT, SESSION]);
