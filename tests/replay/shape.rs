@@ -11,6 +11,18 @@ use serde_json::Value;
 /// # Errors
 /// Where it differs, and how.
 pub(crate) fn fits(shape: &Value, value: &Value, at: &str) -> Result<(), String> {
+    check(shape, value, at, true)
+}
+
+/// Whether what there is of a value has a shape, whatever is missing.
+///
+/// # Errors
+/// Where it differs, and how.
+pub(crate) fn fits_in_part(shape: &Value, value: &Value, at: &str) -> Result<(), String> {
+    check(shape, value, at, false)
+}
+
+fn check(shape: &Value, value: &Value, at: &str, whole: bool) -> Result<(), String> {
     match (shape, value) {
         (Value::String(names), _) => {
             let kind = kind(value);
@@ -20,17 +32,18 @@ pub(crate) fn fits(shape: &Value, value: &Value, at: &str) -> Result<(), String>
             Err(format!("{at}: expected {names}, got {kind}"))
         }
         (Value::Array(items), Value::Array(values)) => match items.first() {
-            Some(item) => {
-                values.iter().enumerate().try_for_each(|(n, value)| fits(item, value, &format!("{at}[{n}]")))
-            }
+            Some(item) => values
+                .iter()
+                .enumerate()
+                .try_for_each(|(n, value)| check(item, value, &format!("{at}[{n}]"), whole)),
             None => Ok(()),
         },
         (Value::Object(members), Value::Object(values)) => {
             for (name, shape) in members.iter().filter(|(name, _)| *name != "...") {
                 let bare = name.trim_end_matches('?');
                 match values.get(bare) {
-                    Some(value) => fits(shape, value, &format!("{at}.{bare}"))?,
-                    None if name.ends_with('?') => {}
+                    Some(value) => check(shape, value, &format!("{at}.{bare}"), whole)?,
+                    None if name.ends_with('?') || !whole => {}
                     None => return Err(format!("{at}: {bare} is missing")),
                 }
             }
@@ -47,6 +60,27 @@ pub(crate) fn fits(shape: &Value, value: &Value, at: &str) -> Result<(), String>
     }
 }
 
+/// Takes a member out of a shape, in every item where there are lists on its path.
+///
+/// # Errors
+/// There is no such member, or it may be missing anyway.
+pub(crate) fn leave_out(shape: &mut Value, path: &str) -> Result<(), String> {
+    let fault = || format!("{path} is no member that has to be there");
+    let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
+    match shape {
+        Value::Array(items) => leave_out(items.first_mut().ok_or_else(fault)?, path),
+        Value::Object(members) => match rest {
+            None => members.remove(name).map(drop).ok_or_else(fault),
+            Some(rest) => {
+                let optional = format!("{name}?");
+                let name = if members.contains_key(name) { name } else { &optional };
+                leave_out(members.get_mut(name).ok_or_else(fault)?, rest)
+            }
+        },
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Err(fault()),
+    }
+}
+
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -60,6 +94,8 @@ fn kind(value: &Value) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
     use super::*;
     use serde_json::json;
 
@@ -69,6 +105,8 @@ mod tests {
         let fits = |value: Value| fits(&shape, &value, "it");
         assert_eq!(fits(json!({"a": 1, "b": ["x", null], "c": {"y": 1}, "d": [1, "2"]})), Ok(()));
         assert_eq!(fits(json!({"a": 1, "c": {}, "d": []})), Ok(()));
+        assert_eq!(fits_in_part(&shape, &json!({"d": []}), "it"), Ok(()));
+        assert!(fits_in_part(&shape, &json!({"d": [], "e": 1}), "it").is_err());
         let fault = |value: Value| fits(value).err();
         assert_eq!(fault(json!({"c": {}, "d": []})).as_deref(), Some("it: a is missing"));
         assert_eq!(
@@ -88,5 +126,15 @@ mod tests {
             Some("it: e was not expected")
         );
         assert_eq!(fault(json!([])).as_deref(), Some("it: expected an object, got list"));
+    }
+
+    #[test]
+    fn a_member_is_left_out_wherever_it_is() {
+        let mut shape = json!({"a": [{"b?": {"c": "number", "d": "string"}}], "e?": "null"});
+        leave_out(&mut shape, "a.b.c").unwrap();
+        assert_eq!(shape, json!({"a": [{"b?": {"d": "string"}}], "e?": "null"}));
+        for path in ["e", "a.c", "a.b.d.x", "f"] {
+            assert!(leave_out(&mut shape, path).is_err(), "{path}");
+        }
     }
 }
