@@ -47,6 +47,27 @@ fn differences_are_few_and_explained() {
     assert_eq!(found, DIFFERENCES);
 }
 
+/// The steps that wait for what is not built yet, and nothing else, each with the part it waits for. One that works
+/// no longer waits: the replay in memory says so.
+#[test]
+fn what_waits_is_listed() {
+    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/waiting.txt");
+    let list = std::fs::read_to_string(list).expect("the list is part of the project");
+    let listed: BTreeSet<String> = list.lines().map(str::to_owned).collect();
+    let mut found = BTreeSet::new();
+    for case in FOLDERS.into_iter().flat_map(case::load) {
+        for (n, step) in case.steps.iter().enumerate() {
+            if let Some(part) = step.waits_for {
+                let part = format!("{part:?}").to_lowercase();
+                found.insert(format!("{} {} {part}: {} on {}", case.path, n + 1, step.r#do, step.on));
+            }
+        }
+    }
+    let unlisted: Vec<&String> = found.difference(&listed).collect();
+    let gone: Vec<&String> = listed.difference(&found).collect();
+    assert!(unlisted.is_empty() && gone.is_empty(), "not on the list: {unlisted:#?}\nno longer: {gone:#?}");
+}
+
 /// The player itself: every part of an expectation that is wrong is noticed.
 #[test]
 fn a_wrong_expectation_is_noticed() {
@@ -79,17 +100,43 @@ fn a_wrong_expectation_is_noticed() {
 
 const FOLDERS: [&str; 2] = ["v3", "v4"];
 
-const DIFFERENCES: [&str; 10] = [
+const DIFFERENCES: [&str; 36] = [
+    "v3/cli-approvals-get-node node-token",
+    "v3/cli-nodes-invoke-not-allowed node-token",
+    "v3/cli-nodes-invoke-which node-token",
+    "v3/cli-nodes-run-approved no-agent",
+    "v3/cli-nodes-run-approved node-token",
+    "v3/cli-nodes-status-connected node-token",
     "v3/client-id-unknown validation-texts",
+    "v3/control-ui no-agent",
     "v3/device-remove device-removed",
+    "v3/fanout-scopes event-scopes",
     "v3/first-empty-params validation-texts",
     "v3/first-not-json first-frame",
     "v3/handshake-silence handshake-timeout",
+    "v3/http-control-ui no-pages",
+    "v3/node-host-lifecycle event-scopes",
+    "v3/node-host-lifecycle no-agent",
+    "v3/node-host-lifecycle node-token",
+    "v3/node-invoke-idempotent node-token",
+    "v3/node-invoke-roundtrip event-scopes",
+    "v3/node-invoke-roundtrip node-token",
+    "v3/node-invoke-timeout node-token",
+    "v3/node-presence-events node-token",
+    "v3/node-role-local node-token",
     "v3/ok-range protocol-range",
     "v3/protocol-high protocol-range",
+    "v3/read-methods no-agent",
+    "v4/control-ui empty-lists",
+    "v4/control-ui fewer-members",
+    "v4/control-ui methods-unavailable",
+    "v4/control-ui no-agent",
     "v4/first-not-json first-frame",
     "v4/forwarded-for forwarded-untrusted",
     "v4/handshake-silence handshake-timeout",
+    "v4/http-control-ui no-pages",
+    "v4/read-methods fewer-members",
+    "v4/read-methods no-agent",
 ];
 
 fn replay(place: Place) {
