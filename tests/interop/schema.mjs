@@ -3,6 +3,7 @@ import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { Ajv } from "ajv";
+import { PARAMS, RESULTS } from "./definitions.mjs";
 
 const require = createRequire(import.meta.url);
 
@@ -13,11 +14,8 @@ const EVENTS = {
   "device.pair.requested": "DevicePairRequestedEvent",
   "device.pair.resolved": "DevicePairResolvedEvent",
 };
-const RESULTS = {
-  connect: "HelloOk",
-  "system.info": "SystemInfoResult",
-  "device.token.rotate": "DeviceTokenRotateResult",
-};
+/** `sessions.messages.subscribe` is `SessionsMessagesSubscribe`. */
+const byRule = (method) => method.split(/[.\-_]/).map((part) => part[0].toUpperCase() + part.slice(1)).join("");
 
 export class Schema {
   constructor() {
@@ -26,6 +24,8 @@ export class Schema {
     const file = path.join(root, "gateway-protocol", "protocol.schema.json");
     const document = JSON.parse(readFileSync(file, "utf8"));
     this.definitions = document.definitions;
+    /** What the published registry says about each method. */
+    this.methods = document.methods;
     this.ajv = new Ajv({ strict: false, allErrors: true, validateFormats: false });
     this.compiled = new Map();
     this.checked = new Map();
@@ -42,6 +42,18 @@ export class Schema {
     return validate(value) ? [] : validate.errors.map((error) => `${name}${error.instancePath} ${error.message}`);
   }
 
+  /** The definition of a method's params or result; none for about half of the methods. */
+  definition(method, part) {
+    const name = (part === "Params" ? PARAMS : RESULTS)[method] ?? byRule(method) + part;
+    return this.has(name) ? name : null;
+  }
+
+  /** What is wrong with a result, for methods that have a definition of it. */
+  result(method, payload) {
+    const name = this.definition(method, "Result");
+    return name ? this.errors(name, payload) : [];
+  }
+
   /** Everything wrong with what one connection was sent. */
   connection({ methods, sent }) {
     const wrong = [];
@@ -56,7 +68,7 @@ export class Schema {
         const method = methods.get(frame.id);
         if (!frame.ok) wrong.push(...this.errors("ErrorShape", frame.error));
         else if (method === "system-presence") this.presence(frame.payload, wrong);
-        else if (RESULTS[method] && this.has(RESULTS[method])) wrong.push(...this.errors(RESULTS[method], frame.payload));
+        else wrong.push(...this.result(method, frame.payload));
       }
     }
     return wrong;
