@@ -121,6 +121,19 @@ const proxied = await proxy.listen();
     if (outcome === "ok" && schema.definition(method, "Result")) defined += 1;
   }
   check(`${answered} calls are answered as expected, ${defined} of them with a defined result`, answered > 90 && defined > 40);
+  // The gateway takes what the published schema takes, and refuses what it refuses.
+  const judged = { good: 0, bad: 0 };
+  const wrongly = [];
+  for (const [method, , , text] of answers) {
+    if (method === "connect" || forNodes.has(method)) continue;
+    for (const { params, fits } of schema.variants(method, JSON.parse(text))) {
+      const message = await client.request(method, params).then(() => "ok", (error) => String(error.message ?? error));
+      const refused = message.startsWith(`invalid ${method} params`);
+      judged[fits ? "good" : "bad"] += 1;
+      if (refused === fits) wrongly.push(`${method} ${JSON.stringify(params)}: ${message}`);
+    }
+  }
+  check(`params are judged like the published schema: ${judged.good} good, ${judged.bad} bad`, wrongly.length === 0, wrongly);
   const named = new Set(hello.features.methods);
   const strange = [...named].filter((method) => !(method in schema.methods) && !table("v4.tsv").some(([name]) => name === method));
   check("every method named in hello-ok is one of the protocol", strange.length === 0, strange);

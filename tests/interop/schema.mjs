@@ -17,6 +17,36 @@ const EVENTS = {
 /** `sessions.messages.subscribe` is `SessionsMessagesSubscribe`. */
 const byRule = (method) => method.split(/[.\-_]/).map((part) => part[0].toUpperCase() + part.slice(1)).join("");
 
+/** A value that a rule of the published schema probably allows; whoever uses it asks the validator. */
+function sample(rule) {
+  if ("const" in rule) return rule.const;
+  if (rule.enum) return rule.enum[0];
+  const either = rule.anyOf ?? rule.allOf ?? rule.oneOf;
+  if (either) return sample(either[0]);
+  switch (rule.type) {
+    case "string":
+      if (rule.pattern?.includes("d{4}")) return "2026-11-22";
+      if (rule.pattern?.includes("UTC")) return "UTC+2";
+      return "x".repeat(Math.max(1, rule.minLength ?? 1));
+    case "integer":
+    case "number":
+      return Math.max(rule.minimum ?? 1, 1);
+    case "boolean":
+      return true;
+    case "array":
+      return [sample(rule.items ?? {})];
+    case "object": {
+      const members = (rule.required ?? []).map((name) => [name, sample(rule.properties?.[name] ?? {})]);
+      return Object.fromEntries(members);
+    }
+    default:
+      return "x";
+  }
+}
+
+/** Values of every kind, one of which is wrong for nearly every rule. */
+const ODD = [null, true, 5, -1, 1.5, "", "odd", [], [5], {}];
+
 export class Schema {
   constructor() {
     const entry = require.resolve("@openclaw/gateway-protocol");
@@ -46,6 +76,24 @@ export class Schema {
   definition(method, part) {
     const name = (part === "Params" ? PARAMS : RESULTS)[method] ?? byRule(method) + part;
     return this.has(name) ? name : null;
+  }
+
+  /**
+   * Params like `good` with each declared member in turn set to a good and to odd values, each with what the published
+   * schema says of it.
+   */
+  *variants(method, good) {
+    const name = this.definition(method, "Params");
+    const definition = name ? this.definitions[name] : {};
+    const judged = (params) => ({ params, fits: this.errors(name, params).length === 0 });
+    for (const [member, rule] of Object.entries(definition.properties ?? {})) {
+      yield judged({ ...good, [member]: sample(rule) });
+      for (const odd of ODD) yield judged({ ...good, [member]: odd });
+    }
+    for (const member of definition.required ?? []) {
+      const { [member]: _, ...rest } = good;
+      yield judged(rest);
+    }
   }
 
   /** What is wrong with a result, for methods that have a definition of it. */
