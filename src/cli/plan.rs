@@ -23,13 +23,15 @@ use clawgate_proto::seed::{Random, Seed};
 use clawgate_proto::{Gateway, Now};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Everything that is decided before a socket is bound.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) places: Places,
+    /// The home folder, where there is one.
+    home: Option<PathBuf>,
     storage: Arc<Storage<RealDisk>>,
     settings: Settings,
     pub(super) bind: Bind,
@@ -84,7 +86,21 @@ impl Plan {
             warnings.extend(storage.sweep(folder).err());
         }
         let log_level = environment.get("OPENCLAW_LOG_LEVEL").map(str::to_owned);
-        Ok(Self { places, storage, settings, bind, port, auth, limits, identity, log_level, wrote, warnings })
+        let home = environment.home();
+        Ok(Self {
+            places,
+            home,
+            storage,
+            settings,
+            bind,
+            port,
+            auth,
+            limits,
+            identity,
+            log_level,
+            wrote,
+            warnings,
+        })
     }
 
     /// The core and its host.
@@ -115,7 +131,10 @@ impl Plan {
         let mut gateway = Gateway::new(config, random.seed(), now);
         gateway.set_log_level(logger.threshold().unwrap_or(Level::Error));
         let storage = Arc::clone(&self.storage);
-        let host = StateHost::new(storage, self.places.state_dir.clone(), facts, Arc::clone(logger));
+        let mut host = StateHost::new(storage, self.places.state_dir.clone(), facts, Arc::clone(logger));
+        if let Some(home) = &self.home {
+            host = host.with_home(home);
+        }
         (gateway, Arc::new(host))
     }
 

@@ -183,6 +183,9 @@ impl Model {
             HostAnswer::SystemInfo(answer) => {
                 if answer.is_ok() { "system info" } else { "no system info" }.to_owned()
             }
+            HostAnswer::ExecApprovals(answer) => {
+                if answer.is_ok() { "exec approvals" } else { "no exec approvals" }.to_owned()
+            }
             HostAnswer::Load(answer) => if answer.is_ok() { "load" } else { "no load" }.to_owned(),
         };
         if is_awaited && matches!(answer, HostAnswer::Load(_)) {
@@ -206,6 +209,7 @@ fn show_request(request: &HostRequest) -> String {
             format!("store devices{paired}{pending}")
         }
         HostRequest::SystemInfo => "system info".to_owned(),
+        HostRequest::ExecApprovals => "exec approvals".to_owned(),
         HostRequest::Load => "load".to_owned(),
     }
 }
