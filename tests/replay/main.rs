@@ -98,6 +98,37 @@ fn a_wrong_expectation_is_noticed() {
     }
 }
 
+/// The same of what only some cases have: lists, bodies, events that must not come, and steps that wait.
+#[test]
+fn a_wrong_step_is_noticed() {
+    type Change = fn(&mut case::Step);
+    let changes: [(&str, &str, Change); 9] = [
+        ("cli-nodes-status-connected", "call node.list", |step| step.expect.names.push("nobody".to_owned())),
+        ("cli-devices-list", "call device.pair.list", |step| step.expect.ok = Some(json!({"pending": []}))),
+        ("http-control-ui", "GET /", |step| step.here.as_mut().unwrap().expect.http = Some(200)),
+        ("http-control-ui", "GET /favicon.svg", |step| step.here = None),
+        ("read-methods", "call agents.list", |step| {
+            step.keep.extend([("it".to_owned(), "/none".to_owned())])
+        }),
+        ("operator-calls-node-method", "listen health", |step| step.expect.event = None),
+        // Works, or answers something else: neither waits.
+        ("read-methods", "call agents.list", |step| step.waits_for = Some(case::Part::Chat)),
+        ("read-methods", "call agents.list", |step| {
+            step.waits_for = Some(case::Part::Chat);
+            step.expect.ok = Some(json!({"defaultId": "number", "...": "any"}));
+        }),
+        ("operator-calls-node-method", "call node.event", |step| step.waits_for = Some(case::Part::Nodes)),
+    ];
+    for (n, (name, act, change)) in changes.into_iter().enumerate() {
+        let mut cases = case::load("v3").into_iter();
+        let mut case = cases.find(|case| case.case == name).unwrap();
+        assert_eq!(play::play(&case, Place::Simulated), Ok(()), "change {n}: before it");
+        let step = case.steps.iter_mut().find(|step| step.r#do.to_string() == act);
+        change(step.unwrap_or_else(|| panic!("change {n}: {name} has no {act}")));
+        assert!(play::play(&case, Place::Simulated).is_err(), "change {n} to {name}");
+    }
+}
+
 const FOLDERS: [&str; 2] = ["v3", "v4"];
 
 const DIFFERENCES: [&str; 36] = [
