@@ -132,7 +132,7 @@ fn a_wrong_step_is_noticed() {
 
 const FOLDERS: [&str; 2] = ["v3", "v4"];
 
-const DIFFERENCES: [&str; 36] = [
+const DIFFERENCES: [&str; 39] = [
     "v3/cli-approvals-get-node node-token",
     "v3/cli-nodes-invoke-not-allowed node-token",
     "v3/cli-nodes-invoke-which node-token",
@@ -159,6 +159,7 @@ const DIFFERENCES: [&str; 36] = [
     "v3/ok-range protocol-range",
     "v3/protocol-high protocol-range",
     "v3/read-methods no-agent",
+    "v3/scope-none no-agent",
     "v4/control-ui empty-lists",
     "v4/control-ui fewer-members",
     "v4/control-ui methods-unavailable",
@@ -169,6 +170,8 @@ const DIFFERENCES: [&str; 36] = [
     "v4/http-control-ui no-pages",
     "v4/read-methods fewer-members",
     "v4/read-methods no-agent",
+    "v4/scope-none no-agent",
+    "v4/scope-read-only fewer-members",
 ];
 
 fn replay(place: Place) {
