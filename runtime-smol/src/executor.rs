@@ -70,7 +70,7 @@ impl Executor {
     /// For the lead: runs a task, then lets the reactor have its turn. Always pending.
     ///
     /// One, not several: async-io's own thread takes the reactor over when nobody has looked at it for 50 microseconds,
-    /// which is what a few dozen requests take. Then two threads pass each other every batch, for a sixth of the time.
+    /// which is what a few dozen requests take. Then two threads drive it in turns, and pass each other at every batch.
     pub(crate) fn poll_run(&self, cx: &Context<'_>) {
         let next = {
             let mut state = lock(&self.0.state);
