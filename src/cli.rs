@@ -38,18 +38,19 @@ pub enum Failure {
     Answered(Box<ResponseError>),
     /// Another process listens on the port.
     PortTaken(String),
+    /// Another gateway uses the same configuration or state.
+    Locked(String),
 }
 
 impl Failure {
     /// As documented in `clawgate --help`.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Failed(_) => 1,
+            Self::Failed(_) | Self::PortTaken(_) | Self::Locked(_) => 1,
             Self::Usage(_) => 2,
             Self::Unreachable(_) => 3,
             Self::Refused { .. } => 4,
             Self::Answered(_) => 5,
-            Self::PortTaken(_) => 6,
         }
     }
 
@@ -60,7 +61,8 @@ impl Failure {
             | Self::Usage(message)
             | Self::Unreachable(message)
             | Self::Refused { message, .. }
-            | Self::PortTaken(message) => message.clone(),
+            | Self::PortTaken(message)
+            | Self::Locked(message) => message.clone(),
             Self::Answered(error) => format!("Gateway call failed: {}", render::clean(&error.to_string())),
         }
     }
@@ -87,6 +89,7 @@ impl Failure {
             Self::Usage(message) => own("USAGE", message),
             Self::Unreachable(message) => own("UNREACHABLE", message),
             Self::PortTaken(message) => own("PORT_TAKEN", message),
+            Self::Locked(message) => own("ALREADY_RUNNING", message),
         };
         json!({ "error": error })
     }

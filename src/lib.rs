@@ -8,6 +8,7 @@ pub mod entropy;
 pub mod environment;
 pub mod host;
 pub mod identity;
+pub mod interfaces;
 pub mod listen;
 pub mod log;
 #[cfg(test)]

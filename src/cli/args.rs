@@ -1,5 +1,6 @@
 //! What may be typed: commands, flags, help with examples, exit codes.
 
+use crate::config::settings::Bind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clawgate_proto::config::AuthMode;
 use std::fmt;
@@ -79,7 +80,7 @@ pub struct RunArgs {
     /// Port to listen on; 0 takes a free one [default: OPENCLAW_GATEWAY_PORT, the config file, 18789]
     #[arg(long, value_name = "PORT")]
     pub port: Option<u16>,
-    /// Where to listen [default: the config file, loopback]
+    /// Where to listen [default: OPENCLAW_GATEWAY_BIND, the config file, loopback]
     #[arg(long, value_name = "MODE")]
     pub bind: Option<BindArg>,
     /// How clients prove that they may come in [default: the config file, token]
@@ -273,6 +274,23 @@ pub enum BindArg {
     Loopback,
     /// Every IPv4 address of this machine
     Lan,
+    /// This machine's address in its tailnet; waits until there is one
+    Tailnet,
+    /// Loopback: never wider, whatever cannot be bound
+    Auto,
+    /// The address in gateway.customBindHost
+    Custom,
+}
+
+impl From<BindArg> for Bind {
+    fn from(arg: BindArg) -> Self {
+        match arg {
+            BindArg::Loopback | BindArg::Auto => Self::Loopback,
+            BindArg::Lan => Self::Lan,
+            BindArg::Tailnet => Self::Tailnet,
+            BindArg::Custom => Self::Custom,
+        }
+    }
 }
 
 /// Values of `--auth`.
@@ -344,18 +362,19 @@ Examples:
 
 Exit codes:
   0  done
-  1  failed: a file, a setting or the system is in the way
+  1  failed: a file, a setting, a taken port or another gateway is in the way
   2  the command line makes no sense
   3  the gateway cannot be reached, or did not answer in time
   4  the gateway did not let us in (credentials, pairing)
   5  the gateway answered the call with an error
-  6  the port is taken
   70  the gateway found itself unsound and ended: a defect, please report it
   130, 143  ended at once by a second SIGINT or SIGTERM
 
 Environment:
   OPENCLAW_CONFIG_PATH, OPENCLAW_STATE_DIR, OPENCLAW_HOME     where configuration and state are
-  OPENCLAW_GATEWAY_PORT, OPENCLAW_GATEWAY_TOKEN, OPENCLAW_GATEWAY_PASSWORD, OPENCLAW_GATEWAY_URL
+  OPENCLAW_GATEWAY_PORT, OPENCLAW_GATEWAY_BIND
+  OPENCLAW_GATEWAY_TOKEN, OPENCLAW_GATEWAY_PASSWORD, OPENCLAW_GATEWAY_URL
+  OPENCLAW_ALLOW_MULTI_GATEWAY                                1: several gateways on one configuration, at your own risk
   OPENCLAW_LOG_LEVEL                                          silent, error, warn, info, debug or trace";
 
 const GATEWAY_HELP: &str = "\

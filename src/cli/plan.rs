@@ -2,7 +2,7 @@
 //! can be refused on the way, and what the first start writes.
 
 use super::Failure;
-use super::args::{AuthArg, BindArg, RunArgs};
+use super::args::{AuthArg, RunArgs};
 use super::target;
 use crate::config::first_run::{backup_of, generate_token};
 use crate::config::secrets::{self, Overrides, Resolved, Source, Sourced};
@@ -13,6 +13,7 @@ use crate::environment::Environment;
 use crate::host::StateHost;
 use crate::host::facts::{self, Facts};
 use crate::identity::Identity;
+use crate::listen::Place;
 use crate::log::{self, Logger};
 use crate::storage::{RealDisk, Storage, explain};
 use clawgate_proto::config::{About, AuthConfig, AuthMode, Config};
@@ -32,7 +33,7 @@ pub(super) struct Plan {
     pub(super) places: Places,
     storage: Arc<Storage<RealDisk>>,
     settings: Settings,
-    pub(super) bind: Bind,
+    pub(super) place: Place,
     pub(super) port: u16,
     pub(super) auth: Resolved,
     limits: Limits,
@@ -58,14 +59,15 @@ impl Plan {
                 settings.mode.as_deref().unwrap_or("unset")
             )));
         }
-        let bind = choose_bind(args.bind, &settings)?;
+        let bind = choose_bind(args, &environment, &settings)?;
+        let place = place(bind, &settings)?;
         let port = choose_port(args.port, &environment, &settings)?;
         let mut auth =
             Resolved::new(&overrides, &settings, &file.path, &environment).map_err(Failure::Failed)?;
         auth.check(&overrides, &settings, bind).map_err(Failure::Failed)?;
         let wrote =
             complete(&mut file, &storage, &mut auth, &overrides, &settings).map_err(Failure::Failed)?;
-        secrets::refuse_open_bind(&auth, bind, "0.0.0.0", port).map_err(Failure::Failed)?;
+        secrets::refuse_open_bind(&auth, bind, &host_of(place), port).map_err(Failure::Failed)?;
         let limits = own::limits(&storage, &places.own_config()).map_err(Failure::Failed)?;
         let identity =
             Identity::load_or_create(&storage, &places.state_dir, log::wall_ms()).map_err(Failure::Failed)?;
@@ -84,7 +86,19 @@ impl Plan {
             warnings.extend(storage.sweep(folder).err());
         }
         let log_level = environment.get("OPENCLAW_LOG_LEVEL").map(str::to_owned);
-        Ok(Self { places, storage, settings, bind, port, auth, limits, identity, log_level, wrote, warnings })
+        Ok(Self {
+            places,
+            storage,
+            settings,
+            place,
+            port,
+            auth,
+            limits,
+            identity,
+            log_level,
+            wrote,
+            warnings,
+        })
     }
 
     /// The core and its host.
@@ -158,14 +172,62 @@ fn overrides(args: &RunArgs, environment: &Environment) -> Result<Overrides, Fai
     })
 }
 
-fn choose_bind(flag: Option<BindArg>, settings: &Settings) -> Result<Bind, Failure> {
-    match (flag, &settings.bind) {
-        (Some(BindArg::Loopback), _) | (None, None) => Ok(Bind::Loopback),
-        (Some(BindArg::Lan), _) => Ok(Bind::Lan),
-        (None, Some(Setting::Known(bind))) => Ok(*bind),
-        (None, Some(Setting::Unusable(why))) => Err(Failure::Failed(why.clone())),
+fn choose_bind(args: &RunArgs, environment: &Environment, settings: &Settings) -> Result<Bind, Failure> {
+    if let Some(flag) = args.bind {
+        return Ok(flag.into());
+    }
+    if let Some(name) = environment.get(BIND_VARIABLE) {
+        return Bind::named(name).ok_or_else(|| {
+            Failure::Failed(format!(
+                "Invalid bind: {BIND_VARIABLE} is {:?} (use \"loopback\", \"lan\", \"tailnet\", \"auto\", or \"custom\")",
+                super::render::clean(name)
+            ))
+        });
+    }
+    match &settings.bind {
+        None => Ok(Bind::Loopback),
+        Some(Setting::Known(bind)) => Ok(*bind),
+        Some(Setting::Unusable(why)) => Err(Failure::Failed(why.clone())),
     }
 }
+
+/// The addresses that a bind means.
+fn place(bind: Bind, settings: &Settings) -> Result<Place, Failure> {
+    Ok(match bind {
+        Bind::Loopback => Place::Loopback,
+        Bind::Lan => Place::Lan,
+        Bind::Tailnet => Place::Tailnet,
+        Bind::Custom => {
+            match settings.custom_bind_host.as_deref().map(str::trim).filter(|host| !host.is_empty()) {
+                None => {
+                    let sentence = "gateway.bind=custom requires gateway.customBindHost";
+                    return Err(Failure::Failed(format!(
+                        "{sentence}\nSet it to the IPv4 address of this machine to listen on."
+                    )));
+                }
+                Some(host) => Place::Custom(host.parse().map_err(|_| {
+                    Failure::Failed(format!(
+                        "gateway.bind=custom requires a valid IPv4 customBindHost (got {})",
+                        super::render::clean(host)
+                    ))
+                })?),
+            }
+        }
+    })
+}
+
+/// The address as a refusal names it.
+fn host_of(place: Place) -> String {
+    match place {
+        Place::Loopback => "127.0.0.1".to_owned(),
+        Place::Lan => "0.0.0.0".to_owned(),
+        Place::Tailnet => "the tailnet".to_owned(),
+        Place::Custom(address) => address.to_string(),
+    }
+}
+
+/// Between the flag and the file.
+const BIND_VARIABLE: &str = "OPENCLAW_GATEWAY_BIND";
 
 fn choose_port(flag: Option<u16>, environment: &Environment, settings: &Settings) -> Result<u16, Failure> {
     if let Some(port) = flag {
@@ -264,7 +326,7 @@ mod tests {
     fn the_first_start_makes_a_token_and_the_second_uses_it() {
         let folder = Folder::new();
         let first = plan(&folder, None, "", &[]).unwrap();
-        assert_eq!((first.bind, first.port, first.auth.mode), (Bind::Loopback, 18_789, AuthMode::Token));
+        assert_eq!((first.place, first.port, first.auth.mode), (Place::Loopback, 18_789, AuthMode::Token));
         assert!(first.wrote.as_ref().is_some_and(|wrote| !wrote.contains(&token_of(&first))));
         let second = plan(&folder, None, "", &[]).unwrap();
         assert_eq!(token_of(&first), token_of(&second));
@@ -344,15 +406,52 @@ mod tests {
         let folder = Folder::new();
         let config = "{gateway: {mode: 'local', port: 5, bind: 'lan'}}";
         let variable = [("OPENCLAW_GATEWAY_PORT", "6")];
-        let chosen = |plan: Plan| (plan.port, plan.bind);
-        assert_eq!(chosen(plan(&folder, Some(config), "", &[]).unwrap()), (5, Bind::Lan));
-        assert_eq!(chosen(plan(&folder, Some(config), "", &variable).unwrap()), (6, Bind::Lan));
+        let chosen = |plan: Plan| (plan.port, plan.place);
+        assert_eq!(chosen(plan(&folder, Some(config), "", &[]).unwrap()), (5, Place::Lan));
+        assert_eq!(chosen(plan(&folder, Some(config), "", &variable).unwrap()), (6, Place::Lan));
         assert_eq!(
             chosen(plan(&folder, Some(config), "--port 7 --bind loopback", &variable).unwrap()),
-            (7, Bind::Loopback)
+            (7, Place::Loopback)
         );
-        let fault = plan(&folder, Some("{gateway: {mode: 'local', bind: 'tailnet'}}"), "", &[]).unwrap_err();
-        assert!(fault.message().contains("gateway.bind"), "{}", fault.message());
+        let variable = [(BIND_VARIABLE, "tailnet")];
+        assert_eq!(plan(&folder, Some(config), "", &variable).unwrap().place, Place::Tailnet);
+        assert_eq!(plan(&folder, Some(config), "--bind auto", &variable).unwrap().place, Place::Loopback);
+        let fault = plan(&folder, Some(config), "", &[(BIND_VARIABLE, "0.0.0.0")]).unwrap_err();
+        assert!(fault.message().starts_with("Invalid bind: OPENCLAW_GATEWAY_BIND is \"0.0.0.0\""));
+    }
+
+    #[test]
+    fn a_custom_bind_needs_an_ipv4_address() {
+        let folder = Folder::new();
+        let with = |host: &str| {
+            let config = format!("{{gateway: {{mode: 'local', bind: 'custom'{host}}}}}");
+            plan(&folder, Some(&config), "", &[])
+        };
+        assert_eq!(
+            with(", customBindHost: '127.0.0.2'").unwrap().place,
+            Place::Custom(std::net::Ipv4Addr::new(127, 0, 0, 2))
+        );
+        for host in ["", ", customBindHost: ' '"] {
+            let fault = with(host).unwrap_err().message();
+            assert!(fault.starts_with("gateway.bind=custom requires gateway.customBindHost\n"), "{fault}");
+        }
+        for host in ["::1", "localhost", "1.2.3", "01.2.3.4", "1.2.3.4:5"] {
+            let fault = with(&format!(", customBindHost: '{host}'")).unwrap_err().message();
+            let want = format!("gateway.bind=custom requires a valid IPv4 customBindHost (got {host})");
+            assert_eq!(fault, want);
+        }
+    }
+
+    #[test]
+    fn beyond_loopback_nobody_starts_without_a_secret() {
+        let folder = Folder::new();
+        for bind in ["lan", "tailnet", "custom"] {
+            let config = "{gateway: {mode: 'local', customBindHost: '10.0.0.1'}}";
+            let fault = plan(&folder, Some(config), &format!("--auth none --bind {bind}"), &[]).unwrap_err();
+            let want =
+                format!("Refusing to bind gateway to {bind} without auth.\nSet gateway.auth.token/password ");
+            assert!(fault.message().starts_with(&want), "{}", fault.message());
+        }
     }
 
     #[test]

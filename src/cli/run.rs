@@ -3,16 +3,15 @@
 use super::Failure;
 use super::args::{RunArgs, Runtime};
 use super::plan::Plan;
-use crate::config::settings::Bind;
 use crate::environment::Environment;
-use crate::listen::{self, BindFault, Bound};
+use crate::listen::{self, BindFault, Bound, Place};
 use crate::log::{self, Logger};
 use clawgate_proto::config::AuthMode;
 use clawgate_proto::log::{Level, Record};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Runs a gateway until it is told to stop.
@@ -29,10 +28,25 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Result<(), Failure> {
     // A start that fails now has still changed a file, which its person should hear of.
     let also =
         |why: String| plan.wrote.as_ref().map_or_else(|| why.clone(), |wrote| format!("{why}\n{wrote}"));
-    let bound = listen::bind(plan.bind, plan.port).map_err(|fault| match fault {
-        BindFault::Taken(why) => Failure::PortTaken(also(why)),
-        BindFault::Failed(why) => Failure::Failed(also(why)),
-    })?;
+    let asked = Arc::new(Asked::default());
+    watch_signals(&logger, &asked)?;
+    let mut said: Option<Instant> = None;
+    let bound = listen::bind(plan.place, plan.port, &mut || {
+        if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
+            said = Some(Instant::now());
+            say_it_waits(&logger);
+        }
+        !asked.wait(LOOK_AGAIN)
+    });
+    let bound = match bound {
+        Ok(bound) => bound,
+        Err(BindFault::Taken(why)) => return Err(Failure::PortTaken(also(why))),
+        Err(BindFault::Failed(why)) => return Err(Failure::Failed(also(why))),
+        Err(BindFault::Stopped) => {
+            logger.log(&Record::new(Level::Info, "gateway.stopped"));
+            return Ok(());
+        }
+    };
     for warning in plan.warnings.iter().chain(&bound.warnings) {
         logger.log(&Record::new(Level::Warn, "gateway.warning").field("what", warning));
     }
@@ -42,8 +56,8 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Result<(), Failure> {
         ($driver:ident) => {{
             let (clock, stop) = ($driver::Clock::start(), $driver::Stop::new());
             let (gateway, host) = plan.build(clock.now(), &bound.addresses, &logger);
-            let asked = stop.clone();
-            watch_signals(&logger, move || asked.stop())?;
+            let orders = stop.clone();
+            asked.on_stop(move || orders.stop());
             announce(&plan, &bound, runtime, &logger);
             $driver::run($driver::Setup { listeners: bound.listeners, gateway, host, clock, stop })
         }};
@@ -90,7 +104,7 @@ fn announce(plan: &Plan, bound: &Bound, runtime: Runtime, logger: &Logger) {
     }
     line("connect", "clawgate status");
     if let Some(url) = urls.first() {
-        let remark = if plan.bind == Bind::Lan { " (from elsewhere: this machine's address)" } else { "" };
+        let remark = if plan.place == Place::Lan { " (from elsewhere: this machine's address)" } else { "" };
         line(
             "",
             &format!(
@@ -110,8 +124,70 @@ fn announce(plan: &Plan, bound: &Bound, runtime: Runtime, logger: &Logger) {
     );
 }
 
+fn say_it_waits(logger: &Logger) {
+    let record = Record::new(Level::Warn, "gateway.waiting")
+        .field("for", "an address in 100.64.0.0/10")
+        .field(
+            "what",
+            "gateway.bind is tailnet, and no interface has a tailnet address yet; nothing is listened on",
+        )
+        .field("hint", "start Tailscale, or choose another --bind");
+    logger.log(&record);
+}
+
+/// Whether somebody asked this process to stop, and what to do then.
+#[derive(Default)]
+struct Asked {
+    state: Mutex<AskedState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct AskedState {
+    asked: bool,
+    stop: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl Asked {
+    /// Somebody asks.
+    fn ask(&self) {
+        let stop = {
+            let mut state = self.lock();
+            state.asked = true;
+            state.stop.take()
+        };
+        self.changed.notify_all();
+        if let Some(stop) = stop {
+            stop();
+        }
+    }
+
+    /// From now on asking does this; at once, when somebody asked already.
+    fn on_stop(&self, stop: impl FnOnce() + Send + 'static) {
+        let mut state = self.lock();
+        if state.asked {
+            drop(state);
+            stop();
+        } else {
+            state.stop = Some(Box::new(stop));
+        }
+    }
+
+    /// Waits; whether somebody asked.
+    fn wait(&self, time: Duration) -> bool {
+        let state = self.lock();
+        let waited = self.changed.wait_timeout_while(state, time, |state| !state.asked);
+        waited.unwrap_or_else(PoisonError::into_inner).0.asked
+    }
+
+    fn lock(&self) -> MutexGuard<'_, AskedState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The first SIGINT or SIGTERM asks the gateway to stop; the second ends the process.
-fn watch_signals(logger: &Arc<Logger>, stop: impl Fn() + Send + 'static) -> Result<(), Failure> {
+fn watch_signals(logger: &Arc<Logger>, on_first: &Arc<Asked>) -> Result<(), Failure> {
+    let on_first = Arc::clone(on_first);
     let mut signals = Signals::new([SIGINT, SIGTERM])
         .map_err(|why| Failure::Failed(format!("signals cannot be watched: {why}")))?;
     let logger = Arc::clone(logger);
@@ -123,7 +199,7 @@ fn watch_signals(logger: &Arc<Logger>, stop: impl Fn() + Send + 'static) -> Resu
                 None => {
                     asked = Some(Instant::now());
                     logger.log(&Record::new(Level::Info, "signal.received").field("signal", name));
-                    stop();
+                    on_first.ask();
                 }
                 // Some tools signal a process and then its group: that is one request, not two.
                 Some(at) if at.elapsed() < ONE_REQUEST => {}
@@ -157,6 +233,9 @@ fn report_panics(logger: Arc<Logger>) {
     }));
 }
 
+/// How often an address that is waited for is looked for, and how often that is said.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// Signals closer together than this are one request.
 const ONE_REQUEST: Duration = Duration::from_millis(100);
 /// It formats one record.
