@@ -104,9 +104,10 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(why.exit_code()).unwrap_or(2));
         }
     };
-    let environment = Environment::of_process();
     let json = wants_json(&cli.command);
-    match dispatch(cli, &environment) {
+    let environment = crate::profile::environment(cli.profile.as_deref(), cli.dev, Environment::of_process())
+        .map_err(Failure::Usage);
+    match environment.and_then(|environment| dispatch(cli, &environment)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if json {

@@ -11,6 +11,7 @@ pub mod identity;
 pub mod interfaces;
 pub mod listen;
 pub mod log;
+pub mod profile;
 #[cfg(test)]
 mod scratch;
 pub mod storage;

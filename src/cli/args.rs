@@ -10,6 +10,12 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(name = "clawgate", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
 pub struct Cli {
+    /// Use an installation of its own: state in ~/.openclaw-NAME, its configuration in there
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// The same as --profile dev, with port 19001
+    #[arg(long)]
+    pub dev: bool,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -359,6 +365,7 @@ Examples:
   clawgate status                     see whether it runs, and what it knows
   clawgate devices list               see who is paired and who asks to be
   clawgate call health --json         call any method
+  clawgate --profile rescue gateway --port 19001    a second gateway with files of its own
 
 Exit codes:
   0  done

@@ -129,7 +129,7 @@ fn help_has_examples_and_names_the_exit_codes() {
 fn a_command_line_that_makes_no_sense_is_explained() {
     let settings = configured(RUNTIMES[0]);
     for (line, said) in [
-        ("", "Usage: clawgate <COMMAND>"),
+        ("", "Usage: clawgate [OPTIONS] <COMMAND>"),
         ("gatway", "a similar subcommand exists: 'gateway'"),
         ("gateway --port 65536", "65536 is not in 0..=65535"),
         ("gateway --bind everywhere", "[possible values: loopback, lan, tailnet, auto, custom]"),
