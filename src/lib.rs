@@ -8,8 +8,10 @@ pub mod entropy;
 pub mod environment;
 pub mod host;
 pub mod identity;
+pub mod instances;
 pub mod interfaces;
 pub mod listen;
+pub mod lock;
 pub mod log;
 pub mod profile;
 #[cfg(test)]

@@ -113,6 +113,12 @@ pub struct RunArgs {
     /// Start even when gateway.mode is not "local"
     #[arg(long)]
     pub allow_unconfigured: bool,
+    /// A switch of the TCP bridge that earlier gateways had
+    #[arg(long, hide = true, alias = "no-bridge")]
+    pub bridge: bool,
+    /// A setting of it
+    #[arg(long = "bridge-port", hide = true, aliases = ["bridge-host", "bridge-bind"])]
+    pub bridge_value: Option<String>,
 }
 
 /// How to reach a running gateway. `Debug` shows no secret.

@@ -47,8 +47,13 @@ pub(super) struct Plan {
 
 impl Plan {
     /// Reads everything, refuses what must be refused (in the reference's order: spec auth 2), and writes the
-    /// configuration where it has to be written.
-    pub(super) fn make(args: &RunArgs, environment: &Environment) -> Result<Self, Failure> {
+    /// configuration where it has to be written. `lock` is called before anything is written, with where the
+    /// installation is and the port.
+    pub(super) fn make(
+        args: &RunArgs,
+        environment: &Environment,
+        lock: &mut dyn FnMut(&Places, u16) -> Result<(), Failure>,
+    ) -> Result<Self, Failure> {
         let overrides = overrides(args, environment)?;
         let storage = Arc::new(Storage::new(RealDisk, u64::from_ne_bytes(entropy::bytes())));
         let Opened { places, mut file, settings, environment } =
@@ -65,6 +70,7 @@ impl Plan {
         let mut auth =
             Resolved::new(&overrides, &settings, &file.path, &environment).map_err(Failure::Failed)?;
         auth.check(&overrides, &settings, bind).map_err(Failure::Failed)?;
+        lock(&places, port)?;
         let wrote =
             complete(&mut file, &storage, &mut auth, &overrides, &settings).map_err(Failure::Failed)?;
         secrets::refuse_open_bind(&auth, bind, &host_of(place), port).map_err(Failure::Failed)?;
@@ -72,6 +78,7 @@ impl Plan {
         let identity =
             Identity::load_or_create(&storage, &places.state_dir, log::wall_ms()).map_err(Failure::Failed)?;
         let mut warnings = settings.warnings.clone();
+        warnings.extend(bridge_is_gone(args, &environment));
         warnings.extend(identity.notice.clone());
         warnings.extend(exposed_file(&file.path));
         if auth.mode == AuthMode::None {
@@ -281,6 +288,27 @@ fn complete(
     Ok(Some(wrote))
 }
 
+/// What is left of the TCP bridge in flags and variables; those of the configuration file are its reader's.
+fn bridge_is_gone(args: &RunArgs, environment: &Environment) -> Option<String> {
+    let variable = environment.first(&BRIDGE_VARIABLES).map(|(name, _)| name);
+    let what = if args.bridge || args.bridge_value.is_some() { Some("--bridge") } else { variable };
+    what.map(|what| {
+        format!(
+            "{what}: the TCP bridge is gone and nothing listens for it; connect nodes to the gateway's own port over \
+             WebSocket"
+        )
+    })
+}
+
+const BRIDGE_VARIABLES: [&str; 6] = [
+    "OPENCLAW_BRIDGE_ENABLED",
+    "OPENCLAW_BRIDGE_PORT",
+    "OPENCLAW_BRIDGE_HOST",
+    "CLAWDBOT_BRIDGE_ENABLED",
+    "CLAWDBOT_BRIDGE_PORT",
+    "CLAWDBOT_BRIDGE_HOST",
+];
+
 /// The file holds a secret: others should not read it.
 fn exposed_file(path: &Path) -> Option<String> {
     let mode = std::fs::metadata(path).ok()?.permissions().mode();
@@ -311,7 +339,8 @@ mod tests {
         let words = ["clawgate", "gateway"].into_iter().chain(line.split_whitespace());
         let Command::Gateway(gateway) = Cli::try_parse_from(words).unwrap().command else { panic!("{line}") };
         let state = [("OPENCLAW_STATE_DIR", folder.path().to_str().unwrap())];
-        Plan::make(&gateway.run, &Environment::new(state.into_iter().chain(more.iter().copied())))
+        let environment = Environment::new(state.into_iter().chain(more.iter().copied()));
+        Plan::make(&gateway.run, &environment, &mut |_, _| Ok(()))
     }
 
     fn text(folder: &Folder) -> String {
@@ -463,5 +492,41 @@ mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         let warnings = plan(&folder, None, "", &[]).unwrap().warnings;
         assert!(warnings.len() == 1 && warnings[0].contains("chmod 600"), "{warnings:?}");
+    }
+
+    #[test]
+    fn the_bridge_of_old_gets_one_sentence_and_nothing_listens_for_it() {
+        for (line, more, name) in [
+            ("--bridge", &[][..], "--bridge"),
+            ("--bridge-port 18790", &[], "--bridge"),
+            ("--bridge-host 0.0.0.0", &[], "--bridge"),
+            ("", &[("OPENCLAW_BRIDGE_PORT", "18790")], "OPENCLAW_BRIDGE_PORT"),
+            ("", &[("CLAWDBOT_BRIDGE_ENABLED", "1")], "CLAWDBOT_BRIDGE_ENABLED"),
+        ] {
+            let folder = Folder::new();
+            let made = plan(&folder, None, line, more).unwrap();
+            let sentence = format!("{name}: the TCP bridge is gone");
+            assert!(
+                made.warnings.len() == 1 && made.warnings[0].starts_with(&sentence),
+                "{:?}",
+                made.warnings
+            );
+            assert_eq!(made.place, Place::Loopback);
+        }
+    }
+
+    #[test]
+    fn a_gateway_that_is_locked_out_writes_nothing() {
+        let folder = Folder::new();
+        let Command::Gateway(gateway) = Cli::try_parse_from(["clawgate", "gateway"]).unwrap().command else {
+            panic!()
+        };
+        let environment = Environment::new([("OPENCLAW_STATE_DIR", folder.path().to_str().unwrap())]);
+        let fault = Plan::make(&gateway.run, &environment, &mut |places, port| {
+            assert_eq!((places.state_dir.as_path(), port), (folder.path(), 18_789));
+            Err(Failure::Locked("taken".to_owned()))
+        });
+        assert!(matches!(fault, Err(Failure::Locked(_))));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

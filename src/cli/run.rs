@@ -4,8 +4,11 @@ use super::Failure;
 use super::args::{RunArgs, Runtime};
 use super::plan::Plan;
 use crate::environment::Environment;
+use crate::instances::{self, Instance};
 use crate::listen::{self, BindFault, Bound, Place};
+use crate::lock::Owner;
 use crate::log::{self, Logger};
+use crate::profile;
 use clawgate_proto::config::AuthMode;
 use clawgate_proto::log::{Level, Record};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -19,7 +22,17 @@ use std::time::{Duration, Instant};
 /// # Errors
 /// It cannot start, or its driver failed.
 pub fn run(args: &RunArgs, environment: &Environment) -> Result<(), Failure> {
-    let plan = Plan::make(args, environment)?;
+    let profile = profile::name_of(environment);
+    let mut instance = None;
+    let plan = Plan::make(args, environment, &mut |places, port| {
+        let owner = Owner::this_process(profile, port, &places.config, &places.state_dir);
+        match Instance::take(environment, owner, &places.config, &places.state_dir) {
+            Ok(taken) => instance = Some(taken),
+            Err(instances::Fault::Running(why)) => return Err(Failure::Locked(why)),
+            Err(instances::Fault::Failed(why)) => return Err(Failure::Failed(why)),
+        }
+        Ok(())
+    })?;
     let threshold = log::threshold(args.verbose, plan.log_level.as_deref());
     let known = [&plan.auth.token, &plan.auth.password].into_iter().flatten();
     let logger = Logger::new(threshold, args.json).hiding(known.map(|sourced| sourced.secret.clone()));
@@ -47,8 +60,16 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Result<(), Failure> {
             return Ok(());
         }
     };
-    for warning in plan.warnings.iter().chain(&bound.warnings) {
+    if let (Some(instance), Some(address)) = (&mut instance, bound.addresses.first()) {
+        instance.listens_on(address.port());
+    }
+    let locked = instance.iter().flat_map(|instance| &instance.warnings);
+    for warning in plan.warnings.iter().chain(&bound.warnings).chain(locked) {
         logger.log(&Record::new(Level::Warn, "gateway.warning").field("what", warning));
+    }
+    let others = instances::others(environment);
+    for other in &others {
+        logger.log(&about(other));
     }
     let runtime = args.runtime.unwrap_or(Runtime::DEFAULT);
     // The drivers have the same names in different crates.
@@ -58,7 +79,7 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Result<(), Failure> {
             let (gateway, host) = plan.build(clock.now(), &bound.addresses, &logger);
             let orders = stop.clone();
             asked.on_stop(move || orders.stop());
-            announce(&plan, &bound, runtime, &logger);
+            announce(&plan, &bound, runtime, &others, &logger);
             $driver::run($driver::Setup { listeners: bound.listeners, gateway, host, clock, stop })
         }};
     }
@@ -70,11 +91,12 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Result<(), Failure> {
     }
     .map_err(|why| Failure::Failed(format!("the gateway cannot run: {why}")))?;
     logger.log(&Record::new(Level::Info, "gateway.stopped"));
+    drop(instance);
     Ok(())
 }
 
 /// Tells people where the gateway is and how to reach it; programs get the same as records. Never a secret.
-fn announce(plan: &Plan, bound: &Bound, runtime: Runtime, logger: &Logger) {
+fn announce(plan: &Plan, bound: &Bound, runtime: Runtime, others: &[Owner], logger: &Logger) {
     let urls: Vec<String> = bound.addresses.iter().map(|address| format!("ws://{address}")).collect();
     let pid = std::process::id();
     let source = plan.auth.in_force().map(|sourced| sourced.source.to_string());
@@ -102,6 +124,9 @@ fn announce(plan: &Plan, bound: &Bound, runtime: Runtime, logger: &Logger) {
     if let Some(wrote) = &plan.wrote {
         line("note", wrote);
     }
+    for other in others {
+        line("note", &instances::sentence(other));
+    }
     line("connect", "clawgate status");
     if let Some(url) = urls.first() {
         let remark = if plan.place == Place::Lan { " (from elsewhere: this machine's address)" } else { "" };
@@ -122,6 +147,21 @@ fn announce(plan: &Plan, bound: &Bound, runtime: Runtime, logger: &Logger) {
         runtime.as_str(),
         urls.join(", ")
     );
+}
+
+/// Another gateway of this machine, as a record.
+fn about(other: &Owner) -> Record {
+    let mut record = Record::new(Level::Warn, "gateway.another").field("pid", other.pid);
+    if let Some(profile) = &other.profile {
+        record = record.field("profile", profile);
+    }
+    if let Some(port) = other.port {
+        record = record.field("port", port);
+    }
+    if let Some(config) = &other.config {
+        record = record.field("config", config);
+    }
+    record.field("what", instances::sentence(other))
 }
 
 fn say_it_waits(logger: &Logger) {

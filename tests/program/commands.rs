@@ -70,7 +70,8 @@ fn every_failure_has_its_exit_code_and_its_json() {
         );
         check("devices approve no-such-request", 5, "INVALID_REQUEST", &["unknown requestId"]);
         let text = format!("gateway --port {}", settings.addr().port());
-        run(&settings, &text).failed(1, &["another gateway instance is already listening"]);
+        run(&settings, &text)
+            .failed(1, &["gateway already running (pid ", "lock timeout after 5000ms\n", "--profile"]);
         stop(gateway);
         check(
             "status",

@@ -117,6 +117,7 @@ impl Settings {
         command
             .args(args)
             .env("HOME", self.folder.path())
+            .env("TMPDIR", self.folder.path())
             .env("OPENCLAW_STATE_DIR", self.state_dir())
             .env("OPENCLAW_CONFIG_PATH", self.config_path())
             .env("OPENCLAW_GATEWAY_PORT", self.port.to_string())
