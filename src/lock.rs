@@ -2,16 +2,17 @@
 //! killed holds nothing), and in it, for whoever comes too late, who that is.
 //!
 //! A lock file is never removed: a process that has it open and waits would then lock a file that nobody else can
-//! find.
+//! find. It is held open for reading only, so that a disk can be made read-only below a running gateway.
 
 pub mod process;
 
 use crate::log;
 use process::Process;
+use rustix::io::Errno;
 use serde_json::{Map, Value};
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -112,7 +113,6 @@ impl fmt::Display for Owner {
 pub struct OsLock {
     file: File,
     path: PathBuf,
-    writable: bool,
 }
 
 /// What came of an attempt.
@@ -131,13 +131,20 @@ impl OsLock {
     /// The file cannot be opened or locked.
     pub fn attempt(path: &Path, owner: &Owner) -> io::Result<Attempt> {
         for _ in 0..REPLACED_MAX {
-            let (file, writable) = open(path)?;
-            match file.try_lock() {
+            let mut file = open(path)?;
+            let mut tried = file.try_lock();
+            if matches!(&tried, Err(TryLockError::Error(why)) if Errno::from_io_error(why) == Some(Errno::BADF))
+            {
+                // A network file system may want to be able to write.
+                file = writable(path, false)?;
+                tried = file.try_lock();
+            }
+            match tried {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(Attempt::Others(holder(path))),
                 Err(TryLockError::Error(why)) => return Err(why),
             }
-            let lock = Self { file, path: path.to_owned(), writable };
+            let lock = Self { file, path: path.to_owned() };
             // Between opening and locking somebody may have removed the file, or the folder.
             if lock.is_in_place() {
                 lock.tell(owner);
@@ -158,23 +165,20 @@ impl OsLock {
     /// Writes down who has it. A disk that is full costs those who come too late a name, no more.
     pub fn tell(&self, owner: &Owner) {
         let write = || -> io::Result<()> {
-            let mut file = &self.file;
+            let mut file = writable(&self.path, false)?;
             let text = owner.to_json().to_string();
-            file.rewind()?;
             file.write_all(text.as_bytes())?;
             file.set_len(text.len() as u64)
         };
-        if self.writable {
-            let _ = write();
-        }
+        let _ = write();
     }
 }
 
 impl Drop for OsLock {
     fn drop(&mut self) {
         // Nobody has it now, and this process may live on.
-        if self.writable {
-            let _ = self.file.set_len(0);
+        if self.is_in_place() {
+            let _ = writable(&self.path, false).and_then(|file| file.set_len(0));
         }
     }
 }
@@ -204,19 +208,26 @@ fn holder(path: &Path) -> Option<Owner> {
     None
 }
 
-/// On a disk that cannot be written, a file that is there already is enough.
-fn open(path: &Path) -> io::Result<(File, bool)> {
-    let no_follow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0);
-    let mut options = OpenOptions::new();
-    options.read(true).custom_flags(no_follow);
-    let written = options.clone().write(true).create(true).truncate(false).mode(0o600).open(path);
-    match written {
-        Ok(file) => Ok((file, true)),
-        Err(why) => match options.open(path) {
-            Ok(file) => Ok((file, false)),
-            Err(_) => Err(why),
-        },
+/// For reading, made when it is not there.
+fn open(path: &Path) -> io::Result<File> {
+    let open = || OpenOptions::new().read(true).custom_flags(no_follow()).open(path);
+    match open() {
+        Err(why) if why.kind() == io::ErrorKind::NotFound => {
+            writable(path, true)?;
+            open()
+        }
+        opened => opened,
     }
+}
+
+fn writable(path: &Path, create: bool) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(create).truncate(false).mode(0o600).custom_flags(no_follow());
+    options.open(path)
+}
+
+fn no_follow() -> i32 {
+    i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0)
 }
 
 /// Ours have less than a quarter of it, unless a path is very long.
