@@ -2,6 +2,7 @@
 //! protocol; that is `clawgate_proto`'s.
 #![forbid(unsafe_code)]
 
+pub mod accounts;
 pub mod cli;
 pub mod config;
 pub mod entropy;

@@ -4,6 +4,7 @@
 use super::Failure;
 use super::args::{AuthArg, RunArgs};
 use super::target;
+use crate::accounts::{self, Account, Keeper};
 use crate::config::first_run::{backup_of, generate_token};
 use crate::config::secrets::{self, Overrides, Resolved, Source, Sourced};
 use crate::config::settings::{Bind, Setting};
@@ -14,6 +15,7 @@ use crate::host::StateHost;
 use crate::host::facts::{self, Facts};
 use crate::identity::Identity;
 use crate::listen::Place;
+use crate::lock::Owner;
 use crate::log::{self, Logger};
 use crate::storage::{RealDisk, Storage, explain};
 use clawgate_proto::config::{About, AuthConfig, AuthMode, Config};
@@ -36,6 +38,8 @@ pub(super) struct Plan {
     pub(super) place: Place,
     pub(super) port: u16,
     pub(super) auth: Resolved,
+    /// The messenger accounts to own.
+    accounts: Vec<Account>,
     limits: Limits,
     identity: Identity,
     /// `OPENCLAW_LOG_LEVEL`.
@@ -70,6 +74,8 @@ impl Plan {
         let mut auth =
             Resolved::new(&overrides, &settings, &file.path, &environment).map_err(Failure::Failed)?;
         auth.check(&overrides, &settings, bind).map_err(Failure::Failed)?;
+        let root = file.found.as_ref().map(|found| &found.root);
+        let accounts = accounts::configured(root, &places, &environment);
         lock(&places, port)?;
         let wrote =
             complete(&mut file, &storage, &mut auth, &overrides, &settings).map_err(Failure::Failed)?;
@@ -100,6 +106,7 @@ impl Plan {
             place,
             port,
             auth,
+            accounts,
             limits,
             identity,
             log_level,
@@ -108,11 +115,19 @@ impl Plan {
         })
     }
 
+    /// Takes the messenger accounts, as `owner`.
+    pub(super) fn own(&mut self, owner: Owner, logger: &Arc<Logger>) -> Result<Keeper, Failure> {
+        let accounts = std::mem::take(&mut self.accounts);
+        Keeper::start(accounts, owner, Arc::clone(logger))
+            .map_err(|why| Failure::Failed(format!("no thread for the channel accounts: {why}")))
+    }
+
     /// The core and its host.
     pub(super) fn build(
         &self,
         now: Now,
         addresses: &[SocketAddr],
+        accounts: Keeper,
         logger: &Arc<Logger>,
     ) -> (Gateway, Arc<StateHost<RealDisk>>) {
         let mut random = Random::new(Seed::new(entropy::bytes()));
@@ -137,7 +152,7 @@ impl Plan {
         gateway.set_log_level(logger.threshold().unwrap_or(Level::Error));
         let storage = Arc::clone(&self.storage);
         let host = StateHost::new(storage, self.places.state_dir.clone(), facts, Arc::clone(logger));
-        (gateway, Arc::new(host))
+        (gateway, Arc::new(host.with_accounts(accounts)))
     }
 
     fn about(&self, facts: &Facts) -> About {

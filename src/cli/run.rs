@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 pub fn run(args: &RunArgs, environment: &Environment) -> Result<(), Failure> {
     let profile = profile::name_of(environment);
     let mut instance = None;
-    let plan = Plan::make(args, environment, &mut |places, port| {
+    let mut plan = Plan::make(args, environment, &mut |places, port| {
         let owner = Owner::this_process(profile, port, &places.config, &places.state_dir);
         match Instance::take(environment, owner, &places.config, &places.state_dir) {
             Ok(taken) => instance = Some(taken),
@@ -33,6 +33,7 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Result<(), Failure> {
         }
         Ok(())
     })?;
+    let mut instance = instance.expect("a plan is not made without the lock");
     let threshold = log::threshold(args.verbose, plan.log_level.as_deref());
     let known = [&plan.auth.token, &plan.auth.password].into_iter().flatten();
     let logger = Logger::new(threshold, args.json).hiding(known.map(|sourced| sourced.secret.clone()));
@@ -60,23 +61,23 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Result<(), Failure> {
             return Ok(());
         }
     };
-    if let (Some(instance), Some(address)) = (&mut instance, bound.addresses.first()) {
+    if let Some(address) = bound.addresses.first() {
         instance.listens_on(address.port());
     }
-    let locked = instance.iter().flat_map(|instance| &instance.warnings);
-    for warning in plan.warnings.iter().chain(&bound.warnings).chain(locked) {
+    for warning in plan.warnings.iter().chain(&bound.warnings).chain(&instance.warnings) {
         logger.log(&Record::new(Level::Warn, "gateway.warning").field("what", warning));
     }
     let others = instances::others(environment);
     for other in &others {
         logger.log(&about(other));
     }
+    let accounts = plan.own(instance.owner().clone(), &logger)?;
     let runtime = args.runtime.unwrap_or(Runtime::DEFAULT);
     // The drivers have the same names in different crates.
     macro_rules! drive {
         ($driver:ident) => {{
             let (clock, stop) = ($driver::Clock::start(), $driver::Stop::new());
-            let (gateway, host) = plan.build(clock.now(), &bound.addresses, &logger);
+            let (gateway, host) = plan.build(clock.now(), &bound.addresses, accounts, &logger);
             let orders = stop.clone();
             asked.on_stop(move || orders.stop());
             announce(&plan, &bound, runtime, &others, &logger);
