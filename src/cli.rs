@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod devices;
+pub mod here;
 mod plan;
 pub mod query;
 pub mod render;

@@ -3,7 +3,7 @@
 
 use super::Failure;
 use super::args::{AuthArg, RunArgs};
-use super::target;
+use super::target::{self, BIND_VARIABLE};
 use crate::accounts::{self, Account, Keeper};
 use crate::config::first_run::{backup_of, generate_token};
 use crate::config::secrets::{self, Overrides, Resolved, Source, Sourced};
@@ -247,9 +247,6 @@ fn host_of(place: Place) -> String {
         Place::Custom(address) => address.to_string(),
     }
 }
-
-/// Between the flag and the file.
-const BIND_VARIABLE: &str = "OPENCLAW_GATEWAY_BIND";
 
 fn choose_port(flag: Option<u16>, environment: &Environment, settings: &Settings) -> Result<u16, Failure> {
     if let Some(port) = flag {
