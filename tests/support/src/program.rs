@@ -88,6 +88,11 @@ impl Settings {
         self
     }
 
+    /// The arguments that start it.
+    pub fn args(&self) -> &[OsString] {
+        &self.args
+    }
+
     /// The state folder.
     pub fn state_dir(&self) -> PathBuf {
         self.folder.path().join("state")
