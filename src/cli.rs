@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod devices;
+pub mod here;
 mod plan;
 pub mod query;
 pub mod render;
@@ -38,18 +39,19 @@ pub enum Failure {
     Answered(Box<ResponseError>),
     /// Another process listens on the port.
     PortTaken(String),
+    /// Another gateway uses the same configuration or state.
+    Locked(String),
 }
 
 impl Failure {
     /// As documented in `clawgate --help`.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Failed(_) => 1,
+            Self::Failed(_) | Self::PortTaken(_) | Self::Locked(_) => 1,
             Self::Usage(_) => 2,
             Self::Unreachable(_) => 3,
             Self::Refused { .. } => 4,
             Self::Answered(_) => 5,
-            Self::PortTaken(_) => 6,
         }
     }
 
@@ -60,7 +62,8 @@ impl Failure {
             | Self::Usage(message)
             | Self::Unreachable(message)
             | Self::Refused { message, .. }
-            | Self::PortTaken(message) => message.clone(),
+            | Self::PortTaken(message)
+            | Self::Locked(message) => message.clone(),
             Self::Answered(error) => format!("Gateway call failed: {}", render::clean(&error.to_string())),
         }
     }
@@ -87,6 +90,7 @@ impl Failure {
             Self::Usage(message) => own("USAGE", message),
             Self::Unreachable(message) => own("UNREACHABLE", message),
             Self::PortTaken(message) => own("PORT_TAKEN", message),
+            Self::Locked(message) => own("ALREADY_RUNNING", message),
         };
         json!({ "error": error })
     }
@@ -101,9 +105,10 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(why.exit_code()).unwrap_or(2));
         }
     };
-    let environment = Environment::of_process();
     let json = wants_json(&cli.command);
-    match dispatch(cli, &environment) {
+    let environment = crate::profile::environment(cli.profile.as_deref(), cli.dev, Environment::of_process())
+        .map_err(Failure::Usage);
+    match environment.and_then(|environment| dispatch(cli, &environment)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if json {

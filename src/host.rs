@@ -3,11 +3,12 @@
 
 pub mod facts;
 
+use crate::accounts::Keeper;
 use crate::log::Logger;
 use crate::storage::{Disk, Put, PutFault, Storage};
 use bytes::Bytes;
 use clawgate_proto::Host;
-use clawgate_proto::host::{Document, HostFault, Load, StoreFault, Version, Write};
+use clawgate_proto::host::{ChannelAccount, Document, HostFault, Load, StoreFault, Version, Write};
 use clawgate_proto::log::Record;
 use facts::Facts;
 use std::path::PathBuf;
@@ -20,12 +21,18 @@ pub struct StateHost<D> {
     state_dir: PathBuf,
     facts: Facts,
     logger: Arc<Logger>,
+    accounts: Option<Keeper>,
 }
 
 impl<D: Disk> StateHost<D> {
     /// A host whose documents live below `state_dir`.
     pub fn new(storage: Arc<Storage<D>>, state_dir: PathBuf, facts: Facts, logger: Arc<Logger>) -> Self {
-        Self { storage, state_dir, facts, logger }
+        Self { storage, state_dir, facts, logger, accounts: None }
+    }
+
+    /// The same with accounts to own, for as long as it lives.
+    pub fn with_accounts(self, accounts: Keeper) -> Self {
+        Self { accounts: Some(accounts), ..self }
     }
 
     fn path(&self, document: Document) -> PathBuf {
@@ -64,6 +71,10 @@ impl<D: Disk> Host for StateHost<D> {
 
     fn load(&self) -> Result<Load, HostFault> {
         facts::load().map_err(|why| HostFault(format!("this process's load cannot be read: {why}")))
+    }
+
+    fn channels(&self) -> Result<Vec<ChannelAccount>, HostFault> {
+        Ok(self.accounts.as_ref().map(Keeper::accounts).unwrap_or_default())
     }
 
     fn log(&self, record: &Record) {

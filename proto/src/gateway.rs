@@ -3,6 +3,7 @@
 
 mod admit;
 mod census;
+pub(crate) mod channels;
 pub(crate) mod devices;
 pub(crate) mod events;
 pub(crate) mod handlers;
@@ -115,6 +116,8 @@ enum Purpose {
     Load,
     /// An answer to `system.info`.
     SystemInfo { conn: ConnId, id: Box<str> },
+    /// An answer to `channels.status`, of one channel or of all.
+    Channels { conn: ConnId, id: Box<str>, channel: Option<String> },
 }
 
 /// A broadcast that waits a moment for more causes.
@@ -571,6 +574,9 @@ impl Gateway {
                     self.fail(conn, id, &error, out);
                 }
             },
+            Purpose::Channels { conn, id, channel } => {
+                channels::settle(self, now, (conn, id, channel), answer, out);
+            }
         }
     }
 

@@ -29,6 +29,8 @@ pub enum HostRequest {
     SystemInfo,
     /// What this process uses. Answered by [`HostAnswer::Load`].
     Load,
+    /// The messenger accounts, and who owns them. Answered by [`HostAnswer::Channels`].
+    Channels,
 }
 
 impl HostRequest {
@@ -39,6 +41,7 @@ impl HostRequest {
             Self::StoreDevices { .. } => HostAnswer::Stored(Err(StoreFault::Failed(why.to_owned()))),
             Self::SystemInfo => HostAnswer::SystemInfo(Err(HostFault(why.to_owned()))),
             Self::Load => HostAnswer::Load(Err(HostFault(why.to_owned()))),
+            Self::Channels => HostAnswer::Channels(Err(HostFault(why.to_owned()))),
         }
     }
 }
@@ -54,6 +57,42 @@ pub enum HostAnswer {
     SystemInfo(Result<Bytes, HostFault>),
     /// To [`HostRequest::Load`].
     Load(Result<Load, HostFault>),
+    /// To [`HostRequest::Channels`].
+    Channels(Result<Vec<ChannelAccount>, HostFault>),
+}
+
+/// A messenger account that this gateway is configured for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelAccount {
+    /// The channel, `whatsapp`.
+    pub channel: &'static str,
+    /// The account's id.
+    pub account: String,
+    /// Whether credentials of a session lie in its folder.
+    pub linked: bool,
+    /// Who on this machine owns that session.
+    pub owner: AccountOwner,
+}
+
+/// Who owns an account's session: at most one process on a machine does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccountOwner {
+    /// This gateway.
+    Us,
+    /// Another process.
+    Other {
+        /// Its number.
+        pid: u32,
+        /// Its profile, when it said so.
+        profile: Option<String>,
+        /// The port it listens on, when it said so.
+        port: Option<u16>,
+    },
+    /// Nobody that is known; for a person.
+    Nobody {
+        /// Why it is not this gateway.
+        why: String,
+    },
 }
 
 /// What the process uses.
@@ -176,6 +215,14 @@ pub trait Host: Send + Sync + 'static {
         Err(HostFault("not measured on this host".to_owned()))
     }
 
+    /// The messenger accounts it is configured for; a host without messengers has none.
+    ///
+    /// # Errors
+    /// It cannot tell now; a sentence for a person.
+    fn channels(&self) -> Result<Vec<ChannelAccount>, HostFault> {
+        Ok(Vec::new())
+    }
+
     /// Writes one line to the log. Called by the driver outside the gateway's lock.
     fn log(&self, record: &Record);
 }
@@ -189,6 +236,7 @@ pub fn perform<H: Host + ?Sized>(host: &H, request: HostRequest) -> HostAnswer {
         }
         HostRequest::SystemInfo => HostAnswer::SystemInfo(host.system_info()),
         HostRequest::Load => HostAnswer::Load(host.load()),
+        HostRequest::Channels => HostAnswer::Channels(host.channels()),
     }
 }
 

@@ -3,7 +3,7 @@
 pub(crate) mod params;
 
 use crate::dialect::{BOTH, Dialect};
-use crate::gateway::{Call, Gateway, handlers, pair};
+use crate::gateway::{Call, Gateway, channels, handlers, pair};
 use crate::output::Output;
 use crate::request::ParamsFault;
 use crate::scope;
@@ -57,6 +57,8 @@ pub enum Params {
     RequestId(String),
     /// `device.pair.remove`.
     DeviceId(String),
+    /// `channels.status`: the only channel that is wanted.
+    Channel(Option<String>),
     /// `device.token.revoke`, and `device.token.rotate` with the scopes asked for.
     DeviceRole {
         /// Whose token.
@@ -112,6 +114,7 @@ pub fn find(name: &str, dialect: Dialect) -> Option<&'static Method> {
 pub static TABLE: &[Method] = &[
     row("health", BOTH, Access::Anyone, params::none_open, handlers::health),
     row("status", BOTH, Access::Operator(scope::READ), params::none_open, handlers::status),
+    row("channels.status", BOTH, Access::Operator(scope::READ), params::channels_status, channels::status),
     row("last-heartbeat", BOTH, Access::Operator(scope::READ), params::none_open, handlers::last_heartbeat),
     row(
         "set-heartbeats",

@@ -1,5 +1,6 @@
 //! What may be typed: commands, flags, help with examples, exit codes.
 
+use crate::config::settings::Bind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clawgate_proto::config::AuthMode;
 use std::fmt;
@@ -9,6 +10,12 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(name = "clawgate", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
 pub struct Cli {
+    /// Use an installation of its own: state in ~/.openclaw-NAME, its configuration in there
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// The same as --profile dev, with port 19001
+    #[arg(long)]
+    pub dev: bool,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -79,7 +86,7 @@ pub struct RunArgs {
     /// Port to listen on; 0 takes a free one [default: OPENCLAW_GATEWAY_PORT, the config file, 18789]
     #[arg(long, value_name = "PORT")]
     pub port: Option<u16>,
-    /// Where to listen [default: the config file, loopback]
+    /// Where to listen [default: OPENCLAW_GATEWAY_BIND, the config file, loopback]
     #[arg(long, value_name = "MODE")]
     pub bind: Option<BindArg>,
     /// How clients prove that they may come in [default: the config file, token]
@@ -106,6 +113,12 @@ pub struct RunArgs {
     /// Start even when gateway.mode is not "local"
     #[arg(long)]
     pub allow_unconfigured: bool,
+    /// A switch of the TCP bridge that earlier gateways had
+    #[arg(long, hide = true, alias = "no-bridge")]
+    pub bridge: bool,
+    /// A setting of it
+    #[arg(long = "bridge-port", hide = true, aliases = ["bridge-host", "bridge-bind"])]
+    pub bridge_value: Option<String>,
 }
 
 /// How to reach a running gateway. `Debug` shows no secret.
@@ -273,6 +286,23 @@ pub enum BindArg {
     Loopback,
     /// Every IPv4 address of this machine
     Lan,
+    /// This machine's address in its tailnet; waits until there is one
+    Tailnet,
+    /// Loopback: never wider, whatever cannot be bound
+    Auto,
+    /// The address in gateway.customBindHost
+    Custom,
+}
+
+impl From<BindArg> for Bind {
+    fn from(arg: BindArg) -> Self {
+        match arg {
+            BindArg::Loopback | BindArg::Auto => Self::Loopback,
+            BindArg::Lan => Self::Lan,
+            BindArg::Tailnet => Self::Tailnet,
+            BindArg::Custom => Self::Custom,
+        }
+    }
 }
 
 /// Values of `--auth`.
@@ -341,21 +371,23 @@ Examples:
   clawgate status                     see whether it runs, and what it knows
   clawgate devices list               see who is paired and who asks to be
   clawgate call health --json         call any method
+  clawgate --profile rescue gateway --port 19001    a second gateway with files of its own
 
 Exit codes:
   0  done
-  1  failed: a file, a setting or the system is in the way
+  1  failed: a file, a setting, a taken port or another gateway is in the way
   2  the command line makes no sense
   3  the gateway cannot be reached, or did not answer in time
   4  the gateway did not let us in (credentials, pairing)
   5  the gateway answered the call with an error
-  6  the port is taken
   70  the gateway found itself unsound and ended: a defect, please report it
   130, 143  ended at once by a second SIGINT or SIGTERM
 
 Environment:
   OPENCLAW_CONFIG_PATH, OPENCLAW_STATE_DIR, OPENCLAW_HOME     where configuration and state are
-  OPENCLAW_GATEWAY_PORT, OPENCLAW_GATEWAY_TOKEN, OPENCLAW_GATEWAY_PASSWORD, OPENCLAW_GATEWAY_URL
+  OPENCLAW_GATEWAY_PORT, OPENCLAW_GATEWAY_BIND
+  OPENCLAW_GATEWAY_TOKEN, OPENCLAW_GATEWAY_PASSWORD, OPENCLAW_GATEWAY_URL
+  OPENCLAW_ALLOW_MULTI_GATEWAY                                1: several gateways on one configuration, at your own risk
   OPENCLAW_LOG_LEVEL                                          silent, error, warn, info, debug or trace";
 
 const GATEWAY_HELP: &str = "\

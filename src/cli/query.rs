@@ -1,6 +1,7 @@
 //! `call`, `health` and `status`.
 
 use super::args::{CallArgs, ClientArgs};
+use super::here::Here;
 use super::session::Session;
 use super::{Failure, print, render};
 use crate::environment::Environment;
@@ -56,13 +57,18 @@ pub fn status(args: &ClientArgs, environment: &Environment) -> Result<(), Failur
         "latencyMs": latency,
     });
     session.close();
+    let here = Here::look(environment);
     let answer = answer?;
     if args.json {
-        return print(&format!("{:#}\n", json!({ "ok": true, "gateway": gateway, "status": answer })));
+        return print(&format!(
+            "{:#}\n",
+            json!({ "ok": true, "gateway": gateway, "status": answer, "here": here.to_json() })
+        ));
     }
     let mut text = "gateway\n".to_owned();
     text.push_str(&render::indented(&render::outline(&gateway)));
     text.push_str("status\n");
     text.push_str(&render::indented(&render::outline(&answer)));
+    text.push_str(&here.text());
     print(&text)
 }

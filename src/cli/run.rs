@@ -3,16 +3,18 @@
 use super::Failure;
 use super::args::{RunArgs, Runtime};
 use super::plan::Plan;
-use crate::config::settings::Bind;
 use crate::environment::Environment;
-use crate::listen::{self, BindFault, Bound};
+use crate::instances::{self, Instance};
+use crate::listen::{self, BindFault, Bound, Place};
+use crate::lock::Owner;
 use crate::log::{self, Logger};
+use crate::profile;
 use clawgate_proto::config::AuthMode;
 use clawgate_proto::log::{Level, Record};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Runs a gateway until it is told to stop.
@@ -20,7 +22,18 @@ use std::time::{Duration, Instant};
 /// # Errors
 /// It cannot start, or its driver failed.
 pub fn run(args: &RunArgs, environment: &Environment) -> Result<(), Failure> {
-    let plan = Plan::make(args, environment)?;
+    let profile = profile::name_of(environment);
+    let mut instance = None;
+    let mut plan = Plan::make(args, environment, &mut |places, port| {
+        let owner = Owner::this_process(profile, port, &places.config, &places.state_dir);
+        match Instance::take(environment, owner, &places.config, &places.state_dir) {
+            Ok(taken) => instance = Some(taken),
+            Err(instances::Fault::Running(why)) => return Err(Failure::Locked(why)),
+            Err(instances::Fault::Failed(why)) => return Err(Failure::Failed(why)),
+        }
+        Ok(())
+    })?;
+    let mut instance = instance.expect("a plan is not made without the lock");
     let threshold = log::threshold(args.verbose, plan.log_level.as_deref());
     let known = [&plan.auth.token, &plan.auth.password].into_iter().flatten();
     let logger = Logger::new(threshold, args.json).hiding(known.map(|sourced| sourced.secret.clone()));
@@ -29,22 +42,45 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Result<(), Failure> {
     // A start that fails now has still changed a file, which its person should hear of.
     let also =
         |why: String| plan.wrote.as_ref().map_or_else(|| why.clone(), |wrote| format!("{why}\n{wrote}"));
-    let bound = listen::bind(plan.bind, plan.port).map_err(|fault| match fault {
-        BindFault::Taken(why) => Failure::PortTaken(also(why)),
-        BindFault::Failed(why) => Failure::Failed(also(why)),
-    })?;
-    for warning in plan.warnings.iter().chain(&bound.warnings) {
+    let asked = Arc::new(Asked::default());
+    watch_signals(&logger, &asked)?;
+    let mut said: Option<Instant> = None;
+    let bound = listen::bind(plan.place, plan.port, &mut || {
+        if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
+            said = Some(Instant::now());
+            say_it_waits(&logger);
+        }
+        !asked.wait(LOOK_AGAIN)
+    });
+    let bound = match bound {
+        Ok(bound) => bound,
+        Err(BindFault::Taken(why)) => return Err(Failure::PortTaken(also(why))),
+        Err(BindFault::Failed(why)) => return Err(Failure::Failed(also(why))),
+        Err(BindFault::Stopped) => {
+            logger.log(&Record::new(Level::Info, "gateway.stopped"));
+            return Ok(());
+        }
+    };
+    if let Some(address) = bound.addresses.first() {
+        instance.listens_on(address.port());
+    }
+    for warning in plan.warnings.iter().chain(&bound.warnings).chain(&instance.warnings) {
         logger.log(&Record::new(Level::Warn, "gateway.warning").field("what", warning));
     }
+    let others = instances::others(environment);
+    for other in &others {
+        logger.log(&about(other));
+    }
+    let accounts = plan.own(instance.owner().clone(), &logger)?;
     let runtime = args.runtime.unwrap_or(Runtime::DEFAULT);
     // The drivers have the same names in different crates.
     macro_rules! drive {
         ($driver:ident) => {{
             let (clock, stop) = ($driver::Clock::start(), $driver::Stop::new());
-            let (gateway, host) = plan.build(clock.now(), &bound.addresses, &logger);
-            let asked = stop.clone();
-            watch_signals(&logger, move || asked.stop())?;
-            announce(&plan, &bound, runtime, &logger);
+            let (gateway, host) = plan.build(clock.now(), &bound.addresses, accounts, &logger);
+            let orders = stop.clone();
+            asked.on_stop(move || orders.stop());
+            announce(&plan, &bound, runtime, &others, &logger);
             $driver::run($driver::Setup { listeners: bound.listeners, gateway, host, clock, stop })
         }};
     }
@@ -56,11 +92,12 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Result<(), Failure> {
     }
     .map_err(|why| Failure::Failed(format!("the gateway cannot run: {why}")))?;
     logger.log(&Record::new(Level::Info, "gateway.stopped"));
+    drop(instance);
     Ok(())
 }
 
 /// Tells people where the gateway is and how to reach it; programs get the same as records. Never a secret.
-fn announce(plan: &Plan, bound: &Bound, runtime: Runtime, logger: &Logger) {
+fn announce(plan: &Plan, bound: &Bound, runtime: Runtime, others: &[Owner], logger: &Logger) {
     let urls: Vec<String> = bound.addresses.iter().map(|address| format!("ws://{address}")).collect();
     let pid = std::process::id();
     let source = plan.auth.in_force().map(|sourced| sourced.source.to_string());
@@ -88,9 +125,12 @@ fn announce(plan: &Plan, bound: &Bound, runtime: Runtime, logger: &Logger) {
     if let Some(wrote) = &plan.wrote {
         line("note", wrote);
     }
+    for other in others {
+        line("note", &instances::sentence(other));
+    }
     line("connect", "clawgate status");
     if let Some(url) = urls.first() {
-        let remark = if plan.bind == Bind::Lan { " (from elsewhere: this machine's address)" } else { "" };
+        let remark = if plan.place == Place::Lan { " (from elsewhere: this machine's address)" } else { "" };
         line(
             "",
             &format!(
@@ -110,8 +150,85 @@ fn announce(plan: &Plan, bound: &Bound, runtime: Runtime, logger: &Logger) {
     );
 }
 
+/// Another gateway of this machine, as a record.
+fn about(other: &Owner) -> Record {
+    let mut record = Record::new(Level::Warn, "gateway.another").field("pid", other.pid);
+    if let Some(profile) = &other.profile {
+        record = record.field("profile", profile);
+    }
+    if let Some(port) = other.port {
+        record = record.field("port", port);
+    }
+    if let Some(config) = &other.config {
+        record = record.field("config", config);
+    }
+    record.field("what", instances::sentence(other))
+}
+
+fn say_it_waits(logger: &Logger) {
+    let record = Record::new(Level::Warn, "gateway.waiting")
+        .field("for", "an address in 100.64.0.0/10")
+        .field(
+            "what",
+            "gateway.bind is tailnet, and no interface has a tailnet address yet; nothing is listened on",
+        )
+        .field("hint", "start Tailscale, or choose another --bind");
+    logger.log(&record);
+}
+
+/// Whether somebody asked this process to stop, and what to do then.
+#[derive(Default)]
+struct Asked {
+    state: Mutex<AskedState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct AskedState {
+    asked: bool,
+    stop: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl Asked {
+    /// Somebody asks.
+    fn ask(&self) {
+        let stop = {
+            let mut state = self.lock();
+            state.asked = true;
+            state.stop.take()
+        };
+        self.changed.notify_all();
+        if let Some(stop) = stop {
+            stop();
+        }
+    }
+
+    /// From now on asking does this; at once, when somebody asked already.
+    fn on_stop(&self, stop: impl FnOnce() + Send + 'static) {
+        let mut state = self.lock();
+        if state.asked {
+            drop(state);
+            stop();
+        } else {
+            state.stop = Some(Box::new(stop));
+        }
+    }
+
+    /// Waits; whether somebody asked.
+    fn wait(&self, time: Duration) -> bool {
+        let state = self.lock();
+        let waited = self.changed.wait_timeout_while(state, time, |state| !state.asked);
+        waited.unwrap_or_else(PoisonError::into_inner).0.asked
+    }
+
+    fn lock(&self) -> MutexGuard<'_, AskedState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The first SIGINT or SIGTERM asks the gateway to stop; the second ends the process.
-fn watch_signals(logger: &Arc<Logger>, stop: impl Fn() + Send + 'static) -> Result<(), Failure> {
+fn watch_signals(logger: &Arc<Logger>, on_first: &Arc<Asked>) -> Result<(), Failure> {
+    let on_first = Arc::clone(on_first);
     let mut signals = Signals::new([SIGINT, SIGTERM])
         .map_err(|why| Failure::Failed(format!("signals cannot be watched: {why}")))?;
     let logger = Arc::clone(logger);
@@ -123,7 +240,7 @@ fn watch_signals(logger: &Arc<Logger>, stop: impl Fn() + Send + 'static) -> Resu
                 None => {
                     asked = Some(Instant::now());
                     logger.log(&Record::new(Level::Info, "signal.received").field("signal", name));
-                    stop();
+                    on_first.ask();
                 }
                 // Some tools signal a process and then its group: that is one request, not two.
                 Some(at) if at.elapsed() < ONE_REQUEST => {}
@@ -157,6 +274,9 @@ fn report_panics(logger: Arc<Logger>) {
     }));
 }
 
+/// How often an address that is waited for is looked for, and how often that is said.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// Signals closer together than this are one request.
 const ONE_REQUEST: Duration = Duration::from_millis(100);
 /// It formats one record.

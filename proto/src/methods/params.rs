@@ -74,6 +74,16 @@ pub(crate) fn device_id(raw: Option<&RawValue>) -> Result<Params, ParamsFault> {
     Ok(Params::DeviceId(text(&mut params, "deviceId").unwrap_or_default()))
 }
 
+/// `channels.status`. Nothing is probed, so how long that may take does not matter.
+pub(crate) fn channels_status(raw: Option<&RawValue>) -> Result<Params, ParamsFault> {
+    static SHAPE: Shape = Shape(&[
+        optional("probe", Rule::Bool),
+        optional("timeoutMs", Rule::Integer { min: 0, max: u64::MAX }),
+        optional("channel", Rule::NON_EMPTY),
+    ]);
+    Ok(Params::Channel(text(&mut checked(&SHAPE, raw)?, "channel")))
+}
+
 /// `device.token.revoke`.
 pub(crate) fn device_role(raw: Option<&RawValue>) -> Result<Params, ParamsFault> {
     static SHAPE: Shape = Shape(&[required("deviceId", Rule::NON_EMPTY), required("role", Rule::NON_EMPTY)]);
@@ -145,7 +155,8 @@ mod tests {
 
     type Parse = fn(Option<&RawValue>) -> Result<Params, ParamsFault>;
 
-    const ALL: [Parse; 8] = [
+    const ALL: [Parse; 9] = [
+        channels_status,
         none_open,
         none_closed,
         system_event,
@@ -290,6 +301,7 @@ mod tests {
                     Ok(Params::DeviceRole { device_id, role, .. }) => prop_assert!(!device_id.is_empty() && !role.is_empty()),
                     Ok(Params::RequestId(id) | Params::DeviceId(id)) => prop_assert!(!id.is_empty()),
                     Ok(Params::SystemEvent(event)) => prop_assert!(!event.text.is_empty()),
+                    Ok(Params::Channel(channel)) => prop_assert!(channel != Some(String::new())),
                     Ok(Params::None | Params::Enabled(_)) => {}
                     Err(fault) => prop_assert!(!answer("m", fault).is_empty()),
                 }

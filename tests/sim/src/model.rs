@@ -316,7 +316,9 @@ impl Model {
             Ok(Params::DeviceRole { device_id, role, .. }) => {
                 OpParams::DeviceRole(device_id.clone(), role.clone())
             }
-            Ok(Params::None | Params::Enabled(_) | Params::SystemEvent(_)) | Err(_) => OpParams::None,
+            Ok(Params::None | Params::Enabled(_) | Params::SystemEvent(_) | Params::Channel(_)) | Err(_) => {
+                OpParams::None
+            }
         };
         let device = match &params {
             OpParams::None => None,
@@ -561,7 +563,7 @@ impl Session {
         let scope = match method {
             "health" => return true,
             "status" | "last-heartbeat" | "gateway.identity.get" | "system-presence" => "operator.read",
-            "system.info" => "operator.read",
+            "system.info" | "channels.status" => "operator.read",
             "set-heartbeats" | "system-event" => "operator.admin",
             name if name.starts_with("device.") => "operator.pairing",
             _ => return false,

@@ -88,6 +88,11 @@ impl Settings {
         self
     }
 
+    /// The arguments that start it.
+    pub fn args(&self) -> &[OsString] {
+        &self.args
+    }
+
     /// The state folder.
     pub fn state_dir(&self) -> PathBuf {
         self.folder.path().join("state")
@@ -117,6 +122,7 @@ impl Settings {
         command
             .args(args)
             .env("HOME", self.folder.path())
+            .env("TMPDIR", self.folder.path())
             .env("OPENCLAW_STATE_DIR", self.state_dir())
             .env("OPENCLAW_CONFIG_PATH", self.config_path())
             .env("OPENCLAW_GATEWAY_PORT", self.port.to_string())

@@ -112,6 +112,7 @@ impl StoreBook {
             HostAnswer::Devices(_)
             | HostAnswer::Stored(_)
             | HostAnswer::SystemInfo(_)
+            | HostAnswer::Channels(_)
             | HostAnswer::Load(_) => {}
         }
         is_awaited

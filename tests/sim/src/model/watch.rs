@@ -183,6 +183,9 @@ impl Model {
             HostAnswer::SystemInfo(answer) => {
                 if answer.is_ok() { "system info" } else { "no system info" }.to_owned()
             }
+            HostAnswer::Channels(answer) => {
+                if answer.is_ok() { "channels" } else { "no channels" }.to_owned()
+            }
             HostAnswer::Load(answer) => if answer.is_ok() { "load" } else { "no load" }.to_owned(),
         };
         if is_awaited && matches!(answer, HostAnswer::Load(_)) {
@@ -207,5 +210,6 @@ fn show_request(request: &HostRequest) -> String {
         }
         HostRequest::SystemInfo => "system info".to_owned(),
         HostRequest::Load => "load".to_owned(),
+        HostRequest::Channels => "channels".to_owned(),
     }
 }
