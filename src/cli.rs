@@ -8,6 +8,7 @@ pub mod query;
 pub mod render;
 pub mod run;
 pub mod session;
+pub mod setup;
 pub mod target;
 pub mod token;
 
@@ -134,6 +135,7 @@ fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Command::Status(client) => query::status(&client, environment),
         Command::Devices { command } => devices::run(command, environment),
         Command::Token(token) => token::show(&token, environment),
+        Command::Setup(args) => setup::run(&args, environment),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "clawgate", &mut script);
@@ -153,6 +155,7 @@ fn wants_json(command: &Command) -> bool {
         Command::Health(client) | Command::Status(client) => client.json,
         Command::Devices { command } => command.client().json,
         Command::Token(token) => token.json,
+        Command::Setup(args) => args.json,
         Command::Completions { .. } => false,
     }
 }

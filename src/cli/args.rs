@@ -44,6 +44,12 @@ pub enum Command {
     },
     /// Show the gateway's token to the person who asks
     Token(TokenArgs),
+    /// Answer a few questions and write the configuration
+    #[command(
+        after_help = "Examples:\n  clawgate setup\n  clawgate setup --non-interactive --port 19001 --bind tailnet\n\n\
+        Without a terminal nothing is asked: what no flag says is taken as configured, or else as is safe."
+    )]
+    Setup(SetupArgs),
     /// Print a completion script for a shell
     #[command(
         after_help = "Example:\n  clawgate completions bash > ~/.local/share/bash-completion/completions/clawgate"
@@ -193,6 +199,63 @@ pub struct TokenArgs {
     pub json: bool,
 }
 
+/// `clawgate setup`. `Debug` shows no secret.
+#[derive(Clone, Default, Args)]
+pub struct SetupArgs {
+    /// Port to listen on
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+    /// Who may reach it
+    #[arg(long, value_name = "MODE")]
+    pub bind: Option<BindArg>,
+    /// Address to listen on, with --bind custom
+    #[arg(long, value_name = "IPV4")]
+    pub custom_bind_host: Option<String>,
+    /// How clients prove that they may come in
+    #[arg(long, value_name = "MODE")]
+    pub auth: Option<SetupAuth>,
+    /// Shared token [default: the one there is, or a new one]
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// Read the shared password from a file
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// Ask nothing, although there is a terminal
+    #[arg(long)]
+    pub non_interactive: bool,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl fmt::Debug for SetupArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SetupArgs")
+            .field("port", &self.port)
+            .field("bind", &self.bind)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Values of `setup --auth`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SetupAuth {
+    /// A shared token
+    Token,
+    /// A shared password
+    Password,
+}
+
+impl SetupAuth {
+    /// The name on the command line, and in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Password => "password",
+        }
+    }
+}
+
 /// `clawgate devices`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum DevicesCommand {
@@ -292,6 +355,19 @@ pub enum BindArg {
     Auto,
     /// The address in gateway.customBindHost
     Custom,
+}
+
+impl BindArg {
+    /// The name on the command line, and in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Loopback => "loopback",
+            Self::Lan => "lan",
+            Self::Tailnet => "tailnet",
+            Self::Auto => "auto",
+            Self::Custom => "custom",
+        }
+    }
 }
 
 impl From<BindArg> for Bind {
