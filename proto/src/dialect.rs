@@ -1,6 +1,9 @@
 //! The two shapes of one protocol. Authority is decided elsewhere, once, by protocol 4's rules; this file only
 //! changes shapes, and [`Exceptions`] holds the few places where the dialects behave differently.
 
+pub(crate) mod lists;
+pub(crate) mod nodes;
+
 use crate::admission::{Admission, IssuedToken};
 use crate::connect::ProofFault;
 use crate::error::{AuthReason, ClientClass, ConnectError, Provided, RequestError, Unauthorized};
@@ -38,6 +41,10 @@ pub struct Exceptions {
     pub health_after_hello: bool,
     /// A `presence` event follows every hello-ok.
     pub presence_after_hello: bool,
+    /// Control-plane writes that share one budget; each other one has its own (see [`crate::limits::Limits`]).
+    pub shared_writes: &'static [&'static str],
+    /// How many of those a window takes.
+    pub shared_writes_max: u32,
 }
 
 impl Dialect {
@@ -71,8 +78,18 @@ impl Dialect {
     /// The table of exceptions.
     pub fn exceptions(self) -> Exceptions {
         match self {
-            Self::V3 => Exceptions { health_after_hello: true, presence_after_hello: false },
-            Self::V4 => Exceptions { health_after_hello: false, presence_after_hello: true },
+            Self::V3 => Exceptions {
+                health_after_hello: true,
+                presence_after_hello: false,
+                shared_writes: &["config.apply", "config.patch", "update.run"],
+                shared_writes_max: 3,
+            },
+            Self::V4 => Exceptions {
+                health_after_hello: false,
+                presence_after_hello: true,
+                shared_writes: &[],
+                shared_writes_max: 0,
+            },
         }
     }
 }
@@ -147,7 +164,6 @@ pub fn hello_ok(admission: &Admission) -> Vec<u8> {
     let Admission { dialect, config, .. } = admission;
     let limits = &config.limits;
     let admin = admission.scopes.satisfies(scope::ADMIN);
-    let names = methods::TABLE.iter().filter(|row| row.advertised && row.dialects.contains(dialect));
     let (auth, capabilities) = match dialect {
         // Protocol 3 shows the token's stored scopes, sorted, and no `auth` at all without a token. An operator was
         // given none there when it had asked for no scopes.
@@ -176,7 +192,7 @@ pub fn hello_ok(admission: &Admission) -> Vec<u8> {
         protocol: dialect.protocol(),
         server: Server { version: &config.about.version, conn_id: &admission.conn_id },
         features: Features {
-            methods: names.map(|row| row.name).collect(),
+            methods: methods::advertised(*dialect).collect(),
             events: events::names(),
             capabilities,
         },
@@ -243,6 +259,34 @@ pub(crate) fn request_error(dialect: Dialect, error: &RequestError) -> ErrorShap
                 },
             }
         }
+        RequestError::Named { message, details } => {
+            let details = match dialect {
+                Dialect::V3 => None,
+                Dialect::V4 => Some(details.clone()),
+            };
+            ErrorShape { details, ..invalid(message.clone()) }
+        }
+        RequestError::NotHere(method) => ErrorShape {
+            code: "UNAVAILABLE",
+            details: Some(json!({"reason": "feature-unavailable", "method": method})),
+            retryable: Some(false),
+            ..invalid(format!("{method} is not available on this gateway"))
+        },
+        RequestError::WriteBudget { method, retry_after_ms, max, window_ms } => ErrorShape {
+            code: "UNAVAILABLE",
+            details: Some(json!({"method": method, "limit": format!("{max} per {}s", window_ms / 1_000)})),
+            retryable: Some(true),
+            retry_after_ms: Some(*retry_after_ms),
+            ..invalid(format!(
+                "rate limit exceeded for {method}; retry after {}s",
+                retry_after_ms.div_ceil(1_000)
+            ))
+        },
+        RequestError::Busy => ErrorShape {
+            code: "UNAVAILABLE",
+            retryable: Some(true),
+            ..invalid("The server is busy. Please try again in a moment.".to_owned())
+        },
         RequestError::Unavailable { message, reason, retryable } => ErrorShape {
             code: "UNAVAILABLE",
             details: Some(json!({"reason": reason})),

@@ -4,6 +4,7 @@ use crate::config::AuthMode;
 use crate::connect::ProofFault;
 use crate::gateway::devices::pairing::PairingRequired;
 use crate::scope::Role;
+use serde_json::Value;
 
 /// Why an admitted peer's request fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,28 @@ pub(crate) enum RequestError {
     },
     /// No such method.
     UnknownMethod(String),
+    /// The whole message, and what protocol 4 adds for a program.
+    Named {
+        /// For a person.
+        message: String,
+        /// `details`.
+        details: Value,
+    },
+    /// This gateway does not have the method.
+    NotHere(&'static str),
+    /// Too many control-plane writes.
+    WriteBudget {
+        /// Which method.
+        method: &'static str,
+        /// When the window ends.
+        retry_after_ms: u64,
+        /// How many a window takes.
+        max: u32,
+        /// Its length.
+        window_ms: u64,
+    },
+    /// Too many requests wait for the host.
+    Busy,
     /// Not now, or not here.
     Unavailable {
         /// For a person.

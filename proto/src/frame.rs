@@ -1,6 +1,6 @@
 //! The shapes of protocol frames that the gateway makes: responses, errors, events, closes.
 
-use crate::store::DeviceView;
+use crate::store::{DeviceView, PairedDevice};
 use bytes::Bytes;
 use core::fmt;
 use serde::Serialize;
@@ -18,6 +18,30 @@ pub enum Payload {
     Value(Box<Value>),
     /// The device store, rendered by the connection as `device.pair.list` wants it.
     Devices(Arc<DeviceView>),
+    /// Nodes in the device store, rendered by the connection.
+    Nodes(Arc<NodeView>),
+}
+
+/// The nodes at one moment. `connected` names those with an open socket of that role.
+#[derive(Debug)]
+pub struct NodeView {
+    /// When, in Unix milliseconds.
+    pub ts: u64,
+    /// The store.
+    pub devices: DeviceView,
+    /// What of it is wanted.
+    pub list: NodeList,
+}
+
+/// Which answer is made of a [`NodeView`].
+#[derive(Debug)]
+pub enum NodeList {
+    /// `node.list`.
+    All,
+    /// `node.describe`.
+    One(Arc<PairedDevice>),
+    /// `node.pair.list`.
+    Pairs,
 }
 
 impl Payload {
@@ -27,6 +51,7 @@ impl Payload {
             Self::Json(json) => json.len(),
             Self::Value(value) => value_size(value),
             Self::Devices(view) => view.size(),
+            Self::Nodes(view) => view.devices.size(),
         }
     }
 }
@@ -48,6 +73,7 @@ impl fmt::Debug for Payload {
             Self::Json(_) => "Json",
             Self::Value(_) => "Value",
             Self::Devices(_) => "Devices",
+            Self::Nodes(_) => "Nodes",
         };
         f.debug_struct(kind).field("bytes", &self.size()).finish_non_exhaustive()
     }

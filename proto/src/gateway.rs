@@ -9,14 +9,17 @@ pub(crate) mod events;
 pub(crate) mod handlers;
 pub(crate) mod health;
 mod limiter;
+pub(crate) mod nodes;
 pub(crate) mod pair;
 mod peers;
 pub(crate) mod presence;
+pub(crate) mod reads;
 mod replies;
 #[cfg(test)]
 mod tests;
 mod timers;
 mod web;
+mod writes;
 
 use crate::budget::Budget;
 use crate::config::Config;
@@ -29,11 +32,11 @@ use crate::http::HttpRequest;
 use crate::id::{ConnId, Ticket};
 use crate::input::{End, Input};
 use crate::log::{Level, Record};
-use crate::methods::{Access, Params};
+use crate::methods::{Answer, Params};
 use crate::net::ClientAddress;
 use crate::output::{Order, Output, Reply};
 use crate::request::{MethodRef, ParamsFault, Request};
-use crate::scope::{self, Role};
+use crate::scope::Role;
 use crate::seed::{Random, Seed};
 use crate::time::{Mono, Now};
 use admit::Limiters;
@@ -51,12 +54,15 @@ use serde_json::json;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use timers::{Timer, Timers};
+use writes::{WriteKey, Writes};
 
 /// The shared state machine of the process.
 #[derive(Debug)]
 pub struct Gateway {
     config: Arc<Config>,
     random: Random,
+    /// This process.
+    instance_id: String,
     budget: Budget,
     last_conn: u64,
     last_ticket: u64,
@@ -76,6 +82,7 @@ pub struct Gateway {
     status: [Option<Bytes>; 2],
     log_level: Level,
     replies: Replies,
+    writes: Writes,
     accepting: bool,
     stopping: bool,
     started: bool,
@@ -144,6 +151,7 @@ impl Gateway {
             peers: Peers::default(),
             limiters: Limiters::new(&config),
             presence: Presence::new(Arc::clone(&config), &instance_id),
+            instance_id,
             presence_flush: Flush::default(),
             left: Vec::new(),
             devices: DeviceStore::new(&config.limits),
@@ -155,6 +163,7 @@ impl Gateway {
             status: [None, None],
             log_level: Level::Trace,
             replies: Replies::default(),
+            writes: Writes::default(),
             accepting: true,
             stopping: false,
             started: false,
@@ -464,48 +473,27 @@ impl Gateway {
 
     // ---- requests ----
 
-    /// Role, then scope, then params, then the handler (spec: v4 section 8).
+    /// Role, then scope, then the budget of writes, then params, then the handler (spec: v4 section 8).
     fn dispatch(&mut self, now: Now, conn: ConnId, request: Request, out: &mut Vec<Output>) {
         let Some(session) = self.peers.session(conn) else { return };
-        let Request { id, method, params, idempotency_key } = request;
+        let Request { id, method, access, params, idempotency_key } = request;
         if self.log_level >= Level::Debug {
             let record = Record::new(Level::Debug, "request");
             out.push(Output::Log(record.conn(conn).field("method", method.name())));
         }
-        let (access, handler) = match &method {
-            MethodRef::Known(row) => (row.access, Some(row.handler)),
-            // An unknown name is an admin's business: anyone else learns only that a scope is missing.
-            MethodRef::Unknown(_) => (Access::Operator(scope::ADMIN), None),
-        };
-        let refusal = match (access, session.role) {
-            (Access::Anyone, _) | (Access::Node, Role::Node) => None,
-            (Access::Node, Role::Operator) | (Access::Operator(_), Role::Node) => {
-                Some(RequestError::UnauthorizedRole(session.role))
-            }
-            (Access::Operator(scope), Role::Operator) if session.scopes.satisfies(scope) => None,
-            (Access::Operator(scope), Role::Operator) => Some(RequestError::MissingScope {
-                missing: scope.to_owned(),
-                required: vec![scope.to_owned()],
-            }),
-        };
-        let wrong_role = matches!(refusal, Some(RequestError::UnauthorizedRole(_)));
-        let outcome = match (refusal, handler, params) {
-            (Some(error), _, _) => Err(error),
-            (None, None, _) => Err(RequestError::UnknownMethod(method.name().to_owned())),
-            (None, Some(_), Err(ParamsFault::Message(message))) => Err(RequestError::Invalid(message.into())),
-            (None, Some(_), Err(ParamsFault::Invalid(errors))) => {
-                Err(RequestError::InvalidParams { method: method.name().to_owned(), errors: errors.into() })
-            }
-            (None, Some(handler), Ok(params)) => Ok((handler, params)),
-        };
+        let outcome = access
+            .check(session.role, &session.scopes)
+            .and_then(|()| self.write_budget(now, conn, &method))
+            .and_then(|()| answer_of(&method, params));
+        let wrong_role = matches!(outcome, Err(RequestError::UnauthorizedRole(_)));
         let mut wrong_in_a_row = 0;
         if let Some(slot) = self.peers.get_mut(conn) {
             slot.wrong_role = if wrong_role { slot.wrong_role + 1 } else { 0 };
             wrong_in_a_row = slot.wrong_role;
         }
         match outcome {
-            Ok((handler, params)) => match self.seen_before(now, conn, &id, &method, idempotency_key) {
-                Seen::First => handler(self, Call { now, conn, id, params }, out),
+            Ok((answer, params)) => match self.seen_before(now, conn, &id, &method, idempotency_key) {
+                Seen::First => self.run(answer, Call { now, conn, id, params }, out),
                 Seen::Joined => {}
                 Seen::Replay(reply) => self.respond(conn, id, reply, out),
             },
@@ -514,6 +502,39 @@ impl Gateway {
         if wrong_in_a_row > self.config.limits.unauthorized_in_a_row_max {
             self.close(conn, CloseFrame::new(1008, "repeated unauthorized calls"), out);
         }
+    }
+
+    fn run(&mut self, answer: Answer, call: Call, out: &mut Vec<Output>) {
+        match answer {
+            Answer::By(handler) => handler(self, call, out),
+            Answer::Text(text) => reads::text(self, call, text, out),
+        }
+    }
+
+    /// Takes a control-plane write out of its window.
+    fn write_budget(&mut self, now: Now, conn: ConnId, method: &MethodRef) -> Result<(), RequestError> {
+        let name = match method {
+            MethodRef::Known(row) if row.control_write => row.name,
+            MethodRef::Unavailable(missing) if missing.control_write => missing.name,
+            MethodRef::Known(_) | MethodRef::Unavailable(_) | MethodRef::Unknown(_) => return Ok(()),
+        };
+        let Some(session) = self.peers.session(conn) else { return Ok(()) };
+        let exceptions = session.dialect.exceptions();
+        let limits = &self.config.limits;
+        let (method, max) = if exceptions.shared_writes.contains(&name) {
+            ("", exceptions.shared_writes_max)
+        } else {
+            (name, limits.control_writes_max)
+        };
+        let (device_id, ip) = (session.device_id.clone(), session.ip);
+        let conn = (device_id.is_none() && ip.is_none()).then_some(conn);
+        let key = WriteKey { method, device_id, ip, conn };
+        self.writes.take(now.mono, key, max, limits).map_err(|retry_after_ms| RequestError::WriteBudget {
+            method: name,
+            retry_after_ms,
+            max,
+            window_ms: limits.control_writes_window_ms,
+        })
     }
 
     /// Whether this request repeats an earlier one. Validation errors come before this and are not remembered.
@@ -540,6 +561,11 @@ impl Gateway {
         self.tickets.insert(ticket, purpose);
         self.timers.set(Timer::Host(ticket), now.mono.plus_millis(self.config.limits.host_timeout_ms));
         out.push(Output::Host(ticket, request));
+    }
+
+    /// Whether so much waits for the host that no peer may add to it.
+    fn is_host_busy(&self) -> bool {
+        self.tickets.len() >= self.config.limits.host_requests_max
     }
 
     fn answered(&mut self, now: Now, ticket: Ticket, answer: HostAnswer, out: &mut Vec<Output>) {
@@ -656,6 +682,25 @@ impl Gateway {
         if self.stopping && self.peers.len() == 0 && self.devices.waiting() == 0 {
             self.timers.clear(Timer::Drain);
             out.push(Output::Stopped);
+        }
+    }
+}
+
+/// What runs a call that may be made, or why nothing does.
+fn answer_of(
+    method: &MethodRef,
+    params: Result<Params, ParamsFault>,
+) -> Result<(Answer, Params), RequestError> {
+    let row = match method {
+        MethodRef::Known(row) => row,
+        MethodRef::Unavailable(missing) => return Err(RequestError::NotHere(missing.name)),
+        MethodRef::Unknown(name) => return Err(RequestError::UnknownMethod(name.to_string())),
+    };
+    match params {
+        Ok(params) => Ok((row.answer, params)),
+        Err(ParamsFault::Message(message)) => Err(RequestError::Invalid(message.into())),
+        Err(ParamsFault::Invalid(errors)) => {
+            Err(RequestError::InvalidParams { method: row.name.to_owned(), errors: errors.into() })
         }
     }
 }

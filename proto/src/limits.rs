@@ -81,6 +81,14 @@ pub struct Limits {
     pub store_queue_max: usize,
     /// A host request unanswered for this long is given up.
     pub host_timeout_ms: u64,
+    /// Requests of peers that may wait for the host, in all; one more is answered that the server is busy.
+    pub host_requests_max: usize,
+    /// Control-plane writes that one window takes, by method, device and address.
+    pub control_writes_max: u32,
+    /// How long such a window lasts.
+    pub control_writes_window_ms: u64,
+    /// Windows that are remembered; the oldest go first.
+    pub control_writes_windows_max: usize,
     /// Wrong-role answers in a row; one more closes 1008 `repeated unauthorized calls`.
     pub unauthorized_in_a_row_max: u32,
     /// Entries in the idempotency cache.
@@ -135,6 +143,10 @@ impl Default for Limits {
             devices_paired_max: 4_096,
             store_queue_max: 4_096,
             host_timeout_ms: 10_000,
+            host_requests_max: 256,
+            control_writes_max: 30,
+            control_writes_window_ms: 60_000,
+            control_writes_windows_max: 1_024,
             unauthorized_in_a_row_max: 10,
             replies_entries_max: 1_000,
             replies_bytes_max: 4 * 1024 * 1024,

@@ -1,13 +1,31 @@
-//! The method table: one row a method. Who may call it, how its params are parsed, who answers it.
+//! The method table: one row a method. Who may call it, how its params are read, who answers it.
+//!
+//! Rows stand in files by area, sorted by name in each. Methods that this gateway does not have are no rows: they are
+//! one list with one answer, [`unavailable`]. A name on neither is unknown.
 
+pub(crate) mod access;
+mod agents;
+mod approvals;
+mod channels;
+mod devices;
 pub(crate) mod params;
+mod sessions;
+pub(crate) mod shapes;
+mod system;
+pub mod unavailable;
+mod users;
 
-use crate::dialect::{BOTH, Dialect};
-use crate::gateway::{Call, Gateway, channels, handlers, pair};
+pub use access::Access;
+
+use crate::dialect::Dialect;
+use crate::dialect::lists::Text;
+use crate::gateway::{Call, Gateway};
 use crate::output::Output;
 use crate::request::ParamsFault;
 use crate::scope;
+use crate::validate::Shape;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 /// One row.
 pub struct Method {
@@ -21,10 +39,38 @@ pub struct Method {
     pub advertised: bool,
     /// Whether a repeated `idempotencyKey` gets the first answer again.
     pub idempotent: bool,
-    /// Parses params, outside the gateway's lock.
-    pub parse: fn(Option<&RawValue>) -> Result<Params, ParamsFault>,
-    /// Answers, under the lock.
-    pub handler: fn(&mut Gateway, Call, &mut Vec<Output>),
+    /// Whether it changes how the gateway works, and so is held against a budget.
+    pub control_write: bool,
+    /// How its params are read.
+    pub(crate) parse: Parse,
+    /// Where its answer comes from.
+    pub(crate) answer: Answer,
+}
+
+impl Method {
+    /// Reads params, outside the gateway's lock.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn parse(&self, raw: Option<&RawValue>) -> Result<Params, ParamsFault> {
+        match self.parse {
+            Parse::With(parse) => parse(raw),
+            Parse::Closed(shape) => params::object(shape, raw),
+        }
+    }
+
+    /// Who may make this call.
+    pub fn access(&self, raw: Option<&RawValue>) -> Access {
+        match self.access {
+            Access::ByParams => access::by_params(self.name, raw),
+            access @ (Access::Anyone
+            | Access::AnyOperator
+            | Access::Operator(_)
+            | Access::Either(..)
+            | Access::Both(..)
+            | Access::Node) => access,
+        }
+    }
 }
 
 impl core::fmt::Debug for Method {
@@ -33,15 +79,22 @@ impl core::fmt::Debug for Method {
     }
 }
 
-/// Who may call a method.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Every admitted peer, of any role.
-    Anyone,
-    /// Operators whose scopes satisfy this one.
-    Operator(&'static str),
-    /// Nodes.
-    Node,
+/// How params are read.
+#[derive(Clone, Copy)]
+pub(crate) enum Parse {
+    /// By a function of their own.
+    With(fn(Option<&RawValue>) -> Result<Params, ParamsFault>),
+    /// A closed object, kept as [`Params::Object`].
+    Closed(&'static Shape),
+}
+
+/// Where an answer comes from.
+#[derive(Clone, Copy)]
+pub(crate) enum Answer {
+    /// A handler, under the lock.
+    By(fn(&mut Gateway, Call, &mut Vec<Output>)),
+    /// A text in which a few words are filled in.
+    Text(Text),
 }
 
 /// Parsed params.
@@ -49,6 +102,8 @@ pub enum Access {
 pub enum Params {
     /// None are wanted.
     None,
+    /// Checked against the shape of its row.
+    Object(Map<String, Value>),
     /// `system-event`.
     SystemEvent(Box<SystemEvent>),
     /// `set-heartbeats`.
@@ -57,8 +112,8 @@ pub enum Params {
     RequestId(String),
     /// `device.pair.remove`.
     DeviceId(String),
-    /// `channels.status`: the only channel that is wanted.
-    Channel(Option<String>),
+    /// `node.describe`.
+    NodeId(String),
     /// `device.token.revoke`, and `device.token.rotate` with the scopes asked for.
     DeviceRole {
         /// Whose token.
@@ -107,55 +162,117 @@ pub struct SystemEvent {
 
 /// The row of that name, in that dialect.
 pub fn find(name: &str, dialect: Dialect) -> Option<&'static Method> {
-    TABLE.iter().find(|row| row.name == name && row.dialects.contains(&dialect))
+    let row = AREAS.iter().find_map(|rows| {
+        let at = rows.binary_search_by(|row| row.name.cmp(name)).ok()?;
+        rows.get(at)
+    })?;
+    row.dialects.contains(&dialect).then_some(row)
 }
 
-/// Every method, in the order in which hello-ok advertises them.
-pub static TABLE: &[Method] = &[
-    row("health", BOTH, Access::Anyone, params::none_open, handlers::health),
-    row("status", BOTH, Access::Operator(scope::READ), params::none_open, handlers::status),
-    row("channels.status", BOTH, Access::Operator(scope::READ), params::channels_status, channels::status),
-    row("last-heartbeat", BOTH, Access::Operator(scope::READ), params::none_open, handlers::last_heartbeat),
-    row(
-        "set-heartbeats",
-        BOTH,
-        Access::Operator(scope::ADMIN),
-        params::set_heartbeats,
-        handlers::set_heartbeats,
-    ),
-    row("device.pair.list", BOTH, PAIRING, params::none_closed, pair::list),
-    row("device.pair.approve", BOTH, PAIRING, params::request_id, pair::approve),
-    row("device.pair.reject", BOTH, PAIRING, params::request_id, pair::reject),
-    row("device.pair.remove", BOTH, PAIRING, params::device_id, pair::remove),
-    row("device.token.rotate", BOTH, PAIRING, params::device_role_scopes, pair::rotate),
-    row("device.token.revoke", BOTH, PAIRING, params::device_role, pair::revoke),
-    row("gateway.identity.get", BOTH, Access::Operator(scope::READ), params::none_open, handlers::identity),
-    row("system-presence", BOTH, Access::Operator(scope::READ), params::none_open, handlers::system_presence),
-    row("system-event", BOTH, Access::Operator(scope::ADMIN), params::system_event, handlers::system_event),
-    row(
-        "system.info",
-        &[Dialect::V4],
-        Access::Operator(scope::READ),
-        params::none_closed,
-        handlers::system_info,
-    ),
-    Method {
-        advertised: false,
-        ..row("connect", BOTH, Access::Operator(scope::ADMIN), params::none_open, handlers::connect_again)
-    },
-];
+/// Every row.
+pub fn rows() -> impl Iterator<Item = &'static Method> {
+    AREAS.iter().copied().flatten()
+}
 
-const PAIRING: Access = Access::Operator(scope::PAIRING);
+/// What hello-ok's `features.methods` names.
+pub fn advertised(dialect: Dialect) -> impl Iterator<Item = &'static str> {
+    rows().filter(move |row| row.advertised && row.dialects.contains(&dialect)).map(|row| row.name)
+}
 
-type Parse = fn(Option<&RawValue>) -> Result<Params, ParamsFault>;
+static AREAS: [&[Method]; 7] =
+    [system::ROWS, devices::ROWS, approvals::ROWS, sessions::ROWS, agents::ROWS, channels::ROWS, users::ROWS];
+
+type Read = fn(Option<&RawValue>) -> Result<Params, ParamsFault>;
 type Handler = fn(&mut Gateway, Call, &mut Vec<Output>);
 
+/// A row with a handler.
 const fn row(
     name: &'static str,
     dialects: &'static [Dialect],
     access: Access,
-    parse: Parse,
+    parse: Read,
     handler: Handler,
 ) -> Method {
-    Method { name, dialects, access, advertised: true, idempotent: false, parse, handler }
+    entry(name, dialects, access, Parse::With(parse), Answer::By(handler))
+}
+
+/// A row whose params are a closed object, with a handler.
+const fn closed(
+    name: &'static str,
+    dialects: &'static [Dialect],
+    access: Access,
+    shape: &'static Shape,
+    handler: Handler,
+) -> Method {
+    entry(name, dialects, access, Parse::Closed(shape), Answer::By(handler))
+}
+
+/// A row whose params are a closed object, answered with a text.
+const fn told(
+    name: &'static str,
+    dialects: &'static [Dialect],
+    access: Access,
+    shape: &'static Shape,
+    text: Text,
+) -> Method {
+    entry(name, dialects, access, Parse::Closed(shape), Answer::Text(text))
+}
+
+/// A row whose params are not looked at but for the words of its text.
+const fn told_open(name: &'static str, dialects: &'static [Dialect], access: Access, text: Text) -> Method {
+    entry(name, dialects, access, Parse::With(params::open), Answer::Text(text))
+}
+
+const fn entry(
+    name: &'static str,
+    dialects: &'static [Dialect],
+    access: Access,
+    parse: Parse,
+    answer: Answer,
+) -> Method {
+    Method {
+        name,
+        dialects,
+        access,
+        advertised: true,
+        idempotent: false,
+        control_write: false,
+        parse,
+        answer,
+    }
+}
+
+/// A row that hello-ok does not name.
+const fn hidden(row: Method) -> Method {
+    Method { advertised: false, ..row }
+}
+
+const ADMIN: Access = Access::Operator(scope::ADMIN);
+const APPROVALS: Access = Access::Operator(scope::APPROVALS);
+const PAIRING: Access = Access::Operator(scope::PAIRING);
+const READ: Access = Access::Operator(scope::READ);
+const WRITE: Access = Access::Operator(scope::WRITE);
+/// The dialects of a method that came with protocol 4.
+const V4: &[Dialect] = &[Dialect::V4];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::BOTH;
+
+    #[test]
+    fn rows_are_sorted_in_their_area_and_found_by_name() {
+        for rows in AREAS {
+            for pair in rows.windows(2) {
+                assert!(pair[0].name < pair[1].name, "{} stands before {}", pair[0].name, pair[1].name);
+            }
+        }
+        for row in rows() {
+            for dialect in BOTH {
+                let found = find(row.name, *dialect);
+                assert_eq!(found.map(|found| found.name), row.dialects.contains(dialect).then_some(row.name));
+                assert!(found.is_none_or(|found| core::ptr::eq(found, row)), "{} stands twice", row.name);
+            }
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! A request from an admitted peer: method and params, parsed once, outside the gateway's lock.
 
-use crate::methods::{Method, Params};
+use crate::methods::unavailable::Unavailable;
+use crate::methods::{Access, Method, Params, access};
+use serde_json::value::RawValue;
 
 /// One request.
 #[derive(Debug)]
@@ -9,10 +11,37 @@ pub struct Request {
     pub id: Box<str>,
     /// Which method.
     pub method: MethodRef,
+    /// Who may make this very call; never [`Access::ByParams`].
+    pub access: Access,
     /// Parsed params, or the validation errors to answer once role and scope have been checked.
     pub params: Result<Params, ParamsFault>,
     /// The key under which a repetition gets the same answer; only for methods that want one.
     pub idempotency_key: Option<Box<str>>,
+}
+
+impl Request {
+    /// Reads params as the method wants them.
+    pub fn new(
+        id: Box<str>,
+        method: MethodRef,
+        params: Option<&RawValue>,
+        idempotency_key: Option<Box<str>>,
+    ) -> Self {
+        let (access, params) = match &method {
+            MethodRef::Known(row) => (row.access(params), row.parse(params)),
+            MethodRef::Unavailable(missing) => match missing.access {
+                Access::ByParams => (access::by_params(missing.name, params), Ok(Params::None)),
+                access @ (Access::Anyone
+                | Access::AnyOperator
+                | Access::Operator(_)
+                | Access::Either(..)
+                | Access::Both(..)
+                | Access::Node) => (access, Ok(Params::None)),
+            },
+            MethodRef::Unknown(_) => (access::UNKNOWN, Ok(Params::None)),
+        };
+        Self { id, method, access, params, idempotency_key }
+    }
 }
 
 /// Why params were not accepted.
@@ -29,6 +58,8 @@ pub enum ParamsFault {
 pub enum MethodRef {
     /// A row of the method table.
     Known(&'static Method),
+    /// Not on this gateway.
+    Unavailable(Unavailable),
     /// No such row.
     Unknown(Box<str>),
 }
@@ -38,6 +69,7 @@ impl MethodRef {
     pub fn name(&self) -> &str {
         match self {
             Self::Known(method) => method.name,
+            Self::Unavailable(method) => method.name,
             Self::Unknown(name) => name,
         }
     }

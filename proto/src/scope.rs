@@ -40,6 +40,16 @@ pub const WRITE: &str = "operator.write";
 pub const PAIRING: &str = "operator.pairing";
 /// `operator.approvals`.
 pub const APPROVALS: &str = "operator.approvals";
+/// `operator.questions`.
+pub const QUESTIONS: &str = "operator.questions";
+/// `operator.talk`.
+pub const TALK: &str = "operator.talk";
+/// `operator.talk.secrets`.
+pub const TALK_SECRETS: &str = "operator.talk.secrets";
+/// `operator.sessions.read`.
+pub const SESSIONS_READ: &str = "operator.sessions.read";
+/// `operator.sessions.write`.
+pub const SESSIONS_WRITE: &str = "operator.sessions.write";
 
 /// A list of scopes: trimmed, without blanks or repeats, in the order first seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,8 +102,8 @@ impl Scopes {
             return true;
         }
         match required {
-            READ | "operator.talk" | "operator.sessions.write" => has(WRITE),
-            "operator.sessions.read" => has(READ) || has(WRITE) || has("operator.sessions.write"),
+            READ | TALK | SESSIONS_WRITE => has(WRITE),
+            SESSIONS_READ => has(READ) || has(WRITE) || has(SESSIONS_WRITE),
             _ => false,
         }
     }

@@ -37,10 +37,23 @@ pub(crate) enum Rule {
         /// Largest; `u64::MAX` is no limit.
         max: u64,
     },
+    /// A string of this form.
+    Form {
+        /// Whether it has the form.
+        fits: fn(&str) -> bool,
+        /// How the form is written in the published schema.
+        pattern: &'static str,
+    },
+    /// `true`.
+    True,
+    /// What one of these allows.
+    AnyOf(&'static Rule, &'static Rule),
     /// A list.
     List {
         /// Of what.
         item: &'static Rule,
+        /// Fewest items.
+        min: usize,
         /// Most items.
         max: usize,
         /// Whether a string may not come twice.
@@ -81,7 +94,11 @@ impl Rule {
     pub(crate) const NON_EMPTY: Self = Self::Text { min: 1, max: usize::MAX };
     /// A list of strings that are not empty.
     pub(crate) const NON_EMPTY_LIST: Self =
-        Self::List { item: &Self::NON_EMPTY, max: usize::MAX, unique: false };
+        Self::List { item: &Self::NON_EMPTY, min: 0, max: usize::MAX, unique: false };
+    /// A whole number that is not negative.
+    pub(crate) const COUNT: Self = Self::Integer { min: 0, max: u64::MAX };
+    /// A whole number from 1 on.
+    pub(crate) const POSITIVE: Self = Self::Integer { min: 1, max: u64::MAX };
 }
 
 /// Checks `value` against `shape`.
@@ -92,6 +109,13 @@ pub(crate) fn validate(shape: &'static Shape, value: &Value) -> Result<(), Strin
     let mut walk = Walk::default();
     walk.object(shape, value);
     if walk.faults.is_empty() { Ok(()) } else { Err(walk.joined()) }
+}
+
+/// Whether a rule has nothing to say about a value.
+fn fits(rule: &'static Rule, value: &Value) -> bool {
+    let mut walk = Walk::default();
+    walk.rule(rule, value);
+    walk.faults.is_empty()
 }
 
 /// Most faults that are reported for one value.
@@ -153,7 +177,26 @@ impl Walk {
                 }
             }
             Rule::Integer { min, max } => self.integer(value, *min, *max),
-            Rule::List { item, max, unique } => self.list(item, *max, *unique, value),
+            Rule::Form { fits, pattern } => {
+                if let Some(text) = self.text(value, 0, usize::MAX)
+                    && !fits(text)
+                {
+                    self.fault(format_args!("must match pattern \"{pattern}\""));
+                }
+            }
+            Rule::True => {
+                if value != &Value::Bool(true) {
+                    self.fault(format_args!("must be equal to constant"));
+                }
+            }
+            Rule::AnyOf(one, two) => {
+                if !fits(one, value) && !fits(two, value) {
+                    self.fault(format_args!("must match a schema in anyOf"));
+                }
+            }
+            Rule::List { item, min, max, unique } => {
+                self.list(item, *min, *max, *unique, value);
+            }
             Rule::Map(of) => {
                 let Some(members) = self.members(value) else { return };
                 for (name, value) in members {
@@ -198,7 +241,7 @@ impl Walk {
         }
     }
 
-    fn list(&mut self, item: &'static Rule, max: usize, unique: bool, value: &Value) {
+    fn list(&mut self, item: &'static Rule, min: usize, max: usize, unique: bool, value: &Value) {
         let Some(items) = value.as_array() else {
             self.fault(format_args!("must be array"));
             return;
@@ -208,6 +251,9 @@ impl Walk {
                 return;
             }
             self.inside(&index.to_string(), |walk| walk.rule(item, value));
+        }
+        if items.len() < min {
+            self.fault(format_args!("must not have fewer than {min} items"));
         }
         if items.len() > max {
             self.fault(format_args!("must not have more than {max} items"));
@@ -287,7 +333,10 @@ mod tests {
         required("inner", Rule::Object(&INNER)),
         optional("kind", Rule::Const("req")),
         optional("list", Rule::NON_EMPTY_LIST),
-        optional("few", Rule::List { item: &Rule::NON_EMPTY, max: 2, unique: true }),
+        optional("few", Rule::List { item: &Rule::NON_EMPTY, min: 1, max: 2, unique: true }),
+        optional("day", Rule::Form { fits: |text| text == "day", pattern: "^day$" }),
+        optional("yes", Rule::True),
+        optional("either", Rule::AnyOf(&Rule::Bool, &Rule::Const("all"))),
         optional("map", Rule::Map(&Rule::Bool)),
         optional("hash", Rule::Hex64),
         optional("count", Rule::Integer { min: 1, max: 10 }),
@@ -387,6 +436,17 @@ mod tests {
             "at /few/0: must not have fewer than 1 characters; at /few: must not have more than 2 items; \
              at /few: must not have duplicate items"
         );
+    }
+
+    #[test]
+    fn forms_and_alternatives() {
+        assert_eq!(errors(with(json!({"few": []}))), "at /few: must not have fewer than 1 items");
+        assert_eq!(errors(with(json!({"day": "night"}))), "at /day: must match pattern \"^day$\"");
+        assert_eq!(errors(with(json!({"yes": false}))), "at /yes: must be equal to constant");
+        assert_eq!(errors(with(json!({"either": "none"}))), "at /either: must match a schema in anyOf");
+        for fits in [json!({"day": "day", "yes": true, "either": "all"}), json!({"either": true})] {
+            assert_eq!(validate(&OUTER, &with(fits)), Ok(()));
+        }
     }
 
     #[test]

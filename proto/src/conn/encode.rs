@@ -61,6 +61,7 @@ pub(crate) fn response(id: &str, reply: Reply, dialect: Dialect) -> Parts {
             let body = match payload {
                 Payload::Json(json) => json,
                 Payload::Devices(view) => dialect::device_list(dialect, &view).into(),
+                Payload::Nodes(view) => dialect::nodes::nodes(dialect, &view).into(),
                 Payload::Value(value) => {
                     write_json(&mut head, &value);
                     Bytes::new()

@@ -45,14 +45,17 @@ pub(crate) fn judge(text: &str, dialect: Dialect) -> Judged {
         let details = json!({"reason": "EXPECTED_PROFILE_MISMATCH", "execution": "not_started"});
         return refused(&id, "expected profile does not match".to_owned(), Some(details));
     }
-    let (method, params, idempotency_key) = match methods::find(&frame.method, dialect) {
+    let (method, idempotency_key) = match methods::find(&frame.method, dialect) {
         Some(row) => {
             let key = if row.idempotent { idempotency_key(frame.params) } else { None };
-            (MethodRef::Known(row), (row.parse)(frame.params), key)
+            (MethodRef::Known(row), key)
         }
-        None => (MethodRef::Unknown(frame.method.into()), Ok(methods::Params::None), None),
+        None => match methods::unavailable::find(&frame.method, dialect) {
+            Some(missing) => (MethodRef::Unavailable(missing), None),
+            None => (MethodRef::Unknown(frame.method.into()), None),
+        },
     };
-    Judged::Request(Request { id: frame.id.into(), method, params, idempotency_key })
+    Judged::Request(Request::new(frame.id.into(), method, frame.params, idempotency_key))
 }
 
 /// The key of a request that may be repeated. An empty or overlong one is none; whether it may be missing is for the

@@ -86,7 +86,7 @@ static WORKER_RUNS: Shape = Shape(&[
     required("openclawVersion", Rule::Text { min: 1, max: 128 }),
     required(
         "protocolFeatures",
-        Rule::List { item: &Rule::Text { min: 1, max: 128 }, max: 64, unique: true },
+        Rule::List { item: &Rule::Text { min: 1, max: 128 }, min: 0, max: 64, unique: true },
     ),
     optional("bundlePrewarm", Rule::Integer { min: 1, max: (1 << 53) - 1 }),
 ]);

@@ -13,7 +13,11 @@ use serde_json::{Map, Value, json};
 
 /// Asks the host; `settle` answers.
 pub(crate) fn status(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
-    let Params::Channel(channel) = call.params else { return };
+    let Params::Object(mut params) = call.params else { return };
+    let channel = match params.remove("channel") {
+        Some(Value::String(channel)) => Some(channel),
+        Some(_) | None => None,
+    };
     let purpose = Purpose::Channels { conn: call.conn, id: call.id, channel };
     gateway.ask_host(call.now, HostRequest::Channels, purpose, out);
 }

@@ -95,6 +95,9 @@ pub(crate) fn identity(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>)
 
 /// `system.info`.
 pub(crate) fn system_info(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
+    if gateway.is_host_busy() {
+        return gateway.fail(call.conn, call.id, &RequestError::Busy, out);
+    }
     let purpose = Purpose::SystemInfo { conn: call.conn, id: call.id };
     gateway.ask_host(call.now, HostRequest::SystemInfo, purpose, out);
 }

@@ -6,6 +6,7 @@ use super::devices::pairing::{Candidate, ConnectOp, Connected, DeviceClient, Loc
 use super::devices::tokens::TokenFault;
 use super::devices::{Caller, CloseDevice, DeviceError, Done, Effect, Notice, Op};
 use super::limiter::SecretKind;
+use super::nodes::NodeQuery;
 use super::peers::{Phase, Session, Slot};
 use super::presence::Facts;
 use super::{Call, Gateway, Purpose, events, uptime_ms};
@@ -32,6 +33,8 @@ pub(super) enum Key {
     Connect(Box<Waiting>),
     /// A peer waits for the answer of a method.
     Method { conn: ConnId, id: Box<str> },
+    /// A peer waits for a list of nodes.
+    Nodes { conn: ConnId, id: Box<str>, query: NodeQuery },
 }
 
 /// A `connect` on its way through the store.
@@ -132,7 +135,7 @@ impl Gateway {
         let Decided { conn, id, dialect, role, scopes, params, device } = decided;
         let Some(slot) = self.peers.get(conn) else { return };
         let Phase::Handshake(handshake) = &slot.phase else { return };
-        let reported = handshake.address.reported();
+        let (reported, ip) = (handshake.address.reported(), handshake.address.ip);
         let device_id = params.device.as_ref().map(|claim| claim.id.clone());
         let (token, by_device_token, pinned) = match device {
             Some(device) => (device.token, device.by_device_token, (device.platform, device.device_family)),
@@ -160,7 +163,7 @@ impl Gateway {
         // Who is here is told only to those who may ask: the same rule as for the event.
         let shows_presence = role == Role::Operator && scopes.satisfies(scope::READ);
         let session =
-            Session { dialect, role, scopes: scopes.clone(), device_id, by_device_token, presence_key };
+            Session { dialect, role, scopes: scopes.clone(), device_id, ip, by_device_token, presence_key };
         self.peers.set_phase(conn, Phase::Open(Box::new(session)));
         let admission = Admission {
             request_id: id,
@@ -228,6 +231,10 @@ impl Gateway {
                     self.connect_done(now, *waiting, done, out)
                 }
                 Effect::Done { key: Key::Method { conn, id }, done } => self.method_done(conn, id, done, out),
+                Effect::Done { key: Key::Nodes { conn, id, query }, done } => match done {
+                    Done::Listed => self.nodes_listed(now, conn, id, query, out),
+                    other => self.method_done(conn, id, other, out),
+                },
                 Effect::Notice(notice) => self.notice(notice, out),
             }
         }
@@ -394,7 +401,8 @@ fn request_error(error: DeviceError) -> RequestError {
         DeviceError::UnknownRequest | DeviceError::UnknownDevice | DeviceError::UnknownDeviceOrRole => {
             RequestError::Invalid(error.to_string())
         }
-        DeviceError::Full(_) | DeviceError::Busy | DeviceError::Unavailable(_) => RequestError::Unavailable {
+        DeviceError::Busy => RequestError::Busy,
+        DeviceError::Full(_) | DeviceError::Unavailable(_) => RequestError::Unavailable {
             message: error.to_string(),
             reason: "store-unavailable",
             retryable: true,

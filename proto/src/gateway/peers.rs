@@ -58,6 +58,8 @@ pub(super) struct Session {
     pub(super) role: Role,
     pub(super) scopes: Scopes,
     pub(super) device_id: Option<String>,
+    /// The client's address, when it is known.
+    pub(super) ip: Option<IpAddr>,
     /// Whether its device token let it in.
     pub(super) by_device_token: bool,
     /// Its presence entry, when it is tracked.

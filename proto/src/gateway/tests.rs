@@ -8,7 +8,6 @@ use crate::config::{About, AuthConfig, AuthMode};
 use crate::connect::{ConnectParams, ConnectRequest, Proof};
 use crate::http::HttpRequest;
 use crate::limits::Limits;
-use crate::methods::Params;
 use crate::time::Wall;
 use serde_json::value::to_raw_value;
 
@@ -84,12 +83,7 @@ impl Rig {
 
     fn request(&mut self, conn: ConnId, method: &str) -> Vec<Output> {
         let row = crate::methods::find(method, Dialect::V4).unwrap();
-        let request = Request {
-            id: "2".into(),
-            method: MethodRef::Known(row),
-            params: Ok(Params::None),
-            idempotency_key: None,
-        };
+        let request = Request::new("2".into(), MethodRef::Known(row), None, None);
         self.handle(Input::Request { conn, request })
     }
 }
@@ -175,6 +169,27 @@ fn a_host_that_never_answers_does_not_hold_up_a_stop() {
     rig.now.mono = rig.now.mono.plus_millis(1_000);
     let out = rig.handle(Input::Tick);
     assert!(out.iter().any(|output| matches!(output, Output::Stopped)), "{out:?}");
+}
+
+#[test]
+fn what_does_not_fit_into_the_hosts_queue_is_told_to_come_again() {
+    let mut rig = Rig::new(Limits { host_requests_max: 2, ..Limits::default() });
+    let conn = rig.admit();
+    let mut busy = 0;
+    for _ in 0..3 {
+        let waiting = rig.gateway.census().host_requests;
+        let out = rig.request(conn, "system.info");
+        let error = out.iter().find_map(|output| match output {
+            Output::To(_, Order::Respond { reply: Reply::Err(error), .. }) => Some(error),
+            _ => None,
+        });
+        assert_eq!(error.is_some(), waiting >= 2);
+        let Some(error) = error else { continue };
+        busy += 1;
+        assert_eq!((error.code, error.retryable), ("UNAVAILABLE", Some(true)));
+        assert_eq!(error.message, "The server is busy. Please try again in a moment.");
+    }
+    assert!(busy > 0 && rig.gateway.census().host_requests <= 2);
 }
 
 #[test]

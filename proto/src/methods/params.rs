@@ -23,6 +23,17 @@ pub(crate) fn none_closed(raw: Option<&RawValue>) -> Result<Params, ParamsFault>
     Ok(Params::None)
 }
 
+/// An open object, kept; what is none counts as empty.
+pub(super) fn open(raw: Option<&RawValue>) -> Result<Params, ParamsFault> {
+    let mut value = small(raw)?;
+    Ok(Params::Object(value.as_object_mut().map(std::mem::take).unwrap_or_default()))
+}
+
+/// A closed object, kept.
+pub(super) fn object(shape: &'static Shape, raw: Option<&RawValue>) -> Result<Params, ParamsFault> {
+    checked(shape, raw).map(Params::Object)
+}
+
 /// `system-event`: open; members of a wrong type are as good as absent, only a text there must be.
 pub(crate) fn system_event(raw: Option<&RawValue>) -> Result<Params, ParamsFault> {
     let mut params = match small(raw)? {
@@ -74,14 +85,11 @@ pub(crate) fn device_id(raw: Option<&RawValue>) -> Result<Params, ParamsFault> {
     Ok(Params::DeviceId(text(&mut params, "deviceId").unwrap_or_default()))
 }
 
-/// `channels.status`. Nothing is probed, so how long that may take does not matter.
-pub(crate) fn channels_status(raw: Option<&RawValue>) -> Result<Params, ParamsFault> {
-    static SHAPE: Shape = Shape(&[
-        optional("probe", Rule::Bool),
-        optional("timeoutMs", Rule::Integer { min: 0, max: u64::MAX }),
-        optional("channel", Rule::NON_EMPTY),
-    ]);
-    Ok(Params::Channel(text(&mut checked(&SHAPE, raw)?, "channel")))
+/// `node.describe`.
+pub(crate) fn node_id(raw: Option<&RawValue>) -> Result<Params, ParamsFault> {
+    static SHAPE: Shape = Shape(&[required("nodeId", Rule::NON_EMPTY)]);
+    let mut params = checked(&SHAPE, raw)?;
+    Ok(Params::NodeId(text(&mut params, "nodeId").unwrap_or_default()))
 }
 
 /// `device.token.revoke`.
@@ -109,7 +117,7 @@ fn device_role_params(mut params: Map<String, Value>) -> Params {
 }
 
 /// Most bytes of params that are read into a tree.
-const SMALL_PARAMS_BYTES_MAX: usize = 64 * 1024;
+pub(super) const SMALL_PARAMS_BYTES_MAX: usize = 64 * 1024;
 
 fn small(raw: Option<&RawValue>) -> Result<Value, ParamsFault> {
     let Some(raw) = raw.filter(|raw| raw.get() != "null") else { return Ok(Value::Object(Map::new())) };
@@ -155,8 +163,7 @@ mod tests {
 
     type Parse = fn(Option<&RawValue>) -> Result<Params, ParamsFault>;
 
-    const ALL: [Parse; 9] = [
-        channels_status,
+    const ALL: [Parse; 8] = [
         none_open,
         none_closed,
         system_event,
@@ -299,10 +306,9 @@ mod tests {
             for parse in ALL {
                 match read(parse, &text) {
                     Ok(Params::DeviceRole { device_id, role, .. }) => prop_assert!(!device_id.is_empty() && !role.is_empty()),
-                    Ok(Params::RequestId(id) | Params::DeviceId(id)) => prop_assert!(!id.is_empty()),
+                    Ok(Params::RequestId(id) | Params::DeviceId(id) | Params::NodeId(id)) => prop_assert!(!id.is_empty()),
                     Ok(Params::SystemEvent(event)) => prop_assert!(!event.text.is_empty()),
-                    Ok(Params::Channel(channel)) => prop_assert!(channel != Some(String::new())),
-                    Ok(Params::None | Params::Enabled(_)) => {}
+                    Ok(Params::None | Params::Object(_) | Params::Enabled(_)) => {}
                     Err(fault) => prop_assert!(!answer("m", fault).is_empty()),
                 }
             }

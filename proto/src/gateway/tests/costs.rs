@@ -179,7 +179,7 @@ fn what_some_peers_hold_leaves_room_for_answers_to_others() {
     lab.tell(Input::Tick);
     assert!(lab.orders.is_empty(), "events may be missed: {:?}", lab.orders);
     let method = MethodRef::Known(crate::methods::find("status", Dialect::V4).unwrap());
-    let request = Request { id: "r".into(), method, params: Ok(Params::None), idempotency_key: None };
+    let request = Request::new("r".into(), method, None, None);
     lab.tell(Input::Request { conn, request });
     assert!(matches!(lab.orders[..], [(_, Order::Respond { reply: Reply::Ok(_), .. })]), "{:?}", lab.orders);
 }

@@ -1,0 +1,17 @@
+//! Devices and nodes: rows of the method table.
+
+use super::{Method, PAIRING, READ, params, row};
+use crate::dialect::BOTH;
+use crate::gateway::{nodes, pair};
+
+pub(super) const ROWS: &[Method] = &[
+    row("device.pair.approve", BOTH, PAIRING, params::request_id, pair::approve),
+    row("device.pair.list", BOTH, PAIRING, params::none_closed, pair::list),
+    row("device.pair.reject", BOTH, PAIRING, params::request_id, pair::reject),
+    row("device.pair.remove", BOTH, PAIRING, params::device_id, pair::remove),
+    row("device.token.revoke", BOTH, PAIRING, params::device_role, pair::revoke),
+    row("device.token.rotate", BOTH, PAIRING, params::device_role_scopes, pair::rotate),
+    row("node.describe", BOTH, READ, params::node_id, nodes::describe),
+    row("node.list", BOTH, READ, params::none_closed, nodes::list),
+    row("node.pair.list", BOTH, PAIRING, params::none_closed, nodes::pairs),
+];

@@ -1,0 +1,313 @@
+//! Every method of both protocols against a real gateway, in memory. What is expected is data beside this file,
+//! transcribed from the specification and not from the gateway's own table; where the gateway differs on purpose, a
+//! list here names the row of `docs/compatibility.md` that says so.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod expected;
+
+use clawgate_proto::client::{ClientConfig, Hello, ResponseError};
+use clawgate_support::{Actor, Place, Stage};
+use expected::{Answer, Expected, Needs, satisfies};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Differences from the protocol 3 table that are on purpose: the method, what differs, the row that says why.
+const DIFFERENCES: &[(&str, &str, &str)] = &[
+    ("config.schema", "scope", "method-scopes"),
+    ("talk.mode", "scope", "method-scopes"),
+    ("agent", "scope", "method-scopes"),
+    ("node.invoke", "scope", "method-scopes"),
+    ("sessions.patch", "scope", "method-scopes"),
+    ("sessions.delete", "scope", "method-scopes"),
+    ("talk.config", "scope", "method-scopes"),
+];
+/// Rows that other tests here lean on.
+const ROWS: &[&str] =
+    &["method-scopes", "methods-unavailable", "methods-advertised", "control-writes", "validation-texts"];
+
+/// Peers with one scope each, with none, with all; and a node.
+struct Cast {
+    stage: Stage,
+    by_scope: BTreeMap<&'static str, Actor>,
+    node: Actor,
+    hello: Hello,
+}
+
+impl Cast {
+    fn new(protocol: u64) -> Self {
+        let mut stage = Stage::new(Place::Simulated);
+        stage.host().set_system_info(r#"{"machineName":"m"}"#);
+        let mut by_scope = BTreeMap::new();
+        for scope in expected::SCOPES {
+            by_scope.insert(*scope, operator(&mut stage, protocol, &[scope]).0);
+        }
+        by_scope.insert("", operator(&mut stage, protocol, &[]).0);
+        let hello = operator(&mut stage, protocol, &["admin"]).1;
+        let key = stage.key();
+        let config = speaking(protocol, stage.client_as("node-host", "node", Some(key)));
+        let node = stage.admit(ClientConfig { role: "node".to_owned(), scopes: Vec::new(), ..config }).0;
+        Self { stage, by_scope, node, hello }
+    }
+
+    fn call(&mut self, actor: Actor, method: &str, params: &Value) -> Result<Value, ResponseError> {
+        self.stage.call(actor, method, params.clone())
+    }
+
+    /// A call of an admin, or of the node, that nothing but the method itself refuses.
+    fn allowed(&mut self, expected: &Expected, params: &Value) -> Result<Value, ResponseError> {
+        let actor = if expected.needs == Needs::Node { self.node } else { self.by_scope["admin"] };
+        let answer = self.call(actor, expected.name, params);
+        self.after_a_while(expected);
+        answer
+    }
+
+    /// Control-plane writes have a budget, which is another test's.
+    fn after_a_while(&mut self, expected: &Expected) {
+        if expected.control_write {
+            self.stage.pass(61_000);
+        }
+    }
+}
+
+fn speaking(protocol: u64, config: ClientConfig) -> ClientConfig {
+    ClientConfig { min_protocol: protocol, max_protocol: protocol, ..config }
+}
+
+/// The command line is not tracked in presence, so that many peers are no many events.
+fn operator(stage: &mut Stage, protocol: u64, scopes: &[&str]) -> (Actor, Hello) {
+    let key = stage.key();
+    let config = speaking(protocol, stage.client_as("cli", "cli", Some(key)));
+    let scopes = scopes.iter().map(|scope| format!("operator.{scope}")).collect();
+    stage.admit(ClientConfig { scopes, ..config })
+}
+
+fn missing_scope(protocol: u64, method: &str, error: &ResponseError, required: &[&str], missing: &str) {
+    let missing = format!("operator.{missing}");
+    assert_eq!(error.message, format!("missing scope: {missing}"), "{method}");
+    if protocol == 3 {
+        assert_eq!((error.code.as_str(), &error.details), ("INVALID_REQUEST", &None), "{method}");
+    } else {
+        let required: Vec<String> = required.iter().map(|scope| format!("operator.{scope}")).collect();
+        let details = json!({"code": "MISSING_SCOPE", "missingScope": missing, "requiredScopes": required});
+        assert_eq!((error.code.as_str(), error.details.as_ref()), ("FORBIDDEN", Some(&details)), "{method}");
+    }
+}
+
+fn is_refused(error: &ResponseError) -> bool {
+    ["missing scope", "unauthorized role", "unknown method"]
+        .iter()
+        .any(|text| error.message.starts_with(text))
+}
+
+#[test]
+fn every_method_admits_exactly_the_scopes_it_should() {
+    let calls = expected::calls();
+    for protocol in [3, 4] {
+        let mut cast = Cast::new(protocol);
+        let methods = expected::methods(protocol);
+        assert!(methods.len() > 100);
+        for expected in &methods {
+            for (params, required) in calls.of(expected) {
+                for (scope, actor) in cast.by_scope.clone() {
+                    let answer = cast.call(actor, expected.name, &params);
+                    let error = answer.as_ref().err();
+                    if expected.needs == Needs::Node {
+                        let error = error.unwrap_or_else(|| panic!("{} is not for operators", expected.name));
+                        assert_eq!(error.message, "unauthorized role: operator", "{}", expected.name);
+                        assert_eq!(error.code, "INVALID_REQUEST");
+                        assert!(cast.call(actor, "health", &json!({})).is_ok());
+                        continue;
+                    }
+                    let by_session = calls.by_session(expected.name, &required);
+                    let lacks = required.iter().find(|wanted| !satisfies(scope, wanted));
+                    let admits_session = by_session.is_some_and(|wanted| satisfies(scope, wanted));
+                    match (lacks, error) {
+                        (Some(lacks), error) if !admits_session => {
+                            let error = error
+                                .unwrap_or_else(|| panic!("{scope:?} may call {} {params}", expected.name));
+                            missing_scope(protocol, expected.name, error, &required, lacks);
+                        }
+                        (_, Some(error)) => {
+                            assert!(
+                                !is_refused(error),
+                                "{} {params} as {scope}: {}",
+                                expected.name,
+                                error.message
+                            );
+                        }
+                        (_, None) => {}
+                    }
+                }
+                cast.after_a_while(expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_node_may_call_what_is_for_nodes_and_nothing_else() {
+    for protocol in [3, 4] {
+        let mut cast = Cast::new(protocol);
+        for expected in expected::methods(protocol) {
+            let node = cast.node;
+            let answer = cast.call(node, expected.name, &json!({}));
+            if expected.needs == Needs::Node || expected.name == "health" {
+                assert!(!answer.as_ref().is_err_and(is_refused), "{}: {answer:?}", expected.name);
+            } else {
+                let error = answer.unwrap_err();
+                assert_eq!(error.message, "unauthorized role: node", "{}", expected.name);
+                assert_eq!((error.code.as_str(), error.details), ("INVALID_REQUEST", None));
+                assert!(cast.call(node, "health", &json!({})).is_ok(), "ten such in a row would be too many");
+            }
+        }
+    }
+}
+
+/// `methods-unavailable`: what is not in the list of answers is refused by name, in both protocols.
+#[test]
+fn every_method_is_answered_or_refused_by_name() {
+    let answers = expected::answers();
+    for protocol in [3, 4] {
+        let mut cast = Cast::new(protocol);
+        let methods = expected::methods(protocol);
+        let names: BTreeSet<&str> = methods.iter().map(|method| method.name).collect();
+        for expected in &methods {
+            let ours: Vec<&Answer> =
+                answers.iter().filter(|answer| answer.is(expected.name, protocol)).collect();
+            if ours.is_empty() {
+                let error = cast.allowed(expected, &json!({})).unwrap_err();
+                assert_eq!(error.code, "UNAVAILABLE", "{}: {}", expected.name, error.message);
+                assert_eq!(error.message, format!("{} is not available on this gateway", expected.name));
+                assert_eq!(error.retryable, Some(false));
+                let details = json!({"reason": "feature-unavailable", "method": expected.name});
+                assert_eq!(error.details, Some(details));
+                continue;
+            }
+            for answer in ours {
+                match cast.allowed(expected, &answer.params) {
+                    Ok(payload) => {
+                        assert_eq!(answer.outcome, "ok", "{}", expected.name);
+                        assert!(!payload.to_string().contains('$'), "{}: {payload}", expected.name);
+                    }
+                    Err(error) => assert_eq!(error.message, answer.outcome, "{}", expected.name),
+                }
+            }
+        }
+        for answer in answers.iter().filter(|answer| answer.protocols.contains(&protocol)) {
+            assert!(names.contains(answer.name), "{} is no method of protocol {protocol}", answer.name);
+        }
+    }
+}
+
+/// `methods-advertised`: hello-ok names what works, and leaves out what the reference hides.
+#[test]
+fn what_hello_names_is_what_works() {
+    let answers = expected::answers();
+    for protocol in [3, 4] {
+        let cast = Cast::new(protocol);
+        let named: BTreeSet<&str> = cast.hello.0["features"]["methods"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|name| name.as_str().unwrap())
+            .collect();
+        let works = |name: &str| answers.iter().any(|answer| answer.is(name, protocol));
+        let wanted: BTreeSet<&str> = expected::methods(protocol)
+            .into_iter()
+            .filter(|method| !method.hidden && works(method.name))
+            .map(|method| method.name)
+            .collect();
+        assert_eq!(named, wanted);
+    }
+}
+
+/// `validation-texts`: unknown members are refused in protocol 4's words, unless the params are open.
+#[test]
+fn params_are_checked_as_each_method_says() {
+    for protocol in [3, 4] {
+        let mut cast = Cast::new(protocol);
+        let methods = expected::methods(protocol);
+        for answer in expected::answers().iter().filter(|answer| answer.protocols.contains(&protocol)) {
+            let expected = methods.iter().find(|method| method.name == answer.name).unwrap();
+            let mut params = answer.params.clone();
+            params["zzz"] = json!(1);
+            let error = cast.allowed(expected, &params).err();
+            let wrong = format!("invalid {} params: at root: unexpected property 'zzz'", answer.name);
+            if answer.is_open {
+                assert_eq!(error.map_or("ok".to_owned(), |error| error.message), answer.outcome);
+                continue;
+            }
+            let error = error.unwrap_or_else(|| panic!("{} takes anything", answer.name));
+            assert_eq!((error.code.as_str(), error.message.as_str()), ("INVALID_REQUEST", wrong.as_str()));
+            for params in [json!([]), json!(5), json!("x")] {
+                let error = cast.allowed(expected, &params).unwrap_err();
+                assert_eq!(error.message, format!("invalid {} params: must be object", answer.name));
+            }
+        }
+    }
+}
+
+/// `control-writes`: 30 a minute for each method; protocol 3's three share 3.
+#[test]
+fn control_plane_writes_have_a_budget() {
+    for protocol in [3, 4] {
+        let mut cast = Cast::new(protocol);
+        let shared: Vec<&str> =
+            expected::methods(3).iter().filter(|row| row.control_write).map(|row| row.name).collect();
+        let v4 = expected::methods(4);
+        for expected in expected::methods(protocol) {
+            let is_write =
+                expected.control_write || v4.iter().any(|row| row.name == expected.name && row.control_write);
+            let (max, limit) = match (is_write, protocol == 3 && shared.contains(&expected.name)) {
+                (false, _) => (30, ""),
+                (true, false) => (30, "30 per 60s"),
+                (true, true) => (3, "3 per 60s"),
+            };
+            if expected.needs == Needs::Node {
+                continue;
+            }
+            let admin = operator(&mut cast.stage, protocol, &["admin"]).0;
+            for nth in 0..=max {
+                // Failing calls count: the budget is taken before params are looked at.
+                let error = cast.call(admin, expected.name, &json!({"zzz": nth})).err();
+                let is_limited = error.as_ref().is_some_and(|error| error.message.starts_with("rate limit"));
+                assert_eq!(is_limited, is_write && nth == max, "{} at {nth}: {error:?}", expected.name);
+                let Some(error) = error.filter(|_| is_limited) else { continue };
+                let name = expected.name;
+                assert_eq!(error.message, format!("rate limit exceeded for {name}; retry after 60s"));
+                assert_eq!((error.code.as_str(), error.retryable), ("UNAVAILABLE", Some(true)));
+                assert_eq!(error.details, Some(json!({"method": name, "limit": limit})));
+                assert!(error.retry_after_ms.is_some_and(|ms| (59_000..=60_000).contains(&ms)), "{error:?}");
+            }
+            cast.stage.close(admin);
+        }
+        // One window for all three, another for each device.
+        if protocol == 3 {
+            let (one, two) =
+                (operator(&mut cast.stage, 3, &["admin"]).0, operator(&mut cast.stage, 3, &["admin"]).0);
+            let limited = |error: ResponseError| error.message.starts_with("rate limit");
+            let outcomes: Vec<bool> = [(one, 0), (one, 1), (one, 2), (one, 0), (two, 1)]
+                .map(|(actor, nth)| cast.call(actor, shared[nth], &json!({})).is_err_and(limited))
+                .to_vec();
+            assert_eq!(outcomes, [false, false, false, true, false]);
+            cast.stage.pass(61_000);
+            assert!(!cast.call(one, shared[0], &json!({})).is_err_and(limited));
+        }
+    }
+}
+
+#[test]
+fn differences_are_rows_of_the_compatibility_page() {
+    let page = include_str!("../../docs/compatibility.md");
+    for row in ROWS.iter().chain(DIFFERENCES.iter().map(|(_, _, row)| row)) {
+        assert!(page.contains(&format!("| `{row}` |")), "{row} is no row of docs/compatibility.md");
+    }
+    // A scope that differs between the two tables is on the list, and nothing else is.
+    let v4 = expected::methods(4);
+    for expected in expected::table(expected::V3, 3) {
+        let now = v4.iter().find(|row| row.name == expected.name);
+        let differs = now.is_some_and(|now| now.needs != expected.needs);
+        let is_listed = DIFFERENCES.iter().any(|(name, what, _)| (*name, *what) == (expected.name, "scope"));
+        assert_eq!(differs, is_listed, "{}", expected.name);
+    }
+}
