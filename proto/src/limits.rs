@@ -81,6 +81,16 @@ pub struct Limits {
     pub store_queue_max: usize,
     /// A host request unanswered for this long is given up.
     pub host_timeout_ms: u64,
+    /// `logs.tail` requests that may wait for the host; one more is `UNAVAILABLE`.
+    pub log_tails_max: usize,
+    /// `voicewake.set` and `voicewake.get` requests that may wait for the disk; one more is `UNAVAILABLE`.
+    pub voicewake_queue_max: usize,
+    /// Reasons for refusals that are counted one by one; further ones are counted together.
+    pub counted_reasons_max: usize,
+    /// Life of a suspension that nobody renews.
+    pub suspend_lease_ms: u64,
+    /// From the answer to `gateway.restart.request` to the stop.
+    pub restart_delay_ms: u64,
     /// Wrong-role answers in a row; one more closes 1008 `repeated unauthorized calls`.
     pub unauthorized_in_a_row_max: u32,
     /// Entries in the idempotency cache.
@@ -135,6 +145,11 @@ impl Default for Limits {
             devices_paired_max: 4_096,
             store_queue_max: 4_096,
             host_timeout_ms: 10_000,
+            log_tails_max: 8,
+            voicewake_queue_max: 64,
+            counted_reasons_max: 48,
+            suspend_lease_ms: 120_000,
+            restart_delay_ms: 500,
             unauthorized_in_a_row_max: 10,
             replies_entries_max: 1_000,
             replies_bytes_max: 4 * 1024 * 1024,

@@ -1,9 +1,10 @@
 //! The method table: one row a method. Who may call it, how its params are parsed, who answers it.
 
 pub(crate) mod params;
+pub mod system;
 
 use crate::dialect::{BOTH, Dialect};
-use crate::gateway::{Call, Gateway, handlers, pair};
+use crate::gateway::{Call, Gateway, diagnostics, handlers, logs, pair, suspend, voice};
 use crate::output::Output;
 use crate::request::ParamsFault;
 use crate::scope;
@@ -65,6 +66,28 @@ pub enum Params {
         role: String,
         /// Only rotate has them.
         scopes: Option<Vec<String>>,
+    },
+    /// `logs.tail`.
+    LogsTail(system::LogsTail),
+    /// `voicewake.set`: the words, normalised.
+    Triggers(Vec<String>),
+    /// `talk.mode`.
+    TalkMode {
+        /// Whether it talks.
+        enabled: bool,
+        /// What it does just now; any text.
+        phase: Option<String>,
+    },
+    /// `wake`.
+    Wake(system::Wake),
+    /// `gateway.suspend.prepare`.
+    SuspendPrepare(system::SuspendPrepare),
+    /// `gateway.suspend.resume`, `gateway.suspend.status`.
+    SuspensionId(String),
+    /// `gateway.restart.request`.
+    Restart {
+        /// For the log.
+        reason: String,
     },
 }
 
@@ -136,12 +159,30 @@ pub static TABLE: &[Method] = &[
         params::none_closed,
         handlers::system_info,
     ),
+    // The gateway itself: its log, its numbers, wake words and talk, suspension and restart.
+    row("logs.tail", BOTH, READ, system::logs_tail, logs::tail),
+    row("voicewake.get", BOTH, READ, params::none_open, voice::get),
+    row("voicewake.set", BOTH, WRITE, system::voicewake_set, voice::set),
+    row("voicewake.routing.get", V4, READ, params::none_open, voice::routing),
+    row("talk.mode", BOTH, Access::Operator(scope::TALK), system::talk_mode, voice::talk_mode),
+    row("wake", BOTH, WRITE, system::wake, handlers::wake),
+    row("diagnostics.stability", V4, READ, params::none_open, diagnostics::stability),
+    row("diagnostics.lanes", V4, READ, params::none_open, diagnostics::lanes),
+    row("gateway.suspend.prepare", V4, ADMIN, system::suspend_prepare, suspend::prepare),
+    row("gateway.suspend.resume", V4, ADMIN, system::suspension_id, suspend::resume),
+    row("gateway.suspend.status", V4, READ, system::suspension_id, suspend::status),
+    row("gateway.restart.preflight", V4, READ, params::none_open, suspend::restart_preflight),
+    row("gateway.restart.request", V4, ADMIN, system::restart_request, suspend::restart_request),
     Method {
         advertised: false,
         ..row("connect", BOTH, Access::Operator(scope::ADMIN), params::none_open, handlers::connect_again)
     },
 ];
 
+const V4: &[Dialect] = &[Dialect::V4];
+const READ: Access = Access::Operator(scope::READ);
+const WRITE: Access = Access::Operator(scope::WRITE);
+const ADMIN: Access = Access::Operator(scope::ADMIN);
 const PAIRING: Access = Access::Operator(scope::PAIRING);
 
 type Parse = fn(Option<&RawValue>) -> Result<Params, ParamsFault>;

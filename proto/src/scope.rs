@@ -38,6 +38,8 @@ pub const READ: &str = "operator.read";
 pub const WRITE: &str = "operator.write";
 /// `operator.pairing`.
 pub const PAIRING: &str = "operator.pairing";
+/// `operator.talk`.
+pub const TALK: &str = "operator.talk";
 /// `operator.approvals`.
 pub const APPROVALS: &str = "operator.approvals";
 
@@ -92,7 +94,7 @@ impl Scopes {
             return true;
         }
         match required {
-            READ | "operator.talk" | "operator.sessions.write" => has(WRITE),
+            READ | TALK | "operator.sessions.write" => has(WRITE),
             "operator.sessions.read" => has(READ) || has(WRITE) || has("operator.sessions.write"),
             _ => false,
         }

@@ -163,7 +163,10 @@ impl<K> DeviceStore<K> {
                 HostAnswer::Devices(_)
                 | HostAnswer::Stored(_)
                 | HostAnswer::SystemInfo(_)
-                | HostAnswer::Load(_),
+                | HostAnswer::Load(_)
+                | HostAnswer::LogsTail(_)
+                | HostAnswer::VoiceWake(_)
+                | HostAnswer::Restart(_),
             ) => self.phase = phase,
         }
     }

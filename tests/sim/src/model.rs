@@ -316,7 +316,19 @@ impl Model {
             Ok(Params::DeviceRole { device_id, role, .. }) => {
                 OpParams::DeviceRole(device_id.clone(), role.clone())
             }
-            Ok(Params::None | Params::Enabled(_) | Params::SystemEvent(_)) | Err(_) => OpParams::None,
+            Ok(
+                Params::None
+                | Params::Enabled(_)
+                | Params::SystemEvent(_)
+                | Params::LogsTail(_)
+                | Params::Triggers(_)
+                | Params::TalkMode { .. }
+                | Params::Wake(_)
+                | Params::SuspendPrepare(_)
+                | Params::SuspensionId(_)
+                | Params::Restart { .. },
+            )
+            | Err(_) => OpParams::None,
         };
         let device = match &params {
             OpParams::None => None,

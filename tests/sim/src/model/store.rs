@@ -112,6 +112,9 @@ impl StoreBook {
             HostAnswer::Devices(_)
             | HostAnswer::Stored(_)
             | HostAnswer::SystemInfo(_)
+            | HostAnswer::LogsTail(_)
+            | HostAnswer::VoiceWake(_)
+            | HostAnswer::Restart(_)
             | HostAnswer::Load(_) => {}
         }
         is_awaited
