@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod devices;
+mod log_plan;
 mod plan;
 pub mod query;
 pub mod render;

@@ -9,9 +9,11 @@ use bytes::Bytes;
 use clawgate_proto::Host;
 use clawgate_proto::host::{Document, HostFault, Load, StoreFault, Version, Write};
 use clawgate_proto::log::Record;
+use clawgate_proto::log::tail::LogSpan;
 use facts::Facts;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The host of one state folder.
 #[derive(Debug)]
@@ -20,12 +22,18 @@ pub struct StateHost<D> {
     state_dir: PathBuf,
     facts: Facts,
     logger: Arc<Logger>,
+    restart: Arc<AtomicBool>,
 }
 
 impl<D: Disk> StateHost<D> {
     /// A host whose documents live below `state_dir`.
     pub fn new(storage: Arc<Storage<D>>, state_dir: PathBuf, facts: Facts, logger: Arc<Logger>) -> Self {
-        Self { storage, state_dir, facts, logger }
+        Self { storage, state_dir, facts, logger, restart: Arc::default() }
+    }
+
+    /// Whether the program is to start again when the run has ended; the gateway or a signal decides.
+    pub fn restart(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.restart)
     }
 
     fn path(&self, document: Document) -> PathBuf {
@@ -64,6 +72,19 @@ impl<D: Disk> Host for StateHost<D> {
 
     fn load(&self) -> Result<Load, HostFault> {
         facts::load().map_err(|why| HostFault(format!("this process's load cannot be read: {why}")))
+    }
+
+    fn log_span(&self) -> Result<LogSpan, HostFault> {
+        self.logger.span()
+    }
+
+    fn read_log(&self, span: &LogSpan, start: u64, bytes: usize) -> Result<Vec<u8>, HostFault> {
+        self.logger.read(span, start, bytes)
+    }
+
+    fn prepare_restart(&self) -> Result<(), HostFault> {
+        self.restart.store(true, Ordering::Release);
+        Ok(())
     }
 
     fn log(&self, record: &Record) {

@@ -100,6 +100,10 @@ pub struct RunArgs {
     /// Log each step
     #[arg(long, short)]
     pub verbose: bool,
+    /// Where the log is kept besides standard error: a file, or off for memory only [default: logging.file, a
+    /// temporary folder]
+    #[arg(long, value_name = "FILE|off")]
+    pub log_file: Option<PathBuf>,
     /// Log as JSON, one object a line
     #[arg(long)]
     pub json: bool,

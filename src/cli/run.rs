@@ -6,24 +6,48 @@ use super::plan::Plan;
 use crate::config::settings::Bind;
 use crate::environment::Environment;
 use crate::listen::{self, BindFault, Bound};
-use crate::log::{self, Logger};
+use crate::log::Logger;
 use clawgate_proto::config::AuthMode;
 use clawgate_proto::log::{Level, Record};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use std::fmt::Write as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// Runs a gateway until it is told to stop.
+/// Runs a gateway until it is told to stop. When it is told to restart, the program begins anew in this process: same
+/// id, same arguments, but the program that lies at its path now.
 ///
 /// # Errors
-/// It cannot start, or its driver failed.
+/// It cannot start, its driver failed, or it cannot begin anew.
 pub fn run(args: &RunArgs, environment: &Environment) -> Result<(), Failure> {
+    // A program that is replaced while it runs no longer finds its own path.
+    let program = std::env::current_exe();
+    match serve(args, environment)? {
+        After::End => Ok(()),
+        After::Restart => {
+            let program = program.map_err(|why| Failure::Failed(format!("cannot restart: {why}")))?;
+            let why = Command::new(&program).args(std::env::args_os().skip(1)).exec();
+            Err(Failure::Failed(format!("cannot restart {}: {why}", program.display())))
+        }
+    }
+}
+
+/// What follows when a gateway has stopped.
+enum After {
+    End,
+    Restart,
+}
+
+fn serve(args: &RunArgs, environment: &Environment) -> Result<After, Failure> {
     let plan = Plan::make(args, environment)?;
-    let threshold = log::threshold(args.verbose, plan.log_level.as_deref());
+    let threshold = plan.log_file.console(args.verbose, plan.log_level.as_deref());
     let known = [&plan.auth.token, &plan.auth.password].into_iter().flatten();
     let logger = Logger::new(threshold, args.json).hiding(known.map(|sourced| sourced.secret.clone()));
+    let (logger, trouble) = plan.log_file.attach(logger);
     let logger = Arc::new(logger);
     report_panics(Arc::clone(&logger));
     // A start that fails now has still changed a file, which its person should hear of.
@@ -33,17 +57,31 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Result<(), Failure> {
         BindFault::Taken(why) => Failure::PortTaken(also(why)),
         BindFault::Failed(why) => Failure::Failed(also(why)),
     })?;
-    for warning in plan.warnings.iter().chain(&bound.warnings) {
+    for warning in plan.warnings.iter().chain(&bound.warnings).chain(&trouble) {
         logger.log(&Record::new(Level::Warn, "gateway.warning").field("what", warning));
     }
     let runtime = args.runtime.unwrap_or(Runtime::DEFAULT);
+    let restart;
     // The drivers have the same names in different crates.
     macro_rules! drive {
         ($driver:ident) => {{
             let (clock, stop) = ($driver::Clock::start(), $driver::Stop::new());
             let (gateway, host) = plan.build(clock.now(), &bound.addresses, &logger);
-            let asked = stop.clone();
-            watch_signals(&logger, move || asked.stop())?;
+            restart = host.restart();
+            let (asked, wanted, is_allowed) = (stop.clone(), host.restart(), plan.restarts_by_signal());
+            watch_signals(&logger, move |signal| match signal {
+                SIGUSR1 if !is_allowed => false,
+                SIGUSR1 => {
+                    wanted.store(true, Ordering::Release);
+                    asked.restart();
+                    true
+                }
+                _ => {
+                    wanted.store(false, Ordering::Release);
+                    asked.stop();
+                    true
+                }
+            })?;
             announce(&plan, &bound, runtime, &logger);
             $driver::run($driver::Setup { listeners: bound.listeners, gateway, host, clock, stop })
         }};
@@ -55,8 +93,9 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Result<(), Failure> {
         Runtime::Smol => drive!(clawgate_runtime_smol),
     }
     .map_err(|why| Failure::Failed(format!("the gateway cannot run: {why}")))?;
-    logger.log(&Record::new(Level::Info, "gateway.stopped"));
-    Ok(())
+    let restarts = restart.load(Ordering::Acquire);
+    logger.log(&Record::new(Level::Info, "gateway.stopped").field("restarts", restarts));
+    Ok(if restarts { After::Restart } else { After::End })
 }
 
 /// Tells people where the gateway is and how to reach it; programs get the same as records. Never a secret.
@@ -85,6 +124,8 @@ fn announce(plan: &Plan, bound: &Bound, runtime: Runtime, logger: &Logger) {
     line("auth", &source.map_or_else(|| auth.to_owned(), |source| format!("{auth}, from {source}")));
     line("config", &plan.places.config.display().to_string());
     line("state", &plan.places.state_dir.display().to_string());
+    let log = logger.file().map_or_else(|| "in memory".to_owned(), |path| path.display().to_string());
+    line("log", &format!("{log}   clawgate logs shows it"));
     if let Some(wrote) = &plan.wrote {
         line("note", wrote);
     }
@@ -110,20 +151,32 @@ fn announce(plan: &Plan, bound: &Bound, runtime: Runtime, logger: &Logger) {
     );
 }
 
-/// The first SIGINT or SIGTERM asks the gateway to stop; the second ends the process.
-fn watch_signals(logger: &Arc<Logger>, stop: impl Fn() + Send + 'static) -> Result<(), Failure> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])
+/// The first SIGINT or SIGTERM asks the gateway to stop; the second ends the process. SIGUSR1 asks it to restart, where
+/// that is allowed: `ask` says whether it was.
+fn watch_signals(logger: &Arc<Logger>, ask: impl Fn(i32) -> bool + Send + 'static) -> Result<(), Failure> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1])
         .map_err(|why| Failure::Failed(format!("signals cannot be watched: {why}")))?;
     let logger = Arc::clone(logger);
     let watch = move || {
         let mut asked: Option<Instant> = None;
         for signal in signals.forever() {
-            let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
+            let name = match signal {
+                SIGINT => "SIGINT",
+                SIGUSR1 => "SIGUSR1",
+                _ => "SIGTERM",
+            };
+            if signal == SIGUSR1 && asked.is_some() {
+                continue;
+            }
             match asked {
                 None => {
-                    asked = Some(Instant::now());
                     logger.log(&Record::new(Level::Info, "signal.received").field("signal", name));
-                    stop();
+                    if ask(signal) {
+                        asked = Some(Instant::now());
+                    } else {
+                        let record = Record::new(Level::Warn, "restart.refused");
+                        logger.log(&record.field("why", "commands.restart is false"));
+                    }
                 }
                 // Some tools signal a process and then its group: that is one request, not two.
                 Some(at) if at.elapsed() < ONE_REQUEST => {}
