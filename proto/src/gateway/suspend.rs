@@ -75,6 +75,7 @@ pub(crate) fn prepare(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) 
         Some(false) => busy("gateway-draining"),
         None if active > 0 && !drain => busy("active-work"),
         Some(true) | None => {
+            let before = gateway.suspension.phase();
             let lease_ms = gateway.config.limits.suspend_lease_ms;
             let id = match gateway.suspension.held.take() {
                 Some(held) => held.id,
@@ -85,10 +86,9 @@ pub(crate) fn prepare(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) 
             gateway.suspension.held =
                 Some(Held { id: id.clone(), request_id, expires, expires_at_ms, is_ready: active == 0 });
             gateway.timers.set(Timer::Suspension, expires);
-            out.push(Output::Log(
-                Record::new(Level::Info, "gateway.suspension").field("phase", gateway.suspension.phase()),
-            ));
-            gateway.tell_suspension(out);
+            if before != gateway.suspension.phase() {
+                gateway.tell_suspension(out);
+            }
             let mut answer = json!({"status": "ready", "suspensionId": id, "expiresAtMs": expires_at_ms});
             if active > 0 {
                 answer["status"] = json!("draining");
@@ -186,13 +186,13 @@ impl Gateway {
     fn end_suspension(&mut self, why: &'static str, out: &mut Vec<Output>) {
         self.suspension.held = None;
         self.timers.clear(Timer::Suspension);
-        out.push(Output::Log(
-            Record::new(Level::Info, "gateway.suspension").field("phase", "accepting").field("why", why),
-        ));
+        out.push(Output::Log(Record::new(Level::Info, "gateway.suspension-ended").field("why", why)));
         self.tell_suspension(out);
     }
 
     fn tell_suspension(&mut self, out: &mut Vec<Output>) {
+        let record = Record::new(Level::Info, "gateway.suspension").field("phase", self.suspension.phase());
+        out.push(Output::Log(record));
         let payload = Bytes::from(json!({"phase": self.suspension.phase()}).to_string());
         self.broadcast(&events::SUSPENSION, [None, Some(payload)], out);
     }

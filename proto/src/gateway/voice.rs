@@ -7,9 +7,10 @@
 use super::{Call, Gateway, Purpose, events};
 use crate::dialect::{self, Dialect};
 use crate::error::RequestError;
-use crate::frame::{EventFrame, Payload};
+use crate::frame::{CloseFrame, EventFrame, Payload};
 use crate::host::{HostAnswer, HostRequest};
 use crate::id::ConnId;
+use crate::log::{Level, Record};
 use crate::methods::Params;
 use crate::output::{Order, Output, Reply};
 use crate::scope::Role;
@@ -140,10 +141,9 @@ impl Gateway {
                         RequestError::Unavailable { message, reason: "store-unavailable", retryable: true };
                     self.fail(conn, id, &error, out);
                 }
-                None => out.push(Output::Log(
-                    crate::log::Record::new(crate::log::Level::Warn, "voicewake.unreadable")
-                        .field("why", why),
-                )),
+                None => {
+                    out.push(Output::Log(Record::new(Level::Warn, "voicewake.unreadable").field("why", why)))
+                }
             },
         }
         self.ask_voicewake(now, out);
@@ -174,7 +174,14 @@ impl Gateway {
 
     /// An event to one peer, without a number.
     fn direct(&mut self, conn: ConnId, name: &'static str, payload: Bytes, out: &mut Vec<Output>) {
-        self.order(conn, Order::Event(EventFrame { name, payload, seq: None, state_version: None }), out);
+        let order = Order::Event(EventFrame { name, payload, seq: None, state_version: None });
+        let queued = self.peers.get(conn).map_or(0, |slot| slot.queued);
+        if queued + order.cost() > self.config.limits.queued_bytes_max {
+            self.stats.cut += 1;
+            out.push(Output::Log(Record::new(Level::Warn, "peer.slow").conn(conn).field("event", name)));
+            return self.close(conn, CloseFrame::new(1008, "slow consumer"), out);
+        }
+        self.order(conn, order, out);
     }
 }
 
