@@ -110,6 +110,11 @@ impl Logger {
             line.push('\n');
             let _ = io::stderr().lock().write_all(line.as_bytes());
         }
+        self.keep(record);
+    }
+
+    /// Writes one record only where it can be read again: people were told in other words.
+    pub fn keep(&self, record: &Record) {
         if let Some(kept) = &self.kept
             && kept.threshold.is_some_and(|threshold| record.level <= threshold)
         {

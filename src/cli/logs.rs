@@ -18,23 +18,22 @@ pub fn run(args: &LogsArgs, environment: &Environment) -> Result<(), Failure> {
     let mut session = Session::open(&args.client, environment)?;
     let mut wait_ms = args.interval;
     loop {
-        match view.look(&mut session) {
-            Ok(text) => {
-                wait_ms = args.interval;
-                print(&text)?;
-                if !args.follow {
-                    session.close();
-                    return Ok(());
-                }
+        let looked = view.look(&mut session).and_then(|text| {
+            print(&text)?;
+            if args.follow { session.idle(args.interval) } else { Ok(()) }
+        });
+        match looked {
+            Ok(()) if args.follow => wait_ms = args.interval,
+            Ok(()) => {
+                session.close();
+                return Ok(());
             }
             Err(failure @ Failure::Unreachable(_)) if args.follow => {
                 view.notice(&format!("{}; trying again", first_line(&failure.message())))?;
                 session = reopen(args, environment, &mut wait_ms)?;
-                continue;
             }
             Err(failure) => return Err(failure),
         }
-        std::thread::sleep(Duration::from_millis(args.interval));
         session.renew(args.client.timeout);
     }
 }

@@ -16,13 +16,14 @@ use std::time::Instant;
 pub fn run(args: &ClientArgs, environment: &Environment) -> Result<(), Failure> {
     let started = Instant::now();
     let target = Target::look(args, environment)?;
-    let report = target.report(args.timeout, millis(started));
-    let text = if args.json { format!("{report:#}\n") } else { target.text() };
-    print(&text)?;
-    match target.failure {
-        None => Ok(()),
+    let duration_ms = millis(started);
+    if args.json {
+        print(&format!("{:#}\n", target.report(args.timeout, duration_ms)))?;
         // A program has the whole report already, and needs the code alone.
-        Some(_) if args.json => Err(Failure::Reported(1)),
+        return if target.failure.is_some() { Err(Failure::Reported(1)) } else { Ok(()) };
+    }
+    match &target.failure {
+        None => print(&target.text()),
         Some(failure) => Err(Failure::Failed(failure.message())),
     }
 }
@@ -122,13 +123,12 @@ impl Target {
     }
 
     fn text(&self) -> String {
-        let url = super::render::clean(&self.url);
-        match (self.latency_ms, &self.failure, &self.scope_limited) {
-            (Some(ms), None, None) => format!("reachable at {url} in {ms} ms\n"),
-            (Some(ms), None, Some(missing)) => format!(
+        let (url, ms) = (super::render::clean(&self.url), self.latency_ms.unwrap_or_default());
+        match &self.scope_limited {
+            None => format!("reachable at {url} in {ms} ms\n"),
+            Some(missing) => format!(
                 "reachable at {url} in {ms} ms; a probe is not shown more ({missing}): see clawgate status\n"
             ),
-            (_, _, _) => "not reachable\n".to_owned(),
         }
     }
 }

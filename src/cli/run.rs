@@ -115,6 +115,7 @@ fn announce(plan: &Plan, bound: &Bound, runtime: Runtime, logger: &Logger) {
         wrote.iter().for_each(|record| logger.log(record));
         return logger.log(&record);
     }
+    logger.keep(&record);
     let mut text = String::new();
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(text, "  {name:<9}{value}");

@@ -160,6 +160,21 @@ impl Session {
         }
     }
 
+    /// Lets time pass, answering what the gateway asks meanwhile.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub fn idle(&mut self, ms: u64) -> Result<(), Failure> {
+        let until = Instant::now() + Duration::from_millis(ms);
+        while let Some(event) = self.link.wait(until)? {
+            if let ClientEvent::Closed { code, reason, .. } = event {
+                let _ = self.link.flush();
+                return Err(closed(code, &reason));
+            }
+        }
+        Ok(())
+    }
+
     /// Gives what comes next this much time, as if it were a command of its own.
     pub fn renew(&mut self, timeout_ms: u64) {
         self.link.bound = Instant::now() + Duration::from_millis(timeout_ms);
@@ -287,21 +302,26 @@ impl Link {
 
     /// The next event, waiting for it until the command's time is up.
     fn next(&mut self) -> Result<ClientEvent, Failure> {
+        self.wait(self.bound)?.ok_or_else(|| {
+            Failure::Unreachable("the gateway did not answer in time (see --timeout)".to_owned())
+        })
+    }
+
+    /// The next event, or nothing when the time is up.
+    fn wait(&mut self, until: Instant) -> Result<Option<ClientEvent>, Failure> {
         let mut buffer = vec![0; READ_BYTES];
         loop {
             if let Some(event) = self.client.next_event() {
-                return Ok(event);
+                return Ok(Some(event));
             }
             if self.client.is_finished() {
                 return Err(Failure::Unreachable("the gateway closed the connection".to_owned()));
             }
             // A gateway that has closed its end may still have said why: read on.
             let _ = self.flush();
-            let left = self.bound.saturating_duration_since(Instant::now());
+            let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(Failure::Unreachable(
-                    "the gateway did not answer in time (see --timeout)".to_owned(),
-                ));
+                return Ok(None);
             }
             let deadline = self.client.next_deadline().map_or(left, |at| self.clock.until(at));
             let wait = left.min(deadline).max(Duration::from_millis(1));

@@ -1,8 +1,12 @@
 //! The gateway about itself: its log, its numbers, wake words and talk, suspension and restart.
+//!
+//! Rows of `docs/compatibility.md` that are held here: `talk-scope`, `voicewake-told`, `voicewake-broken`, `wake-kept`,
+//! `suspension`, `status-gateway`, `no-recorder`; `restart-in-place` and `log-file` in `tests/program/logs.rs`.
 
 use super::{PROTOCOLS, admin, asking, event_names, refused, speaking};
 use clawgate_proto::client::{ClientConfig, ClientEvent};
 use clawgate_proto::host::Document;
+use clawgate_proto::log::Level;
 use clawgate_support::{Actor, Place, Stage};
 use serde_json::{Value, json};
 
@@ -284,6 +288,30 @@ pub(crate) fn a_restart_is_told_with_the_time_it_takes(place: Place) {
     }
     assert!(stage.has_stopped());
     assert_eq!(stage.host().restarts(), 1);
+}
+
+pub(crate) fn an_idle_hour_says_nothing_that_is_kept(place: Place) {
+    if place.is_real() {
+        return; // an hour is too long
+    }
+    let mut stage = Stage::new(place);
+    let (actor, old) = (admin(&mut stage, 4), admin(&mut stage, 3));
+    node_on(&mut stage, 4, "linux");
+    stage.pass(1_000);
+    let kept =
+        |stage: &Stage| stage.host().records().iter().filter(|record| record.level <= Level::Info).count();
+    let (before, writes) = (kept(&stage), stage.host().writes());
+    for _ in 0..60 {
+        stage.pass(60_000);
+        stage.drain(actor);
+        stage.drain(old);
+    }
+    assert_eq!(
+        (kept(&stage), stage.host().writes()),
+        (before, writes),
+        "{:?}",
+        stage.host().records().last()
+    );
 }
 
 pub(crate) fn nodes_hear_their_words_right_behind_hello(place: Place) {
