@@ -3,12 +3,18 @@
 pub mod args;
 pub mod devices;
 pub mod here;
+mod log_plan;
+pub mod logs;
+pub mod man;
 mod plan;
+pub mod probe;
 pub mod query;
 pub mod render;
 pub mod run;
 pub mod session;
 pub mod setup;
+mod signals;
+pub mod system;
 pub mod target;
 pub mod token;
 
@@ -42,6 +48,8 @@ pub enum Failure {
     PortTaken(String),
     /// Another gateway uses the same configuration or state.
     Locked(String),
+    /// Everything was said already; only the code is left.
+    Reported(u8),
 }
 
 impl Failure {
@@ -53,6 +61,7 @@ impl Failure {
             Self::Unreachable(_) => 3,
             Self::Refused { .. } => 4,
             Self::Answered(_) => 5,
+            Self::Reported(code) => *code,
         }
     }
 
@@ -65,6 +74,7 @@ impl Failure {
             | Self::Refused { message, .. }
             | Self::PortTaken(message)
             | Self::Locked(message) => message.clone(),
+            Self::Reported(_) => String::new(),
             Self::Answered(error) => format!("Gateway call failed: {}", render::clean(&error.to_string())),
         }
     }
@@ -92,6 +102,7 @@ impl Failure {
             Self::Unreachable(message) => own("UNREACHABLE", message),
             Self::PortTaken(message) => own("PORT_TAKEN", message),
             Self::Locked(message) => own("ALREADY_RUNNING", message),
+            Self::Reported(_) => own("REPORTED", ""),
         };
         json!({ "error": error })
     }
@@ -111,6 +122,7 @@ pub fn main() -> ExitCode {
         .map_err(Failure::Usage);
     match environment.and_then(|environment| dispatch(cli, &environment)) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Reported(code)) => ExitCode::from(code),
         Err(failure) => {
             if json {
                 let _ = print(&format!("{:#}\n", failure.to_json()));
@@ -128,11 +140,16 @@ fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
             Some(GatewayCommand::Run(run)) => run::run(&run, environment),
             Some(GatewayCommand::Call(call)) => query::call(&call, environment),
             Some(GatewayCommand::Health(client)) => query::health(&client, environment),
-            Some(GatewayCommand::Status(client)) => query::status(&client, environment),
+            Some(GatewayCommand::Status(status)) => query::status(&status, environment),
+            Some(GatewayCommand::Probe(client)) => probe::run(&client, environment),
         },
         Command::Call(call) => query::call(&call, environment),
         Command::Health(client) => query::health(&client, environment),
-        Command::Status(client) => query::status(&client, environment),
+        Command::Status(status) => query::status(&status, environment),
+        Command::Logs(logs) => logs::run(&logs, environment),
+        Command::Probe(client) => probe::run(&client, environment),
+        Command::System { command } => system::run(&command, environment),
+        Command::Man => print(&man::page()),
         Command::Devices { command } => devices::run(command, environment),
         Command::Token(token) => token::show(&token, environment),
         Command::Setup(args) => setup::run(&args, environment),
@@ -149,14 +166,18 @@ fn wants_json(command: &Command) -> bool {
         Command::Gateway(gateway) => match &gateway.command {
             None | Some(GatewayCommand::Run(_)) => false,
             Some(GatewayCommand::Call(call)) => call.client.json,
-            Some(GatewayCommand::Health(client) | GatewayCommand::Status(client)) => client.json,
+            Some(GatewayCommand::Health(client) | GatewayCommand::Probe(client)) => client.json,
+            Some(GatewayCommand::Status(status)) => status.client.json,
         },
         Command::Call(call) => call.client.json,
-        Command::Health(client) | Command::Status(client) => client.json,
+        Command::Health(client) | Command::Probe(client) => client.json,
+        Command::Status(status) => status.client.json,
+        Command::Logs(logs) => logs.client.json,
+        Command::System { command } => command.client().json,
         Command::Devices { command } => command.client().json,
         Command::Token(token) => token.json,
         Command::Setup(args) => args.json,
-        Command::Completions { .. } => false,
+        Command::Man | Command::Completions { .. } => false,
     }
 }
 

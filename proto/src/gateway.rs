@@ -5,19 +5,23 @@ mod admit;
 mod census;
 pub(crate) mod channels;
 pub(crate) mod devices;
+pub(crate) mod diagnostics;
 pub(crate) mod events;
 pub(crate) mod handlers;
 pub(crate) mod health;
 mod limiter;
+pub(crate) mod logs;
 pub(crate) mod nodes;
 pub(crate) mod pair;
 mod peers;
 pub(crate) mod presence;
 pub(crate) mod reads;
 mod replies;
+pub(crate) mod suspend;
 #[cfg(test)]
 mod tests;
 mod timers;
+pub(crate) mod voice;
 mod web;
 mod writes;
 
@@ -44,6 +48,7 @@ use bytes::Bytes;
 pub use census::Census;
 use core::net::SocketAddr;
 use devices::DeviceStore;
+use diagnostics::Stats;
 use events::Event;
 use health::Health;
 use pair::Key;
@@ -53,7 +58,9 @@ use replies::{Replies, ReplyKey, Seen};
 use serde_json::json;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use suspend::Suspension;
 use timers::{Timer, Timers};
+use voice::VoiceWake;
 use writes::{WriteKey, Writes};
 
 /// The shared state machine of the process.
@@ -83,6 +90,9 @@ pub struct Gateway {
     log_level: Level,
     replies: Replies,
     writes: Writes,
+    voice: VoiceWake,
+    suspension: Suspension,
+    stats: Stats,
     accepting: bool,
     stopping: bool,
     started: bool,
@@ -125,6 +135,23 @@ enum Purpose {
     SystemInfo { conn: ConnId, id: Box<str> },
     /// An answer to `channels.status`, of one channel or of all.
     Channels { conn: ConnId, id: Box<str>, channel: Option<String> },
+    /// An answer to `diagnostics.stability`.
+    Stability { conn: ConnId, id: Box<str> },
+    /// An answer to `logs.tail`.
+    LogsTail { conn: ConnId, id: Box<str> },
+    /// The first in line for the wake words.
+    VoiceWake,
+    /// An answer to `gateway.restart.request`.
+    Restart { conn: ConnId, id: Box<str>, reason: String },
+}
+
+/// What comes after the stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stopping {
+    /// Nothing.
+    ForGood,
+    /// The same gateway, soon.
+    ToRestart,
 }
 
 /// A broadcast that waits a moment for more causes.
@@ -164,6 +191,9 @@ impl Gateway {
             log_level: Level::Trace,
             replies: Replies::default(),
             writes: Writes::default(),
+            voice: VoiceWake::new(),
+            suspension: Suspension::default(),
+            stats: Stats::default(),
             accepting: true,
             stopping: false,
             started: false,
@@ -187,6 +217,7 @@ impl Gateway {
             return Err(Refused);
         }
         self.last_conn += 1;
+        self.stats.accepted += 1;
         let conn = ConnId(self.last_conn);
         for cut in self.peers.insert(conn, peer, &self.config) {
             out.push(Output::Log(
@@ -194,6 +225,7 @@ impl Gateway {
             ));
             self.order(cut, Order::Abort, out);
             self.peers.set_phase(cut, Phase::Ending);
+            self.stats.cut += 1;
         }
         if self.peers.len() >= sockets_max && self.accepting {
             self.accepting = false;
@@ -217,7 +249,8 @@ impl Gateway {
             Input::Ending { conn, why } => self.ending(conn, why, out),
             Input::Closed { conn } => self.closed(conn, out),
             Input::Answered { ticket, answer } => self.answered(now, ticket, answer, out),
-            Input::Stop => self.stop(now, out),
+            Input::Stop => self.stop(now, Stopping::ForGood, out),
+            Input::Restart => self.stop(now, Stopping::ToRestart, out),
             Input::Tick => self.tick(now, out),
         }
         self.flush(now, out);
@@ -236,7 +269,9 @@ impl Gateway {
             return;
         }
         let address = ClientAddress::resolve(slot.peer.remote.ip(), &request, &self.config);
+        let reasons_max = self.config.limits.counted_reasons_max;
         let refusal = if self.stopping {
+            self.stats.refused("admission-closed", reasons_max);
             Some(web::admission_closed())
         } else if !self.peers.has_preauth_room(address.ip, &self.config) {
             out.push(Output::Log(
@@ -245,6 +280,7 @@ impl Gateway {
                     .field("why", "too many unauthenticated sockets")
                     .field("peer", slot.peer.remote.ip()),
             ));
+            self.stats.refused("too-many-unauthenticated-sockets", reasons_max);
             Some(web::too_many_sockets())
         } else {
             None
@@ -267,6 +303,7 @@ impl Gateway {
         }
         let handshake = Handshake { address, request, deciding: false };
         self.peers.set_phase(conn, Phase::Handshake(Box::new(handshake)));
+        self.stats.upgraded += 1;
         self.order(conn, Order::Upgrade, out);
     }
 
@@ -277,11 +314,17 @@ impl Gateway {
         }
         let client = ClientAddress::resolve(slot.peer.remote.ip(), request, &self.config);
         let facts = web::ProbeFacts {
-            stopping: self.stopping,
+            draining: self.stopping || self.suspension.is_held(),
             store_loaded: self.devices.is_loaded(),
             uptime_ms: uptime_ms(now),
+            version: &self.config.about.version,
+            event_loop: self.health.event_loop(),
         };
-        let mut response = web::respond(request, client, facts);
+        let config = &self.config;
+        // Only the details are for those who may know: the probes themselves answer everybody.
+        let limiters = &mut self.limiters;
+        let detailed = || client.local || admit::http_bearer(config, limiters, now.mono, client.ip, request);
+        let mut response = web::respond(request, &facts, detailed);
         response.close |= self.stopping;
         self.peers.set_phase(conn, Phase::Http);
         self.order(conn, Order::Http(Box::new(response)), out);
@@ -310,6 +353,7 @@ impl Gateway {
         };
         let mut record =
             Record::new(level, "peer.ending").conn(conn).field("why", why.as_str()).field("in", phase);
+        self.stats.ended(why);
         if let End::HttpFault(code) | End::WebSocketFault(code) = why {
             record = record.field("code", code);
         }
@@ -391,6 +435,7 @@ impl Gateway {
         // A socket that is gone still has its answer remembered, for those who sent the same key.
         let dialect = self.peers.session(conn).map_or(Dialect::V4, |session| session.dialect);
         let shape = dialect::request_error(dialect, error);
+        self.stats.failed(error.kind(), self.config.limits.counted_reasons_max);
         self.respond(conn, id, Reply::Err(Box::new(shape)), out);
     }
 
@@ -416,12 +461,14 @@ impl Gateway {
             let cost = order.cost();
             let slow = slot.queued + cost > self.config.limits.queued_bytes_max;
             if event.drop_if_slow && (slow || !self.budget.has_spare(cost)) {
+                self.stats.missed_events += 1;
                 continue; // one slow reader must not cost the others anything, and a few must not cost them all
             }
             if slow {
                 out.push(Output::Log(
                     Record::new(Level::Warn, "peer.slow").conn(conn).field("event", event.name),
                 ));
+                self.stats.cut += 1;
                 self.close(conn, CloseFrame::new(1008, "slow consumer"), out);
                 continue;
             }
@@ -481,8 +528,10 @@ impl Gateway {
             let record = Record::new(Level::Debug, "request");
             out.push(Output::Log(record.conn(conn).field("method", method.name())));
         }
+        self.stats.requests += 1;
         let outcome = access
             .check(session.role, &session.scopes)
+            .and_then(|()| self.suspension.admits(&method))
             .and_then(|()| self.write_budget(now, conn, &method))
             .and_then(|()| answer_of(&method, params));
         let wrong_role = matches!(outcome, Err(RequestError::UnauthorizedRole(_)));
@@ -573,6 +622,7 @@ impl Gateway {
         let Some(purpose) = self.tickets.remove(&ticket) else { return };
         self.timers.clear(Timer::Host(ticket));
         self.settle(now, purpose, Some(answer), out);
+        self.settle_suspension(out);
         self.finish_stop(out);
     }
 
@@ -588,6 +638,12 @@ impl Gateway {
                     self.health.loaded(now, load);
                 }
                 self.health_flush.dirty = [true, true];
+            }
+            Purpose::Stability { conn, id } => self.stability_measured(now.wall.0, (conn, id), answer, out),
+            Purpose::LogsTail { conn, id } => self.log_read(conn, id, answer, out),
+            Purpose::VoiceWake => self.voicewake_answered(now, answer, out),
+            Purpose::Restart { conn, id, reason } => {
+                self.restart_prepared(now, (conn, id, &reason), answer, out);
             }
             Purpose::SystemInfo { conn, id } => match answer {
                 Some(HostAnswer::SystemInfo(Ok(json))) => {
@@ -612,6 +668,7 @@ impl Gateway {
         if !self.started {
             self.started = true;
             self.load_store(now, out);
+            self.load_voicewake(now, out);
         }
         while let Some((due, timer)) = self.timers.pop(now.mono) {
             self.health.late(now.mono.0 - due.0);
@@ -634,9 +691,12 @@ impl Gateway {
                     if let Some(purpose) = self.tickets.remove(&ticket) {
                         out.push(Output::Log(Record::new(Level::Error, "host.silent")));
                         self.settle(now, purpose, None, out);
+                        self.settle_suspension(out);
                         self.finish_stop(out);
                     }
                 }
+                Timer::Suspension => self.suspension_due(now, out),
+                Timer::Restart => self.stop(now, Stopping::ToRestart, out),
                 Timer::Drain => {
                     let left: Vec<ConnId> = self.peers.all().map(|(conn, _)| conn).collect();
                     for conn in left {
@@ -649,19 +709,22 @@ impl Gateway {
         }
     }
 
-    fn stop(&mut self, now: Now, out: &mut Vec<Output>) {
+    fn stop(&mut self, now: Now, why: Stopping, out: &mut Vec<Output>) {
         if self.stopping {
-            out.push(Output::Stopped);
+            if why == Stopping::ForGood {
+                out.push(Output::Stopped);
+            }
             return;
         }
         self.stopping = true;
         self.accepting = false;
         out.push(Output::Accept(false));
         out.push(Output::Log(
-            Record::new(Level::Info, "gateway.stopping").field("sockets", self.peers.len()),
+            Record::new(Level::Info, "gateway.stopping")
+                .field("sockets", self.peers.len())
+                .field("restarts", why == Stopping::ToRestart),
         ));
-        let reason = "gateway stopping";
-        let payload = [Dialect::V3, Dialect::V4].map(|dialect| Some(dialect::shutdown(dialect, reason)));
+        let payload = [Dialect::V3, Dialect::V4].map(|dialect| Some(dialect::shutdown(dialect, why)));
         self.broadcast(&events::SHUTDOWN, payload, out);
         let all: Vec<(ConnId, bool)> =
             self.peers.all().map(|(conn, slot)| (conn, matches!(slot.phase, Phase::Headless))).collect();
@@ -679,7 +742,8 @@ impl Gateway {
 
     /// The drain is over when nobody is left and nothing promised is still on its way to the disk.
     fn finish_stop(&mut self, out: &mut Vec<Output>) {
-        if self.stopping && self.peers.len() == 0 && self.devices.waiting() == 0 {
+        let promised = self.devices.waiting() + self.voice.waiting();
+        if self.stopping && self.peers.len() == 0 && promised == 0 {
             self.timers.clear(Timer::Drain);
             out.push(Output::Stopped);
         }

@@ -2,7 +2,9 @@
 //! once, run off the lock by each driver.
 
 use crate::log::Record;
-use crate::store::{self, Devices};
+use crate::log::tail::{self, LogSpan};
+use crate::methods::system_params::LogsTail;
+use crate::store::{self, Devices, voicewake};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -31,6 +33,19 @@ pub enum HostRequest {
     Load,
     /// The messenger accounts, and who owns them. Answered by [`HostAnswer::Channels`].
     Channels,
+    /// The end of the log. Answered by [`HostAnswer::LogsTail`].
+    LogsTail(LogsTail),
+    /// Which words wake. Answered by [`HostAnswer::VoiceWake`].
+    ReadVoiceWake,
+    /// Make these words durable. Answered by [`HostAnswer::VoiceWake`].
+    StoreVoiceWake {
+        /// The words.
+        triggers: Arc<[String]>,
+        /// By the wall clock.
+        now_ms: u64,
+    },
+    /// Be ready to start again when the run that is about to end has ended. Answered by [`HostAnswer::Restart`].
+    PrepareRestart,
 }
 
 impl HostRequest {
@@ -42,6 +57,11 @@ impl HostRequest {
             Self::SystemInfo => HostAnswer::SystemInfo(Err(HostFault(why.to_owned()))),
             Self::Load => HostAnswer::Load(Err(HostFault(why.to_owned()))),
             Self::Channels => HostAnswer::Channels(Err(HostFault(why.to_owned()))),
+            Self::LogsTail(_) => HostAnswer::LogsTail(Err(HostFault(why.to_owned()))),
+            Self::ReadVoiceWake | Self::StoreVoiceWake { .. } => {
+                HostAnswer::VoiceWake(Err(HostFault(why.to_owned())))
+            }
+            Self::PrepareRestart => HostAnswer::Restart(Err(HostFault(why.to_owned()))),
         }
     }
 }
@@ -59,6 +79,12 @@ pub enum HostAnswer {
     Load(Result<Load, HostFault>),
     /// To [`HostRequest::Channels`].
     Channels(Result<Vec<ChannelAccount>, HostFault>),
+    /// To [`HostRequest::LogsTail`]: an encoded JSON object.
+    LogsTail(Result<Bytes, HostFault>),
+    /// To [`HostRequest::ReadVoiceWake`] and [`HostRequest::StoreVoiceWake`]: the words now on disk.
+    VoiceWake(Result<Arc<[String]>, HostFault>),
+    /// To [`HostRequest::PrepareRestart`].
+    Restart(Result<(), HostFault>),
 }
 
 /// A messenger account that this gateway is configured for.
@@ -156,6 +182,8 @@ pub enum Document {
     DevicesPaired,
     /// `devices/pending.json`.
     DevicesPending,
+    /// `settings/voicewake.json`.
+    VoiceWake,
 }
 
 impl Document {
@@ -164,6 +192,7 @@ impl Document {
         match self {
             Self::DevicesPaired => "devices/paired.json",
             Self::DevicesPending => "devices/pending.json",
+            Self::VoiceWake => "settings/voicewake.json",
         }
     }
 }
@@ -223,6 +252,31 @@ pub trait Host: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
+    /// Where the log is, and how much there is of it.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be looked at.
+    fn log_span(&self) -> Result<LogSpan, HostFault> {
+        Err(HostFault("this host keeps no log".to_owned()))
+    }
+
+    /// Bytes of the log, at most `bytes` of them, from `start`. Fewer when it has shrunk meanwhile.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn read_log(&self, span: &LogSpan, start: u64, bytes: usize) -> Result<Vec<u8>, HostFault> {
+        let _ = (span, start, bytes);
+        Err(HostFault("this host keeps no log".to_owned()))
+    }
+
+    /// Remembers that the program is to start again once this run has ended.
+    ///
+    /// # Errors
+    /// It cannot start itself again, and nobody else would.
+    fn prepare_restart(&self) -> Result<(), HostFault> {
+        Err(HostFault("this host cannot start the gateway again".to_owned()))
+    }
+
     /// Writes one line to the log. Called by the driver outside the gateway's lock.
     fn log(&self, record: &Record);
 }
@@ -237,6 +291,12 @@ pub fn perform<H: Host + ?Sized>(host: &H, request: HostRequest) -> HostAnswer {
         HostRequest::SystemInfo => HostAnswer::SystemInfo(host.system_info()),
         HostRequest::Load => HostAnswer::Load(host.load()),
         HostRequest::Channels => HostAnswer::Channels(host.channels()),
+        HostRequest::LogsTail(wanted) => HostAnswer::LogsTail(tail::read(host, &wanted)),
+        HostRequest::ReadVoiceWake => HostAnswer::VoiceWake(read_voicewake(host)),
+        HostRequest::StoreVoiceWake { triggers, now_ms } => {
+            HostAnswer::VoiceWake(store_voicewake(host, &triggers, now_ms).map(|()| triggers))
+        }
+        HostRequest::PrepareRestart => HostAnswer::Restart(host.prepare_restart()),
     }
 }
 
@@ -254,6 +314,39 @@ fn check_devices<H: Host + ?Sized>(host: &H, known: DevicesVersion) -> Result<De
     Ok(DevicesCheck::Changed { devices: Arc::new(Devices { paired, pending }), version })
 }
 
+fn read_voicewake<H: Host + ?Sized>(host: &H) -> Result<Arc<[String]>, HostFault> {
+    let found = host.read(Document::VoiceWake)?;
+    let words = voicewake::parse(found.as_ref().map(|(bytes, _)| &bytes[..]));
+    words.map(Arc::from).map_err(|why| unreadable(Document::VoiceWake, &why))
+}
+
+/// The words are set as a whole: whoever comes last wins, and what else is in the document stays.
+fn store_voicewake<H: Host + ?Sized>(host: &H, triggers: &[String], now_ms: u64) -> Result<(), HostFault> {
+    for _ in 0..VOICEWAKE_ATTEMPTS {
+        let found = host.read(Document::VoiceWake)?;
+        let (bytes, version) = match &found {
+            Some((bytes, version)) => (Some(&bytes[..]), *version),
+            None => (None, Version::MISSING),
+        };
+        let content = voicewake::render(bytes, triggers, now_ms)
+            .map_err(|why| unreadable(Document::VoiceWake, &why))?;
+        let write = Write { document: Document::VoiceWake, expected: Some(version), content: &content };
+        match host.write(&[write]) {
+            Ok(_) => return Ok(()),
+            Err(StoreFault::Conflict) => {}
+            Err(StoreFault::Failed(why)) => return Err(HostFault(why)),
+        }
+    }
+    Err(HostFault(format!("{} is being written by somebody else", Document::VoiceWake.path())))
+}
+
+fn unreadable(document: Document, why: &str) -> HostFault {
+    HostFault(format!("{} cannot be read: {why}", document.path()))
+}
+
+/// Looks at a document that somebody else keeps writing before a write is given up.
+const VOICEWAKE_ATTEMPTS: usize = 4;
+
 fn read<H: Host + ?Sized, T: Default>(
     host: &H,
     document: Document,
@@ -263,7 +356,7 @@ fn read<H: Host + ?Sized, T: Default>(
         None => Ok((T::default(), Version::MISSING)),
         Some((bytes, version)) => match parse(&bytes) {
             Ok(content) => Ok((content, version)),
-            Err(why) => Err(HostFault(format!("{} cannot be read: {why}", document.path()))),
+            Err(why) => Err(unreadable(document, &why)),
         },
     }
 }

@@ -89,6 +89,16 @@ pub struct Limits {
     pub control_writes_window_ms: u64,
     /// Windows that are remembered; the oldest go first.
     pub control_writes_windows_max: usize,
+    /// `logs.tail` requests that may wait for the host; one more is `UNAVAILABLE`.
+    pub log_tails_max: usize,
+    /// `voicewake.set` and `voicewake.get` requests that may wait for the disk; one more is `UNAVAILABLE`.
+    pub voicewake_queue_max: usize,
+    /// Reasons for refusals that are counted one by one; further ones are counted together.
+    pub counted_reasons_max: usize,
+    /// Life of a suspension that nobody renews.
+    pub suspend_lease_ms: u64,
+    /// From the answer to `gateway.restart.request` to the stop.
+    pub restart_delay_ms: u64,
     /// Wrong-role answers in a row; one more closes 1008 `repeated unauthorized calls`.
     pub unauthorized_in_a_row_max: u32,
     /// Entries in the idempotency cache.
@@ -147,6 +157,11 @@ impl Default for Limits {
             control_writes_max: 30,
             control_writes_window_ms: 60_000,
             control_writes_windows_max: 1_024,
+            log_tails_max: 8,
+            voicewake_queue_max: 64,
+            counted_reasons_max: 48,
+            suspend_lease_ms: 120_000,
+            restart_delay_ms: 500,
             unauthorized_in_a_row_max: 10,
             replies_entries_max: 1_000,
             replies_bytes_max: 4 * 1024 * 1024,

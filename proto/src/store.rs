@@ -4,6 +4,7 @@
 //! transaction costs a few words per device.
 
 pub mod render;
+pub mod voicewake;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -35,7 +35,18 @@ pub enum Command {
     /// Ask a running gateway how it is
     Health(ClientArgs),
     /// Show which gateway is running and what it knows
-    Status(ClientArgs),
+    Status(StatusArgs),
+    /// Show the log of a running gateway
+    #[command(after_help = "Example:\n  clawgate logs --follow\n  clawgate logs --limit 50 --plain")]
+    Logs(LogsArgs),
+    /// Say whether a gateway can be reached, and how much of it
+    Probe(ClientArgs),
+    /// Show who is here, leave a line for the agent, switch heartbeats
+    System {
+        /// What to do.
+        #[command(subcommand)]
+        command: SystemCommand,
+    },
     /// List, approve and remove paired devices, and manage their tokens
     Devices {
         /// What to do with them.
@@ -50,8 +61,11 @@ pub enum Command {
         Without a terminal nothing is asked: what no flag says is taken as configured, or else as is safe."
     )]
     Setup(SetupArgs),
+    /// Print the manual page, for `man -l -`
+    Man,
     /// Print a completion script for a shell
     #[command(
+        visible_alias = "completion",
         after_help = "Example:\n  clawgate completions bash > ~/.local/share/bash-completion/completions/clawgate"
     )]
     Completions {
@@ -83,7 +97,94 @@ pub enum GatewayCommand {
     /// Ask a running gateway how it is
     Health(ClientArgs),
     /// Show which gateway is running and what it knows
-    Status(ClientArgs),
+    Status(StatusArgs),
+    /// Say whether a gateway can be reached, and how much of it
+    Probe(ClientArgs),
+}
+
+/// `clawgate status`.
+#[derive(Clone, Debug, Args)]
+pub struct StatusArgs {
+    /// Also ask for health, presence and the gateway's own numbers as they are now
+    #[arg(long)]
+    pub deep: bool,
+    /// How to reach the gateway.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// `clawgate logs`.
+#[derive(Clone, Debug, Args)]
+pub struct LogsArgs {
+    /// Go on until interrupted, through restarts of the gateway
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Most lines at once
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=5_000))]
+    pub limit: u64,
+    /// Most bytes to look at
+    #[arg(long, value_name = "N", default_value_t = 250_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub max_bytes: u64,
+    /// With --follow: time between two looks, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(100..=3_600_000))]
+    pub interval: u64,
+    /// No colours
+    #[arg(long)]
+    pub plain: bool,
+    /// How to reach the gateway.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// `clawgate system`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SystemCommand {
+    /// Show who is here
+    Presence(ClientArgs),
+    /// Leave a line for the agent; it is kept, and `status` shows it
+    #[command(after_help = "Example:\n  clawgate system event --text 'the kiln is hot' --mode now")]
+    Event {
+        /// What to say
+        #[arg(long, value_name = "TEXT")]
+        text: String,
+        /// When an agent should look at it
+        #[arg(long, value_name = "MODE", default_value = "next-heartbeat", value_parser = ["now", "next-heartbeat"])]
+        mode: String,
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Heartbeats of the agent
+    Heartbeat {
+        /// What to do.
+        #[command(subcommand)]
+        command: HeartbeatCommand,
+    },
+}
+
+/// `clawgate system heartbeat`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum HeartbeatCommand {
+    /// Show the latest one
+    Last(ClientArgs),
+    /// Switch them on
+    Enable(ClientArgs),
+    /// Switch them off
+    Disable(ClientArgs),
+}
+
+impl SystemCommand {
+    /// How to reach the gateway.
+    pub fn client(&self) -> &ClientArgs {
+        match self {
+            Self::Presence(client) | Self::Event { client, .. } => client,
+            Self::Heartbeat { command } => match command {
+                HeartbeatCommand::Last(client)
+                | HeartbeatCommand::Enable(client)
+                | HeartbeatCommand::Disable(client) => client,
+            },
+        }
+    }
 }
 
 /// How to run a gateway. `Debug` shows neither token nor password.
@@ -113,6 +214,10 @@ pub struct RunArgs {
     /// Log each step
     #[arg(long, short)]
     pub verbose: bool,
+    /// Where the log is kept besides standard error: a file, or off for memory only [default: logging.file, a
+    /// temporary folder]
+    #[arg(long, value_name = "FILE|off")]
+    pub log_file: Option<PathBuf>,
     /// Log as JSON, one object a line
     #[arg(long)]
     pub json: bool,

@@ -3,6 +3,7 @@
 
 use super::Failure;
 use super::args::{AuthArg, RunArgs};
+use super::log_plan::LogPlan;
 use super::target::{self, BIND_VARIABLE};
 use crate::accounts::{self, Account, Keeper};
 use crate::config::first_run::{backup_of, generate_token};
@@ -44,6 +45,8 @@ pub(super) struct Plan {
     identity: Identity,
     /// `OPENCLAW_LOG_LEVEL`.
     pub(super) log_level: Option<String>,
+    /// Where records are kept, and from which level on.
+    pub(super) log_file: LogPlan,
     /// What was written at this start; a sentence for a person.
     pub(super) wrote: Option<String>,
     pub(super) warnings: Vec<String>,
@@ -92,13 +95,14 @@ impl Plan {
                 "auth is none: every program on this machine may connect and ask to be paired".to_owned(),
             );
         }
-        for folder in ["devices", "identity"] {
+        for folder in ["devices", "identity", "settings"] {
             warnings.extend(storage.sweep(&places.state_dir.join(folder)).err());
         }
         if let Some(folder) = file.path.parent() {
             warnings.extend(storage.sweep(folder).err());
         }
         let log_level = environment.get("OPENCLAW_LOG_LEVEL").map(str::to_owned);
+        let log_file = LogPlan::make(args.log_file.as_deref(), &settings.logging, &environment);
         Ok(Self {
             places,
             storage,
@@ -110,6 +114,7 @@ impl Plan {
             limits,
             identity,
             log_level,
+            log_file,
             wrote,
             warnings,
         })
@@ -153,6 +158,11 @@ impl Plan {
         let storage = Arc::clone(&self.storage);
         let host = StateHost::new(storage, self.places.state_dir.clone(), facts, Arc::clone(logger));
         (gateway, Arc::new(host.with_accounts(accounts)))
+    }
+
+    /// Whether SIGUSR1 restarts the gateway.
+    pub(super) fn restarts_by_signal(&self) -> bool {
+        self.settings.restart_by_signal != Some(false)
     }
 
     fn about(&self, facts: &Facts) -> About {

@@ -6,6 +6,7 @@
 use super::read::Reader;
 use super::value::Node;
 use crate::environment::Environment;
+use crate::log::settings::Logging;
 use clawgate_proto::config::{AuthMode, RateLimit};
 use clawgate_proto::net::Cidr;
 use clawgate_proto::secret::Secret;
@@ -35,6 +36,10 @@ pub struct Settings {
     pub trusted_proxies: Vec<Cidr>,
     /// `gateway.allowRealIpFallback`.
     pub allow_real_ip_fallback: bool,
+    /// `logging`.
+    pub logging: Logging,
+    /// `commands.restart`: whether SIGUSR1 restarts the gateway; it does when nothing is said.
+    pub restart_by_signal: Option<bool>,
     /// What the person should know, one sentence each.
     pub warnings: Vec<String>,
 }
@@ -108,6 +113,8 @@ impl Settings {
             allowed_origins: reader.texts("gateway.controlUi.allowedOrigins"),
             trusted_proxies: trusted_proxies(&mut reader),
             allow_real_ip_fallback: reader.switch("gateway.allowRealIpFallback").unwrap_or(false),
+            logging: Logging::read(&mut reader),
+            restart_by_signal: reader.switch("commands.restart"),
             warnings: Vec::new(),
         };
         warn_of_what_is_ignored(&mut reader);

@@ -8,6 +8,7 @@ use crate::config::{AuthMode, Config};
 use crate::connect::{ConnectParams, ConnectRequest, Proof};
 use crate::dialect::Dialect;
 use crate::error::{AuthReason, ClientClass, ConnectError, Provided, Unauthorized};
+use crate::http::HttpRequest;
 use crate::net::{self, Origin};
 use crate::scope::{Role, Scopes};
 use crate::secret::Secret;
@@ -136,6 +137,47 @@ impl Class {
             backend: id == "gateway-client" && mode == "backend",
         }
     }
+}
+
+/// Whether it says it is a page.
+pub(super) fn is_page(params: &ConnectParams) -> bool {
+    Class::of(params).page
+}
+
+/// Whether a plain request shows the shared secret as a bearer token (spec: http section 3). A wrong one counts like
+/// one over a WebSocket; none is no guess. Without a secret to prove, nobody proves anything.
+pub(super) fn http_bearer(
+    config: &Config,
+    limiters: &mut Limiters,
+    now: Mono,
+    ip: Option<IpAddr>,
+    request: &HttpRequest,
+) -> bool {
+    let auth = &config.auth;
+    let configured = match auth.mode {
+        AuthMode::None => return false,
+        AuthMode::Token => &auth.token,
+        AuthMode::Password => &auth.password,
+    };
+    let Some(configured) = configured else { return false };
+    let Some((scheme, shown)) = request.header("authorization").and_then(|text| text.trim().split_once(' '))
+    else {
+        return false;
+    };
+    let Some(shown) = Secret::new(shown).filter(|_| scheme.eq_ignore_ascii_case("bearer")) else {
+        return false;
+    };
+    let peer = (request.header("origin").is_some(), ip);
+    if limiters.locked(now, peer, SecretKind::Shared).is_some() {
+        return false;
+    }
+    let proved = configured.matches(shown.expose());
+    if proved {
+        limiters.succeeded(peer, SecretKind::Shared);
+    } else {
+        limiters.failed(now, peer, SecretKind::Shared);
+    }
+    proved
 }
 
 /// Runs every check up to the device store, in order.

@@ -164,7 +164,10 @@ impl<K> DeviceStore<K> {
                 | HostAnswer::Stored(_)
                 | HostAnswer::SystemInfo(_)
                 | HostAnswer::Load(_)
-                | HostAnswer::Channels(_),
+                | HostAnswer::Channels(_)
+                | HostAnswer::LogsTail(_)
+                | HostAnswer::VoiceWake(_)
+                | HostAnswer::Restart(_),
             ) => self.phase = phase,
         }
     }

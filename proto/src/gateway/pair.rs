@@ -119,6 +119,7 @@ impl Gateway {
         }
         let (shape, close) = dialect::connect_error(dialect, error);
         let code = shape.details.as_ref().and_then(|details| details["code"].as_str()).unwrap_or(shape.code);
+        self.stats.refused(code, self.config.limits.counted_reasons_max);
         let remote = self.peers.get(conn).map(|slot| slot.peer.remote.ip().to_string());
         out.push(Output::Log(
             Record::new(Level::Warn, "peer.refused")
@@ -162,8 +163,18 @@ impl Gateway {
         let is_tracked = presence_key.is_some();
         // Who is here is told only to those who may ask: the same rule as for the event.
         let shows_presence = role == Role::Operator && scopes.satisfies(scope::READ);
-        let session =
-            Session { dialect, role, scopes: scopes.clone(), device_id, ip, by_device_token, presence_key };
+        let session = Session {
+            dialect,
+            role,
+            scopes: scopes.clone(),
+            device_id,
+            ip,
+            by_device_token,
+            presence_key,
+            is_page: admit::is_page(&params),
+            is_phone: role == Role::Node && is_phone(&params.client.platform),
+        };
+        self.stats.admitted += 1;
         self.peers.set_phase(conn, Phase::Open(Box::new(session)));
         let admission = Admission {
             request_id: id,
@@ -180,9 +191,13 @@ impl Gateway {
             health: self.health.encoded(dialect),
             state_version: StateVersion { presence: self.presence.version, health: self.health.version },
             uptime_ms: uptime_ms(now),
+            suspension: self.suspension.phase(),
             config: Arc::clone(&self.config),
         };
         self.order(conn, Order::Admit(Box::new(admission)), out);
+        if role == Role::Node {
+            self.greet_node(conn, dialect, out);
+        }
         for dialect in [Dialect::V3, Dialect::V4] {
             let exceptions = dialect.exceptions();
             self.presence_flush.dirty[dialect.index()] |= is_tracked && exceptions.presence_after_hello;
@@ -449,6 +464,12 @@ fn connect_op(
         exempt: facts.exempt,
     };
     (op, shared)
+}
+
+/// Whether a platform is one that people talk through.
+fn is_phone(platform: &str) -> bool {
+    let platform = platform.trim().to_ascii_lowercase();
+    ["ios", "ipados", "android"].iter().any(|name| platform.starts_with(name))
 }
 
 fn presence_facts(

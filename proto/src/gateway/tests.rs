@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod costs;
+mod probes;
 
 use super::*;
 use crate::config::{About, AuthConfig, AuthMode};

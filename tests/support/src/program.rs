@@ -103,6 +103,11 @@ impl Settings {
         self.state_dir().join("openclaw.json")
     }
 
+    /// The folder that stands in for the one of temporary files; the log is below it.
+    pub fn temporary_dir(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The address to connect to.
     pub fn addr(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
@@ -126,6 +131,7 @@ impl Settings {
             .env("OPENCLAW_STATE_DIR", self.state_dir())
             .env("OPENCLAW_CONFIG_PATH", self.config_path())
             .env("OPENCLAW_GATEWAY_PORT", self.port.to_string())
+            .env("OPENCLAW_TMP_DIR", self.folder.path())
             .env("OPENCLAW_LOG_LEVEL", "trace")
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .current_dir(self.folder.path())

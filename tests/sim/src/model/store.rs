@@ -113,6 +113,9 @@ impl StoreBook {
             | HostAnswer::Stored(_)
             | HostAnswer::SystemInfo(_)
             | HostAnswer::Channels(_)
+            | HostAnswer::LogsTail(_)
+            | HostAnswer::VoiceWake(_)
+            | HostAnswer::Restart(_)
             | HostAnswer::Load(_) => {}
         }
         is_awaited
