@@ -12,7 +12,7 @@ use clawgate_proto::host::{ChannelAccount, Document, HostFault, Load, StoreFault
 use clawgate_proto::log::Record;
 use clawgate_proto::log::tail::LogSpan;
 use facts::Facts;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -21,6 +21,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct StateHost<D> {
     storage: Arc<Storage<D>>,
     state_dir: PathBuf,
+    /// `exec-approvals.json`: in the home folder, wherever the state folder is.
+    approvals: Option<PathBuf>,
     facts: Facts,
     logger: Arc<Logger>,
     accounts: Option<Keeper>,
@@ -30,7 +32,13 @@ pub struct StateHost<D> {
 impl<D: Disk> StateHost<D> {
     /// A host whose documents live below `state_dir`.
     pub fn new(storage: Arc<Storage<D>>, state_dir: PathBuf, facts: Facts, logger: Arc<Logger>) -> Self {
-        Self { storage, state_dir, facts, logger, accounts: None, restart: Arc::default() }
+        Self { storage, state_dir, approvals: None, facts, logger, accounts: None, restart: Arc::default() }
+    }
+
+    /// The same in this person's home folder.
+    pub fn with_home(mut self, home: &Path) -> Self {
+        self.approvals = Some(home.join(".openclaw/exec-approvals.json"));
+        self
     }
 
     /// The same with accounts to own, for as long as it lives.
@@ -75,6 +83,14 @@ impl<D: Disk> Host for StateHost<D> {
             .system_info(&self.state_dir)
             .map(|info| Bytes::from(info.to_string()))
             .map_err(|why| HostFault(format!("the system's facts cannot be read: {why}")))
+    }
+
+    fn exec_approvals(&self) -> Result<(String, Option<Vec<u8>>), HostFault> {
+        let Some(path) = &self.approvals else {
+            return Err(HostFault("there is no home folder to keep exec approvals in; set HOME".to_owned()));
+        };
+        let read = self.storage.read(path).map_err(HostFault)?;
+        Ok((path.display().to_string(), read.map(|(text, _)| text)))
     }
 
     fn load(&self) -> Result<Load, HostFault> {

@@ -31,7 +31,7 @@ use crate::conn::Connection;
 use crate::dialect::{self, Dialect};
 use crate::error::RequestError;
 use crate::frame::{CloseFrame, EventFrame, Payload, StateVersion};
-use crate::host::{HostAnswer, HostRequest};
+use crate::host::{HostAnswer, HostFault, HostRequest};
 use crate::http::HttpRequest;
 use crate::id::{ConnId, Ticket};
 use crate::input::{End, Input};
@@ -131,8 +131,8 @@ enum Purpose {
     Devices,
     /// The health snapshot.
     Load,
-    /// An answer to `system.info`.
-    SystemInfo { conn: ConnId, id: Box<str> },
+    /// An answer that is the host's, to a peer.
+    Relay { conn: ConnId, id: Box<str> },
     /// An answer to `channels.status`, of one channel or of all.
     Channels { conn: ConnId, id: Box<str>, channel: Option<String> },
     /// An answer to `diagnostics.stability`.
@@ -645,9 +645,14 @@ impl Gateway {
             Purpose::Restart { conn, id, reason } => {
                 self.restart_prepared(now, (conn, id, &reason), answer, out);
             }
-            Purpose::SystemInfo { conn, id } => match answer {
-                Some(HostAnswer::SystemInfo(Ok(json))) => {
+            Purpose::Relay { conn, id } => match answer {
+                Some(HostAnswer::SystemInfo(Ok(json)) | HostAnswer::ExecApprovals(Ok(json))) => {
                     self.respond(conn, id, Reply::Ok(Payload::Json(json)), out);
+                }
+                Some(HostAnswer::ExecApprovals(Err(HostFault(message)))) => {
+                    let error =
+                        RequestError::Unavailable { message, reason: "host-unavailable", retryable: true };
+                    self.fail(conn, id, &error, out);
                 }
                 Some(_) | None => {
                     let message = "this host does not tell about itself; try again".to_owned();

@@ -29,6 +29,8 @@ pub enum HostRequest {
     },
     /// Facts for `system.info`. Answered by [`HostAnswer::SystemInfo`].
     SystemInfo,
+    /// The file of approvals, for `exec.approvals.get`. Answered by [`HostAnswer::ExecApprovals`].
+    ExecApprovals,
     /// What this process uses. Answered by [`HostAnswer::Load`].
     Load,
     /// The messenger accounts, and who owns them. Answered by [`HostAnswer::Channels`].
@@ -55,6 +57,7 @@ impl HostRequest {
             Self::CheckDevices { .. } => HostAnswer::Devices(Err(HostFault(why.to_owned()))),
             Self::StoreDevices { .. } => HostAnswer::Stored(Err(StoreFault::Failed(why.to_owned()))),
             Self::SystemInfo => HostAnswer::SystemInfo(Err(HostFault(why.to_owned()))),
+            Self::ExecApprovals => HostAnswer::ExecApprovals(Err(HostFault(why.to_owned()))),
             Self::Load => HostAnswer::Load(Err(HostFault(why.to_owned()))),
             Self::Channels => HostAnswer::Channels(Err(HostFault(why.to_owned()))),
             Self::LogsTail(_) => HostAnswer::LogsTail(Err(HostFault(why.to_owned()))),
@@ -75,6 +78,8 @@ pub enum HostAnswer {
     Stored(Result<DevicesVersion, StoreFault>),
     /// To [`HostRequest::SystemInfo`]: an encoded JSON object.
     SystemInfo(Result<Bytes, HostFault>),
+    /// To [`HostRequest::ExecApprovals`]: an encoded JSON object without secrets.
+    ExecApprovals(Result<Bytes, HostFault>),
     /// To [`HostRequest::Load`].
     Load(Result<Load, HostFault>),
     /// To [`HostRequest::Channels`].
@@ -236,6 +241,14 @@ pub trait Host: Send + Sync + 'static {
     /// Nothing could be found out.
     fn system_info(&self) -> Result<Bytes, HostFault>;
 
+    /// Where the file of approvals is, and its text; `None` when there is no file.
+    ///
+    /// # Errors
+    /// It cannot be read, or this host has no place for it.
+    fn exec_approvals(&self) -> Result<(String, Option<Vec<u8>>), HostFault> {
+        Err(HostFault("there is no home folder to keep exec approvals in".to_owned()))
+    }
+
     /// What this process uses.
     ///
     /// # Errors
@@ -289,6 +302,11 @@ pub fn perform<H: Host + ?Sized>(host: &H, request: HostRequest) -> HostAnswer {
             HostAnswer::Stored(store_devices(host, expected, &devices, paired, pending))
         }
         HostRequest::SystemInfo => HostAnswer::SystemInfo(host.system_info()),
+        HostRequest::ExecApprovals => {
+            HostAnswer::ExecApprovals(host.exec_approvals().and_then(|(path, text)| {
+                store::approvals::snapshot(&path, text.as_deref()).map_err(HostFault)
+            }))
+        }
         HostRequest::Load => HostAnswer::Load(host.load()),
         HostRequest::Channels => HostAnswer::Channels(host.channels()),
         HostRequest::LogsTail(wanted) => HostAnswer::LogsTail(tail::read(host, &wanted)),

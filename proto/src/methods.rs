@@ -67,8 +67,8 @@ impl Method {
             access @ (Access::Anyone
             | Access::AnyOperator
             | Access::Operator(_)
-            | Access::Either(..)
-            | Access::Both(..)
+            | Access::Either(_)
+            | Access::Both(_)
             | Access::Node) => access,
         }
     }

@@ -3,6 +3,7 @@
 //! Fields this program does not know survive a rewrite. Records are shared, so that a copy of the store for a
 //! transaction costs a few words per device.
 
+pub mod approvals;
 pub mod render;
 pub mod voicewake;
 

@@ -27,13 +27,15 @@ use clawgate_proto::seed::{Random, Seed};
 use clawgate_proto::{Gateway, Now};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Everything that is decided before a socket is bound.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) places: Places,
+    /// The home folder, where there is one.
+    home: Option<PathBuf>,
     storage: Arc<Storage<RealDisk>>,
     settings: Settings,
     pub(super) place: Place,
@@ -103,8 +105,10 @@ impl Plan {
         }
         let log_level = environment.get("OPENCLAW_LOG_LEVEL").map(str::to_owned);
         let log_file = LogPlan::make(args.log_file.as_deref(), &settings.logging, &environment);
+        let home = environment.home();
         Ok(Self {
             places,
+            home,
             storage,
             settings,
             place,
@@ -156,8 +160,12 @@ impl Plan {
         let mut gateway = Gateway::new(config, random.seed(), now);
         gateway.set_log_level(logger.threshold().unwrap_or(Level::Error));
         let storage = Arc::clone(&self.storage);
-        let host = StateHost::new(storage, self.places.state_dir.clone(), facts, Arc::clone(logger));
-        (gateway, Arc::new(host.with_accounts(accounts)))
+        let mut host = StateHost::new(storage, self.places.state_dir.clone(), facts, Arc::clone(logger))
+            .with_accounts(accounts);
+        if let Some(home) = &self.home {
+            host = host.with_home(home);
+        }
+        (gateway, Arc::new(host))
     }
 
     /// Whether SIGUSR1 restarts the gateway.

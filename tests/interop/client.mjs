@@ -5,7 +5,11 @@ import {
   RawClient, RecordingProxy, TOKEN, check, clawgate, deviceKey, finish, freePort, recordSecret, signPem, sleep,
   tempDir, within, writeConfig,
 } from "./lib.mjs";
+import { readFileSync } from "node:fs";
 import { Schema } from "./schema.mjs";
+
+/** Methods whose scope changed between the published registry and release 2026.9.6. */
+const MOVED = ["users.self", "environments.list", "sessions.github.publish"];
 
 const [binary, runtime] = process.argv.slice(2);
 const stateDir = tempDir(`interop-${runtime}`);
@@ -13,6 +17,11 @@ const port = await freePort();
 const url = `ws://127.0.0.1:${port}`;
 writeConfig(stateDir);
 const schema = new Schema();
+
+/** A table of the specification: lines of columns, `#` before remarks. */
+const table = (name) =>
+  readFileSync(new URL(name, import.meta.url), "utf8").split("\n").filter((line) => line && !line.startsWith("#"))
+    .map((line) => line.split("\t"));
 
 /** A published client that keeps what happens to it. */
 function publishedClient(target, key, tokens, options = {}) {
@@ -91,6 +100,44 @@ const proxied = await proxy.listen();
   check("device.pair.list shows this device", list.paired.some((row) => row.deviceId === key.deviceId));
   const unknown = await client.request("no.such.method", {}).catch((error) => error);
   check("an unknown method is refused by name", /unknown method: no\.such\.method/.test(String(unknown)), String(unknown));
+
+  // Every method that is answered: its params fit the published schema, and so, at the end, do all results.
+  const answers = table("answers.tsv").filter(([, protocols]) => protocols.includes("4"));
+  const forNodes = new Set(table("v4.tsv").filter(([, scope]) => scope === "node").map(([name]) => name));
+  let answered = 0;
+  let defined = 0;
+  for (const [method, , , text, outcome] of answers) {
+    const params = JSON.parse(text);
+    const definition = schema.definition(method, "Params");
+    if (definition) {
+      const wrong = schema.errors(definition, params);
+      // Either name of a session will do, and the schema leaves it to the gateway to say so.
+      if (outcome === "ok") check(`${method}: params fit ${definition}`, wrong.length === 0, wrong);
+    }
+    if (forNodes.has(method)) continue;
+    const answer = await client.request(method, params).then(() => "ok", (error) => String(error.message ?? error));
+    if (answer !== outcome) check(`${method} ${text} answers ${outcome}`, false, answer);
+    else answered += 1;
+    if (outcome === "ok" && schema.definition(method, "Result")) defined += 1;
+  }
+  check(`${answered} calls are answered as expected, ${defined} of them with a defined result`, answered > 90 && defined > 40);
+  // The gateway takes what the published schema takes, and refuses what it refuses.
+  const judged = { good: 0, bad: 0 };
+  const wrongly = [];
+  for (const [method, , , text] of answers) {
+    if (method === "connect" || forNodes.has(method)) continue;
+    for (const { params, fits } of schema.variants(method, JSON.parse(text))) {
+      const message = await client.request(method, params).then(() => "ok", (error) => String(error.message ?? error));
+      const refused = message.startsWith(`invalid ${method} params`);
+      judged[fits ? "good" : "bad"] += 1;
+      if (refused === fits) wrongly.push(`${method} ${JSON.stringify(params)}: ${message}`);
+    }
+  }
+  check(`params are judged like the published schema: ${judged.good} good, ${judged.bad} bad`, wrongly.length === 0, wrongly);
+  const named = new Set(hello.features.methods);
+  const strange = [...named].filter((method) => !(method in schema.methods) && !table("v4.tsv").some(([name]) => name === method));
+  check("every method named in hello-ok is one of the protocol", strange.length === 0, strange);
+
   // A ui-mode client is tracked, so that its coming and going moves presence.
   const other = new RawClient(url);
   await other.connect({ protocol: 4, key: deviceKey(), token: TOKEN });
@@ -153,6 +200,20 @@ const proxied = await proxy.listen();
   check("it came back with its device token", back.ok === true, back.error);
   await second.close();
   await third.stop();
+}
+
+{
+  console.log("the published registry");
+  // 2026.9.6 has other scopes for these than the registry of 2026.9.1.
+  const moved = new Set(MOVED);
+  const differs = [];
+  for (const [method, scope] of table("v4.tsv")) {
+    const published = schema.methods[method]?.scope;
+    if (!published || moved.has(method)) continue;
+    const ours = { dyn: "dynamic", node: "node", none: published }[scope] ?? `operator.${scope}`;
+    if (ours !== published) differs.push(`${method}: ${ours}, published ${published}`);
+  }
+  check("the table of scopes agrees with it", differs.length === 0, differs);
 }
 
 console.log("the published schema");

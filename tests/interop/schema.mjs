@@ -3,6 +3,7 @@ import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { Ajv } from "ajv";
+import { PARAMS, RESULTS } from "./definitions.mjs";
 
 const require = createRequire(import.meta.url);
 
@@ -13,11 +14,38 @@ const EVENTS = {
   "device.pair.requested": "DevicePairRequestedEvent",
   "device.pair.resolved": "DevicePairResolvedEvent",
 };
-const RESULTS = {
-  connect: "HelloOk",
-  "system.info": "SystemInfoResult",
-  "device.token.rotate": "DeviceTokenRotateResult",
-};
+/** `sessions.messages.subscribe` is `SessionsMessagesSubscribe`. */
+const byRule = (method) => method.split(/[.\-_]/).map((part) => part[0].toUpperCase() + part.slice(1)).join("");
+
+/** A value that a rule of the published schema probably allows; whoever uses it asks the validator. */
+function sample(rule) {
+  if ("const" in rule) return rule.const;
+  if (rule.enum) return rule.enum[0];
+  const either = rule.anyOf ?? rule.allOf ?? rule.oneOf;
+  if (either) return sample(either[0]);
+  switch (rule.type) {
+    case "string":
+      if (rule.pattern?.includes("d{4}")) return "2026-11-22";
+      if (rule.pattern?.includes("UTC")) return "UTC+2";
+      return "x".repeat(Math.max(1, rule.minLength ?? 1));
+    case "integer":
+    case "number":
+      return Math.max(rule.minimum ?? 1, 1);
+    case "boolean":
+      return true;
+    case "array":
+      return [sample(rule.items ?? {})];
+    case "object": {
+      const members = (rule.required ?? []).map((name) => [name, sample(rule.properties?.[name] ?? {})]);
+      return Object.fromEntries(members);
+    }
+    default:
+      return "x";
+  }
+}
+
+/** Values of every kind, one of which is wrong for nearly every rule. */
+const ODD = [null, true, 5, -1, 1.5, "", "odd", [], [5], {}];
 
 export class Schema {
   constructor() {
@@ -26,6 +54,8 @@ export class Schema {
     const file = path.join(root, "gateway-protocol", "protocol.schema.json");
     const document = JSON.parse(readFileSync(file, "utf8"));
     this.definitions = document.definitions;
+    /** What the published registry says about each method. */
+    this.methods = document.methods;
     this.ajv = new Ajv({ strict: false, allErrors: true, validateFormats: false });
     this.compiled = new Map();
     this.checked = new Map();
@@ -42,6 +72,36 @@ export class Schema {
     return validate(value) ? [] : validate.errors.map((error) => `${name}${error.instancePath} ${error.message}`);
   }
 
+  /** The definition of a method's params or result; none for about half of the methods. */
+  definition(method, part) {
+    const name = (part === "Params" ? PARAMS : RESULTS)[method] ?? byRule(method) + part;
+    return this.has(name) ? name : null;
+  }
+
+  /**
+   * Params like `good` with each declared member in turn set to a good and to odd values, each with what the published
+   * schema says of it.
+   */
+  *variants(method, good) {
+    const name = this.definition(method, "Params");
+    const definition = name ? this.definitions[name] : {};
+    const judged = (params) => ({ params, fits: this.errors(name, params).length === 0 });
+    for (const [member, rule] of Object.entries(definition.properties ?? {})) {
+      yield judged({ ...good, [member]: sample(rule) });
+      for (const odd of ODD) yield judged({ ...good, [member]: odd });
+    }
+    for (const member of definition.required ?? []) {
+      const { [member]: _, ...rest } = good;
+      yield judged(rest);
+    }
+  }
+
+  /** What is wrong with a result, for methods that have a definition of it. */
+  result(method, payload) {
+    const name = this.definition(method, "Result");
+    return name ? this.errors(name, payload) : [];
+  }
+
   /** Everything wrong with what one connection was sent. */
   connection({ methods, sent }) {
     const wrong = [];
@@ -56,7 +116,7 @@ export class Schema {
         const method = methods.get(frame.id);
         if (!frame.ok) wrong.push(...this.errors("ErrorShape", frame.error));
         else if (method === "system-presence") this.presence(frame.payload, wrong);
-        else if (RESULTS[method] && this.has(RESULTS[method])) wrong.push(...this.errors(RESULTS[method], frame.payload));
+        else wrong.push(...this.result(method, frame.payload));
       }
     }
     return wrong;

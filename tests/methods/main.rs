@@ -6,6 +6,7 @@
 mod expected;
 
 use clawgate_proto::client::{ClientConfig, Hello, ResponseError};
+use clawgate_proto::limits::Limits;
 use clawgate_support::{Actor, Place, Stage};
 use expected::{Answer, Expected, Needs, satisfies};
 use serde_json::{Value, json};
@@ -35,7 +36,12 @@ struct Cast {
 
 impl Cast {
     fn new(protocol: u64) -> Self {
-        let mut stage = Stage::new(Place::Simulated);
+        Self::with_writes(protocol, Limits::default().control_writes_max)
+    }
+
+    /// With so many control-plane writes a minute.
+    fn with_writes(protocol: u64, max: u32) -> Self {
+        let mut stage = Stage::with(Place::Simulated, |config| config.limits.control_writes_max = max);
         stage.host().set_system_info(r#"{"machineName":"m"}"#);
         let mut by_scope = BTreeMap::new();
         for scope in expected::SCOPES {
@@ -247,25 +253,24 @@ fn params_are_checked_as_each_method_says() {
     }
 }
 
-/// `control-writes`: 30 a minute for each method; protocol 3's three share 3.
+/// `control-writes`: which methods have a budget, and that failing calls are held against it. With a small budget, so
+/// that all methods can be tried.
 #[test]
 fn control_plane_writes_have_a_budget() {
+    const MAX: u32 = 2;
     for protocol in [3, 4] {
-        let mut cast = Cast::new(protocol);
-        let shared: Vec<&str> =
-            expected::methods(3).iter().filter(|row| row.control_write).map(|row| row.name).collect();
+        let mut cast = Cast::with_writes(protocol, MAX);
+        let v3 = expected::methods(3);
+        let shared: Vec<&str> = v3.iter().filter(|row| row.control_write).map(|row| row.name).collect();
         let v4 = expected::methods(4);
         for expected in expected::methods(protocol) {
-            let is_write =
-                expected.control_write || v4.iter().any(|row| row.name == expected.name && row.control_write);
-            let (max, limit) = match (is_write, protocol == 3 && shared.contains(&expected.name)) {
-                (false, _) => (30, ""),
-                (true, false) => (30, "30 per 60s"),
-                (true, true) => (3, "3 per 60s"),
-            };
             if expected.needs == Needs::Node {
                 continue;
             }
+            let is_write =
+                expected.control_write || v4.iter().any(|row| row.name == expected.name && row.control_write);
+            let is_shared = protocol == 3 && shared.contains(&expected.name);
+            let max = if is_shared { 3 } else { MAX };
             let admin = operator(&mut cast.stage, protocol, &["admin"]).0;
             for nth in 0..=max {
                 // Failing calls count: the budget is taken before params are looked at.
@@ -276,16 +281,36 @@ fn control_plane_writes_have_a_budget() {
                 let name = expected.name;
                 assert_eq!(error.message, format!("rate limit exceeded for {name}; retry after 60s"));
                 assert_eq!((error.code.as_str(), error.retryable), ("UNAVAILABLE", Some(true)));
-                assert_eq!(error.details, Some(json!({"method": name, "limit": limit})));
+                let details = json!({"method": name, "limit": format!("{max} per 60s")});
+                assert_eq!(error.details, Some(details));
                 assert!(error.retry_after_ms.is_some_and(|ms| (59_000..=60_000).contains(&ms)), "{error:?}");
             }
             cast.stage.close(admin);
         }
+    }
+}
+
+/// `control-writes`: 30 a minute for each method and device; protocol 3's three share 3.
+#[test]
+fn the_budgets_are_those_of_the_references() {
+    let is_limited = |error: &ResponseError| error.message.starts_with("rate limit");
+    for protocol in [3, 4] {
+        let mut cast = Cast::new(protocol);
+        let admin = cast.by_scope["admin"];
+        // A write in protocol 4 alone counts on a protocol 3 connection as well.
+        for method in ["cron.add", "cron.remove"] {
+            for nth in 0..=30 {
+                let error = cast.call(admin, method, &json!({})).unwrap_err();
+                assert_eq!(is_limited(&error), nth == 30, "{method} at {nth}");
+                assert!(nth < 30 || error.detail("limit") == Some("30 per 60s"));
+            }
+        }
+        let shared = ["config.apply", "config.patch", "update.run"];
         // One window for all three, another for each device.
         if protocol == 3 {
+            let limited = |error: ResponseError| is_limited(&error);
             let (one, two) =
                 (operator(&mut cast.stage, 3, &["admin"]).0, operator(&mut cast.stage, 3, &["admin"]).0);
-            let limited = |error: ResponseError| error.message.starts_with("rate limit");
             let outcomes: Vec<bool> = [(one, 0), (one, 1), (one, 2), (one, 0), (two, 1)]
                 .map(|(actor, nth)| cast.call(actor, shared[nth], &json!({})).is_err_and(limited))
                 .to_vec();

@@ -163,6 +163,7 @@ impl<K> DeviceStore<K> {
                 HostAnswer::Devices(_)
                 | HostAnswer::Stored(_)
                 | HostAnswer::SystemInfo(_)
+                | HostAnswer::ExecApprovals(_)
                 | HostAnswer::Load(_)
                 | HostAnswer::Channels(_)
                 | HostAnswer::LogsTail(_)

@@ -111,11 +111,21 @@ pub(crate) fn identity(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>)
 
 /// `system.info`.
 pub(crate) fn system_info(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
+    relay(gateway, call, HostRequest::SystemInfo, out);
+}
+
+/// `exec.approvals.get`.
+pub(crate) fn exec_approvals(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
+    relay(gateway, call, HostRequest::ExecApprovals, out);
+}
+
+/// Lets the host answer.
+fn relay(gateway: &mut Gateway, call: Call, request: HostRequest, out: &mut Vec<Output>) {
     if gateway.is_host_busy() {
         return gateway.fail(call.conn, call.id, &RequestError::Busy, out);
     }
-    let purpose = Purpose::SystemInfo { conn: call.conn, id: call.id };
-    gateway.ask_host(call.now, HostRequest::SystemInfo, purpose, out);
+    let purpose = Purpose::Relay { conn: call.conn, id: call.id };
+    gateway.ask_host(call.now, request, purpose, out);
 }
 
 fn reply_value(gateway: &mut Gateway, call: Call, value: Value, out: &mut Vec<Output>) {

@@ -246,10 +246,13 @@ impl Gateway {
                     self.connect_done(now, *waiting, done, out)
                 }
                 Effect::Done { key: Key::Method { conn, id }, done } => self.method_done(conn, id, done, out),
-                Effect::Done { key: Key::Nodes { conn, id, query }, done } => match done {
-                    Done::Listed => self.nodes_listed(now, conn, id, query, out),
-                    other => self.method_done(conn, id, other, out),
-                },
+                Effect::Done { key: Key::Nodes { conn, id, query }, done } => {
+                    if matches!(done, Done::Listed) {
+                        self.nodes_listed(now, conn, id, query, out);
+                    } else {
+                        self.method_done(conn, id, done, out);
+                    }
+                }
                 Effect::Notice(notice) => self.notice(notice, out),
             }
         }

@@ -163,7 +163,7 @@ impl Gateway {
     /// Requests that are being answered: their answers, or what they store, would be lost.
     fn active_work(&self) -> usize {
         let asks = |purpose: &&Purpose| match purpose {
-            Purpose::SystemInfo { .. }
+            Purpose::Relay { .. }
             | Purpose::Channels { .. }
             | Purpose::LogsTail { .. }
             | Purpose::Stability { .. } => true,

@@ -146,7 +146,7 @@ fn a_peer_that_left_while_the_store_was_asked_is_not_refused() {
         panic!("the store is not asked: {out:?}");
     };
     rig.handle(Input::Ending { conn, why: End::PeerGone });
-    let answer = HostAnswer::Devices(Err(crate::host::HostFault("no disk".into())));
+    let answer = HostAnswer::Devices(Err(HostFault("no disk".into())));
     let out = rig.handle(Input::Answered { ticket, answer });
     assert!(out.iter().all(|output| !matches!(output, Output::To(..))), "{out:?}");
     assert!(
@@ -180,9 +180,9 @@ fn what_does_not_fit_into_the_hosts_queue_is_told_to_come_again() {
     for _ in 0..3 {
         let waiting = rig.gateway.census().host_requests;
         let out = rig.request(conn, "system.info");
-        let error = out.iter().find_map(|output| match output {
-            Output::To(_, Order::Respond { reply: Reply::Err(error), .. }) => Some(error),
-            _ => None,
+        let error = out.iter().find_map(|output| {
+            let Output::To(_, Order::Respond { reply: Reply::Err(error), .. }) = output else { return None };
+            Some(error)
         });
         assert_eq!(error.is_some(), waiting >= 2);
         let Some(error) = error else { continue };

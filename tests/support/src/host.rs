@@ -206,6 +206,10 @@ impl Host for MemoryHost {
         Ok(marks)
     }
 
+    fn exec_approvals(&self) -> Result<(String, Option<Vec<u8>>), HostFault> {
+        Ok(("/home/gw/.openclaw/exec-approvals.json".to_owned(), None))
+    }
+
     fn system_info(&self) -> Result<Bytes, HostFault> {
         self.state().system_info.clone().ok_or_else(|| HostFault("nothing is known".to_owned()))
     }

@@ -116,6 +116,7 @@ impl StoreBook {
             | HostAnswer::LogsTail(_)
             | HostAnswer::VoiceWake(_)
             | HostAnswer::Restart(_)
+            | HostAnswer::ExecApprovals(_)
             | HostAnswer::Load(_) => {}
         }
         is_awaited

@@ -189,6 +189,9 @@ impl Model {
             HostAnswer::LogsTail(answer) => if answer.is_ok() { "log" } else { "no log" }.to_owned(),
             HostAnswer::VoiceWake(answer) => if answer.is_ok() { "words" } else { "no words" }.to_owned(),
             HostAnswer::Restart(answer) => if answer.is_ok() { "ready" } else { "not ready" }.to_owned(),
+            HostAnswer::ExecApprovals(answer) => {
+                if answer.is_ok() { "exec approvals" } else { "no exec approvals" }.to_owned()
+            }
             HostAnswer::Load(answer) => if answer.is_ok() { "load" } else { "no load" }.to_owned(),
         };
         if is_awaited && matches!(answer, HostAnswer::Load(_)) {
@@ -212,6 +215,7 @@ fn show_request(request: &HostRequest) -> String {
             format!("store devices{paired}{pending}")
         }
         HostRequest::SystemInfo => "system info".to_owned(),
+        HostRequest::ExecApprovals => "exec approvals".to_owned(),
         HostRequest::Load => "load".to_owned(),
         HostRequest::Channels => "channels".to_owned(),
         HostRequest::LogsTail(_) => "read the log".to_owned(),
