@@ -190,8 +190,15 @@ impl Gateway {
     // ---- the store ----
 
     pub(super) fn submit(&mut self, now: Now, op: Op, key: Key, out: &mut Vec<Output>) {
+        let by = match &key {
+            Key::Method { conn, .. } => {
+                self.peers.session(*conn).and_then(|session| session.device_id.as_deref().map(Into::into))
+            }
+            // A device that wants in answers for itself.
+            Key::Connect(_) => None,
+        };
         let mut effects = Vec::new();
-        self.devices.submit(now, op, key, &mut effects);
+        self.devices.submit(now, op, by, key, &mut effects);
         self.carry_out(now, effects, out);
     }
 
@@ -391,9 +398,10 @@ fn request_error(error: DeviceError) -> RequestError {
         DeviceError::MissingScope(missing) => {
             RequestError::MissingScope { required: vec![missing.clone()], missing }
         }
-        DeviceError::UnknownRequest | DeviceError::UnknownDevice | DeviceError::UnknownDeviceOrRole => {
-            RequestError::Invalid(error.to_string())
-        }
+        DeviceError::UnknownRequest
+        | DeviceError::UnknownDevice
+        | DeviceError::UnknownDeviceOrRole
+        | DeviceError::CallerGone => RequestError::Invalid(error.to_string()),
         DeviceError::Full(_) | DeviceError::Busy | DeviceError::Unavailable(_) => RequestError::Unavailable {
             message: error.to_string(),
             reason: "store-unavailable",
