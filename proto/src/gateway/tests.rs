@@ -189,7 +189,11 @@ fn settle(rig: &mut Rig, mut out: Vec<Output>) -> (Vec<Output>, Option<Arc<crate
                     stored = Some(devices);
                     (ticket, HostAnswer::Stored(Ok(version)))
                 }
-                other => {
+                other @ (Output::To(..)
+                | Output::Host(..)
+                | Output::Log(_)
+                | Output::Accept(_)
+                | Output::Stopped) => {
                     seen.push(other);
                     continue;
                 }
