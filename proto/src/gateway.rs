@@ -70,6 +70,9 @@ pub struct Gateway {
     health_flush: Flush,
     timers: Timers,
     tickets: BTreeMap<Ticket, Purpose>,
+    /// Who asked for `system.info`. One question to the host answers them all: others wait for that host as well, and
+    /// a peer could ask it more than it can answer.
+    info_waiting: Vec<(ConnId, Box<str>)>,
     system_events: VecDeque<String>,
     /// `status`, encoded, for others and for admins. Empty when what it tells has changed.
     status: [Option<Bytes>; 2],
@@ -113,8 +116,8 @@ enum Purpose {
     Devices,
     /// The health snapshot.
     Load,
-    /// An answer to `system.info`.
-    SystemInfo { conn: ConnId, id: Box<str> },
+    /// Answers to `system.info`, for all who wait for one.
+    SystemInfo,
 }
 
 /// A broadcast that waits a moment for more causes.
@@ -148,6 +151,7 @@ impl Gateway {
             health_flush: Flush::default(),
             timers,
             tickets: BTreeMap::new(),
+            info_waiting: Vec::new(),
             system_events: VecDeque::new(),
             status: [None, None],
             log_level: Level::Trace,
@@ -560,17 +564,18 @@ impl Gateway {
                 }
                 self.health_flush.dirty = [true, true];
             }
-            Purpose::SystemInfo { conn, id } => match answer {
-                Some(HostAnswer::SystemInfo(Ok(json))) => {
-                    self.respond(conn, id, Reply::Ok(Payload::Json(json)), out);
+            Purpose::SystemInfo => {
+                let info = match answer {
+                    Some(HostAnswer::SystemInfo(Ok(json))) => Some(json),
+                    Some(_) | None => None,
+                };
+                for (conn, id) in core::mem::take(&mut self.info_waiting) {
+                    match &info {
+                        Some(json) => self.respond(conn, id, Reply::Ok(Payload::Json(json.clone())), out),
+                        None => self.fail(conn, id, &handlers::no_info(NO_INFO), out),
+                    }
                 }
-                Some(_) | None => {
-                    let message = "this host does not tell about itself; try again".to_owned();
-                    let error =
-                        RequestError::Unavailable { message, reason: "host-unavailable", retryable: true };
-                    self.fail(conn, id, &error, out);
-                }
-            },
+            }
         }
     }
 
@@ -653,6 +658,8 @@ impl Gateway {
         }
     }
 }
+
+const NO_INFO: &str = "this host does not tell about itself; try again";
 
 /// Since the process started: the driver's monotonic clock began with it.
 fn uptime_ms(now: Now) -> u64 {

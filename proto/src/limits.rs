@@ -79,6 +79,8 @@ pub struct Limits {
     pub devices_paired_max: usize,
     /// Operations on the device store that may wait for the disk; one more is `UNAVAILABLE`.
     pub store_queue_max: usize,
+    /// Requests for `system.info` that may wait for the host's answer; one more is `UNAVAILABLE`.
+    pub info_waiting_max: usize,
     /// A host request unanswered for this long is given up.
     pub host_timeout_ms: u64,
     /// Wrong-role answers in a row; one more closes 1008 `repeated unauthorized calls`.
@@ -134,6 +136,7 @@ impl Default for Limits {
             pairing_scopes_max: 64,
             devices_paired_max: 4_096,
             store_queue_max: 4_096,
+            info_waiting_max: 4_096,
             host_timeout_ms: 10_000,
             unauthorized_in_a_row_max: 10,
             replies_entries_max: 1_000,

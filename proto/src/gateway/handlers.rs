@@ -95,8 +95,17 @@ pub(crate) fn identity(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>)
 
 /// `system.info`.
 pub(crate) fn system_info(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
-    let purpose = Purpose::SystemInfo { conn: call.conn, id: call.id };
-    gateway.ask_host(call.now, HostRequest::SystemInfo, purpose, out);
+    if gateway.info_waiting.len() >= gateway.config.limits.info_waiting_max {
+        return gateway.fail(call.conn, call.id, &no_info("too many ask about this host; try again"), out);
+    }
+    gateway.info_waiting.push((call.conn, call.id));
+    if gateway.info_waiting.len() == 1 {
+        gateway.ask_host(call.now, HostRequest::SystemInfo, Purpose::SystemInfo, out);
+    }
+}
+
+pub(crate) fn no_info(message: &str) -> RequestError {
+    RequestError::Unavailable { message: message.to_owned(), reason: "host-unavailable", retryable: true }
 }
 
 fn reply_value(gateway: &mut Gateway, call: Call, value: Value, out: &mut Vec<Output>) {

@@ -188,6 +188,51 @@ fn what_some_peers_hold_leaves_room_for_answers_to_others() {
 }
 
 #[test]
+fn many_who_ask_about_the_host_ask_it_once() {
+    let mut lab = Lab::new(Limits { info_waiting_max: 3, ..Limits::default() });
+    let (one, _) = lab.admitted(json!({"auth": {"password": "open"}}));
+    let (two, _) = lab.admitted(json!({"auth": {"password": "open"}}));
+    let mut out = Vec::new();
+    for (conn, id) in [(one, "a"), (two, "b"), (one, "c"), (two, "d")] {
+        let method = MethodRef::Known(crate::methods::find("system.info", Dialect::V4).unwrap());
+        let request = Request { id: id.into(), method, params: Ok(Params::None), idempotency_key: None };
+        lab.gateway.handle(lab.now, Input::Request { conn, request }, &mut out);
+    }
+    let asked = |out: &[Output]| {
+        let tickets = out.iter().filter_map(|output| match output {
+            Output::Host(ticket, HostRequest::SystemInfo) => Some(*ticket),
+            Output::Host(..) | Output::To(..) | Output::Log(_) | Output::Accept(_) | Output::Stopped => None,
+        });
+        tickets.collect::<Vec<_>>()
+    };
+    let [ticket] = asked(&out)[..] else { panic!("{out:?}") };
+    let answered = |out: &[Output]| {
+        let mut answered = Vec::new();
+        for output in out {
+            if let Output::To(conn, Order::Respond { id, reply }) = output {
+                answered.push((*conn, id.to_string(), matches!(reply, Reply::Ok(_))));
+            }
+        }
+        answered
+    };
+    assert_eq!(answered(&out), [(two, "d".to_owned(), false)]);
+    out.clear();
+    lab.tell(Input::Closed { conn: two });
+    let answer = HostAnswer::SystemInfo(Ok(Bytes::from_static(b"{}")));
+    lab.gateway.handle(lab.now, Input::Answered { ticket, answer }, &mut out);
+    assert_eq!(answered(&out), [(one, "a".to_owned(), true), (one, "c".to_owned(), true)]);
+    out.clear();
+    let method = MethodRef::Known(crate::methods::find("system.info", Dialect::V4).unwrap());
+    let request = Request { id: "e".into(), method, params: Ok(Params::None), idempotency_key: None };
+    lab.gateway.handle(lab.now, Input::Request { conn: one, request }, &mut out);
+    let [ticket] = asked(&out)[..] else { panic!("the next one asks anew: {out:?}") };
+    let answer = HostAnswer::SystemInfo(Err(crate::host::HostFault("no".to_owned())));
+    out.clear();
+    lab.gateway.handle(lab.now, Input::Answered { ticket, answer }, &mut out);
+    assert_eq!(answered(&out), [(one, "e".to_owned(), false)]);
+}
+
+#[test]
 fn a_good_device_token_does_not_make_guesses_free() {
     let mut lab = Lab::new(Limits::default());
     let device = json!({"id": "d", "publicKey": "k", "signature": "s", "signedAt": 1, "nonce": "n"});
