@@ -16,6 +16,7 @@ pub(crate) mod pair;
 mod peers;
 pub(crate) mod presence;
 pub(crate) mod reads;
+pub(crate) mod relay;
 mod replies;
 pub(crate) mod suspend;
 #[cfg(test)]
@@ -30,8 +31,8 @@ use crate::config::Config;
 use crate::conn::Connection;
 use crate::dialect::{self, Dialect};
 use crate::error::RequestError;
-use crate::frame::{CloseFrame, EventFrame, Payload, StateVersion};
-use crate::host::{HostAnswer, HostFault, HostRequest};
+use crate::frame::{CloseFrame, EventFrame, StateVersion};
+use crate::host::{HostAnswer, HostRequest};
 use crate::http::HttpRequest;
 use crate::id::{ConnId, Ticket};
 use crate::input::{End, Input};
@@ -54,6 +55,7 @@ use health::Health;
 use pair::Key;
 use peers::{Handshake, Peers, Phase};
 use presence::Presence;
+use relay::Relayed;
 use replies::{Replies, ReplyKey, Seen};
 use serde_json::json;
 use std::collections::{BTreeMap, VecDeque};
@@ -84,6 +86,9 @@ pub struct Gateway {
     health_flush: Flush,
     timers: Timers,
     tickets: BTreeMap<Ticket, Purpose>,
+    /// Who asked for `system.info`. One question to the host answers them all: others wait for that host as well, and
+    /// a peer could ask it more than it can answer.
+    relays: relay::Relays,
     system_events: VecDeque<String>,
     /// `status`, encoded, for others and for admins. Empty when what it tells has changed.
     status: [Option<Bytes>; 2],
@@ -131,12 +136,8 @@ enum Purpose {
     Devices,
     /// The health snapshot.
     Load,
-    /// An answer that is the host's, to a peer.
-    Relay { conn: ConnId, id: Box<str> },
-    /// An answer to `channels.status`, of one channel or of all.
-    Channels { conn: ConnId, id: Box<str>, channel: Option<String> },
-    /// An answer to `diagnostics.stability`.
-    Stability { conn: ConnId, id: Box<str> },
+    /// Answers that are the host's, to all who wait for one.
+    Relay(Relayed),
     /// An answer to `logs.tail`.
     LogsTail { conn: ConnId, id: Box<str> },
     /// The first in line for the wake words.
@@ -186,6 +187,7 @@ impl Gateway {
             health_flush: Flush::default(),
             timers,
             tickets: BTreeMap::new(),
+            relays: relay::Relays::new(),
             system_events: VecDeque::new(),
             status: [None, None],
             log_level: Level::Trace,
@@ -613,10 +615,6 @@ impl Gateway {
     }
 
     /// Whether so much waits for the host that no peer may add to it.
-    fn is_host_busy(&self) -> bool {
-        self.tickets.len() >= self.config.limits.host_requests_max
-    }
-
     fn answered(&mut self, now: Now, ticket: Ticket, answer: HostAnswer, out: &mut Vec<Output>) {
         // A late or repeated answer finds no ticket.
         let Some(purpose) = self.tickets.remove(&ticket) else { return };
@@ -639,31 +637,12 @@ impl Gateway {
                 }
                 self.health_flush.dirty = [true, true];
             }
-            Purpose::Stability { conn, id } => self.stability_measured(now.wall.0, (conn, id), answer, out),
             Purpose::LogsTail { conn, id } => self.log_read(conn, id, answer, out),
             Purpose::VoiceWake => self.voicewake_answered(now, answer, out),
             Purpose::Restart { conn, id, reason } => {
                 self.restart_prepared(now, (conn, id, &reason), answer, out);
             }
-            Purpose::Relay { conn, id } => match answer {
-                Some(HostAnswer::SystemInfo(Ok(json)) | HostAnswer::ExecApprovals(Ok(json))) => {
-                    self.respond(conn, id, Reply::Ok(Payload::Json(json)), out);
-                }
-                Some(HostAnswer::ExecApprovals(Err(HostFault(message)))) => {
-                    let error =
-                        RequestError::Unavailable { message, reason: "host-unavailable", retryable: true };
-                    self.fail(conn, id, &error, out);
-                }
-                Some(_) | None => {
-                    let message = "this host does not tell about itself; try again".to_owned();
-                    let error =
-                        RequestError::Unavailable { message, reason: "host-unavailable", retryable: true };
-                    self.fail(conn, id, &error, out);
-                }
-            },
-            Purpose::Channels { conn, id, channel } => {
-                channels::settle(self, now, (conn, id, channel), answer, out);
-            }
+            Purpose::Relay(relayed) => self.relayed(now, relayed, answer, out),
         }
     }
 

@@ -79,10 +79,10 @@ pub struct Limits {
     pub devices_paired_max: usize,
     /// Operations on the device store that may wait for the disk; one more is `UNAVAILABLE`.
     pub store_queue_max: usize,
+    /// Requests for one thing of the host that may wait for its answer; one more is told that the server is busy.
+    pub relay_waiting_max: usize,
     /// A host request unanswered for this long is given up.
     pub host_timeout_ms: u64,
-    /// Requests of peers that may wait for the host, in all; one more is answered that the server is busy.
-    pub host_requests_max: usize,
     /// Control-plane writes that one window takes, by method, device and address.
     pub control_writes_max: u32,
     /// How long such a window lasts.
@@ -152,8 +152,8 @@ impl Default for Limits {
             pairing_scopes_max: 64,
             devices_paired_max: 4_096,
             store_queue_max: 4_096,
+            relay_waiting_max: 4_096,
             host_timeout_ms: 10_000,
-            host_requests_max: 256,
             control_writes_max: 30,
             control_writes_window_ms: 60_000,
             control_writes_windows_max: 1_024,

@@ -205,6 +205,13 @@ pub(super) fn check(
     let origin = check_origin(config, handshake, class).map_err(refuse)?;
     let local = handshake.address.local;
     let peer = (origin.present, handshake.address.ip);
+    // Before any secret is looked at: what a right one does to the limiter would tell it from wrong ones.
+    let public_key = match (&params.device, &request.proof) {
+        (None, _) => None,
+        (Some(_), Proof::Good { public_key }) => Some(public_key.clone()),
+        (Some(_), Proof::Bad(fault)) => return Err(refuse(ConnectError::Proof(*fault))),
+        (Some(_), Proof::Absent) => return Err(refuse(ConnectError::DeviceRequired)),
+    };
     let shared = check_shared(config, limiters, now, peer, params);
     let proved = matches!(shared, Ok(SharedMethod::Secret));
     let retry_after_ms = match shared {
@@ -212,7 +219,7 @@ pub(super) fn check(
         Ok(_) | Err(_) => None,
     };
 
-    let Some(_) = params.device else {
+    let Some(public_key) = public_key else {
         let scopes =
             check_missing_device(handshake, params, role, class, &origin, &shared).map_err(|error| {
                 error.unwrap_or_else(|reason| {
@@ -220,11 +227,6 @@ pub(super) fn check(
                 })
             });
         return scopes.map(|scopes| (dialect, role, Checked::Admitted { scopes })).map_err(refuse);
-    };
-    let public_key = match &request.proof {
-        Proof::Good { public_key } => public_key.clone(),
-        Proof::Bad(fault) => return Err(refuse(ConnectError::Proof(*fault))),
-        Proof::Absent => return Err(refuse(ConnectError::DeviceRequired)),
     };
     let candidate = candidate(params);
     if shared.is_err() && candidate.is_none() {
@@ -364,6 +366,12 @@ fn candidate(params: &ConnectParams) -> Option<Candidate> {
         (None, Some(token)) => Some(Candidate { token, explicit: false }),
         (None, None) => None,
     }
+}
+
+/// Whether a secret was shown that [`check_shared`] looked at.
+pub(super) fn shown_shared(params: &ConnectParams) -> bool {
+    let shown = |secret: &Option<String>| secret.as_deref().and_then(Secret::new).is_some();
+    shown(&params.auth.token) || shown(&params.auth.password)
 }
 
 /// Whether a secret was shown besides the device token that was tried. Clients send a stored device token in both

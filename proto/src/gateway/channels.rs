@@ -1,49 +1,23 @@
 //! `channels.status`: which messenger accounts this gateway is configured for, and who on this machine owns each
 //! one's session (spec: methods section 5). No messenger runs in the core: the host says what it holds.
 
-use super::{Call, Gateway, Purpose};
-use crate::error::RequestError;
-use crate::frame::Payload;
-use crate::host::{AccountOwner, ChannelAccount, HostAnswer, HostFault, HostRequest};
-use crate::id::ConnId;
+use super::relay::Relayed;
+use super::{Call, Gateway};
+use crate::host::{AccountOwner, ChannelAccount};
 use crate::methods::Params;
-use crate::output::{Output, Reply};
+use crate::output::Output;
 use crate::time::Now;
 use serde_json::{Map, Value, json};
 
-/// Asks the host; `settle` answers.
+/// Asks the host.
 pub(crate) fn status(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
-    let Params::Object(mut params) = call.params else { return };
-    let channel = match params.remove("channel") {
-        Some(Value::String(channel)) => Some(channel),
-        Some(_) | None => None,
-    };
-    let purpose = Purpose::Channels { conn: call.conn, id: call.id, channel };
-    gateway.ask_host(call.now, HostRequest::Channels, purpose, out);
-}
-
-/// The host has answered, or was silent.
-pub(crate) fn settle(
-    gateway: &mut Gateway,
-    now: Now,
-    (conn, id, channel): (ConnId, Box<str>, Option<String>),
-    answer: Option<HostAnswer>,
-    out: &mut Vec<Output>,
-) {
-    let fault = match answer {
-        Some(HostAnswer::Channels(Ok(accounts))) => {
-            let status = render(now, &accounts, channel.as_deref());
-            return gateway.respond(conn, id, Reply::Ok(Payload::Value(Box::new(status))), out);
-        }
-        Some(HostAnswer::Channels(Err(HostFault(why)))) => why,
-        Some(_) | None => "this host does not tell about its channels; try again".to_owned(),
-    };
-    let error = RequestError::Unavailable { message: fault, reason: "host-unavailable", retryable: true };
-    gateway.fail(conn, id, &error, out);
+    let Params::Object(params) = &call.params else { return };
+    let channel = params.get("channel").and_then(Value::as_str).map(str::to_owned);
+    gateway.relay(Relayed::Channels, call, channel, out);
 }
 
 /// The shape of both protocols; `ChannelsStatusResult` of the published schema.
-fn render(now: Now, accounts: &[ChannelAccount], only: Option<&str>) -> Value {
+pub(super) fn render(now: Now, accounts: &[ChannelAccount], only: Option<&str>) -> Value {
     let mut status = json!({
         "ts": now.wall.0,
         "channelOrder": [],

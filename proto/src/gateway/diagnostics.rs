@@ -3,11 +3,10 @@
 //! Counting costs a few words at places that are rare anyway. Reasons come from our own texts, and are bounded all
 //! the same.
 
-use super::{Call, Gateway, Purpose};
-use crate::error::RequestError;
+use super::relay::Relayed;
+use super::{Call, Gateway};
 use crate::frame::Payload;
-use crate::host::{HostAnswer, HostRequest, Load};
-use crate::id::ConnId;
+use crate::host::Load;
 use crate::input::End;
 use crate::output::{Output, Reply};
 use serde_json::{Value, json};
@@ -60,8 +59,7 @@ impl Stats {
 /// `diagnostics.stability`: the numbers, with memory as it is now. There is no recorder of events, and none is
 /// pretended.
 pub(crate) fn stability(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
-    let purpose = Purpose::Stability { conn: call.conn, id: call.id };
-    gateway.ask_host(call.now, HostRequest::Load, purpose, out);
+    gateway.relay(Relayed::Stability, call, None, out);
 }
 
 /// `diagnostics.lanes`: what waits for whom.
@@ -80,31 +78,15 @@ pub(crate) fn lanes(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
 }
 
 impl Gateway {
-    pub(super) fn stability_measured(
-        &mut self,
-        wall_ms: u64,
-        (conn, id): (ConnId, Box<str>),
-        answer: Option<HostAnswer>,
-        out: &mut Vec<Output>,
-    ) {
-        match answer {
-            Some(HostAnswer::Load(load)) => {
-                let queued: usize = self.peers.all().map(|(_, slot)| slot.queued).sum();
-                let mut numbers = self.numbers(load.ok().as_ref());
-                numbers["queues"]["queuedBytes"] = json!(queued);
-                let answer = json!({
-                    "ts": wall_ms, "capacity": 0, "count": 0, "dropped": 0, "events": [],
-                    "summary": {"byType": {}}, "gateway": numbers,
-                });
-                self.respond(conn, id, Reply::Ok(Payload::Value(Box::new(answer))), out);
-            }
-            Some(_) | None => {
-                let message = "this host does not tell about itself; try again".to_owned();
-                let error =
-                    RequestError::Unavailable { message, reason: "host-unavailable", retryable: true };
-                self.fail(conn, id, &error, out);
-            }
-        }
+    /// The answer to `diagnostics.stability`.
+    pub(super) fn stability_numbers(&self, wall_ms: u64, load: Option<&Load>) -> Value {
+        let queued: usize = self.peers.all().map(|(_, slot)| slot.queued).sum();
+        let mut numbers = self.numbers(load);
+        numbers["queues"]["queuedBytes"] = json!(queued);
+        json!({
+            "ts": wall_ms, "capacity": 0, "count": 0, "dropped": 0, "events": [],
+            "summary": {"byType": {}}, "gateway": numbers,
+        })
     }
 
     /// The numbers. Every one of them is at hand: no socket is looked at.

@@ -2,11 +2,11 @@
 //! checked.
 
 use super::presence::Facts;
-use super::{Call, Gateway, Purpose};
+use super::relay::Relayed;
+use super::{Call, Gateway};
 use crate::dialect;
 use crate::error::RequestError;
 use crate::frame::Payload;
-use crate::host::HostRequest;
 use crate::methods::{Params, SystemEvent};
 use crate::output::{Output, Reply};
 use crate::scope;
@@ -111,21 +111,12 @@ pub(crate) fn identity(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>)
 
 /// `system.info`.
 pub(crate) fn system_info(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
-    relay(gateway, call, HostRequest::SystemInfo, out);
+    gateway.relay(Relayed::SystemInfo, call, None, out);
 }
 
 /// `exec.approvals.get`.
 pub(crate) fn exec_approvals(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
-    relay(gateway, call, HostRequest::ExecApprovals, out);
-}
-
-/// Lets the host answer.
-fn relay(gateway: &mut Gateway, call: Call, request: HostRequest, out: &mut Vec<Output>) {
-    if gateway.is_host_busy() {
-        return gateway.fail(call.conn, call.id, &RequestError::Busy, out);
-    }
-    let purpose = Purpose::Relay { conn: call.conn, id: call.id };
-    gateway.ask_host(call.now, request, purpose, out);
+    gateway.relay(Relayed::ExecApprovals, call, None, out);
 }
 
 fn reply_value(gateway: &mut Gateway, call: Call, value: Value, out: &mut Vec<Output>) {

@@ -92,6 +92,11 @@ impl Gateway {
                 let token_counts = facts.shared.is_err();
                 let locked = self.limiters.locked(now.mono, limiter_key, SecretKind::Device);
                 if let Some(retry_after_ms) = locked.filter(|_| token_counts) {
+                    // Locked is the device token only. What was shown beside it, or in its place, was tried as the
+                    // shared secret and was wrong.
+                    if admit::shown_shared(&params) {
+                        self.limiters.failed(now.mono, limiter_key, SecretKind::Shared);
+                    }
                     let why =
                         admit::unauthorized(&config, &params, AuthReason::RateLimited, Some(retry_after_ms));
                     return self.refuse(conn, id, Some(dialect), &ConnectError::Unauthorized(why), out);
@@ -208,8 +213,15 @@ impl Gateway {
     // ---- the store ----
 
     pub(super) fn submit(&mut self, now: Now, op: Op, key: Key, out: &mut Vec<Output>) {
+        let by = match &key {
+            Key::Method { conn, .. } | Key::Nodes { conn, .. } => {
+                self.peers.session(*conn).and_then(|session| session.device_id.as_deref().map(Into::into))
+            }
+            // A device that wants in answers for itself.
+            Key::Connect(_) => None,
+        };
         let mut effects = Vec::new();
-        self.devices.submit(now, op, key, &mut effects);
+        self.devices.submit(now, op, by, key, &mut effects);
         self.carry_out(now, effects, out);
     }
 
@@ -260,14 +272,28 @@ impl Gateway {
 
     fn connect_done(&mut self, now: Now, waiting: Waiting, done: Done, out: &mut Vec<Output>) {
         let Waiting { conn, id, dialect, role, params, shared, limiter_key } = waiting;
+        let is_good_token = match &done {
+            Done::Connected(connected) => connected.by_device_token,
+            Done::TokenRejected { fault, .. } => *fault == TokenFault::ScopeMismatch,
+            // A token was looked at first when there was no shared secret.
+            Done::PairingRequired(_) => shared.is_err(),
+            // Of a failed one nothing was looked at, and nothing is told.
+            Done::Failed(_)
+            | Done::Listed
+            | Done::Approved { .. }
+            | Done::Rejected { .. }
+            | Done::Removed { .. }
+            | Done::Rotated(_)
+            | Done::Revoked { .. } => false,
+        };
+        // A good device token does not make guesses at the shared secret free, wherever it leads.
+        if is_good_token && shared.is_err() && admit::guessed_shared(&params) {
+            self.limiters.failed(now.mono, limiter_key, SecretKind::Shared);
+        }
         let error = match done {
             Done::Connected(connected) => {
                 if connected.by_device_token {
                     self.limiters.succeeded(limiter_key, SecretKind::Device);
-                    // A good device token does not make guesses at the shared secret free.
-                    if shared.is_err() && admit::guessed_shared(&params) {
-                        self.limiters.failed(now.mono, limiter_key, SecretKind::Shared);
-                    }
                 }
                 let scopes = Scopes::new(&params.scopes);
                 let device = Some(*connected);
@@ -283,7 +309,7 @@ impl Gateway {
                 if fault == TokenFault::Mismatch {
                     // Every failed secret counts, and `auth.token` was tried as the shared one too.
                     self.limiters.failed(now.mono, limiter_key, SecretKind::Device);
-                    if params.auth.token.is_some() || params.auth.password.is_some() {
+                    if admit::shown_shared(&params) {
                         self.limiters.failed(now.mono, limiter_key, SecretKind::Shared);
                     }
                 }
@@ -416,9 +442,10 @@ fn request_error(error: DeviceError) -> RequestError {
         DeviceError::MissingScope(missing) => {
             RequestError::MissingScope { required: vec![missing.clone()], missing }
         }
-        DeviceError::UnknownRequest | DeviceError::UnknownDevice | DeviceError::UnknownDeviceOrRole => {
-            RequestError::Invalid(error.to_string())
-        }
+        DeviceError::UnknownRequest
+        | DeviceError::UnknownDevice
+        | DeviceError::UnknownDeviceOrRole
+        | DeviceError::CallerGone => RequestError::Invalid(error.to_string()),
         DeviceError::Busy => RequestError::Busy,
         DeviceError::Full(_) | DeviceError::Unavailable(_) => RequestError::Unavailable {
             message: error.to_string(),

@@ -162,14 +162,10 @@ pub(crate) fn restart_request(gateway: &mut Gateway, call: Call, out: &mut Vec<O
 impl Gateway {
     /// Requests that are being answered: their answers, or what they store, would be lost.
     fn active_work(&self) -> usize {
-        let asks = |purpose: &&Purpose| match purpose {
-            Purpose::Relay { .. }
-            | Purpose::Channels { .. }
-            | Purpose::LogsTail { .. }
-            | Purpose::Stability { .. } => true,
-            Purpose::Devices | Purpose::Load | Purpose::VoiceWake | Purpose::Restart { .. } => false,
-        };
-        self.devices.waiting() + self.voice.waiting() + self.tickets.values().filter(asks).count()
+        let tails =
+            self.tickets.values().filter(|purpose| matches!(purpose, Purpose::LogsTail { .. })).count();
+        let relayed: usize = self.relays.values().map(Vec::len).sum();
+        self.devices.waiting() + self.voice.waiting() + tails + relayed
     }
 
     /// Work has ended: a suspension that waits for it may be ready.
