@@ -1,5 +1,5 @@
 //! Two gateways, one messenger account, and `kill -9`: never two owners, never none for longer than one retry, and
-//! the one without learns who has it. Who owns an account is the kernel's word (`/proc/locks`), not the program's.
+//! the one without learns who has it (compatibility row sole-owner). Who owns an account is the kernel's word (`/proc/locks`), not the program's.
 //!
 //! `CLAWGATE_ACCOUNT_ROUNDS` is how often an owner is killed.
 #![cfg(target_os = "linux")]
