@@ -9,10 +9,10 @@ use crate::environment::Environment;
 use crate::lock::{self, Attempt, OsLock, Owner};
 use crate::storage::explain;
 use sha2::{Digest as _, Sha256};
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -302,20 +302,23 @@ fn folder(environment: &Environment) -> PathBuf {
     Path::new(temporary).join(format!("openclaw-{}", rustix::process::getuid().as_raw()))
 }
 
-/// The temporary folder is everybody's: a folder in it that another user made, or can write, keeps no locks.
+/// The temporary folder is everybody's: a folder in it that another user made keeps no locks. One of ours that others
+/// can write, as the reference makes it under a lax umask, is closed to them.
 fn make_folder(folder: &Path) -> Result<(), String> {
     let what_to_do = format!("Set TMPDIR to another folder, or {MULTI}=1 to go without the lock.");
     let failed = |why: &io::Error| format!("{}\n{what_to_do}", explain("make", folder, why));
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|why| failed(&why))?;
     let meta = std::fs::symlink_metadata(folder).map_err(|why| failed(&why))?;
-    let is_ours = meta.is_dir() && meta.uid() == rustix::process::getuid().as_raw();
-    if !is_ours || meta.mode() & 0o022 != 0 {
+    if !meta.is_dir() || meta.uid() != rustix::process::getuid().as_raw() {
         return Err(format!(
-            "the folder for locks, {}, is another user's or can be written by others\n{what_to_do}",
+            "the folder for locks, {}, is another user's, or no folder\n{what_to_do}",
             folder.display()
         ));
     }
-    Ok(())
+    if meta.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    std::fs::set_permissions(folder, Permissions::from_mode(0o700)).map_err(|why| failed(&why))
 }
 
 /// Switches the locks off; the reference's name.
@@ -499,17 +502,17 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_others_can_write_keeps_no_lock() {
-        use std::os::unix::fs::PermissionsExt as _;
+    fn a_folder_that_others_can_write_is_closed_to_them_and_a_link_is_none() {
         let rig = Rig::new(&[]);
         let folder = folder(&rig.environment);
         make_folder(&folder).unwrap();
-        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
-        let Err(Fault::Failed(why)) = rig.take("a.json", "a") else { panic!("an open folder") };
-        assert!(why.contains("can be written by others") && why.contains("TMPDIR"), "{why}");
-        std::fs::remove_dir(&folder).unwrap();
+        std::fs::set_permissions(&folder, Permissions::from_mode(0o777)).unwrap();
+        drop(rig.take("a.json", "a").unwrap());
+        assert_eq!(std::fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
+        std::fs::remove_dir_all(&folder).unwrap();
         std::os::unix::fs::symlink(rig.folder.path(), &folder).unwrap();
-        assert!(matches!(rig.take("a.json", "a"), Err(Fault::Failed(_))));
+        let Err(Fault::Failed(why)) = rig.take("a.json", "a") else { panic!("a link") };
+        assert!(why.contains("another user's, or no folder") && why.contains("TMPDIR"), "{why}");
     }
 
     #[test]

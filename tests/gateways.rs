@@ -188,7 +188,7 @@ fn a_second_one_on_the_same_port_or_configuration_is_refused() {
             "{err}"
         );
         assert!(began.elapsed() >= Duration::from_secs(5));
-        // Another configuration, the same state folder.
+        // Another configuration, the same state folder (compatibility row state-lock).
         let mut command =
             home.command(&format!("--profile rescue gateway --runtime {runtime} --port {other}"));
         let output = command.env("OPENCLAW_STATE_DIR", home.path(".openclaw"));
@@ -316,6 +316,7 @@ fn hex(address: Ipv4Addr) -> String {
 
 const V6_LOOPBACK: &str = "00000000000000000000000001000000";
 
+/// Nor is anything written into the configuration for a page (compatibility row no-origin-seeding).
 #[test]
 fn nothing_listens_but_what_is_printed() {
     let folder = temp_dir();
@@ -349,6 +350,7 @@ fn nothing_listens_but_what_is_printed() {
             let line = format!("listening on {} (PID {})\n", printed.join(", "), gateway.pid());
             assert!(gateway.said().contains(&line), "{line} not in {}", gateway.said());
             assert!(gateway.said().contains("the TCP bridge is gone"), "{}", gateway.said());
+            assert_eq!(std::fs::read_to_string(settings.config_path()).unwrap(), config.to_string());
             // Its own command finds it where it listens.
             let ran = settings.command(["status", "--json"]).output().unwrap();
             let status: Value =
@@ -364,7 +366,7 @@ fn start(settings: &Settings, folder: &TempDir, said: &str) -> Gateway {
     Gateway::start(settings.command(settings.args()), folder, said)
 }
 
-/// The tailnet's address comes and goes in a network namespace of the test's own.
+/// The tailnet's address comes in a network namespace of the test's own (compatibility row bind-never-widens).
 #[test]
 fn a_tailnet_bind_waits_for_its_address_and_never_widens() {
     let folder = temp_dir();

@@ -472,6 +472,7 @@ mod tests {
             chosen(plan(&folder, Some(config), "--port 7 --bind loopback", &variable).unwrap()),
             (7, Place::Loopback)
         );
+        // Compatibility row bind-variable.
         let variable = [(BIND_VARIABLE, "tailnet")];
         assert_eq!(plan(&folder, Some(config), "", &variable).unwrap().place, Place::Tailnet);
         assert_eq!(plan(&folder, Some(config), "--bind auto", &variable).unwrap().place, Place::Loopback);
