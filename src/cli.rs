@@ -2,11 +2,19 @@
 
 pub mod args;
 pub mod devices;
+pub mod here;
+mod log_plan;
+pub mod logs;
+pub mod man;
 mod plan;
+pub mod probe;
 pub mod query;
 pub mod render;
 pub mod run;
 pub mod session;
+pub mod setup;
+mod signals;
+pub mod system;
 pub mod target;
 pub mod token;
 
@@ -38,18 +46,22 @@ pub enum Failure {
     Answered(Box<ResponseError>),
     /// Another process listens on the port.
     PortTaken(String),
+    /// Another gateway uses the same configuration or state.
+    Locked(String),
+    /// Everything was said already; only the code is left.
+    Reported(u8),
 }
 
 impl Failure {
     /// As documented in `clawgate --help`.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Failed(_) => 1,
+            Self::Failed(_) | Self::PortTaken(_) | Self::Locked(_) => 1,
             Self::Usage(_) => 2,
             Self::Unreachable(_) => 3,
             Self::Refused { .. } => 4,
             Self::Answered(_) => 5,
-            Self::PortTaken(_) => 6,
+            Self::Reported(code) => *code,
         }
     }
 
@@ -60,7 +72,9 @@ impl Failure {
             | Self::Usage(message)
             | Self::Unreachable(message)
             | Self::Refused { message, .. }
-            | Self::PortTaken(message) => message.clone(),
+            | Self::PortTaken(message)
+            | Self::Locked(message) => message.clone(),
+            Self::Reported(_) => String::new(),
             Self::Answered(error) => format!("Gateway call failed: {}", render::clean(&error.to_string())),
         }
     }
@@ -87,6 +101,8 @@ impl Failure {
             Self::Usage(message) => own("USAGE", message),
             Self::Unreachable(message) => own("UNREACHABLE", message),
             Self::PortTaken(message) => own("PORT_TAKEN", message),
+            Self::Locked(message) => own("ALREADY_RUNNING", message),
+            Self::Reported(_) => own("REPORTED", ""),
         };
         json!({ "error": error })
     }
@@ -101,10 +117,12 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(why.exit_code()).unwrap_or(2));
         }
     };
-    let environment = Environment::of_process();
     let json = wants_json(&cli.command);
-    match dispatch(cli, &environment) {
+    let environment = crate::profile::environment(cli.profile.as_deref(), cli.dev, Environment::of_process())
+        .map_err(Failure::Usage);
+    match environment.and_then(|environment| dispatch(cli, &environment)) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Reported(code)) => ExitCode::from(code),
         Err(failure) => {
             if json {
                 let _ = print(&format!("{:#}\n", failure.to_json()));
@@ -122,13 +140,19 @@ fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
             Some(GatewayCommand::Run(run)) => run::run(&run, environment),
             Some(GatewayCommand::Call(call)) => query::call(&call, environment),
             Some(GatewayCommand::Health(client)) => query::health(&client, environment),
-            Some(GatewayCommand::Status(client)) => query::status(&client, environment),
+            Some(GatewayCommand::Status(status)) => query::status(&status, environment),
+            Some(GatewayCommand::Probe(client)) => probe::run(&client, environment),
         },
         Command::Call(call) => query::call(&call, environment),
         Command::Health(client) => query::health(&client, environment),
-        Command::Status(client) => query::status(&client, environment),
+        Command::Status(status) => query::status(&status, environment),
+        Command::Logs(logs) => logs::run(&logs, environment),
+        Command::Probe(client) => probe::run(&client, environment),
+        Command::System { command } => system::run(&command, environment),
+        Command::Man => print(&man::page()),
         Command::Devices { command } => devices::run(command, environment),
         Command::Token(token) => token::show(&token, environment),
+        Command::Setup(args) => setup::run(&args, environment),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "clawgate", &mut script);
@@ -142,13 +166,18 @@ fn wants_json(command: &Command) -> bool {
         Command::Gateway(gateway) => match &gateway.command {
             None | Some(GatewayCommand::Run(_)) => false,
             Some(GatewayCommand::Call(call)) => call.client.json,
-            Some(GatewayCommand::Health(client) | GatewayCommand::Status(client)) => client.json,
+            Some(GatewayCommand::Health(client) | GatewayCommand::Probe(client)) => client.json,
+            Some(GatewayCommand::Status(status)) => status.client.json,
         },
         Command::Call(call) => call.client.json,
-        Command::Health(client) | Command::Status(client) => client.json,
+        Command::Health(client) | Command::Probe(client) => client.json,
+        Command::Status(status) => status.client.json,
+        Command::Logs(logs) => logs.client.json,
+        Command::System { command } => command.client().json,
         Command::Devices { command } => command.client().json,
         Command::Token(token) => token.json,
-        Command::Completions { .. } => false,
+        Command::Setup(args) => args.json,
+        Command::Man | Command::Completions { .. } => false,
     }
 }
 

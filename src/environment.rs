@@ -30,6 +30,11 @@ impl Environment {
         }
     }
 
+    /// Sets a variable, whatever it was.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.0.insert(name.to_owned(), value.to_owned());
+    }
+
     /// The value of a variable, trimmed; a blank one counts as unset.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())

@@ -3,15 +3,18 @@
 
 pub mod facts;
 
+use crate::accounts::Keeper;
 use crate::log::Logger;
 use crate::storage::{Disk, Put, PutFault, Storage};
 use bytes::Bytes;
 use clawgate_proto::Host;
-use clawgate_proto::host::{Document, HostFault, Load, StoreFault, Version, Write};
+use clawgate_proto::host::{ChannelAccount, Document, HostFault, Load, StoreFault, Version, Write};
 use clawgate_proto::log::Record;
+use clawgate_proto::log::tail::LogSpan;
 use facts::Facts;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The host of one state folder.
 #[derive(Debug)]
@@ -22,18 +25,30 @@ pub struct StateHost<D> {
     approvals: Option<PathBuf>,
     facts: Facts,
     logger: Arc<Logger>,
+    accounts: Option<Keeper>,
+    restart: Arc<AtomicBool>,
 }
 
 impl<D: Disk> StateHost<D> {
     /// A host whose documents live below `state_dir`.
     pub fn new(storage: Arc<Storage<D>>, state_dir: PathBuf, facts: Facts, logger: Arc<Logger>) -> Self {
-        Self { storage, state_dir, approvals: None, facts, logger }
+        Self { storage, state_dir, approvals: None, facts, logger, accounts: None, restart: Arc::default() }
     }
 
     /// The same in this person's home folder.
     pub fn with_home(mut self, home: &Path) -> Self {
         self.approvals = Some(home.join(".openclaw/exec-approvals.json"));
         self
+    }
+
+    /// The same with accounts to own, for as long as it lives.
+    pub fn with_accounts(self, accounts: Keeper) -> Self {
+        Self { accounts: Some(accounts), ..self }
+    }
+
+    /// Whether the program is to start again when the run has ended; the gateway or a signal decides.
+    pub fn restart(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.restart)
     }
 
     fn path(&self, document: Document) -> PathBuf {
@@ -80,6 +95,23 @@ impl<D: Disk> Host for StateHost<D> {
 
     fn load(&self) -> Result<Load, HostFault> {
         facts::load().map_err(|why| HostFault(format!("this process's load cannot be read: {why}")))
+    }
+
+    fn channels(&self) -> Result<Vec<ChannelAccount>, HostFault> {
+        Ok(self.accounts.as_ref().map(Keeper::accounts).unwrap_or_default())
+    }
+
+    fn log_span(&self) -> Result<LogSpan, HostFault> {
+        self.logger.span()
+    }
+
+    fn read_log(&self, span: &LogSpan, start: u64, bytes: usize) -> Result<Vec<u8>, HostFault> {
+        self.logger.read(span, start, bytes)
+    }
+
+    fn prepare_restart(&self) -> Result<(), HostFault> {
+        self.restart.store(true, Ordering::Release);
+        Ok(())
     }
 
     fn log(&self, record: &Record) {

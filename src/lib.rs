@@ -2,14 +2,19 @@
 //! protocol; that is `clawgate_proto`'s.
 #![forbid(unsafe_code)]
 
+pub mod accounts;
 pub mod cli;
 pub mod config;
 pub mod entropy;
 pub mod environment;
 pub mod host;
 pub mod identity;
+pub mod instances;
+pub mod interfaces;
 pub mod listen;
+pub mod lock;
 pub mod log;
+pub mod profile;
 #[cfg(test)]
 mod scratch;
 pub mod storage;

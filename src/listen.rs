@@ -1,7 +1,7 @@
 //! Binding the sockets a gateway listens on. Never wider than asked: an address that cannot be had is a fault,
-//! or, for the second loopback address, a warning.
+//! or, for the second loopback address, a warning, or, for the address in a tailnet, waited for.
 
-use crate::config::settings::Bind;
+use crate::interfaces;
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -18,6 +18,19 @@ pub struct Bound {
     pub warnings: Vec<String>,
 }
 
+/// Which addresses to listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// 127.0.0.1, and ::1 where it can be bound.
+    Loopback,
+    /// Every IPv4 address.
+    Lan,
+    /// The first IPv4 address in 100.64.0.0/10, as soon as there is one.
+    Tailnet,
+    /// This address (`gateway.customBindHost`).
+    Custom(Ipv4Addr),
+}
+
 /// Why there is no gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BindFault {
@@ -25,23 +38,27 @@ pub enum BindFault {
     Taken(String),
     /// Anything else; a sentence for a person.
     Failed(String),
+    /// It was told to stop while it waited for its address.
+    Stopped,
 }
 
 /// Binds. A taken port is tried again a few times: a gateway that is just ending still holds it for a moment.
-/// Port 0 takes a free one.
+/// Port 0 takes a free one. While there is no address to bind, `wait` is called again and again; it takes its time,
+/// and ends the waiting with `false`.
 ///
 /// # Errors
 /// The first address cannot be bound.
-pub fn bind(bind: Bind, port: u16) -> Result<Bound, BindFault> {
-    let first = match bind {
-        Bind::Loopback => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        Bind::Lan => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+pub fn bind(place: Place, port: u16, wait: &mut dyn FnMut() -> bool) -> Result<Bound, BindFault> {
+    let first = match place {
+        Place::Loopback => with_retries(Ipv4Addr::LOCALHOST, port)?,
+        Place::Lan => with_retries(Ipv4Addr::UNSPECIFIED, port)?,
+        Place::Tailnet => when_there(port, wait)?,
+        Place::Custom(address) => with_retries(address, port)?,
     };
-    let first = with_retries(SocketAddr::new(first, port))?;
     let address =
         first.local_addr().map_err(|why| BindFault::Failed(format!("a socket has no address: {why}")))?;
     let mut bound = Bound { listeners: vec![first], addresses: vec![address], warnings: Vec::new() };
-    if bind == Bind::Loopback {
+    if address.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST) {
         let second = SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), address.port());
         match listen(second) {
             Ok(listener) => {
@@ -54,7 +71,24 @@ pub fn bind(bind: Bind, port: u16) -> Result<Bound, BindFault> {
     Ok(bound)
 }
 
-fn with_retries(address: SocketAddr) -> Result<TcpListener, BindFault> {
+/// The tailnet's address, whenever it comes, and if it goes again before it is bound, the next.
+fn when_there(port: u16, wait: &mut dyn FnMut() -> bool) -> Result<TcpListener, BindFault> {
+    loop {
+        if let Some(address) = interfaces::tailnet_address() {
+            match with_retries(address, port) {
+                // It was not asked for by anybody, so that it is gone is no mistake.
+                Err(BindFault::Failed(_)) if !interfaces::addresses().contains(&address) => {}
+                bound => return bound,
+            }
+        }
+        if !wait() {
+            return Err(BindFault::Stopped);
+        }
+    }
+}
+
+fn with_retries(address: Ipv4Addr, port: u16) -> Result<TcpListener, BindFault> {
+    let address = SocketAddr::from((address, port));
     let mut retries = 0;
     loop {
         match listen(address) {
@@ -75,9 +109,24 @@ fn with_retries(address: SocketAddr) -> Result<TcpListener, BindFault> {
                      another with --port"
                 )));
             }
+            Err(why) if why.kind() == io::ErrorKind::AddrNotAvailable => {
+                let host = address.ip();
+                return Err(BindFault::Failed(format!(
+                    "gateway bind=custom requested {host} but resolved 0.0.0.0; refusing fallback\n\
+                     No interface of this machine has the address {host}: set gateway.customBindHost to one that it \
+                     has{}, or use another gateway.bind.",
+                    those_of_this_machine()
+                )));
+            }
             Err(why) => return Err(BindFault::Failed(format!("cannot listen on {address}: {why}"))),
         }
     }
+}
+
+fn those_of_this_machine() -> String {
+    let shown: Vec<String> =
+        interfaces::addresses().iter().take(SHOWN_MAX).map(ToString::to_string).collect();
+    if shown.is_empty() { String::new() } else { format!(" ({})", shown.join(", ")) }
 }
 
 /// As the standard library does it, but with a queue that takes a burst of reconnecting clients: 128 would make
@@ -94,6 +143,8 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(TcpListener::from(socket))
 }
 
+/// Addresses told to a person who named none of them.
+const SHOWN_MAX: usize = 8;
 const RETRIES: u32 = 4;
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// The kernel cuts it to its own limit.
@@ -108,7 +159,7 @@ mod tests {
 
     #[test]
     fn loopback_listens_on_one_port_and_every_address_takes_connections() {
-        let bound = bind(Bind::Loopback, 0).unwrap();
+        let bound = bind(Place::Loopback, 0, &mut || false).unwrap();
         assert!(bound.addresses[0].is_ipv4() && bound.addresses[0].ip().is_loopback());
         assert_eq!(bound.addresses.len() + bound.warnings.len(), 2);
         for address in &bound.addresses {
@@ -121,11 +172,28 @@ mod tests {
     fn a_taken_port_is_named_and_nothing_else_is_bound_instead() {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = taken.local_addr().unwrap();
-        let fault = bind(Bind::Loopback, address.port()).unwrap_err();
+        let fault = bind(Place::Loopback, address.port(), &mut || false).unwrap_err();
         let BindFault::Taken(why) = fault else { panic!("{fault:?}") };
         assert!(
             why.starts_with(&format!("another gateway instance is already listening on ws://{address}")),
             "{why}"
         );
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_refused_and_nothing_wider_is_bound() {
+        // From a range reserved for documentation (RFC 5737).
+        let fault = bind(Place::Custom(Ipv4Addr::new(203, 0, 113, 7)), 0, &mut || false).unwrap_err();
+        let BindFault::Failed(why) = fault else { panic!("{fault:?}") };
+        let sentence = "gateway bind=custom requested 203.0.113.7 but resolved 0.0.0.0; refusing fallback\n";
+        assert!(why.starts_with(sentence) && why.contains("127.0.0.1"), "{why}");
+    }
+
+    #[test]
+    fn a_custom_address_is_bound_alone_unless_it_is_the_usual_one() {
+        let alone = bind(Place::Custom(Ipv4Addr::new(127, 0, 0, 2)), 0, &mut || false).unwrap();
+        assert_eq!((alone.addresses.len(), alone.warnings.len()), (1, 0));
+        let usual = bind(Place::Custom(Ipv4Addr::LOCALHOST), 0, &mut || false).unwrap();
+        assert_eq!(usual.addresses.len() + usual.warnings.len(), 2);
     }
 }

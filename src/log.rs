@@ -1,17 +1,27 @@
-//! The log: one line a record on standard error, for people or (`--json`) for machines.
+//! The log: one line a record on standard error, for people or (`--json`) for machines, and one in a file (or in
+//! memory) that `logs.tail` gives out. Both have a level of their own.
 //!
 //! Records hold no secret by construction. As a second fence, what looks like one by its field's name is not
 //! shown, and the shared secret of this process is cut out wherever it appears (a peer may well put it into an
 //! address, and the address into a record).
 
+pub mod file;
+pub mod line;
+pub mod settings;
+
+use clawgate_proto::host::HostFault;
+use clawgate_proto::log::tail::LogSpan;
 use clawgate_proto::log::{Level, Record};
 use clawgate_proto::secret::Secret;
+use file::Sink;
 use serde_json::{Map, Value};
 use std::fmt::Write as _;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Writes records to standard error.
+/// Writes records.
 #[derive(Debug)]
 pub struct Logger {
     /// The least important level that is shown; nothing is when `None`.
@@ -19,14 +29,23 @@ pub struct Logger {
     json: bool,
     colour: bool,
     secrets: Vec<Secret>,
+    kept: Option<Kept>,
+}
+
+/// The part that can be read again.
+#[derive(Debug)]
+struct Kept {
+    threshold: Option<Level>,
+    hostname: String,
+    sink: Mutex<Sink>,
 }
 
 impl Logger {
     /// A log of this level. Colours are used when standard error is a terminal and `NO_COLOR` is not set.
     pub fn new(threshold: Option<Level>, json: bool) -> Self {
         let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let colour = !json && !no_colour && std::io::stderr().is_terminal();
-        Self { threshold, json, colour, secrets: Vec::new() }
+        let colour = !json && !no_colour && io::stderr().is_terminal();
+        Self { threshold, json, colour, secrets: Vec::new(), kept: None }
     }
 
     /// The same log, which never shows these.
@@ -35,9 +54,48 @@ impl Logger {
         self
     }
 
-    /// The least important level that is shown; `None` when nothing is.
+    /// The same log, which also keeps records of this level where they can be read again.
+    pub fn keeping(mut self, sink: Sink, threshold: Option<Level>, hostname: String) -> Self {
+        self.kept = Some(Kept { threshold, hostname, sink: Mutex::new(sink) });
+        self
+    }
+
+    /// The least important level that is shown or kept; `None` when nothing is.
     pub fn threshold(&self) -> Option<Level> {
-        self.threshold
+        self.threshold.max(self.kept.as_ref().and_then(|kept| kept.threshold))
+    }
+
+    /// The file, when there is one.
+    pub fn file(&self) -> Option<PathBuf> {
+        let kept = self.kept.as_ref()?;
+        kept.sink.lock().unwrap_or_else(PoisonError::into_inner).path()
+    }
+
+    /// Where kept records are, and how many bytes of them.
+    ///
+    /// # Errors
+    /// None are kept, or the file cannot be looked at.
+    pub fn span(&self) -> Result<LogSpan, HostFault> {
+        let Some(kept) = &self.kept else { return Err(HostFault("no log is kept".to_owned())) };
+        let span = kept.sink.lock().unwrap_or_else(PoisonError::into_inner).span();
+        span.map_err(|why| HostFault(why.to_string()))
+    }
+
+    /// Bytes of kept records.
+    ///
+    /// # Errors
+    /// None are kept, or the file cannot be read.
+    pub fn read(&self, span: &LogSpan, start: u64, bytes: usize) -> Result<Vec<u8>, HostFault> {
+        let Some(kept) = &self.kept else { return Err(HostFault("no log is kept".to_owned())) };
+        let in_memory = kept.sink.lock().unwrap_or_else(PoisonError::into_inner).read_memory(start, bytes);
+        match in_memory {
+            Some(bytes) => Ok(bytes),
+            None => match file::read(Path::new(&span.file), start, bytes) {
+                Ok(bytes) => Ok(bytes),
+                Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+                Err(why) => Err(HostFault(why.to_string())),
+            },
+        }
     }
 
     /// Whether records are written as JSON.
@@ -50,7 +108,18 @@ impl Logger {
         if self.threshold.is_some_and(|threshold| record.level <= threshold) {
             let mut line = self.line(wall_ms(), record);
             line.push('\n');
-            let _ = std::io::stderr().lock().write_all(line.as_bytes());
+            let _ = io::stderr().lock().write_all(line.as_bytes());
+        }
+        self.keep(record);
+    }
+
+    /// Writes one record only where it can be read again: people were told in other words.
+    pub fn keep(&self, record: &Record) {
+        if let Some(kept) = &self.kept
+            && kept.threshold.is_some_and(|threshold| record.level <= threshold)
+        {
+            let line = line::line(wall_ms(), &kept.hostname, record, |name, value| self.shown(name, value));
+            kept.sink.lock().unwrap_or_else(PoisonError::into_inner).write(&line);
         }
     }
 
@@ -65,12 +134,7 @@ impl Logger {
             Some(colour) => write!(line, " \x1b[{colour}m{level}\x1b[0m {}", record.event),
             None => write!(line, " {level} {}", record.event),
         };
-        if let Some(conn) = record.conn {
-            let _ = write!(line, " conn={conn}");
-        }
-        for (name, value) in &record.fields {
-            let _ = write!(line, " {name}={}", quoted(&self.shown(name, value)));
-        }
+        human_fields(&mut line, record, |name, value| self.shown(name, value));
         line
     }
 
@@ -117,6 +181,16 @@ pub fn threshold(verbose: bool, named: Option<&str>) -> Option<Level> {
     if verbose { named.max(Some(Level::Debug)) } else { named }
 }
 
+/// What a record says about its event, for people.
+fn human_fields(line: &mut String, record: &Record, shown: impl Fn(&str, &str) -> String) {
+    if let Some(conn) = record.conn {
+        let _ = write!(line, " conn={conn}");
+    }
+    for (name, value) in &record.fields {
+        let _ = write!(line, " {name}={}", quoted(&shown(name, value)));
+    }
+}
+
 /// Milliseconds since 1970 by the wall clock; zero when the clock stands before that.
 pub fn wall_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -125,10 +199,15 @@ pub fn wall_ms() -> u64 {
 
 /// An instant as RFC 3339 writes it, in UTC with milliseconds.
 pub fn timestamp(wall_ms: u64) -> String {
+    format!("{}Z", civil_time(wall_ms))
+}
+
+/// The same without the zone.
+fn civil_time(wall_ms: u64) -> String {
     let (days, ms) = (wall_ms / 86_400_000, wall_ms % 86_400_000);
     let (year, month, day) = civil(days);
     let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", ms % 1_000)
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}", ms % 1_000)
 }
 
 /// Year, month and day of a day counted from 1970-01-01, in the Gregorian calendar. Years are taken to begin in
@@ -189,7 +268,7 @@ mod tests {
     }
 
     fn logger(json: bool) -> Logger {
-        Logger { threshold: Some(Level::Info), json, colour: false, secrets: Vec::new() }
+        Logger { threshold: Some(Level::Info), json, colour: false, secrets: Vec::new(), kept: None }
     }
 
     #[test]
@@ -216,6 +295,25 @@ mod tests {
         let line = logger.line(0, &record);
         assert!(!line.contains("hunter22") && !line.contains("abc"), "{line}");
         assert!(line.contains("x=1"), "{line}");
+    }
+
+    #[test]
+    fn what_is_kept_has_its_own_level_and_hides_secrets_too() {
+        let log = logger(false).hiding(Secret::new("hunter22")).keeping(
+            Sink::Memory(file::Ring::default()),
+            Some(Level::Debug),
+            "h".to_owned(),
+        );
+        assert_eq!(log.threshold(), Some(Level::Debug));
+        log.log(&Record::new(Level::Debug, "http.request").field("path", "/?token=hunter22"));
+        log.log(&Record::new(Level::Trace, "too.much"));
+        let span = log.span().unwrap();
+        let text = String::from_utf8(log.read(&span, 0, 10_000).unwrap()).unwrap();
+        assert!(
+            text.contains("http.request") && !text.contains("hunter22") && !text.contains("too.much"),
+            "{text}"
+        );
+        assert_eq!((span.file.as_str(), text.len() as u64), (file::MEMORY_NAME, span.end));
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub struct Admission {
     pub state_version: StateVersion,
     /// Since the process started.
     pub uptime_ms: u64,
+    /// How far a suspension is.
+    pub suspension: &'static str,
     /// Names, paths, limits.
     pub config: Arc<Config>,
 }

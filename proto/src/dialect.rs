@@ -8,10 +8,11 @@ use crate::admission::{Admission, IssuedToken};
 use crate::connect::ProofFault;
 use crate::error::{AuthReason, ClientClass, ConnectError, Provided, RequestError, Unauthorized};
 use crate::frame::{CloseFrame, ErrorShape, StateVersion};
+use crate::gateway::Stopping;
 use crate::gateway::devices::Rotated;
 use crate::gateway::devices::pairing::{PairingReason, PairingRequired};
 use crate::gateway::events;
-use crate::gateway::health::Snapshot as HealthSnapshot;
+use crate::gateway::health::{EventLoop, Snapshot as HealthSnapshot};
 use crate::gateway::presence::Facts;
 use crate::methods;
 use crate::scope::{self, Role};
@@ -132,6 +133,8 @@ struct Snapshot<'a> {
     state_version: StateVersion,
     uptime_ms: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    suspension: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     config_path: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     state_dir: Option<&'a str>,
@@ -193,7 +196,7 @@ pub fn hello_ok(admission: &Admission) -> Vec<u8> {
         server: Server { version: &config.about.version, conn_id: &admission.conn_id },
         features: Features {
             methods: methods::advertised(*dialect).collect(),
-            events: events::names(),
+            events: events::names(*dialect),
             capabilities,
         },
         snapshot: Snapshot {
@@ -201,6 +204,10 @@ pub fn hello_ok(admission: &Admission) -> Vec<u8> {
             health: raw(&admission.health),
             state_version: admission.state_version,
             uptime_ms: admission.uptime_ms,
+            suspension: match dialect {
+                Dialect::V3 => None,
+                Dialect::V4 => Some(json!({"phase": admission.suspension})),
+            },
             // Nobody learns more of this host by claiming the older protocol, whose schema has these as optional too.
             config_path: admin.then_some(config.about.config_path.as_str()),
             state_dir: admin.then_some(config.about.state_dir.as_str()),
@@ -227,12 +234,34 @@ fn raw(json: &Bytes) -> &RawValue {
 
 /// The payload of `shutdown`: protocol 3 clients were sent an explicit null, protocol 4's schema wants an integer
 /// or nothing.
-pub fn shutdown(dialect: Dialect, reason: &str) -> Bytes {
-    let payload = match dialect {
-        Dialect::V3 => json!({"reason": reason, "restartExpectedMs": null}),
-        Dialect::V4 => json!({"reason": reason}),
+pub(crate) fn shutdown(dialect: Dialect, why: Stopping) -> Bytes {
+    let payload = match (dialect, why) {
+        (Dialect::V3, Stopping::ForGood) => json!({"reason": "gateway stopping", "restartExpectedMs": null}),
+        (Dialect::V4, Stopping::ForGood) => json!({"reason": "gateway stopping"}),
+        (Dialect::V3 | Dialect::V4, Stopping::ToRestart) => {
+            json!({"reason": "gateway restarting", "restartExpectedMs": RESTART_EXPECTED_MS})
+        }
     };
     Bytes::from(payload.to_string())
+}
+
+/// When clients should find the gateway again.
+const RESTART_EXPECTED_MS: u64 = 1_500;
+
+/// Whether nodes of this protocol hear where wake words are routed.
+pub(crate) fn has_voice_routing(dialect: Dialect) -> bool {
+    match dialect {
+        Dialect::V3 => false,
+        Dialect::V4 => true,
+    }
+}
+
+/// Events that only this protocol has.
+pub(crate) fn own_events(dialect: Dialect) -> &'static [&'static str] {
+    match dialect {
+        Dialect::V3 => &[],
+        Dialect::V4 => &["voicewake.routing.changed", "gateway.suspension"],
+    }
 }
 
 // ---- errors after hello-ok ----
@@ -292,6 +321,13 @@ pub(crate) fn request_error(dialect: Dialect, error: &RequestError) -> ErrorShap
             details: Some(json!({"reason": reason})),
             retryable: Some(*retryable),
             ..invalid(message.clone())
+        },
+        RequestError::Suspended { method, phase } => ErrorShape {
+            code: "UNAVAILABLE",
+            details: Some(json!({"method": method, "reason": "gateway-suspending", "phase": phase})),
+            retryable: Some(true),
+            retry_after_ms: Some(1_000),
+            ..invalid(format!("{method} unavailable during gateway suspension"))
         },
     }
 }
@@ -642,21 +678,27 @@ pub(crate) fn health(dialect: Dialect, snapshot: &HealthSnapshot) -> Bytes {
             health["configReload"] = json!({"hotReloadStatus": "disabled"});
             // The published schema wants every number or no event loop at all: until the host has told our load,
             // there is none.
-            let Some(ratio) = snapshot.cpu_ratio else { return Bytes::from(health.to_string()) };
-            let late = snapshot.delay_p99_ms >= LATE_MS;
-            health["eventLoop"] = json!({
-                "degraded": late,
-                "degradedSinceMs": null,
-                "reasons": if late { json!(["event_loop_delay"]) } else { json!([]) },
-                "intervalMs": snapshot.interval_ms,
-                "delayP99Ms": snapshot.delay_p99_ms,
-                "delayMaxMs": snapshot.delay_max_ms,
-                "utilization": ratio.min(1.0),
-                "cpuCoreRatio": ratio,
-            });
+            if let Some(facts) = &snapshot.event_loop {
+                health["eventLoop"] = event_loop(facts);
+            }
         }
     }
     Bytes::from(health.to_string())
+}
+
+/// `eventLoop` in the health snapshot and in the details of `/ready`.
+pub(crate) fn event_loop(facts: &EventLoop) -> Value {
+    let late = facts.delay_p99_ms >= LATE_MS;
+    json!({
+        "degraded": late,
+        "degradedSinceMs": null,
+        "reasons": if late { json!(["event_loop_delay"]) } else { json!([]) },
+        "intervalMs": facts.interval_ms,
+        "delayP99Ms": facts.delay_p99_ms,
+        "delayMaxMs": facts.delay_max_ms,
+        "utilization": facts.cpu_ratio.min(1.0),
+        "cpuCoreRatio": facts.cpu_ratio,
+    })
 }
 
 /// Timer lateness at which the gateway calls itself degraded.
@@ -695,6 +737,13 @@ pub(crate) fn status(
             "byAgent": [{"agentId": "main", "path": by_agent_path, "count": 0, "recent": []}],
         },
     })
+}
+
+/// The encoded result of `status` with what changes all the time: this gateway's own numbers.
+pub(crate) fn status_with(status: &[u8], numbers: &[u8]) -> Bytes {
+    const MEMBER: &[u8] = b",\"gateway\":";
+    let head = status.strip_suffix(b"}").expect("an encoded object ends with its brace");
+    Bytes::from([head, MEMBER, numbers, b"}"].concat())
 }
 
 // ---- devices ----

@@ -60,6 +60,32 @@ pub(crate) enum RequestError {
         /// Whether the same request may succeed later.
         retryable: bool,
     },
+    /// The gateway takes no new work.
+    Suspended {
+        /// What was asked for.
+        method: String,
+        /// How far the suspension is.
+        phase: &'static str,
+    },
+}
+
+impl RequestError {
+    /// A stable word for counting.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "INVALID_REQUEST",
+            Self::InvalidParams { .. } => "INVALID_PARAMS",
+            Self::UnauthorizedRole(_) => "UNAUTHORIZED_ROLE",
+            Self::MissingScope { .. } => "MISSING_SCOPE",
+            Self::UnknownMethod(_) => "UNKNOWN_METHOD",
+            Self::Named { .. } => "NAMED",
+            Self::NotHere(_) => "feature-unavailable",
+            Self::WriteBudget { .. } => "RATE_LIMITED",
+            Self::Busy => "BUSY",
+            Self::Unavailable { reason, .. } => reason,
+            Self::Suspended { .. } => "gateway-suspending",
+        }
+    }
 }
 
 /// Why a `connect` is refused.

@@ -3,20 +3,26 @@
 
 mod admit;
 mod census;
+pub(crate) mod channels;
 pub(crate) mod devices;
+pub(crate) mod diagnostics;
 pub(crate) mod events;
 pub(crate) mod handlers;
 pub(crate) mod health;
 mod limiter;
+pub(crate) mod logs;
 pub(crate) mod nodes;
 pub(crate) mod pair;
 mod peers;
 pub(crate) mod presence;
 pub(crate) mod reads;
+pub(crate) mod relay;
 mod replies;
+pub(crate) mod suspend;
 #[cfg(test)]
 mod tests;
 mod timers;
+pub(crate) mod voice;
 mod web;
 mod writes;
 
@@ -25,8 +31,8 @@ use crate::config::Config;
 use crate::conn::Connection;
 use crate::dialect::{self, Dialect};
 use crate::error::RequestError;
-use crate::frame::{CloseFrame, EventFrame, Payload, StateVersion};
-use crate::host::{HostAnswer, HostFault, HostRequest};
+use crate::frame::{CloseFrame, EventFrame, StateVersion};
+use crate::host::{HostAnswer, HostRequest};
 use crate::http::HttpRequest;
 use crate::id::{ConnId, Ticket};
 use crate::input::{End, Input};
@@ -43,16 +49,20 @@ use bytes::Bytes;
 pub use census::Census;
 use core::net::SocketAddr;
 use devices::DeviceStore;
+use diagnostics::Stats;
 use events::Event;
 use health::Health;
 use pair::Key;
 use peers::{Handshake, Peers, Phase};
 use presence::Presence;
+use relay::Relayed;
 use replies::{Replies, ReplyKey, Seen};
 use serde_json::json;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use suspend::Suspension;
 use timers::{Timer, Timers};
+use voice::VoiceWake;
 use writes::{WriteKey, Writes};
 
 /// The shared state machine of the process.
@@ -76,12 +86,18 @@ pub struct Gateway {
     health_flush: Flush,
     timers: Timers,
     tickets: BTreeMap<Ticket, Purpose>,
+    /// Who asked for `system.info`. One question to the host answers them all: others wait for that host as well, and
+    /// a peer could ask it more than it can answer.
+    relays: relay::Relays,
     system_events: VecDeque<String>,
     /// `status`, encoded, for others and for admins. Empty when what it tells has changed.
     status: [Option<Bytes>; 2],
     log_level: Level,
     replies: Replies,
     writes: Writes,
+    voice: VoiceWake,
+    suspension: Suspension,
+    stats: Stats,
     accepting: bool,
     stopping: bool,
     started: bool,
@@ -120,8 +136,23 @@ enum Purpose {
     Devices,
     /// The health snapshot.
     Load,
-    /// An answer that is the host's, to a peer.
-    Relay { conn: ConnId, id: Box<str> },
+    /// Answers that are the host's, to all who wait for one.
+    Relay(Relayed),
+    /// An answer to `logs.tail`.
+    LogsTail { conn: ConnId, id: Box<str> },
+    /// The first in line for the wake words.
+    VoiceWake,
+    /// An answer to `gateway.restart.request`.
+    Restart { conn: ConnId, id: Box<str>, reason: String },
+}
+
+/// What comes after the stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stopping {
+    /// Nothing.
+    ForGood,
+    /// The same gateway, soon.
+    ToRestart,
 }
 
 /// A broadcast that waits a moment for more causes.
@@ -156,11 +187,15 @@ impl Gateway {
             health_flush: Flush::default(),
             timers,
             tickets: BTreeMap::new(),
+            relays: relay::Relays::new(),
             system_events: VecDeque::new(),
             status: [None, None],
             log_level: Level::Trace,
             replies: Replies::default(),
             writes: Writes::default(),
+            voice: VoiceWake::new(),
+            suspension: Suspension::default(),
+            stats: Stats::default(),
             accepting: true,
             stopping: false,
             started: false,
@@ -184,6 +219,7 @@ impl Gateway {
             return Err(Refused);
         }
         self.last_conn += 1;
+        self.stats.accepted += 1;
         let conn = ConnId(self.last_conn);
         for cut in self.peers.insert(conn, peer, &self.config) {
             out.push(Output::Log(
@@ -191,6 +227,7 @@ impl Gateway {
             ));
             self.order(cut, Order::Abort, out);
             self.peers.set_phase(cut, Phase::Ending);
+            self.stats.cut += 1;
         }
         if self.peers.len() >= sockets_max && self.accepting {
             self.accepting = false;
@@ -214,7 +251,8 @@ impl Gateway {
             Input::Ending { conn, why } => self.ending(conn, why, out),
             Input::Closed { conn } => self.closed(conn, out),
             Input::Answered { ticket, answer } => self.answered(now, ticket, answer, out),
-            Input::Stop => self.stop(now, out),
+            Input::Stop => self.stop(now, Stopping::ForGood, out),
+            Input::Restart => self.stop(now, Stopping::ToRestart, out),
             Input::Tick => self.tick(now, out),
         }
         self.flush(now, out);
@@ -233,7 +271,9 @@ impl Gateway {
             return;
         }
         let address = ClientAddress::resolve(slot.peer.remote.ip(), &request, &self.config);
+        let reasons_max = self.config.limits.counted_reasons_max;
         let refusal = if self.stopping {
+            self.stats.refused("admission-closed", reasons_max);
             Some(web::admission_closed())
         } else if !self.peers.has_preauth_room(address.ip, &self.config) {
             out.push(Output::Log(
@@ -242,6 +282,7 @@ impl Gateway {
                     .field("why", "too many unauthenticated sockets")
                     .field("peer", slot.peer.remote.ip()),
             ));
+            self.stats.refused("too-many-unauthenticated-sockets", reasons_max);
             Some(web::too_many_sockets())
         } else {
             None
@@ -264,6 +305,7 @@ impl Gateway {
         }
         let handshake = Handshake { address, request, deciding: false };
         self.peers.set_phase(conn, Phase::Handshake(Box::new(handshake)));
+        self.stats.upgraded += 1;
         self.order(conn, Order::Upgrade, out);
     }
 
@@ -274,11 +316,17 @@ impl Gateway {
         }
         let client = ClientAddress::resolve(slot.peer.remote.ip(), request, &self.config);
         let facts = web::ProbeFacts {
-            stopping: self.stopping,
+            draining: self.stopping || self.suspension.is_held(),
             store_loaded: self.devices.is_loaded(),
             uptime_ms: uptime_ms(now),
+            version: &self.config.about.version,
+            event_loop: self.health.event_loop(),
         };
-        let mut response = web::respond(request, client, facts);
+        let config = &self.config;
+        // Only the details are for those who may know: the probes themselves answer everybody.
+        let limiters = &mut self.limiters;
+        let detailed = || client.local || admit::http_bearer(config, limiters, now.mono, client.ip, request);
+        let mut response = web::respond(request, &facts, detailed);
         response.close |= self.stopping;
         self.peers.set_phase(conn, Phase::Http);
         self.order(conn, Order::Http(Box::new(response)), out);
@@ -307,6 +355,7 @@ impl Gateway {
         };
         let mut record =
             Record::new(level, "peer.ending").conn(conn).field("why", why.as_str()).field("in", phase);
+        self.stats.ended(why);
         if let End::HttpFault(code) | End::WebSocketFault(code) = why {
             record = record.field("code", code);
         }
@@ -388,6 +437,7 @@ impl Gateway {
         // A socket that is gone still has its answer remembered, for those who sent the same key.
         let dialect = self.peers.session(conn).map_or(Dialect::V4, |session| session.dialect);
         let shape = dialect::request_error(dialect, error);
+        self.stats.failed(error.kind(), self.config.limits.counted_reasons_max);
         self.respond(conn, id, Reply::Err(Box::new(shape)), out);
     }
 
@@ -413,12 +463,14 @@ impl Gateway {
             let cost = order.cost();
             let slow = slot.queued + cost > self.config.limits.queued_bytes_max;
             if event.drop_if_slow && (slow || !self.budget.has_spare(cost)) {
+                self.stats.missed_events += 1;
                 continue; // one slow reader must not cost the others anything, and a few must not cost them all
             }
             if slow {
                 out.push(Output::Log(
                     Record::new(Level::Warn, "peer.slow").conn(conn).field("event", event.name),
                 ));
+                self.stats.cut += 1;
                 self.close(conn, CloseFrame::new(1008, "slow consumer"), out);
                 continue;
             }
@@ -478,8 +530,10 @@ impl Gateway {
             let record = Record::new(Level::Debug, "request");
             out.push(Output::Log(record.conn(conn).field("method", method.name())));
         }
+        self.stats.requests += 1;
         let outcome = access
             .check(session.role, &session.scopes)
+            .and_then(|()| self.suspension.admits(&method))
             .and_then(|()| self.write_budget(now, conn, &method))
             .and_then(|()| answer_of(&method, params));
         let wrong_role = matches!(outcome, Err(RequestError::UnauthorizedRole(_)));
@@ -561,15 +615,12 @@ impl Gateway {
     }
 
     /// Whether so much waits for the host that no peer may add to it.
-    fn is_host_busy(&self) -> bool {
-        self.tickets.len() >= self.config.limits.host_requests_max
-    }
-
     fn answered(&mut self, now: Now, ticket: Ticket, answer: HostAnswer, out: &mut Vec<Output>) {
         // A late or repeated answer finds no ticket.
         let Some(purpose) = self.tickets.remove(&ticket) else { return };
         self.timers.clear(Timer::Host(ticket));
         self.settle(now, purpose, Some(answer), out);
+        self.settle_suspension(out);
         self.finish_stop(out);
     }
 
@@ -586,22 +637,12 @@ impl Gateway {
                 }
                 self.health_flush.dirty = [true, true];
             }
-            Purpose::Relay { conn, id } => match answer {
-                Some(HostAnswer::SystemInfo(Ok(json)) | HostAnswer::ExecApprovals(Ok(json))) => {
-                    self.respond(conn, id, Reply::Ok(Payload::Json(json)), out);
-                }
-                Some(HostAnswer::ExecApprovals(Err(HostFault(message)))) => {
-                    let error =
-                        RequestError::Unavailable { message, reason: "host-unavailable", retryable: true };
-                    self.fail(conn, id, &error, out);
-                }
-                Some(_) | None => {
-                    let message = "this host does not tell about itself; try again".to_owned();
-                    let error =
-                        RequestError::Unavailable { message, reason: "host-unavailable", retryable: true };
-                    self.fail(conn, id, &error, out);
-                }
-            },
+            Purpose::LogsTail { conn, id } => self.log_read(conn, id, answer, out),
+            Purpose::VoiceWake => self.voicewake_answered(now, answer, out),
+            Purpose::Restart { conn, id, reason } => {
+                self.restart_prepared(now, (conn, id, &reason), answer, out);
+            }
+            Purpose::Relay(relayed) => self.relayed(now, relayed, answer, out),
         }
     }
 
@@ -611,6 +652,7 @@ impl Gateway {
         if !self.started {
             self.started = true;
             self.load_store(now, out);
+            self.load_voicewake(now, out);
         }
         while let Some((due, timer)) = self.timers.pop(now.mono) {
             self.health.late(now.mono.0 - due.0);
@@ -633,9 +675,12 @@ impl Gateway {
                     if let Some(purpose) = self.tickets.remove(&ticket) {
                         out.push(Output::Log(Record::new(Level::Error, "host.silent")));
                         self.settle(now, purpose, None, out);
+                        self.settle_suspension(out);
                         self.finish_stop(out);
                     }
                 }
+                Timer::Suspension => self.suspension_due(now, out),
+                Timer::Restart => self.stop(now, Stopping::ToRestart, out),
                 Timer::Drain => {
                     let left: Vec<ConnId> = self.peers.all().map(|(conn, _)| conn).collect();
                     for conn in left {
@@ -648,19 +693,22 @@ impl Gateway {
         }
     }
 
-    fn stop(&mut self, now: Now, out: &mut Vec<Output>) {
+    fn stop(&mut self, now: Now, why: Stopping, out: &mut Vec<Output>) {
         if self.stopping {
-            out.push(Output::Stopped);
+            if why == Stopping::ForGood {
+                out.push(Output::Stopped);
+            }
             return;
         }
         self.stopping = true;
         self.accepting = false;
         out.push(Output::Accept(false));
         out.push(Output::Log(
-            Record::new(Level::Info, "gateway.stopping").field("sockets", self.peers.len()),
+            Record::new(Level::Info, "gateway.stopping")
+                .field("sockets", self.peers.len())
+                .field("restarts", why == Stopping::ToRestart),
         ));
-        let reason = "gateway stopping";
-        let payload = [Dialect::V3, Dialect::V4].map(|dialect| Some(dialect::shutdown(dialect, reason)));
+        let payload = [Dialect::V3, Dialect::V4].map(|dialect| Some(dialect::shutdown(dialect, why)));
         self.broadcast(&events::SHUTDOWN, payload, out);
         let all: Vec<(ConnId, bool)> =
             self.peers.all().map(|(conn, slot)| (conn, matches!(slot.phase, Phase::Headless))).collect();
@@ -678,7 +726,8 @@ impl Gateway {
 
     /// The drain is over when nobody is left and nothing promised is still on its way to the disk.
     fn finish_stop(&mut self, out: &mut Vec<Output>) {
-        if self.stopping && self.peers.len() == 0 && self.devices.waiting() == 0 {
+        let promised = self.devices.waiting() + self.voice.waiting();
+        if self.stopping && self.peers.len() == 0 && promised == 0 {
             self.timers.clear(Timer::Drain);
             out.push(Output::Stopped);
         }

@@ -2,7 +2,9 @@
 //! once, run off the lock by each driver.
 
 use crate::log::Record;
-use crate::store::{self, Devices};
+use crate::log::tail::{self, LogSpan};
+use crate::methods::system_params::LogsTail;
+use crate::store::{self, Devices, voicewake};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -31,6 +33,21 @@ pub enum HostRequest {
     ExecApprovals,
     /// What this process uses. Answered by [`HostAnswer::Load`].
     Load,
+    /// The messenger accounts, and who owns them. Answered by [`HostAnswer::Channels`].
+    Channels,
+    /// The end of the log. Answered by [`HostAnswer::LogsTail`].
+    LogsTail(LogsTail),
+    /// Which words wake. Answered by [`HostAnswer::VoiceWake`].
+    ReadVoiceWake,
+    /// Make these words durable. Answered by [`HostAnswer::VoiceWake`].
+    StoreVoiceWake {
+        /// The words.
+        triggers: Arc<[String]>,
+        /// By the wall clock.
+        now_ms: u64,
+    },
+    /// Be ready to start again when the run that is about to end has ended. Answered by [`HostAnswer::Restart`].
+    PrepareRestart,
 }
 
 impl HostRequest {
@@ -42,6 +59,12 @@ impl HostRequest {
             Self::SystemInfo => HostAnswer::SystemInfo(Err(HostFault(why.to_owned()))),
             Self::ExecApprovals => HostAnswer::ExecApprovals(Err(HostFault(why.to_owned()))),
             Self::Load => HostAnswer::Load(Err(HostFault(why.to_owned()))),
+            Self::Channels => HostAnswer::Channels(Err(HostFault(why.to_owned()))),
+            Self::LogsTail(_) => HostAnswer::LogsTail(Err(HostFault(why.to_owned()))),
+            Self::ReadVoiceWake | Self::StoreVoiceWake { .. } => {
+                HostAnswer::VoiceWake(Err(HostFault(why.to_owned())))
+            }
+            Self::PrepareRestart => HostAnswer::Restart(Err(HostFault(why.to_owned()))),
         }
     }
 }
@@ -59,6 +82,48 @@ pub enum HostAnswer {
     ExecApprovals(Result<Bytes, HostFault>),
     /// To [`HostRequest::Load`].
     Load(Result<Load, HostFault>),
+    /// To [`HostRequest::Channels`].
+    Channels(Result<Vec<ChannelAccount>, HostFault>),
+    /// To [`HostRequest::LogsTail`]: an encoded JSON object.
+    LogsTail(Result<Bytes, HostFault>),
+    /// To [`HostRequest::ReadVoiceWake`] and [`HostRequest::StoreVoiceWake`]: the words now on disk.
+    VoiceWake(Result<Arc<[String]>, HostFault>),
+    /// To [`HostRequest::PrepareRestart`].
+    Restart(Result<(), HostFault>),
+}
+
+/// A messenger account that this gateway is configured for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelAccount {
+    /// The channel, `whatsapp`.
+    pub channel: &'static str,
+    /// The account's id.
+    pub account: String,
+    /// Whether credentials of a session lie in its folder.
+    pub linked: bool,
+    /// Who on this machine owns that session.
+    pub owner: AccountOwner,
+}
+
+/// Who owns an account's session: at most one process on a machine does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccountOwner {
+    /// This gateway.
+    Us,
+    /// Another process.
+    Other {
+        /// Its number.
+        pid: u32,
+        /// Its profile, when it said so.
+        profile: Option<String>,
+        /// The port it listens on, when it said so.
+        port: Option<u16>,
+    },
+    /// Nobody that is known; for a person.
+    Nobody {
+        /// Why it is not this gateway.
+        why: String,
+    },
 }
 
 /// What the process uses.
@@ -122,6 +187,8 @@ pub enum Document {
     DevicesPaired,
     /// `devices/pending.json`.
     DevicesPending,
+    /// `settings/voicewake.json`.
+    VoiceWake,
 }
 
 impl Document {
@@ -130,6 +197,7 @@ impl Document {
         match self {
             Self::DevicesPaired => "devices/paired.json",
             Self::DevicesPending => "devices/pending.json",
+            Self::VoiceWake => "settings/voicewake.json",
         }
     }
 }
@@ -189,6 +257,39 @@ pub trait Host: Send + Sync + 'static {
         Err(HostFault("not measured on this host".to_owned()))
     }
 
+    /// The messenger accounts it is configured for; a host without messengers has none.
+    ///
+    /// # Errors
+    /// It cannot tell now; a sentence for a person.
+    fn channels(&self) -> Result<Vec<ChannelAccount>, HostFault> {
+        Ok(Vec::new())
+    }
+
+    /// Where the log is, and how much there is of it.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be looked at.
+    fn log_span(&self) -> Result<LogSpan, HostFault> {
+        Err(HostFault("this host keeps no log".to_owned()))
+    }
+
+    /// Bytes of the log, at most `bytes` of them, from `start`. Fewer when it has shrunk meanwhile.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn read_log(&self, span: &LogSpan, start: u64, bytes: usize) -> Result<Vec<u8>, HostFault> {
+        let _ = (span, start, bytes);
+        Err(HostFault("this host keeps no log".to_owned()))
+    }
+
+    /// Remembers that the program is to start again once this run has ended.
+    ///
+    /// # Errors
+    /// It cannot start itself again, and nobody else would.
+    fn prepare_restart(&self) -> Result<(), HostFault> {
+        Err(HostFault("this host cannot start the gateway again".to_owned()))
+    }
+
     /// Writes one line to the log. Called by the driver outside the gateway's lock.
     fn log(&self, record: &Record);
 }
@@ -207,6 +308,13 @@ pub fn perform<H: Host + ?Sized>(host: &H, request: HostRequest) -> HostAnswer {
             }))
         }
         HostRequest::Load => HostAnswer::Load(host.load()),
+        HostRequest::Channels => HostAnswer::Channels(host.channels()),
+        HostRequest::LogsTail(wanted) => HostAnswer::LogsTail(tail::read(host, &wanted)),
+        HostRequest::ReadVoiceWake => HostAnswer::VoiceWake(read_voicewake(host)),
+        HostRequest::StoreVoiceWake { triggers, now_ms } => {
+            HostAnswer::VoiceWake(store_voicewake(host, &triggers, now_ms).map(|()| triggers))
+        }
+        HostRequest::PrepareRestart => HostAnswer::Restart(host.prepare_restart()),
     }
 }
 
@@ -224,6 +332,39 @@ fn check_devices<H: Host + ?Sized>(host: &H, known: DevicesVersion) -> Result<De
     Ok(DevicesCheck::Changed { devices: Arc::new(Devices { paired, pending }), version })
 }
 
+fn read_voicewake<H: Host + ?Sized>(host: &H) -> Result<Arc<[String]>, HostFault> {
+    let found = host.read(Document::VoiceWake)?;
+    let words = voicewake::parse(found.as_ref().map(|(bytes, _)| &bytes[..]));
+    words.map(Arc::from).map_err(|why| unreadable(Document::VoiceWake, &why))
+}
+
+/// The words are set as a whole: whoever comes last wins, and what else is in the document stays.
+fn store_voicewake<H: Host + ?Sized>(host: &H, triggers: &[String], now_ms: u64) -> Result<(), HostFault> {
+    for _ in 0..VOICEWAKE_ATTEMPTS {
+        let found = host.read(Document::VoiceWake)?;
+        let (bytes, version) = match &found {
+            Some((bytes, version)) => (Some(&bytes[..]), *version),
+            None => (None, Version::MISSING),
+        };
+        let content = voicewake::render(bytes, triggers, now_ms)
+            .map_err(|why| unreadable(Document::VoiceWake, &why))?;
+        let write = Write { document: Document::VoiceWake, expected: Some(version), content: &content };
+        match host.write(&[write]) {
+            Ok(_) => return Ok(()),
+            Err(StoreFault::Conflict) => {}
+            Err(StoreFault::Failed(why)) => return Err(HostFault(why)),
+        }
+    }
+    Err(HostFault(format!("{} is being written by somebody else", Document::VoiceWake.path())))
+}
+
+fn unreadable(document: Document, why: &str) -> HostFault {
+    HostFault(format!("{} cannot be read: {why}", document.path()))
+}
+
+/// Looks at a document that somebody else keeps writing before a write is given up.
+const VOICEWAKE_ATTEMPTS: usize = 4;
+
 fn read<H: Host + ?Sized, T: Default>(
     host: &H,
     document: Document,
@@ -233,7 +374,7 @@ fn read<H: Host + ?Sized, T: Default>(
         None => Ok((T::default(), Version::MISSING)),
         Some((bytes, version)) => match parse(&bytes) {
             Ok(content) => Ok((content, version)),
-            Err(why) => Err(HostFault(format!("{} cannot be read: {why}", document.path()))),
+            Err(why) => Err(unreadable(document, &why)),
         },
     }
 }

@@ -516,6 +516,31 @@ mod tests {
         }
 
         #[test]
+        fn near_a_plain_request_the_short_way_still_agrees(
+            at in prop::sample::select(vec![
+                r#"{"type":"req","id":"1:0c9e","method":"status","params":{"a":[1,"}"],"b":null}}"#,
+                r#"{"params":-1.5e3,"method":"ä","id":"a","type":"req"}"#,
+                r#"{"type":"req","params":"x\"y","id":"a","method":"b"}"#,
+                r#"{"type":"req","id":"a","params":true,"method":"b"}"#,
+            ]),
+            edits in prop::collection::vec(
+                (0usize..100, 0usize..3, prop::sample::select("{}[]\",:\\ \n\t\0\u{7f}\u{85}\u{feff}0-.eunt".chars().collect::<Vec<_>>())),
+                0..4,
+            ),
+        ) {
+            let mut text: Vec<char> = at.chars().collect();
+            for (at, kind, with) in edits {
+                let at = at % text.len();
+                match kind {
+                    0 => text.insert(at, with),
+                    1 => text[at] = with,
+                    _ => drop(text.remove(at)),
+                }
+            }
+            agree(&text.into_iter().collect::<String>())?;
+        }
+
+        #[test]
         fn arbitrary_members_never_panic(
             members in prop::collection::vec(
                 (

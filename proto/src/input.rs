@@ -66,6 +66,8 @@ pub enum Input {
     },
     /// The process was asked to stop.
     Stop,
+    /// The process was asked to stop, and will start again.
+    Restart,
     /// A deadline passed.
     Tick,
 }

@@ -95,6 +95,7 @@ pub mod seed;
 pub mod store;
 pub mod time;
 mod validate;
+pub mod wizard;
 
 pub use conn::{Connection, Next, ws};
 pub use gateway::{Gateway, Peer, Refused};

@@ -79,16 +79,26 @@ pub struct Limits {
     pub devices_paired_max: usize,
     /// Operations on the device store that may wait for the disk; one more is `UNAVAILABLE`.
     pub store_queue_max: usize,
+    /// Requests for one thing of the host that may wait for its answer; one more is told that the server is busy.
+    pub relay_waiting_max: usize,
     /// A host request unanswered for this long is given up.
     pub host_timeout_ms: u64,
-    /// Requests of peers that may wait for the host, in all; one more is answered that the server is busy.
-    pub host_requests_max: usize,
     /// Control-plane writes that one window takes, by method, device and address.
     pub control_writes_max: u32,
     /// How long such a window lasts.
     pub control_writes_window_ms: u64,
     /// Windows that are remembered; the oldest go first.
     pub control_writes_windows_max: usize,
+    /// `logs.tail` requests that may wait for the host; one more is `UNAVAILABLE`.
+    pub log_tails_max: usize,
+    /// `voicewake.set` and `voicewake.get` requests that may wait for the disk; one more is `UNAVAILABLE`.
+    pub voicewake_queue_max: usize,
+    /// Reasons for refusals that are counted one by one; further ones are counted together.
+    pub counted_reasons_max: usize,
+    /// Life of a suspension that nobody renews.
+    pub suspend_lease_ms: u64,
+    /// From the answer to `gateway.restart.request` to the stop.
+    pub restart_delay_ms: u64,
     /// Wrong-role answers in a row; one more closes 1008 `repeated unauthorized calls`.
     pub unauthorized_in_a_row_max: u32,
     /// Entries in the idempotency cache.
@@ -142,11 +152,16 @@ impl Default for Limits {
             pairing_scopes_max: 64,
             devices_paired_max: 4_096,
             store_queue_max: 4_096,
+            relay_waiting_max: 4_096,
             host_timeout_ms: 10_000,
-            host_requests_max: 256,
             control_writes_max: 30,
             control_writes_window_ms: 60_000,
             control_writes_windows_max: 1_024,
+            log_tails_max: 8,
+            voicewake_queue_max: 64,
+            counted_reasons_max: 48,
+            suspend_lease_ms: 120_000,
+            restart_delay_ms: 500,
             unauthorized_in_a_row_max: 10,
             replies_entries_max: 1_000,
             replies_bytes_max: 4 * 1024 * 1024,

@@ -1,5 +1,7 @@
 //! What the core tells the log: an event name and a few fields, never a secret.
 
+pub mod tail;
+
 use crate::id::ConnId;
 
 /// How much a record matters.

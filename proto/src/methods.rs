@@ -12,6 +12,7 @@ pub(crate) mod params;
 mod sessions;
 pub(crate) mod shapes;
 mod system;
+pub mod system_params;
 pub mod unavailable;
 mod users;
 
@@ -66,8 +67,8 @@ impl Method {
             access @ (Access::Anyone
             | Access::AnyOperator
             | Access::Operator(_)
-            | Access::Either(..)
-            | Access::Both(..)
+            | Access::Either(_)
+            | Access::Both(_)
             | Access::Node) => access,
         }
     }
@@ -122,6 +123,28 @@ pub enum Params {
         role: String,
         /// Only rotate has them.
         scopes: Option<Vec<String>>,
+    },
+    /// `logs.tail`.
+    LogsTail(system_params::LogsTail),
+    /// `voicewake.set`: the words, normalised.
+    Triggers(Vec<String>),
+    /// `talk.mode`.
+    TalkMode {
+        /// Whether it talks.
+        enabled: bool,
+        /// What it does just now; any text.
+        phase: Option<String>,
+    },
+    /// `wake`.
+    Wake(system_params::Wake),
+    /// `gateway.suspend.prepare`.
+    SuspendPrepare(system_params::SuspendPrepare),
+    /// `gateway.suspend.resume`, `gateway.suspend.status`.
+    SuspensionId(String),
+    /// `gateway.restart.request`.
+    Restart {
+        /// For the log.
+        reason: String,
     },
 }
 
@@ -247,10 +270,16 @@ const fn hidden(row: Method) -> Method {
     Method { advertised: false, ..row }
 }
 
+/// A row that is held against the budget of control-plane writes.
+const fn control_write(row: Method) -> Method {
+    Method { control_write: true, ..row }
+}
+
 const ADMIN: Access = Access::Operator(scope::ADMIN);
 const APPROVALS: Access = Access::Operator(scope::APPROVALS);
 const PAIRING: Access = Access::Operator(scope::PAIRING);
 const READ: Access = Access::Operator(scope::READ);
+const TALK: Access = Access::Operator(scope::TALK);
 const WRITE: Access = Access::Operator(scope::WRITE);
 /// The dialects of a method that came with protocol 4.
 const V4: &[Dialect] = &[Dialect::V4];

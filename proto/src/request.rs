@@ -34,8 +34,8 @@ impl Request {
                 access @ (Access::Anyone
                 | Access::AnyOperator
                 | Access::Operator(_)
-                | Access::Either(..)
-                | Access::Both(..)
+                | Access::Either(_)
+                | Access::Both(_)
                 | Access::Node) => (access, Ok(Params::None)),
             },
             MethodRef::Unknown(_) => (access::UNKNOWN, Ok(Params::None)),

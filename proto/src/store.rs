@@ -5,6 +5,7 @@
 
 pub mod approvals;
 pub mod render;
+pub mod voicewake;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -4,21 +4,42 @@ use crate::driver::Driver;
 use crate::flag::Flag;
 use clawgate_proto::{Host, Input};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 
 /// A handle for one run; clones are the same handle. Works from any thread, before and during the run.
 #[derive(Clone)]
-pub struct Stop(Arc<Flag>);
+pub struct Stop(Arc<Asked>);
+
+struct Asked {
+    flag: Flag,
+    /// Whether the first who asked wants it to come back.
+    restarts: AtomicBool,
+    is_asked: AtomicBool,
+}
 
 impl Stop {
     /// A handle that nobody has used.
     pub fn new() -> Self {
-        Self(Arc::new(Flag::new(false)))
+        let (restarts, is_asked) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self(Arc::new(Asked { flag: Flag::new(false), restarts, is_asked }))
     }
 
     /// Asks the core to shut down; only the first call counts.
     pub fn stop(&self) {
-        self.0.raise().into_iter().for_each(Waker::wake);
+        self.ask(false);
+    }
+
+    /// The same, and clients are told that the gateway comes back.
+    pub fn restart(&self) {
+        self.ask(true);
+    }
+
+    fn ask(&self, restarts: bool) {
+        if !self.0.is_asked.swap(true, Ordering::AcqRel) {
+            self.0.restarts.store(restarts, Ordering::Release);
+            self.0.flag.raise().into_iter().for_each(Waker::wake);
+        }
     }
 }
 
@@ -30,6 +51,6 @@ impl Default for Stop {
 
 /// Tells the core once.
 pub(crate) async fn run<H: Host>(stop: Stop, driver: Arc<Driver<H>>) {
-    stop.0.raised().await;
-    driver.tell(Input::Stop);
+    stop.0.flag.raised().await;
+    driver.tell(if stop.0.restarts.load(Ordering::Acquire) { Input::Restart } else { Input::Stop });
 }

@@ -55,9 +55,7 @@ pub(crate) fn keep<H: Host>(driver: &Arc<Driver<H>>, stop: &Stop) {
         if driver.timers.take_due(scratch.now.mono, &mut fired) {
             scratch.inputs.push(Input::Tick);
         }
-        if stop.take() {
-            scratch.inputs.push(Input::Stop);
-        }
+        scratch.inputs.extend(stop.take());
         feed(driver, &mut scratch);
         for slot in fired.drain(..) {
             driver.work(&mut scratch, &slot, Cause::Due);

@@ -1,5 +1,6 @@
 //! What may be typed: commands, flags, help with examples, exit codes.
 
+use crate::config::settings::Bind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clawgate_proto::config::AuthMode;
 use std::fmt;
@@ -9,6 +10,12 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(name = "clawgate", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
 pub struct Cli {
+    /// Use an installation of its own: state in ~/.openclaw-NAME, its configuration in there
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// The same as --profile dev, with port 19001
+    #[arg(long)]
+    pub dev: bool,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -28,7 +35,18 @@ pub enum Command {
     /// Ask a running gateway how it is
     Health(ClientArgs),
     /// Show which gateway is running and what it knows
-    Status(ClientArgs),
+    Status(StatusArgs),
+    /// Show the log of a running gateway
+    #[command(after_help = "Example:\n  clawgate logs --follow\n  clawgate logs --limit 50 --plain")]
+    Logs(LogsArgs),
+    /// Say whether a gateway can be reached, and how much of it
+    Probe(ClientArgs),
+    /// Show who is here, leave a line for the agent, switch heartbeats
+    System {
+        /// What to do.
+        #[command(subcommand)]
+        command: SystemCommand,
+    },
     /// List, approve and remove paired devices, and manage their tokens
     Devices {
         /// What to do with them.
@@ -37,8 +55,17 @@ pub enum Command {
     },
     /// Show the gateway's token to the person who asks
     Token(TokenArgs),
+    /// Answer a few questions and write the configuration
+    #[command(
+        after_help = "Examples:\n  clawgate setup\n  clawgate setup --non-interactive --port 19001 --bind tailnet\n\n\
+        Without a terminal nothing is asked: what no flag says is taken as configured, or else as is safe."
+    )]
+    Setup(SetupArgs),
+    /// Print the manual page, for `man -l -`
+    Man,
     /// Print a completion script for a shell
     #[command(
+        visible_alias = "completion",
         after_help = "Example:\n  clawgate completions bash > ~/.local/share/bash-completion/completions/clawgate"
     )]
     Completions {
@@ -70,7 +97,94 @@ pub enum GatewayCommand {
     /// Ask a running gateway how it is
     Health(ClientArgs),
     /// Show which gateway is running and what it knows
-    Status(ClientArgs),
+    Status(StatusArgs),
+    /// Say whether a gateway can be reached, and how much of it
+    Probe(ClientArgs),
+}
+
+/// `clawgate status`.
+#[derive(Clone, Debug, Args)]
+pub struct StatusArgs {
+    /// Also ask for health, presence and the gateway's own numbers as they are now
+    #[arg(long)]
+    pub deep: bool,
+    /// How to reach the gateway.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// `clawgate logs`.
+#[derive(Clone, Debug, Args)]
+pub struct LogsArgs {
+    /// Go on until interrupted, through restarts of the gateway
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Most lines at once
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=5_000))]
+    pub limit: u64,
+    /// Most bytes to look at
+    #[arg(long, value_name = "N", default_value_t = 250_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub max_bytes: u64,
+    /// With --follow: time between two looks, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(100..=3_600_000))]
+    pub interval: u64,
+    /// No colours
+    #[arg(long)]
+    pub plain: bool,
+    /// How to reach the gateway.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// `clawgate system`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SystemCommand {
+    /// Show who is here
+    Presence(ClientArgs),
+    /// Leave a line for the agent; it is kept, and `status` shows it
+    #[command(after_help = "Example:\n  clawgate system event --text 'the kiln is hot' --mode now")]
+    Event {
+        /// What to say
+        #[arg(long, value_name = "TEXT")]
+        text: String,
+        /// When an agent should look at it
+        #[arg(long, value_name = "MODE", default_value = "next-heartbeat", value_parser = ["now", "next-heartbeat"])]
+        mode: String,
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Heartbeats of the agent
+    Heartbeat {
+        /// What to do.
+        #[command(subcommand)]
+        command: HeartbeatCommand,
+    },
+}
+
+/// `clawgate system heartbeat`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum HeartbeatCommand {
+    /// Show the latest one
+    Last(ClientArgs),
+    /// Switch them on
+    Enable(ClientArgs),
+    /// Switch them off
+    Disable(ClientArgs),
+}
+
+impl SystemCommand {
+    /// How to reach the gateway.
+    pub fn client(&self) -> &ClientArgs {
+        match self {
+            Self::Presence(client) | Self::Event { client, .. } => client,
+            Self::Heartbeat { command } => match command {
+                HeartbeatCommand::Last(client)
+                | HeartbeatCommand::Enable(client)
+                | HeartbeatCommand::Disable(client) => client,
+            },
+        }
+    }
 }
 
 /// How to run a gateway. `Debug` shows neither token nor password.
@@ -79,7 +193,7 @@ pub struct RunArgs {
     /// Port to listen on; 0 takes a free one [default: OPENCLAW_GATEWAY_PORT, the config file, 18789]
     #[arg(long, value_name = "PORT")]
     pub port: Option<u16>,
-    /// Where to listen [default: the config file, loopback]
+    /// Where to listen [default: OPENCLAW_GATEWAY_BIND, the config file, loopback]
     #[arg(long, value_name = "MODE")]
     pub bind: Option<BindArg>,
     /// How clients prove that they may come in [default: the config file, token]
@@ -100,12 +214,22 @@ pub struct RunArgs {
     /// Log each step
     #[arg(long, short)]
     pub verbose: bool,
+    /// Where the log is kept besides standard error: a file, or off for memory only [default: logging.file, a
+    /// temporary folder]
+    #[arg(long, value_name = "FILE|off")]
+    pub log_file: Option<PathBuf>,
     /// Log as JSON, one object a line
     #[arg(long)]
     pub json: bool,
     /// Start even when gateway.mode is not "local"
     #[arg(long)]
     pub allow_unconfigured: bool,
+    /// A switch of the TCP bridge that earlier gateways had
+    #[arg(long, hide = true, alias = "no-bridge")]
+    pub bridge: bool,
+    /// A setting of it
+    #[arg(long = "bridge-port", hide = true, aliases = ["bridge-host", "bridge-bind"])]
+    pub bridge_value: Option<String>,
 }
 
 /// How to reach a running gateway. `Debug` shows no secret.
@@ -178,6 +302,63 @@ pub struct TokenArgs {
     /// Print JSON for programs
     #[arg(long)]
     pub json: bool,
+}
+
+/// `clawgate setup`. `Debug` shows no secret.
+#[derive(Clone, Default, Args)]
+pub struct SetupArgs {
+    /// Port to listen on
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+    /// Who may reach it
+    #[arg(long, value_name = "MODE")]
+    pub bind: Option<BindArg>,
+    /// Address to listen on, with --bind custom
+    #[arg(long, value_name = "IPV4")]
+    pub custom_bind_host: Option<String>,
+    /// How clients prove that they may come in
+    #[arg(long, value_name = "MODE")]
+    pub auth: Option<SetupAuth>,
+    /// Shared token [default: the one there is, or a new one]
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// Read the shared password from a file
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// Ask nothing, although there is a terminal
+    #[arg(long)]
+    pub non_interactive: bool,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl fmt::Debug for SetupArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SetupArgs")
+            .field("port", &self.port)
+            .field("bind", &self.bind)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Values of `setup --auth`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SetupAuth {
+    /// A shared token
+    Token,
+    /// A shared password
+    Password,
+}
+
+impl SetupAuth {
+    /// The name on the command line, and in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Password => "password",
+        }
+    }
 }
 
 /// `clawgate devices`.
@@ -273,6 +454,36 @@ pub enum BindArg {
     Loopback,
     /// Every IPv4 address of this machine
     Lan,
+    /// This machine's address in its tailnet; waits until there is one
+    Tailnet,
+    /// Loopback: never wider, whatever cannot be bound
+    Auto,
+    /// The address in gateway.customBindHost
+    Custom,
+}
+
+impl BindArg {
+    /// The name on the command line, and in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Loopback => "loopback",
+            Self::Lan => "lan",
+            Self::Tailnet => "tailnet",
+            Self::Auto => "auto",
+            Self::Custom => "custom",
+        }
+    }
+}
+
+impl From<BindArg> for Bind {
+    fn from(arg: BindArg) -> Self {
+        match arg {
+            BindArg::Loopback | BindArg::Auto => Self::Loopback,
+            BindArg::Lan => Self::Lan,
+            BindArg::Tailnet => Self::Tailnet,
+            BindArg::Custom => Self::Custom,
+        }
+    }
 }
 
 /// Values of `--auth`.
@@ -341,21 +552,23 @@ Examples:
   clawgate status                     see whether it runs, and what it knows
   clawgate devices list               see who is paired and who asks to be
   clawgate call health --json         call any method
+  clawgate --profile rescue gateway --port 19001    a second gateway with files of its own
 
 Exit codes:
   0  done
-  1  failed: a file, a setting or the system is in the way
+  1  failed: a file, a setting, a taken port or another gateway is in the way
   2  the command line makes no sense
   3  the gateway cannot be reached, or did not answer in time
   4  the gateway did not let us in (credentials, pairing)
   5  the gateway answered the call with an error
-  6  the port is taken
   70  the gateway found itself unsound and ended: a defect, please report it
   130, 143  ended at once by a second SIGINT or SIGTERM
 
 Environment:
   OPENCLAW_CONFIG_PATH, OPENCLAW_STATE_DIR, OPENCLAW_HOME     where configuration and state are
-  OPENCLAW_GATEWAY_PORT, OPENCLAW_GATEWAY_TOKEN, OPENCLAW_GATEWAY_PASSWORD, OPENCLAW_GATEWAY_URL
+  OPENCLAW_GATEWAY_PORT, OPENCLAW_GATEWAY_BIND
+  OPENCLAW_GATEWAY_TOKEN, OPENCLAW_GATEWAY_PASSWORD, OPENCLAW_GATEWAY_URL
+  OPENCLAW_ALLOW_MULTI_GATEWAY                                1: several gateways on one configuration, at your own risk
   OPENCLAW_LOG_LEVEL                                          silent, error, warn, info, debug or trace";
 
 const GATEWAY_HELP: &str = "\

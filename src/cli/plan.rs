@@ -2,8 +2,10 @@
 //! can be refused on the way, and what the first start writes.
 
 use super::Failure;
-use super::args::{AuthArg, BindArg, RunArgs};
-use super::target;
+use super::args::{AuthArg, RunArgs};
+use super::log_plan::LogPlan;
+use super::target::{self, BIND_VARIABLE};
+use crate::accounts::{self, Account, Keeper};
 use crate::config::first_run::{backup_of, generate_token};
 use crate::config::secrets::{self, Overrides, Resolved, Source, Sourced};
 use crate::config::settings::{Bind, Setting};
@@ -13,6 +15,8 @@ use crate::environment::Environment;
 use crate::host::StateHost;
 use crate::host::facts::{self, Facts};
 use crate::identity::Identity;
+use crate::listen::Place;
+use crate::lock::Owner;
 use crate::log::{self, Logger};
 use crate::storage::{RealDisk, Storage, explain};
 use clawgate_proto::config::{About, AuthConfig, AuthMode, Config};
@@ -34,13 +38,17 @@ pub(super) struct Plan {
     home: Option<PathBuf>,
     storage: Arc<Storage<RealDisk>>,
     settings: Settings,
-    pub(super) bind: Bind,
+    pub(super) place: Place,
     pub(super) port: u16,
     pub(super) auth: Resolved,
+    /// The messenger accounts to own.
+    accounts: Vec<Account>,
     limits: Limits,
     identity: Identity,
     /// `OPENCLAW_LOG_LEVEL`.
     pub(super) log_level: Option<String>,
+    /// Where records are kept, and from which level on.
+    pub(super) log_file: LogPlan,
     /// What was written at this start; a sentence for a person.
     pub(super) wrote: Option<String>,
     pub(super) warnings: Vec<String>,
@@ -48,8 +56,13 @@ pub(super) struct Plan {
 
 impl Plan {
     /// Reads everything, refuses what must be refused (in the reference's order: spec auth 2), and writes the
-    /// configuration where it has to be written.
-    pub(super) fn make(args: &RunArgs, environment: &Environment) -> Result<Self, Failure> {
+    /// configuration where it has to be written. `lock` is called before anything is written, with where the
+    /// installation is and the port.
+    pub(super) fn make(
+        args: &RunArgs,
+        environment: &Environment,
+        lock: &mut dyn FnMut(&Places, u16) -> Result<(), Failure>,
+    ) -> Result<Self, Failure> {
         let overrides = overrides(args, environment)?;
         let storage = Arc::new(Storage::new(RealDisk, u64::from_ne_bytes(entropy::bytes())));
         let Opened { places, mut file, settings, environment } =
@@ -60,18 +73,23 @@ impl Plan {
                 settings.mode.as_deref().unwrap_or("unset")
             )));
         }
-        let bind = choose_bind(args.bind, &settings)?;
+        let bind = choose_bind(args, &environment, &settings)?;
+        let place = place(bind, &settings)?;
         let port = choose_port(args.port, &environment, &settings)?;
         let mut auth =
             Resolved::new(&overrides, &settings, &file.path, &environment).map_err(Failure::Failed)?;
         auth.check(&overrides, &settings, bind).map_err(Failure::Failed)?;
+        let root = file.found.as_ref().map(|found| &found.root);
+        let accounts = accounts::configured(root, &places, &environment);
+        lock(&places, port)?;
         let wrote =
             complete(&mut file, &storage, &mut auth, &overrides, &settings).map_err(Failure::Failed)?;
-        secrets::refuse_open_bind(&auth, bind, "0.0.0.0", port).map_err(Failure::Failed)?;
+        secrets::refuse_open_bind(&auth, bind, &host_of(place), port).map_err(Failure::Failed)?;
         let limits = own::limits(&storage, &places.own_config()).map_err(Failure::Failed)?;
         let identity =
             Identity::load_or_create(&storage, &places.state_dir, log::wall_ms()).map_err(Failure::Failed)?;
         let mut warnings = settings.warnings.clone();
+        warnings.extend(bridge_is_gone(args, &environment));
         warnings.extend(identity.notice.clone());
         warnings.extend(exposed_file(&file.path));
         if auth.mode == AuthMode::None {
@@ -79,28 +97,38 @@ impl Plan {
                 "auth is none: every program on this machine may connect and ask to be paired".to_owned(),
             );
         }
-        for folder in ["devices", "identity"] {
+        for folder in ["devices", "identity", "settings"] {
             warnings.extend(storage.sweep(&places.state_dir.join(folder)).err());
         }
         if let Some(folder) = file.path.parent() {
             warnings.extend(storage.sweep(folder).err());
         }
         let log_level = environment.get("OPENCLAW_LOG_LEVEL").map(str::to_owned);
+        let log_file = LogPlan::make(args.log_file.as_deref(), &settings.logging, &environment);
         let home = environment.home();
         Ok(Self {
             places,
             home,
             storage,
             settings,
-            bind,
+            place,
             port,
             auth,
+            accounts,
             limits,
             identity,
             log_level,
+            log_file,
             wrote,
             warnings,
         })
+    }
+
+    /// Takes the messenger accounts, as `owner`.
+    pub(super) fn own(&mut self, owner: Owner, logger: &Arc<Logger>) -> Result<Keeper, Failure> {
+        let accounts = std::mem::take(&mut self.accounts);
+        Keeper::start(accounts, owner, Arc::clone(logger))
+            .map_err(|why| Failure::Failed(format!("no thread for the channel accounts: {why}")))
     }
 
     /// The core and its host.
@@ -108,6 +136,7 @@ impl Plan {
         &self,
         now: Now,
         addresses: &[SocketAddr],
+        accounts: Keeper,
         logger: &Arc<Logger>,
     ) -> (Gateway, Arc<StateHost<RealDisk>>) {
         let mut random = Random::new(Seed::new(entropy::bytes()));
@@ -131,11 +160,17 @@ impl Plan {
         let mut gateway = Gateway::new(config, random.seed(), now);
         gateway.set_log_level(logger.threshold().unwrap_or(Level::Error));
         let storage = Arc::clone(&self.storage);
-        let mut host = StateHost::new(storage, self.places.state_dir.clone(), facts, Arc::clone(logger));
+        let mut host = StateHost::new(storage, self.places.state_dir.clone(), facts, Arc::clone(logger))
+            .with_accounts(accounts);
         if let Some(home) = &self.home {
             host = host.with_home(home);
         }
         (gateway, Arc::new(host))
+    }
+
+    /// Whether SIGUSR1 restarts the gateway.
+    pub(super) fn restarts_by_signal(&self) -> bool {
+        self.settings.restart_by_signal != Some(false)
     }
 
     fn about(&self, facts: &Facts) -> About {
@@ -177,12 +212,57 @@ fn overrides(args: &RunArgs, environment: &Environment) -> Result<Overrides, Fai
     })
 }
 
-fn choose_bind(flag: Option<BindArg>, settings: &Settings) -> Result<Bind, Failure> {
-    match (flag, &settings.bind) {
-        (Some(BindArg::Loopback), _) | (None, None) => Ok(Bind::Loopback),
-        (Some(BindArg::Lan), _) => Ok(Bind::Lan),
-        (None, Some(Setting::Known(bind))) => Ok(*bind),
-        (None, Some(Setting::Unusable(why))) => Err(Failure::Failed(why.clone())),
+fn choose_bind(args: &RunArgs, environment: &Environment, settings: &Settings) -> Result<Bind, Failure> {
+    if let Some(flag) = args.bind {
+        return Ok(flag.into());
+    }
+    if let Some(name) = environment.get(BIND_VARIABLE) {
+        return Bind::named(name).ok_or_else(|| {
+            Failure::Failed(format!(
+                "Invalid bind: {BIND_VARIABLE} is {:?} (use \"loopback\", \"lan\", \"tailnet\", \"auto\", or \"custom\")",
+                super::render::clean(name)
+            ))
+        });
+    }
+    match &settings.bind {
+        None => Ok(Bind::Loopback),
+        Some(Setting::Known(bind)) => Ok(*bind),
+        Some(Setting::Unusable(why)) => Err(Failure::Failed(why.clone())),
+    }
+}
+
+/// The addresses that a bind means.
+fn place(bind: Bind, settings: &Settings) -> Result<Place, Failure> {
+    Ok(match bind {
+        Bind::Loopback => Place::Loopback,
+        Bind::Lan => Place::Lan,
+        Bind::Tailnet => Place::Tailnet,
+        Bind::Custom => {
+            match settings.custom_bind_host.as_deref().map(str::trim).filter(|host| !host.is_empty()) {
+                None => {
+                    let sentence = "gateway.bind=custom requires gateway.customBindHost";
+                    return Err(Failure::Failed(format!(
+                        "{sentence}\nSet it to the IPv4 address of this machine to listen on."
+                    )));
+                }
+                Some(host) => Place::Custom(host.parse().map_err(|_| {
+                    Failure::Failed(format!(
+                        "gateway.bind=custom requires a valid IPv4 customBindHost (got {})",
+                        super::render::clean(host)
+                    ))
+                })?),
+            }
+        }
+    })
+}
+
+/// The address as a refusal names it.
+fn host_of(place: Place) -> String {
+    match place {
+        Place::Loopback => "127.0.0.1".to_owned(),
+        Place::Lan => "0.0.0.0".to_owned(),
+        Place::Tailnet => "the tailnet".to_owned(),
+        Place::Custom(address) => address.to_string(),
     }
 }
 
@@ -238,6 +318,27 @@ fn complete(
     Ok(Some(wrote))
 }
 
+/// What is left of the TCP bridge in flags and variables; those of the configuration file are its reader's.
+fn bridge_is_gone(args: &RunArgs, environment: &Environment) -> Option<String> {
+    let variable = environment.first(&BRIDGE_VARIABLES).map(|(name, _)| name);
+    let what = if args.bridge || args.bridge_value.is_some() { Some("--bridge") } else { variable };
+    what.map(|what| {
+        format!(
+            "{what}: the TCP bridge is gone and nothing listens for it; connect nodes to the gateway's own port over \
+             WebSocket"
+        )
+    })
+}
+
+const BRIDGE_VARIABLES: [&str; 6] = [
+    "OPENCLAW_BRIDGE_ENABLED",
+    "OPENCLAW_BRIDGE_PORT",
+    "OPENCLAW_BRIDGE_HOST",
+    "CLAWDBOT_BRIDGE_ENABLED",
+    "CLAWDBOT_BRIDGE_PORT",
+    "CLAWDBOT_BRIDGE_HOST",
+];
+
 /// The file holds a secret: others should not read it.
 fn exposed_file(path: &Path) -> Option<String> {
     let mode = std::fs::metadata(path).ok()?.permissions().mode();
@@ -268,7 +369,8 @@ mod tests {
         let words = ["clawgate", "gateway"].into_iter().chain(line.split_whitespace());
         let Command::Gateway(gateway) = Cli::try_parse_from(words).unwrap().command else { panic!("{line}") };
         let state = [("OPENCLAW_STATE_DIR", folder.path().to_str().unwrap())];
-        Plan::make(&gateway.run, &Environment::new(state.into_iter().chain(more.iter().copied())))
+        let environment = Environment::new(state.into_iter().chain(more.iter().copied()));
+        Plan::make(&gateway.run, &environment, &mut |_, _| Ok(()))
     }
 
     fn text(folder: &Folder) -> String {
@@ -283,7 +385,7 @@ mod tests {
     fn the_first_start_makes_a_token_and_the_second_uses_it() {
         let folder = Folder::new();
         let first = plan(&folder, None, "", &[]).unwrap();
-        assert_eq!((first.bind, first.port, first.auth.mode), (Bind::Loopback, 18_789, AuthMode::Token));
+        assert_eq!((first.place, first.port, first.auth.mode), (Place::Loopback, 18_789, AuthMode::Token));
         assert!(first.wrote.as_ref().is_some_and(|wrote| !wrote.contains(&token_of(&first))));
         let second = plan(&folder, None, "", &[]).unwrap();
         assert_eq!(token_of(&first), token_of(&second));
@@ -363,15 +465,53 @@ mod tests {
         let folder = Folder::new();
         let config = "{gateway: {mode: 'local', port: 5, bind: 'lan'}}";
         let variable = [("OPENCLAW_GATEWAY_PORT", "6")];
-        let chosen = |plan: Plan| (plan.port, plan.bind);
-        assert_eq!(chosen(plan(&folder, Some(config), "", &[]).unwrap()), (5, Bind::Lan));
-        assert_eq!(chosen(plan(&folder, Some(config), "", &variable).unwrap()), (6, Bind::Lan));
+        let chosen = |plan: Plan| (plan.port, plan.place);
+        assert_eq!(chosen(plan(&folder, Some(config), "", &[]).unwrap()), (5, Place::Lan));
+        assert_eq!(chosen(plan(&folder, Some(config), "", &variable).unwrap()), (6, Place::Lan));
         assert_eq!(
             chosen(plan(&folder, Some(config), "--port 7 --bind loopback", &variable).unwrap()),
-            (7, Bind::Loopback)
+            (7, Place::Loopback)
         );
-        let fault = plan(&folder, Some("{gateway: {mode: 'local', bind: 'tailnet'}}"), "", &[]).unwrap_err();
-        assert!(fault.message().contains("gateway.bind"), "{}", fault.message());
+        // Compatibility row bind-variable.
+        let variable = [(BIND_VARIABLE, "tailnet")];
+        assert_eq!(plan(&folder, Some(config), "", &variable).unwrap().place, Place::Tailnet);
+        assert_eq!(plan(&folder, Some(config), "--bind auto", &variable).unwrap().place, Place::Loopback);
+        let fault = plan(&folder, Some(config), "", &[(BIND_VARIABLE, "0.0.0.0")]).unwrap_err();
+        assert!(fault.message().starts_with("Invalid bind: OPENCLAW_GATEWAY_BIND is \"0.0.0.0\""));
+    }
+
+    #[test]
+    fn a_custom_bind_needs_an_ipv4_address() {
+        let folder = Folder::new();
+        let with = |host: &str| {
+            let config = format!("{{gateway: {{mode: 'local', bind: 'custom'{host}}}}}");
+            plan(&folder, Some(&config), "", &[])
+        };
+        assert_eq!(
+            with(", customBindHost: '127.0.0.2'").unwrap().place,
+            Place::Custom(std::net::Ipv4Addr::new(127, 0, 0, 2))
+        );
+        for host in ["", ", customBindHost: ' '"] {
+            let fault = with(host).unwrap_err().message();
+            assert!(fault.starts_with("gateway.bind=custom requires gateway.customBindHost\n"), "{fault}");
+        }
+        for host in ["::1", "localhost", "1.2.3", "01.2.3.4", "1.2.3.4:5"] {
+            let fault = with(&format!(", customBindHost: '{host}'")).unwrap_err().message();
+            let want = format!("gateway.bind=custom requires a valid IPv4 customBindHost (got {host})");
+            assert_eq!(fault, want);
+        }
+    }
+
+    #[test]
+    fn beyond_loopback_nobody_starts_without_a_secret() {
+        let folder = Folder::new();
+        for bind in ["lan", "tailnet", "custom"] {
+            let config = "{gateway: {mode: 'local', customBindHost: '10.0.0.1'}}";
+            let fault = plan(&folder, Some(config), &format!("--auth none --bind {bind}"), &[]).unwrap_err();
+            let want =
+                format!("Refusing to bind gateway to {bind} without auth.\nSet gateway.auth.token/password ");
+            assert!(fault.message().starts_with(&want), "{}", fault.message());
+        }
     }
 
     #[test]
@@ -383,5 +523,41 @@ mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         let warnings = plan(&folder, None, "", &[]).unwrap().warnings;
         assert!(warnings.len() == 1 && warnings[0].contains("chmod 600"), "{warnings:?}");
+    }
+
+    #[test]
+    fn the_bridge_of_old_gets_one_sentence_and_nothing_listens_for_it() {
+        for (line, more, name) in [
+            ("--bridge", &[][..], "--bridge"),
+            ("--bridge-port 18790", &[], "--bridge"),
+            ("--bridge-host 0.0.0.0", &[], "--bridge"),
+            ("", &[("OPENCLAW_BRIDGE_PORT", "18790")], "OPENCLAW_BRIDGE_PORT"),
+            ("", &[("CLAWDBOT_BRIDGE_ENABLED", "1")], "CLAWDBOT_BRIDGE_ENABLED"),
+        ] {
+            let folder = Folder::new();
+            let made = plan(&folder, None, line, more).unwrap();
+            let sentence = format!("{name}: the TCP bridge is gone");
+            assert!(
+                made.warnings.len() == 1 && made.warnings[0].starts_with(&sentence),
+                "{:?}",
+                made.warnings
+            );
+            assert_eq!(made.place, Place::Loopback);
+        }
+    }
+
+    #[test]
+    fn a_gateway_that_is_locked_out_writes_nothing() {
+        let folder = Folder::new();
+        let Command::Gateway(gateway) = Cli::try_parse_from(["clawgate", "gateway"]).unwrap().command else {
+            panic!()
+        };
+        let environment = Environment::new([("OPENCLAW_STATE_DIR", folder.path().to_str().unwrap())]);
+        let fault = Plan::make(&gateway.run, &environment, &mut |places, port| {
+            assert_eq!((places.state_dir.as_path(), port), (folder.path(), 18_789));
+            Err(Failure::Locked("taken".to_owned()))
+        });
+        assert!(matches!(fault, Err(Failure::Locked(_))));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

@@ -1,6 +1,7 @@
 //! `call`, `health` and `status`.
 
-use super::args::{CallArgs, ClientArgs};
+use super::args::{CallArgs, ClientArgs, StatusArgs};
+use super::here::Here;
 use super::session::Session;
 use super::{Failure, print, render};
 use crate::environment::Environment;
@@ -42,8 +43,9 @@ pub fn health(args: &ClientArgs, environment: &Environment) -> Result<(), Failur
 ///
 /// # Errors
 /// The gateway cannot be asked.
-pub fn status(args: &ClientArgs, environment: &Environment) -> Result<(), Failure> {
+pub fn status(args: &StatusArgs, environment: &Environment) -> Result<(), Failure> {
     let started = Instant::now();
+    let StatusArgs { deep, client: args } = args;
     let mut session = Session::open(args, environment)?;
     let answer = session.call("status", json!({}));
     let latency = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -55,14 +57,37 @@ pub fn status(args: &ClientArgs, environment: &Environment) -> Result<(), Failur
         "uptimeMs": session.hello.0["snapshot"]["uptimeMs"],
         "latencyMs": latency,
     });
+    let deep = deep.then(|| look_deep(&mut session));
     session.close();
+    let here = Here::look(environment);
     let answer = answer?;
     if args.json {
-        return print(&format!("{:#}\n", json!({ "ok": true, "gateway": gateway, "status": answer })));
+        let mut shown = json!({ "ok": true, "gateway": gateway, "status": answer, "here": here.to_json() });
+        if let Some(deep) = deep {
+            shown["deep"] = deep;
+        }
+        return print(&format!("{shown:#}\n"));
     }
     let mut text = "gateway\n".to_owned();
     text.push_str(&render::indented(&render::outline(&gateway)));
     text.push_str("status\n");
     text.push_str(&render::indented(&render::outline(&answer)));
+    text.push_str(&here.text());
+    if let Some(deep) = deep {
+        text.push_str("deep\n");
+        text.push_str(&render::indented(&render::outline(&deep)));
+    }
     print(&text)
+}
+
+/// What a closer look shows. Another gateway may not have all of it; then it says why.
+fn look_deep(session: &mut Session) -> Value {
+    let mut deep = json!({});
+    for (name, method) in
+        [("health", "health"), ("presence", "system-presence"), ("stability", "diagnostics.stability")]
+    {
+        deep[name] =
+            session.call(method, json!({})).unwrap_or_else(|failure| json!({ "error": failure.message() }));
+    }
+    deep
 }

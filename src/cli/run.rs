@@ -3,48 +3,110 @@
 use super::Failure;
 use super::args::{RunArgs, Runtime};
 use super::plan::Plan;
-use crate::config::settings::Bind;
+use super::signals::{self, Asked, Wish};
 use crate::environment::Environment;
-use crate::listen::{self, BindFault, Bound};
-use crate::log::{self, Logger};
+use crate::instances::{self, Instance};
+use crate::listen::{self, BindFault, Bound, Place};
+use crate::lock::Owner;
+use crate::log::Logger;
+use crate::profile;
 use clawgate_proto::config::AuthMode;
 use clawgate_proto::log::{Level, Record};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 use std::fmt::Write as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// Runs a gateway until it is told to stop.
+/// Runs a gateway until it is told to stop. When it is told to restart, the program begins anew in this process: same
+/// id, same arguments, but the program that lies at its path now.
 ///
 /// # Errors
-/// It cannot start, or its driver failed.
+/// It cannot start, its driver failed, or it cannot begin anew.
 pub fn run(args: &RunArgs, environment: &Environment) -> Result<(), Failure> {
-    let plan = Plan::make(args, environment)?;
-    let threshold = log::threshold(args.verbose, plan.log_level.as_deref());
+    // A program that is replaced while it runs no longer finds its own path.
+    let program = std::env::current_exe();
+    match serve(args, environment)? {
+        Wish::Stop => Ok(()),
+        Wish::Restart => {
+            let program = program.map_err(|why| Failure::Failed(format!("cannot restart: {why}")))?;
+            let why = Command::new(&program).args(std::env::args_os().skip(1)).exec();
+            Err(Failure::Failed(format!("cannot restart {}: {why}", program.display())))
+        }
+    }
+}
+
+/// Serves until the end, and says whether that is one for good. Its locks are given back.
+fn serve(args: &RunArgs, environment: &Environment) -> Result<Wish, Failure> {
+    let profile = profile::name_of(environment);
+    let mut instance = None;
+    let mut plan = Plan::make(args, environment, &mut |places, port| {
+        let owner = Owner::this_process(profile, port, &places.config, &places.state_dir);
+        match Instance::take(environment, owner, &places.config, &places.state_dir) {
+            Ok(taken) => instance = Some(taken),
+            Err(instances::Fault::Running(why)) => return Err(Failure::Locked(why)),
+            Err(instances::Fault::Failed(why)) => return Err(Failure::Failed(why)),
+        }
+        Ok(())
+    })?;
+    let mut instance = instance.expect("a plan is not made without the lock");
+    let threshold = plan.log_file.console(args.verbose, plan.log_level.as_deref());
     let known = [&plan.auth.token, &plan.auth.password].into_iter().flatten();
     let logger = Logger::new(threshold, args.json).hiding(known.map(|sourced| sourced.secret.clone()));
+    let (logger, trouble) = plan.log_file.attach(logger);
     let logger = Arc::new(logger);
     report_panics(Arc::clone(&logger));
     // A start that fails now has still changed a file, which its person should hear of.
     let also =
         |why: String| plan.wrote.as_ref().map_or_else(|| why.clone(), |wrote| format!("{why}\n{wrote}"));
-    let bound = listen::bind(plan.bind, plan.port).map_err(|fault| match fault {
-        BindFault::Taken(why) => Failure::PortTaken(also(why)),
-        BindFault::Failed(why) => Failure::Failed(also(why)),
-    })?;
-    for warning in plan.warnings.iter().chain(&bound.warnings) {
+    let asked = Arc::new(Asked::default());
+    signals::watch(&logger, &asked, plan.restarts_by_signal())?;
+    let mut said: Option<Instant> = None;
+    let bound = listen::bind(plan.place, plan.port, &mut || {
+        if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
+            said = Some(Instant::now());
+            say_it_waits(&logger);
+        }
+        asked.wait(LOOK_AGAIN).is_none()
+    });
+    let bound = match bound {
+        Ok(bound) => bound,
+        Err(BindFault::Taken(why)) => return Err(Failure::PortTaken(also(why))),
+        Err(BindFault::Failed(why)) => return Err(Failure::Failed(also(why))),
+        Err(BindFault::Stopped) => {
+            logger.log(&Record::new(Level::Info, "gateway.stopped"));
+            return Ok(asked.wait(Duration::ZERO).unwrap_or(Wish::Stop));
+        }
+    };
+    if let Some(address) = bound.addresses.first() {
+        instance.listens_on(address.port());
+    }
+    for warning in plan.warnings.iter().chain(&bound.warnings).chain(&instance.warnings).chain(&trouble) {
         logger.log(&Record::new(Level::Warn, "gateway.warning").field("what", warning));
     }
+    let others = instances::others(environment);
+    for other in &others {
+        logger.log(&about(other));
+    }
+    let accounts = plan.own(instance.owner().clone(), &logger)?;
     let runtime = args.runtime.unwrap_or(Runtime::DEFAULT);
+    let restart;
     // The drivers have the same names in different crates.
     macro_rules! drive {
         ($driver:ident) => {{
             let (clock, stop) = ($driver::Clock::start(), $driver::Stop::new());
-            let (gateway, host) = plan.build(clock.now(), &bound.addresses, &logger);
-            let asked = stop.clone();
-            watch_signals(&logger, move || asked.stop())?;
-            announce(&plan, &bound, runtime, &logger);
+            let (gateway, host) = plan.build(clock.now(), &bound.addresses, accounts, &logger);
+            restart = host.restart();
+            let (orders, wanted) = (stop.clone(), host.restart());
+            asked.on_wish(move |wish| {
+                wanted.store(wish == Wish::Restart, Ordering::Release);
+                match wish {
+                    Wish::Stop => orders.stop(),
+                    Wish::Restart => orders.restart(),
+                }
+            });
+            announce(&plan, &bound, runtime, &others, &logger);
             $driver::run($driver::Setup { listeners: bound.listeners, gateway, host, clock, stop })
         }};
     }
@@ -55,12 +117,14 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Result<(), Failure> {
         Runtime::Smol => drive!(clawgate_runtime_smol),
     }
     .map_err(|why| Failure::Failed(format!("the gateway cannot run: {why}")))?;
-    logger.log(&Record::new(Level::Info, "gateway.stopped"));
-    Ok(())
+    let restarts = restart.load(Ordering::Acquire);
+    logger.log(&Record::new(Level::Info, "gateway.stopped").field("restarts", restarts));
+    drop(instance);
+    Ok(if restarts { Wish::Restart } else { Wish::Stop })
 }
 
 /// Tells people where the gateway is and how to reach it; programs get the same as records. Never a secret.
-fn announce(plan: &Plan, bound: &Bound, runtime: Runtime, logger: &Logger) {
+fn announce(plan: &Plan, bound: &Bound, runtime: Runtime, others: &[Owner], logger: &Logger) {
     let urls: Vec<String> = bound.addresses.iter().map(|address| format!("ws://{address}")).collect();
     let pid = std::process::id();
     let source = plan.auth.in_force().map(|sourced| sourced.source.to_string());
@@ -76,6 +140,7 @@ fn announce(plan: &Plan, bound: &Bound, runtime: Runtime, logger: &Logger) {
         wrote.iter().for_each(|record| logger.log(record));
         return logger.log(&record);
     }
+    logger.keep(&record);
     let mut text = String::new();
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(text, "  {name:<9}{value}");
@@ -85,12 +150,17 @@ fn announce(plan: &Plan, bound: &Bound, runtime: Runtime, logger: &Logger) {
     line("auth", &source.map_or_else(|| auth.to_owned(), |source| format!("{auth}, from {source}")));
     line("config", &plan.places.config.display().to_string());
     line("state", &plan.places.state_dir.display().to_string());
+    let log = logger.file().map_or_else(|| "in memory".to_owned(), |path| path.display().to_string());
+    line("log", &format!("{log}   clawgate logs shows it"));
     if let Some(wrote) = &plan.wrote {
         line("note", wrote);
     }
+    for other in others {
+        line("note", &instances::sentence(other));
+    }
     line("connect", "clawgate status");
     if let Some(url) = urls.first() {
-        let remark = if plan.bind == Bind::Lan { " (from elsewhere: this machine's address)" } else { "" };
+        let remark = if plan.place == Place::Lan { " (from elsewhere: this machine's address)" } else { "" };
         line(
             "",
             &format!(
@@ -110,33 +180,30 @@ fn announce(plan: &Plan, bound: &Bound, runtime: Runtime, logger: &Logger) {
     );
 }
 
-/// The first SIGINT or SIGTERM asks the gateway to stop; the second ends the process.
-fn watch_signals(logger: &Arc<Logger>, stop: impl Fn() + Send + 'static) -> Result<(), Failure> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])
-        .map_err(|why| Failure::Failed(format!("signals cannot be watched: {why}")))?;
-    let logger = Arc::clone(logger);
-    let watch = move || {
-        let mut asked: Option<Instant> = None;
-        for signal in signals.forever() {
-            let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
-            match asked {
-                None => {
-                    asked = Some(Instant::now());
-                    logger.log(&Record::new(Level::Info, "signal.received").field("signal", name));
-                    stop();
-                }
-                // Some tools signal a process and then its group: that is one request, not two.
-                Some(at) if at.elapsed() < ONE_REQUEST => {}
-                Some(_) => {
-                    logger.log(&Record::new(Level::Warn, "gateway.cut").field("signal", name));
-                    std::process::exit(128 + signal);
-                }
-            }
-        }
-    };
-    let thread = std::thread::Builder::new().name("signals".to_owned()).stack_size(SIGNAL_STACK_BYTES);
-    thread.spawn(watch).map_err(|why| Failure::Failed(format!("no thread for signals: {why}")))?;
-    Ok(())
+/// Another gateway of this machine, as a record.
+fn about(other: &Owner) -> Record {
+    let mut record = Record::new(Level::Warn, "gateway.another").field("pid", other.pid);
+    if let Some(profile) = &other.profile {
+        record = record.field("profile", profile);
+    }
+    if let Some(port) = other.port {
+        record = record.field("port", port);
+    }
+    if let Some(config) = &other.config {
+        record = record.field("config", config);
+    }
+    record.field("what", instances::sentence(other))
+}
+
+fn say_it_waits(logger: &Logger) {
+    let record = Record::new(Level::Warn, "gateway.waiting")
+        .field("for", "an address in 100.64.0.0/10")
+        .field(
+            "what",
+            "gateway.bind is tailnet, and no interface has a tailnet address yet; nothing is listened on",
+        )
+        .field("hint", "start Tailscale, or choose another --bind");
+    logger.log(&record);
 }
 
 /// A panic becomes a line of the log, with its place. What it costs is the driver's to say: a connection, or,
@@ -157,7 +224,6 @@ fn report_panics(logger: Arc<Logger>) {
     }));
 }
 
-/// Signals closer together than this are one request.
-const ONE_REQUEST: Duration = Duration::from_millis(100);
-/// It formats one record.
-const SIGNAL_STACK_BYTES: usize = 64 * 1024;
+/// How often an address that is waited for is looked for, and how often that is said.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const SAY_AGAIN: Duration = Duration::from_secs(60);

@@ -32,6 +32,31 @@ pub struct Session {
     device_id: String,
 }
 
+/// As what a command presents itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guise {
+    /// This machine's device, with every scope.
+    Command,
+    /// Somebody who only looks, and needs no device for it.
+    Probe,
+}
+
+impl Guise {
+    fn mode(self) -> &'static str {
+        match self {
+            Self::Command => "cli",
+            Self::Probe => "probe",
+        }
+    }
+
+    fn scopes(self) -> &'static [&'static str] {
+        match self {
+            Self::Command => &SCOPES,
+            Self::Probe => &["operator.read"],
+        }
+    }
+}
+
 /// How an attempt to get in ended without getting in.
 enum Ended {
     /// `connect` was refused; then came this close.
@@ -45,6 +70,14 @@ impl Session {
     /// # Errors
     /// There is no gateway, or it does not let us in.
     pub fn open(args: &ClientArgs, environment: &Environment) -> Result<Self, Failure> {
+        Self::open_as(Guise::Command, args, environment)
+    }
+
+    /// Connects in this guise.
+    ///
+    /// # Errors
+    /// There is no gateway, or it does not let us in.
+    pub fn open_as(guise: Guise, args: &ClientArgs, environment: &Environment) -> Result<Self, Failure> {
         let started = Instant::now();
         let bound = started + Duration::from_millis(args.timeout);
         let places = Places::find(environment).map_err(Failure::Failed)?;
@@ -65,12 +98,12 @@ impl Session {
             let with_held = reconnect.wants_stored_device_token();
             let config = ClientConfig {
                 path: target.path.clone(),
-                scopes: SCOPES.map(str::to_owned).into(),
+                scopes: guise.scopes().iter().map(|scope| (*scope).to_owned()).collect(),
                 auth: policy::credentials(&target.credentials, held, with_held),
-                identity: Some(identity.key.clone()),
+                identity: (guise == Guise::Command).then(|| identity.key.clone()),
                 // The command's own bound comes first, and names the flag that changes it.
                 connect_timeout_ms: args.timeout.saturating_mul(2),
-                ..ClientConfig::new(target.host.clone(), client_info())
+                ..ClientConfig::new(target.host.clone(), client_info(guise))
             };
             match attempt(&target, config, started, bound) {
                 Ok((link, hello)) => {
@@ -125,6 +158,26 @@ impl Session {
                 | ClientEvent::HttpRefused { .. } => {}
             }
         }
+    }
+
+    /// Lets time pass, answering what the gateway asks meanwhile.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub fn idle(&mut self, ms: u64) -> Result<(), Failure> {
+        let until = Instant::now() + Duration::from_millis(ms);
+        while let Some(event) = self.link.wait(until)? {
+            if let ClientEvent::Closed { code, reason, .. } = event {
+                let _ = self.link.flush();
+                return Err(closed(code, &reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives what comes next this much time, as if it were a command of its own.
+    pub fn renew(&mut self, timeout_ms: u64) {
+        self.link.bound = Instant::now() + Duration::from_millis(timeout_ms);
     }
 
     /// This machine's device id.
@@ -249,21 +302,26 @@ impl Link {
 
     /// The next event, waiting for it until the command's time is up.
     fn next(&mut self) -> Result<ClientEvent, Failure> {
+        self.wait(self.bound)?.ok_or_else(|| {
+            Failure::Unreachable("the gateway did not answer in time (see --timeout)".to_owned())
+        })
+    }
+
+    /// The next event, or nothing when the time is up.
+    fn wait(&mut self, until: Instant) -> Result<Option<ClientEvent>, Failure> {
         let mut buffer = vec![0; READ_BYTES];
         loop {
             if let Some(event) = self.client.next_event() {
-                return Ok(event);
+                return Ok(Some(event));
             }
             if self.client.is_finished() {
                 return Err(Failure::Unreachable("the gateway closed the connection".to_owned()));
             }
             // A gateway that has closed its end may still have said why: read on.
             let _ = self.flush();
-            let left = self.bound.saturating_duration_since(Instant::now());
+            let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(Failure::Unreachable(
-                    "the gateway did not answer in time (see --timeout)".to_owned(),
-                ));
+                return Ok(None);
             }
             let deadline = self.client.next_deadline().map_or(left, |at| self.clock.until(at));
             let wait = left.min(deadline).max(Duration::from_millis(1));
@@ -362,11 +420,11 @@ fn refused(error: Box<ResponseError>) -> Failure {
     Failure::Refused { message, error }
 }
 
-fn client_info() -> ClientInfo {
+fn client_info(guise: Guise) -> ClientInfo {
     let system = rustix::system::uname().sysname().to_string_lossy().to_lowercase();
     ClientInfo {
         id: "cli".to_owned(),
-        mode: "cli".to_owned(),
+        mode: guise.mode().to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         // The reference's command line shares this identity, and its older releases name no family. A family
         // that was pinned once would lock them out.

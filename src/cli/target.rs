@@ -6,13 +6,15 @@
 use super::Failure;
 use super::args::ClientArgs;
 use crate::config::secrets::{Overrides, Resolved};
+use crate::config::settings::{Bind, Setting};
 use crate::config::{self, ConfigFile, Opened, Settings};
 use crate::environment::Environment;
+use crate::interfaces;
 use crate::storage::{RealDisk, Storage};
 use clawgate_proto::config::AuthMode;
 use clawgate_proto::connect::Credentials;
 use clawgate_proto::secret::Secret;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 
 /// A gateway and the way in.
 #[derive(Debug)]
@@ -70,7 +72,17 @@ impl Target {
             ));
         }
         let port = port_of_environment(&environment)?.or(settings.port).unwrap_or(DEFAULT_PORT);
-        Self::at(&format!("ws://127.0.0.1:{port}"), credentials, &environment)
+        let host = listening_at(&settings, &environment)?;
+        let host_header = format!("{host}:{port}");
+        Ok(Self {
+            url: format!("ws://{host_header}/"),
+            host: host_header,
+            path: "/".to_owned(),
+            addresses: vec![SocketAddr::from((host, port))],
+            credentials,
+            is_loopback: host.is_loopback(),
+            is_home: true,
+        })
     }
 
     fn at(url: &str, credentials: Credentials, environment: &Environment) -> Result<Self, Failure> {
@@ -98,6 +110,41 @@ impl Target {
         Ok(Self { url, host, path, addresses, credentials, is_loopback, is_home: is_loopback })
     }
 }
+
+/// Where this machine's own gateway listens by its settings. Beyond loopback it has no other address, and what is
+/// sent to an address of this machine does not leave it; to any other, nothing is sent.
+fn listening_at(settings: &Settings, environment: &Environment) -> Result<Ipv4Addr, Failure> {
+    let bind = match (environment.get(BIND_VARIABLE).and_then(Bind::named), &settings.bind) {
+        (Some(bind), _) => bind,
+        (None, Some(Setting::Known(bind))) => *bind,
+        (None, Some(Setting::Unusable(_)) | None) => Bind::Loopback,
+    };
+    match bind {
+        Bind::Loopback | Bind::Lan => Ok(Ipv4Addr::LOCALHOST),
+        Bind::Tailnet => interfaces::tailnet_address().ok_or_else(|| {
+            Failure::Unreachable(
+                "gateway.bind is tailnet, and this machine has no tailnet address, so its gateway listens nowhere: \
+                 start Tailscale, or choose another bind"
+                    .to_owned(),
+            )
+        }),
+        Bind::Custom => {
+            let named = settings.custom_bind_host.as_deref().and_then(|host| host.trim().parse().ok());
+            match named {
+                Some(Ipv4Addr::UNSPECIFIED) => Ok(Ipv4Addr::LOCALHOST),
+                Some(host) if host.is_loopback() || interfaces::addresses().contains(&host) => Ok(host),
+                Some(_) | None => Err(Failure::Failed(
+                    "gateway.bind is custom, and gateway.customBindHost is no IPv4 address of this machine: pass --url \
+                     and --token to talk to a gateway elsewhere"
+                        .to_owned(),
+                )),
+            }
+        }
+    }
+}
+
+/// Where to listen, between the flag and the file.
+pub const BIND_VARIABLE: &str = "OPENCLAW_GATEWAY_BIND";
 
 /// The port that the environment names.
 ///
@@ -284,6 +331,22 @@ mod tests {
             assert_eq!(allowed.is_ok_and(|target| !target.is_loopback), on_request, "{address}");
         }
         assert!(find(&url("ws://[::ffff:127.0.0.1]:5", Some("t")), &[], "{}").unwrap().is_loopback);
+    }
+
+    #[test]
+    fn this_machines_gateway_is_sought_where_it_listens() {
+        let url = |config: &str, env: &[(&str, &str)]| {
+            find(&ClientArgs::default(), env, config)
+                .map(|target| (target.url, target.is_loopback, target.is_home))
+        };
+        let config = "{gateway: {port: 5, bind: 'custom', customBindHost: '127.0.0.2', auth: {token: 't'}}}";
+        assert_eq!(url(config, &[]).unwrap(), ("ws://127.0.0.2:5/".into(), true, true));
+        assert_eq!(url(config, &[(BIND_VARIABLE, "lan")]).unwrap().0, "ws://127.0.0.1:5/");
+        let any = config.replace("127.0.0.2", "0.0.0.0");
+        assert_eq!(url(&any, &[]).unwrap().0, "ws://127.0.0.1:5/");
+        // Not an address of this machine (RFC 5737): the token stays here.
+        let foreign = config.replace("127.0.0.2", "203.0.113.7");
+        assert!(url(&foreign, &[]).unwrap_err().message().contains("gateway.customBindHost"));
     }
 
     #[test]

@@ -88,6 +88,29 @@ impl ConfigFile {
         self.write(storage, root, mark)
     }
 
+    /// Sets these values; everything else stays, in its order. A file that would not change is not written. Where there
+    /// was one, its text is kept beside it with `.bak` at the end.
+    ///
+    /// # Errors
+    /// It cannot be written, or it was changed meanwhile; a sentence for a person.
+    pub fn set<D: Disk>(&mut self, storage: &Storage<D>, changes: &[(&[&str], Node)]) -> Result<(), String> {
+        let before = self.found.as_ref().map(|found| found.root.clone());
+        let mut root = before.clone().unwrap_or(Node::Object(Vec::new()));
+        for (path, value) in changes {
+            root.set(path, value.clone());
+        }
+        if before.as_ref() == Some(&root) {
+            return Ok(());
+        }
+        let mut expected = Version::MISSING;
+        if let Some(found) = &self.found {
+            let backup = Put { path: &backup_of(&self.path), expected: None, content: &found.text };
+            storage.put(&[backup]).map_err(said)?;
+            expected = found.mark;
+        }
+        self.write(storage, root, expected)
+    }
+
     fn write<D: Disk>(&mut self, storage: &Storage<D>, root: Node, expected: Version) -> Result<(), String> {
         let text = root.render().into_bytes();
         let put = Put { path: &self.path, expected: Some(expected), content: &text };

@@ -6,6 +6,7 @@
 use super::read::Reader;
 use super::value::Node;
 use crate::environment::Environment;
+use crate::log::settings::Logging;
 use clawgate_proto::config::{AuthMode, RateLimit};
 use clawgate_proto::net::Cidr;
 use clawgate_proto::secret::Secret;
@@ -19,6 +20,8 @@ pub struct Settings {
     pub port: Option<u16>,
     /// `gateway.bind`.
     pub bind: Option<Setting<Bind>>,
+    /// `gateway.customBindHost`, whatever it is.
+    pub custom_bind_host: Option<String>,
     /// `gateway.auth.mode`.
     pub auth_mode: Option<Setting<AuthMode>>,
     /// `gateway.auth.token`.
@@ -33,6 +36,10 @@ pub struct Settings {
     pub trusted_proxies: Vec<Cidr>,
     /// `gateway.allowRealIpFallback`.
     pub allow_real_ip_fallback: bool,
+    /// `logging`.
+    pub logging: Logging,
+    /// `commands.restart`: whether SIGUSR1 restarts the gateway; it does when nothing is said.
+    pub restart_by_signal: Option<bool>,
     /// What the person should know, one sentence each.
     pub warnings: Vec<String>,
 }
@@ -53,6 +60,10 @@ pub enum Bind {
     Loopback,
     /// Every IPv4 address.
     Lan,
+    /// This machine's address in its tailnet.
+    Tailnet,
+    /// The address that `gateway.customBindHost` names.
+    Custom,
 }
 
 impl Bind {
@@ -61,6 +72,20 @@ impl Bind {
         match self {
             Self::Loopback => "loopback",
             Self::Lan => "lan",
+            Self::Tailnet => "tailnet",
+            Self::Custom => "custom",
+        }
+    }
+
+    /// The one of that name in configuration. `auto` is loopback: the reference goes beyond it where loopback
+    /// cannot be bound, and a bind never widens here.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "loopback" | "auto" => Some(Self::Loopback),
+            "lan" => Some(Self::Lan),
+            "tailnet" => Some(Self::Tailnet),
+            "custom" => Some(Self::Custom),
+            _ => None,
         }
     }
 }
@@ -80,6 +105,7 @@ impl Settings {
             mode: reader.text("gateway.mode"),
             port: reader.integer("gateway.port", 1, 65_535).and_then(|port| u16::try_from(port).ok()),
             bind: bind(&mut reader),
+            custom_bind_host: reader.text("gateway.customBindHost"),
             auth_mode: auth_mode(&mut reader),
             token: secret(&mut reader, environment, "gateway.auth.token"),
             password: secret(&mut reader, environment, "gateway.auth.password"),
@@ -87,6 +113,8 @@ impl Settings {
             allowed_origins: reader.texts("gateway.controlUi.allowedOrigins"),
             trusted_proxies: trusted_proxies(&mut reader),
             allow_real_ip_fallback: reader.switch("gateway.allowRealIpFallback").unwrap_or(false),
+            logging: Logging::read(&mut reader),
+            restart_by_signal: reader.switch("commands.restart"),
             warnings: Vec::new(),
         };
         warn_of_what_is_ignored(&mut reader);
@@ -100,14 +128,7 @@ impl Settings {
 
 fn bind(reader: &mut Reader<'_>) -> Option<Setting<Bind>> {
     let choice = reader.choice("gateway.bind", &["loopback", "lan", "auto", "tailnet", "custom"])?;
-    Some(match choice {
-        "lan" => Setting::Known(Bind::Lan),
-        // The reference's `auto` is loopback wherever loopback exists.
-        "loopback" | "auto" => Setting::Known(Bind::Loopback),
-        other => Setting::Unusable(format!(
-            "gateway.bind: this version cannot bind \"{other}\"; use \"loopback\" or \"lan\" (or pass --bind)"
-        )),
-    })
+    Bind::named(choice).map(Setting::Known)
 }
 
 fn auth_mode(reader: &mut Reader<'_>) -> Option<Setting<AuthMode>> {
@@ -304,9 +325,24 @@ mod tests {
         ] {
             assert_eq!(read(text).unwrap_err().len(), 1, "{text}");
         }
-        let settings = read("{gateway: {auth: {mode: 'trusted-proxy'}, bind: 'tailnet'}}").unwrap();
+        let settings = read("{gateway: {auth: {mode: 'trusted-proxy'}}}").unwrap();
         assert!(matches!(settings.auth_mode, Some(Setting::Unusable(_))));
-        assert!(matches!(settings.bind, Some(Setting::Unusable(_))));
+    }
+
+    #[test]
+    fn every_bind_of_the_reference_is_known() {
+        for (name, bind) in [
+            ("loopback", Bind::Loopback),
+            ("auto", Bind::Loopback),
+            ("lan", Bind::Lan),
+            ("tailnet", Bind::Tailnet),
+            ("custom", Bind::Custom),
+        ] {
+            let text = format!("{{gateway: {{bind: '{name}', customBindHost: '10.0.0.1'}}}}");
+            let settings = read(&text).unwrap();
+            assert_eq!(settings.bind, Some(Setting::Known(bind)), "{name}");
+            assert_eq!(settings.custom_bind_host.as_deref(), Some("10.0.0.1"));
+        }
     }
 
     #[test]

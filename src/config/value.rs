@@ -40,6 +40,25 @@ impl Node {
         })
     }
 
+    /// The same value.
+    pub fn from_json(value: &serde_json::Value) -> Self {
+        use serde_json::Value;
+        match value {
+            Value::Null => Self::Null,
+            Value::Bool(value) => Self::Bool(*value),
+            Value::Number(number) => match number.as_i128() {
+                Some(whole) => Self::Integer(whole),
+                None => Self::Float(number.as_f64().unwrap_or(f64::NAN)),
+            },
+            Value::String(text) => Self::Text(text.clone()),
+            Value::Array(items) => Self::List(items.iter().map(Self::from_json).collect()),
+            Value::Object(members) => {
+                let member = |(name, value): (&String, &Value)| (name.clone(), Self::from_json(value));
+                Self::Object(members.iter().map(member).collect())
+            }
+        }
+    }
+
     /// The member of that name.
     pub fn get(&self, name: &str) -> Option<&Self> {
         let Self::Object(members) = self else { return None };

@@ -72,6 +72,11 @@ impl Facts {
     }
 }
 
+/// This machine's name.
+pub fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 /// `Linux`, `Mac` or the kernel's own name, as clients know device families.
 pub fn device_family(system: &str) -> String {
     match system {

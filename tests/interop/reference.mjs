@@ -1,6 +1,7 @@
 // One state folder, two gateways: the reference release 2026.3.13 and clawgate, in both directions.
 // Usage: node reference.mjs PATH_OF_CLAWGATE PATH_OF_REFERENCE_FOLDER std|smol
 import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import path from "node:path";
 import {
   GatewayProcess, RawClient, TOKEN, check, clawgate, deviceKey, finish, freePort, gatewayEnv, readJson, tempDir,
@@ -17,6 +18,11 @@ writeConfig(stateDir);
 const reference = () =>
   new GatewayProcess(process.execPath, [entry, "gateway", "--port", String(port)], stateDir, port).start(240_000);
 const ours = () => clawgate(binary, runtime, stateDir, port).start();
+/** The lock of this configuration, where the reference keeps it. */
+function readLock() {
+  const hash = createHash("sha256").update(path.join(stateDir, "openclaw.json")).digest("hex").slice(0, 8);
+  return readJson(path.join("/tmp", `openclaw-${process.getuid()}`, `gateway.${hash}.lock`));
+}
 const cli = { id: "cli", mode: "cli" };
 
 /** Runs the reference's own command line against whatever listens. */
@@ -28,6 +34,24 @@ async function referenceCli(...args) {
   const code = await within(90_000, args.join(" "), new Promise((resolve) => child.on("exit", resolve)));
   return { code, text };
 }
+
+/** Starts a gateway that the one that runs should keep out, and waits for its end. */
+async function second(command, ...args) {
+  const child = spawn(command, args, { env: gatewayEnv(stateDir), cwd: stateDir });
+  let text = "";
+  child.stdout.on("data", (chunk) => (text += chunk));
+  child.stderr.on("data", (chunk) => (text += chunk));
+  try {
+    const code = await within(240_000, "a second gateway", new Promise((resolve) => child.on("exit", resolve)));
+    return { code, text };
+  } finally {
+    child.kill("SIGKILL");
+  }
+}
+
+/** Whether it was kept out by the lock, and named who has it (compatibility row lock-owner-alive). */
+const isKeptOut = ({ code, text }, by) =>
+  code === 1 && text.includes(`gateway already running (pid ${by}); lock timeout after 5000ms`);
 
 async function connectOnce(options) {
   const client = new RawClient(url);
@@ -44,6 +68,9 @@ const paired = await connectOnce({ key: theirs, token: TOKEN });
 check("the reference pairs a device", paired.ok === true, paired.error);
 const theirToken = paired.payload?.auth?.deviceToken;
 check("and gives it a token", typeof theirToken === "string");
+const theirLock = readLock();
+const locked = await second(binary, "gateway", "--runtime", runtime, "--port", String(await freePort()));
+check("clawgate sees its lock", isKeptOut(locked, theirLock.pid), locked.text.slice(-600));
 await gateway.stop();
 
 console.log(`the same folder at clawgate, driver ${runtime}`);
@@ -67,6 +94,10 @@ const devices = await referenceCli("devices", "list", "--json", ...target);
 check("devices list", devices.code === 0 && devices.text.includes(mine.deviceId), devices.text.slice(-600));
 const presence = await referenceCli("system", "presence", "--json", ...target);
 check("system presence", presence.code === 0 && /"reason": "self"/.test(presence.text), presence.text.slice(-600));
+const ourLock = readLock();
+check("its lock is ours now", ourLock.pid === gateway.child.pid && ourLock.startTime > 0, ourLock);
+const refused = await second(process.execPath, entry, "gateway", "--port", String(port));
+check("the reference sees our lock", isKeptOut(refused, ourLock.pid), refused.text.slice(-600));
 await gateway.stop();
 
 console.log("and back at the reference");

@@ -5,6 +5,7 @@
 mod commands;
 mod devices;
 mod first_run;
+mod logs;
 mod running;
 mod settings;
 mod shell;

@@ -8,6 +8,7 @@ mod events;
 mod handshake;
 mod pairing;
 mod store;
+mod system;
 
 use clawgate_proto::client::{ClientConfig, ClientEvent, DeviceKey, Hello};
 use clawgate_support::client::Refusal;
@@ -76,6 +77,20 @@ play! {
         a_failed_write_leaves_a_removal_undone
         a_failed_write_leaves_the_token_in_force
         what_somebody_else_wrote_is_merged;
+    system:
+        the_end_of_the_log_is_read_on_with_a_cursor
+        only_so_many_read_the_log_at_once
+        wake_words_are_durable_before_they_are_answered_and_told
+        a_failed_write_leaves_the_wake_words_as_they_are
+        talk_needs_somebody_to_talk_through
+        waking_leaves_a_line_for_the_agent
+        refusals_are_counted_by_reason
+        a_suspended_gateway_takes_no_work_until_it_is_resumed
+        a_suspension_that_nobody_renews_ends
+        a_drain_waits_for_work_in_progress
+        a_restart_is_told_with_the_time_it_takes
+        an_idle_hour_says_nothing_that_is_kept
+        nodes_hear_their_words_right_behind_hello;
 }
 
 /// Both protocols.

@@ -254,6 +254,7 @@ fn request(id: &str, method: &str, params: Value) -> String {
 fn admission(config: &Arc<Config>) -> Admission {
     Admission {
         request_id: "c1".into(),
+        suspension: "accepting",
         dialect: Dialect::V4,
         conn_id: "1".to_owned(),
         role: Role::Operator,
@@ -284,7 +285,7 @@ fn shown(input: &Input) -> String {
         },
         Input::Drained { bytes, .. } => format!("drained {bytes}"),
         Input::Ending { why, .. } => format!("ending {why:?}"),
-        Input::Closed { .. } | Input::Answered { .. } | Input::Stop | Input::Tick => {
+        Input::Closed { .. } | Input::Answered { .. } | Input::Stop | Input::Restart | Input::Tick => {
             panic!("not a connection's to say: {input:?}")
         }
     }

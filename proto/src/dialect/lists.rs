@@ -146,9 +146,6 @@ pub(crate) const TOOLS_EFFECTIVE: Text = both(r#"$agent{"agentId":"main","profil
 
 // ---- channels and voice ----
 
-pub(crate) const CHANNELS: Text = both(
-    r#"{"ts":$ts,"channelOrder":[],"channelLabels":{},"channelDetailLabels":{},"channelSystemImages":{},"channelMeta":[],"channels":{},"channelAccounts":{},"channelDefaultAccountId":{}}"#,
-);
 pub(crate) const CHANNELS_PAIRING: Text = both(
     r#"{"accounts":[],"requests":[],"commandOwnerConfigured":false,"limits":{"pendingPerAccount":0,"ttlMs":0}}"#,
 );

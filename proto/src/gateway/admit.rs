@@ -8,6 +8,7 @@ use crate::config::{AuthMode, Config};
 use crate::connect::{ConnectParams, ConnectRequest, Proof};
 use crate::dialect::Dialect;
 use crate::error::{AuthReason, ClientClass, ConnectError, Provided, Unauthorized};
+use crate::http::HttpRequest;
 use crate::net::{self, Origin};
 use crate::scope::{Role, Scopes};
 use crate::secret::Secret;
@@ -138,6 +139,47 @@ impl Class {
     }
 }
 
+/// Whether it says it is a page.
+pub(super) fn is_page(params: &ConnectParams) -> bool {
+    Class::of(params).page
+}
+
+/// Whether a plain request shows the shared secret as a bearer token (spec: http section 3). A wrong one counts like
+/// one over a WebSocket; none is no guess. Without a secret to prove, nobody proves anything.
+pub(super) fn http_bearer(
+    config: &Config,
+    limiters: &mut Limiters,
+    now: Mono,
+    ip: Option<IpAddr>,
+    request: &HttpRequest,
+) -> bool {
+    let auth = &config.auth;
+    let configured = match auth.mode {
+        AuthMode::None => return false,
+        AuthMode::Token => &auth.token,
+        AuthMode::Password => &auth.password,
+    };
+    let Some(configured) = configured else { return false };
+    let Some((scheme, shown)) = request.header("authorization").and_then(|text| text.trim().split_once(' '))
+    else {
+        return false;
+    };
+    let Some(shown) = Secret::new(shown).filter(|_| scheme.eq_ignore_ascii_case("bearer")) else {
+        return false;
+    };
+    let peer = (request.header("origin").is_some(), ip);
+    if limiters.locked(now, peer, SecretKind::Shared).is_some() {
+        return false;
+    }
+    let proved = configured.matches(shown.expose());
+    if proved {
+        limiters.succeeded(peer, SecretKind::Shared);
+    } else {
+        limiters.failed(now, peer, SecretKind::Shared);
+    }
+    proved
+}
+
 /// Runs every check up to the device store, in order.
 ///
 /// # Errors
@@ -163,6 +205,13 @@ pub(super) fn check(
     let origin = check_origin(config, handshake, class).map_err(refuse)?;
     let local = handshake.address.local;
     let peer = (origin.present, handshake.address.ip);
+    // Before any secret is looked at: what a right one does to the limiter would tell it from wrong ones.
+    let public_key = match (&params.device, &request.proof) {
+        (None, _) => None,
+        (Some(_), Proof::Good { public_key }) => Some(public_key.clone()),
+        (Some(_), Proof::Bad(fault)) => return Err(refuse(ConnectError::Proof(*fault))),
+        (Some(_), Proof::Absent) => return Err(refuse(ConnectError::DeviceRequired)),
+    };
     let shared = check_shared(config, limiters, now, peer, params);
     let proved = matches!(shared, Ok(SharedMethod::Secret));
     let retry_after_ms = match shared {
@@ -170,7 +219,7 @@ pub(super) fn check(
         Ok(_) | Err(_) => None,
     };
 
-    let Some(_) = params.device else {
+    let Some(public_key) = public_key else {
         let scopes =
             check_missing_device(handshake, params, role, class, &origin, &shared).map_err(|error| {
                 error.unwrap_or_else(|reason| {
@@ -178,11 +227,6 @@ pub(super) fn check(
                 })
             });
         return scopes.map(|scopes| (dialect, role, Checked::Admitted { scopes })).map_err(refuse);
-    };
-    let public_key = match &request.proof {
-        Proof::Good { public_key } => public_key.clone(),
-        Proof::Bad(fault) => return Err(refuse(ConnectError::Proof(*fault))),
-        Proof::Absent => return Err(refuse(ConnectError::DeviceRequired)),
     };
     let candidate = candidate(params);
     if shared.is_err() && candidate.is_none() {
@@ -322,6 +366,12 @@ fn candidate(params: &ConnectParams) -> Option<Candidate> {
         (None, Some(token)) => Some(Candidate { token, explicit: false }),
         (None, None) => None,
     }
+}
+
+/// Whether a secret was shown that [`check_shared`] looked at.
+pub(super) fn shown_shared(params: &ConnectParams) -> bool {
+    let shown = |secret: &Option<String>| secret.as_deref().and_then(Secret::new).is_some();
+    shown(&params.auth.token) || shown(&params.auth.password)
 }
 
 /// Whether a secret was shown besides the device token that was tried. Clients send a stored device token in both

@@ -9,6 +9,7 @@
 //! - memory never shows a hard change that is not durable, and never lacks one that was acknowledged;
 //! - a store that could not be read is never written;
 //! - at most one host request is in flight, and its silence is bounded;
+//! - who lost its ground to an earlier operation, or to an edit, changes nothing any more;
 //! - every conflict or failed write answers an operation or counts against its tries, so nothing loops.
 
 mod op;
@@ -53,6 +54,8 @@ pub(crate) struct DeviceStore<K> {
 
 struct Job<K> {
     op: Op,
+    /// The device whose operator asks, when it has one. Should it lose its ground before its turn comes, so has this.
+    by: Option<Box<str>>,
     key: K,
     tries: u32,
 }
@@ -124,8 +127,16 @@ impl<K> DeviceStore<K> {
         }
     }
 
-    /// Queues an operation. Its outcome comes as [`Effect::Done`], now or with a later answer of the host.
-    pub(crate) fn submit(&mut self, now: Now, op: Op, key: K, out: &mut Vec<Effect<K>>) {
+    /// Queues an operation, asked for by an operator of the device `by`. Its outcome comes as [`Effect::Done`], now or
+    /// with a later answer of the host.
+    pub(crate) fn submit(
+        &mut self,
+        now: Now,
+        op: Op,
+        by: Option<Box<str>>,
+        key: K,
+        out: &mut Vec<Effect<K>>,
+    ) {
         if let Op::Connect(connect) = &op
             && connect.exempt
         {
@@ -142,7 +153,7 @@ impl<K> DeviceStore<K> {
             out.push(Effect::Done { key, done: Done::Failed(DeviceError::Busy) });
             return;
         }
-        self.queue.push_back(Job { op, key, tries: 0 });
+        self.queue.push_back(Job { op, by, key, tries: 0 });
         self.load(now, out);
     }
 
@@ -164,7 +175,11 @@ impl<K> DeviceStore<K> {
                 | HostAnswer::Stored(_)
                 | HostAnswer::SystemInfo(_)
                 | HostAnswer::ExecApprovals(_)
-                | HostAnswer::Load(_),
+                | HostAnswer::Load(_)
+                | HostAnswer::Channels(_)
+                | HostAnswer::LogsTail(_)
+                | HostAnswer::VoiceWake(_)
+                | HostAnswer::Restart(_),
             ) => self.phase = phase,
         }
     }
@@ -257,7 +272,9 @@ impl<K> DeviceStore<K> {
 
     /// Somebody else wrote the store: the file wins, and sockets that lost their ground close.
     fn adopt(&mut self, found: Arc<Devices>, version: DevicesVersion, out: &mut Vec<Effect<K>>) {
-        for close in transaction::lost_ground(&self.committed.paired, &found.paired) {
+        let lost = transaction::lost_ground(&self.committed.paired, &found.paired);
+        self.turn_away(&lost, out);
+        for close in lost {
             let record = Record::new(Level::Warn, "device.changed-on-disk").field("device", &close.device_id);
             out.push(Effect::Notice(Notice::Log(record)));
             out.push(Effect::Notice(Notice::Close(close)));
@@ -274,12 +291,18 @@ impl<K> DeviceStore<K> {
         let now_ms = now.wall.0;
         let mut draft = Draft::new(&self.committed, &self.seen, now_ms, self.limits.pairing_ttl_ms);
         let mut batch = Vec::with_capacity(self.queue.len());
+        let mut lost = Vec::new();
         for job in self.queue.drain(..) {
             let hard_before = draft.hard_changes();
             let mut step =
                 Step { now_ms, limits: &self.limits, random, before: Vec::new(), after: Vec::new() };
-            let done = apply(&mut draft, &job.op, &mut step);
+            let done = if job.is_asked_by(&lost) {
+                Done::Failed(DeviceError::CallerGone)
+            } else {
+                apply(&mut draft, &job.op, &mut step)
+            };
             let Step { before, after, .. } = step;
+            lost.extend(closes(&after).cloned());
             batch.push(Applied { job, hard: draft.hard_changes() != hard_before, done, before, after });
         }
         let delta = draft.finish();
@@ -320,7 +343,10 @@ impl<K> DeviceStore<K> {
                 if storing.paired {
                     self.disk = self.committed.clone();
                 }
+                let after = storing.batch.iter().flat_map(|applied| closes(&applied.after));
+                let lost: Vec<CloseDevice> = after.cloned().collect();
                 answer(storing.batch, out);
+                self.turn_away(&lost, out);
             }
             Err(StoreFault::Conflict) => {
                 out.push(Effect::Notice(Notice::Log(Record::new(Level::Info, "devices.conflict"))));
@@ -355,6 +381,19 @@ impl<K> DeviceStore<K> {
         }
     }
 
+    /// Ends what is queued for devices that lost their ground: nobody approves from a socket that is closed for it.
+    fn turn_away(&mut self, lost: &[CloseDevice], out: &mut Vec<Effect<K>>) {
+        if lost.is_empty() {
+            return;
+        }
+        let (gone, left) =
+            core::mem::take(&mut self.queue).into_iter().partition(|job| job.is_asked_by(lost));
+        self.queue = left;
+        let gone: VecDeque<Job<K>> = gone;
+        let done = Done::Failed(DeviceError::CallerGone);
+        out.extend(gone.into_iter().map(|job| Effect::Done { key: job.key, done: done.clone() }));
+    }
+
     /// Puts a batch back in front of the queue, except those that were tried too often.
     fn again(&mut self, batch: Vec<Applied<K>>, out: &mut Vec<Effect<K>>) {
         let mut retry = Vec::new();
@@ -373,6 +412,17 @@ impl<K> DeviceStore<K> {
     }
 }
 
+impl<K> Job<K> {
+    /// Whether one of these is its caller. Only operators ask for anything.
+    fn is_asked_by(&self, lost: &[CloseDevice]) -> bool {
+        self.by.as_deref().is_some_and(|by| {
+            lost.iter().any(|close| {
+                close.device_id == by && close.role.as_deref().is_none_or(|role| role == OPERATOR)
+            })
+        })
+    }
+}
+
 impl<K> fmt::Debug for DeviceStore<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DeviceStore")
@@ -381,6 +431,14 @@ impl<K> fmt::Debug for DeviceStore<K> {
             .field("waiting", &self.waiting())
             .finish_non_exhaustive()
     }
+}
+
+/// Whose sockets these notices close.
+fn closes(notices: &[Notice]) -> impl Iterator<Item = &CloseDevice> {
+    notices.iter().filter_map(|notice| match notice {
+        Notice::Close(close) => Some(close),
+        Notice::Requested(_) | Notice::Resolved { .. } | Notice::Log(_) => None,
+    })
 }
 
 fn answer<K>(batch: Vec<Applied<K>>, out: &mut Vec<Effect<K>>) {

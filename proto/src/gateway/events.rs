@@ -1,6 +1,7 @@
 //! The event table: who receives which event, and what happens when a peer is slow (spec: v4 sections 9.2, 18).
 //! An event that is not a row goes to nobody.
 
+use crate::dialect::{self, Dialect};
 use crate::scope;
 
 /// One row.
@@ -30,8 +31,17 @@ pub(crate) static PAIR_REQUESTED: Event = Event {
 pub(crate) static PAIR_RESOLVED: Event =
     Event { name: "device.pair.resolved", scope: Some(scope::PAIRING), drop_if_slow: true, versioned: false };
 
+pub(crate) static TALK_MODE: Event =
+    Event { name: "talk.mode", scope: Some(scope::TALK), drop_if_slow: false, versioned: false };
+pub(crate) static VOICEWAKE: Event =
+    Event { name: "voicewake.changed", scope: Some(scope::READ), drop_if_slow: true, versioned: false };
+pub(crate) static SUSPENSION: Event =
+    Event { name: "gateway.suspension", scope: None, drop_if_slow: false, versioned: false };
+
 /// Names for hello-ok's `features.events`, in its order.
-pub(crate) fn names() -> Vec<&'static str> {
-    let rows = [&PRESENCE, &TICK, &SHUTDOWN, &HEALTH, &PAIR_REQUESTED, &PAIR_RESOLVED];
-    core::iter::once("connect.challenge").chain(rows.map(|row| row.name)).collect()
+pub(crate) fn names(dialect: Dialect) -> Vec<&'static str> {
+    let rows =
+        [&PRESENCE, &TICK, &TALK_MODE, &SHUTDOWN, &HEALTH, &PAIR_REQUESTED, &PAIR_RESOLVED, &VOICEWAKE];
+    let both = core::iter::once("connect.challenge").chain(rows.map(|row| row.name));
+    both.chain(dialect::own_events(dialect).iter().copied()).collect()
 }

@@ -2,11 +2,11 @@
 //! checked.
 
 use super::presence::Facts;
-use super::{Call, Gateway, Purpose};
+use super::relay::Relayed;
+use super::{Call, Gateway};
 use crate::dialect;
 use crate::error::RequestError;
 use crate::frame::Payload;
-use crate::host::HostRequest;
 use crate::methods::{Params, SystemEvent};
 use crate::output::{Output, Reply};
 use crate::scope;
@@ -43,6 +43,8 @@ pub(crate) fn status(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
             status
         }
     };
+    let numbers = gateway.numbers(gateway.health.load()).to_string();
+    let status = dialect::status_with(&status, numbers.as_bytes());
     gateway.respond(call.conn, call.id, Reply::Ok(Payload::Json(status)), out);
 }
 
@@ -64,13 +66,27 @@ pub(crate) fn system_event(gateway: &mut Gateway, call: Call, out: &mut Vec<Outp
     gateway.presence_flush.dirty = [true, true];
     // Beacons of nodes tell about presence only.
     if !event.text.starts_with("Node:") {
-        if gateway.system_events.len() == SYSTEM_EVENTS_MAX {
-            gateway.system_events.pop_front();
-        }
-        gateway.status = [None, None];
-        gateway.system_events.push_back(event.text.chars().take(SYSTEM_EVENT_CHARS_MAX).collect());
+        keep_for_agent(gateway, &event.text);
     }
     reply_value(gateway, call, json!({"ok": true}), out);
+}
+
+/// `wake`: a line for the agent. No agent runs here, so nothing beats at once: the line waits, and `status` shows it.
+pub(crate) fn wake(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
+    let Params::Wake(wake) = &call.params else { return };
+    let is_said = !wake.text.is_empty();
+    if is_said {
+        keep_for_agent(gateway, &wake.text);
+    }
+    reply_value(gateway, call, json!({"ok": is_said}), out);
+}
+
+fn keep_for_agent(gateway: &mut Gateway, text: &str) {
+    if gateway.system_events.len() == SYSTEM_EVENTS_MAX {
+        gateway.system_events.pop_front();
+    }
+    gateway.status = [None, None];
+    gateway.system_events.push_back(text.chars().take(SYSTEM_EVENT_CHARS_MAX).collect());
 }
 
 /// `last-heartbeat`: no agent runs here, so there was none.
@@ -95,21 +111,12 @@ pub(crate) fn identity(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>)
 
 /// `system.info`.
 pub(crate) fn system_info(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
-    relay(gateway, call, HostRequest::SystemInfo, out);
+    gateway.relay(Relayed::SystemInfo, call, None, out);
 }
 
 /// `exec.approvals.get`.
 pub(crate) fn exec_approvals(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
-    relay(gateway, call, HostRequest::ExecApprovals, out);
-}
-
-/// Lets the host answer.
-fn relay(gateway: &mut Gateway, call: Call, request: HostRequest, out: &mut Vec<Output>) {
-    if gateway.is_host_busy() {
-        return gateway.fail(call.conn, call.id, &RequestError::Busy, out);
-    }
-    let purpose = Purpose::Relay { conn: call.conn, id: call.id };
-    gateway.ask_host(call.now, request, purpose, out);
+    gateway.relay(Relayed::ExecApprovals, call, None, out);
 }
 
 fn reply_value(gateway: &mut Gateway, call: Call, value: Value, out: &mut Vec<Output>) {

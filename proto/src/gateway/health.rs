@@ -22,6 +22,9 @@ pub(crate) struct Health {
     refreshed: Mono,
     lateness: VecDeque<u64>,
     load: Option<(Mono, Load)>,
+    /// What it told last; the first entry above is only the start.
+    latest: Option<Load>,
+    event_loop: Option<EventLoop>,
     cpu_ratio: Option<f64>,
 }
 
@@ -34,14 +37,21 @@ pub(crate) struct Snapshot {
     pub(crate) heartbeats: bool,
     /// Where sessions would be.
     pub(crate) sessions_path: String,
+    /// How late it runs; absent until the host told its load.
+    pub(crate) event_loop: Option<EventLoop>,
+}
+
+/// How late timers ran, and how busy the process was.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EventLoop {
     /// Since the previous snapshot.
     pub(crate) interval_ms: u64,
     /// 99th percentile of timer lateness.
     pub(crate) delay_p99_ms: u64,
     /// Worst timer lateness.
     pub(crate) delay_max_ms: u64,
-    /// Processor time used per time passed; absent until the host told twice.
-    pub(crate) cpu_ratio: Option<f64>,
+    /// Processor time used per time passed.
+    pub(crate) cpu_ratio: f64,
 }
 
 impl Health {
@@ -56,6 +66,8 @@ impl Health {
             lateness: VecDeque::new(),
             // The process starts with the driver's clock, having used no time.
             load: Some((Mono::default(), Load::default())),
+            latest: None,
+            event_loop: None,
             cpu_ratio: None,
         };
         health.encode(now);
@@ -77,6 +89,7 @@ impl Health {
             self.cpu_ratio = Some(ratio(cpu_ms, now.mono.millis_since(at)));
         }
         self.load = Some((now.mono, load));
+        self.latest = Some(load);
     }
 
     /// Makes a new snapshot.
@@ -84,6 +97,16 @@ impl Health {
         self.version += 1;
         self.encode(now);
         self.refreshed = now.mono;
+    }
+
+    /// What this process used when the host last told.
+    pub(super) fn load(&self) -> Option<&Load> {
+        self.latest.as_ref()
+    }
+
+    /// How late it runs, as of the latest snapshot.
+    pub(super) fn event_loop(&self) -> Option<EventLoop> {
+        self.event_loop
     }
 
     /// The latest snapshot, encoded.
@@ -99,11 +122,14 @@ impl Health {
             ts: now.wall.0,
             heartbeats: self.heartbeats,
             sessions_path: format!("{}/agents/main/sessions/sessions.json", self.config.about.state_dir),
-            interval_ms: now.mono.millis_since(self.refreshed),
-            delay_p99_ms: p99 / 1_000,
-            delay_max_ms: sorted.last().copied().unwrap_or(0) / 1_000,
-            cpu_ratio: self.cpu_ratio,
+            event_loop: self.cpu_ratio.map(|cpu_ratio| EventLoop {
+                interval_ms: now.mono.millis_since(self.refreshed),
+                delay_p99_ms: p99 / 1_000,
+                delay_max_ms: sorted.last().copied().unwrap_or(0) / 1_000,
+                cpu_ratio,
+            }),
         };
+        self.event_loop = snapshot.event_loop;
         self.encoded = [Dialect::V3, Dialect::V4].map(|dialect| dialect::health(dialect, &snapshot));
     }
 }

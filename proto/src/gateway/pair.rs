@@ -92,6 +92,11 @@ impl Gateway {
                 let token_counts = facts.shared.is_err();
                 let locked = self.limiters.locked(now.mono, limiter_key, SecretKind::Device);
                 if let Some(retry_after_ms) = locked.filter(|_| token_counts) {
+                    // Locked is the device token only. What was shown beside it, or in its place, was tried as the
+                    // shared secret and was wrong.
+                    if admit::shown_shared(&params) {
+                        self.limiters.failed(now.mono, limiter_key, SecretKind::Shared);
+                    }
                     let why =
                         admit::unauthorized(&config, &params, AuthReason::RateLimited, Some(retry_after_ms));
                     return self.refuse(conn, id, Some(dialect), &ConnectError::Unauthorized(why), out);
@@ -119,6 +124,7 @@ impl Gateway {
         }
         let (shape, close) = dialect::connect_error(dialect, error);
         let code = shape.details.as_ref().and_then(|details| details["code"].as_str()).unwrap_or(shape.code);
+        self.stats.refused(code, self.config.limits.counted_reasons_max);
         let remote = self.peers.get(conn).map(|slot| slot.peer.remote.ip().to_string());
         out.push(Output::Log(
             Record::new(Level::Warn, "peer.refused")
@@ -162,8 +168,18 @@ impl Gateway {
         let is_tracked = presence_key.is_some();
         // Who is here is told only to those who may ask: the same rule as for the event.
         let shows_presence = role == Role::Operator && scopes.satisfies(scope::READ);
-        let session =
-            Session { dialect, role, scopes: scopes.clone(), device_id, ip, by_device_token, presence_key };
+        let session = Session {
+            dialect,
+            role,
+            scopes: scopes.clone(),
+            device_id,
+            ip,
+            by_device_token,
+            presence_key,
+            is_page: admit::is_page(&params),
+            is_phone: role == Role::Node && is_phone(&params.client.platform),
+        };
+        self.stats.admitted += 1;
         self.peers.set_phase(conn, Phase::Open(Box::new(session)));
         let admission = Admission {
             request_id: id,
@@ -180,9 +196,13 @@ impl Gateway {
             health: self.health.encoded(dialect),
             state_version: StateVersion { presence: self.presence.version, health: self.health.version },
             uptime_ms: uptime_ms(now),
+            suspension: self.suspension.phase(),
             config: Arc::clone(&self.config),
         };
         self.order(conn, Order::Admit(Box::new(admission)), out);
+        if role == Role::Node {
+            self.greet_node(conn, dialect, out);
+        }
         for dialect in [Dialect::V3, Dialect::V4] {
             let exceptions = dialect.exceptions();
             self.presence_flush.dirty[dialect.index()] |= is_tracked && exceptions.presence_after_hello;
@@ -193,8 +213,15 @@ impl Gateway {
     // ---- the store ----
 
     pub(super) fn submit(&mut self, now: Now, op: Op, key: Key, out: &mut Vec<Output>) {
+        let by = match &key {
+            Key::Method { conn, .. } | Key::Nodes { conn, .. } => {
+                self.peers.session(*conn).and_then(|session| session.device_id.as_deref().map(Into::into))
+            }
+            // A device that wants in answers for itself.
+            Key::Connect(_) => None,
+        };
         let mut effects = Vec::new();
-        self.devices.submit(now, op, key, &mut effects);
+        self.devices.submit(now, op, by, key, &mut effects);
         self.carry_out(now, effects, out);
     }
 
@@ -231,10 +258,13 @@ impl Gateway {
                     self.connect_done(now, *waiting, done, out)
                 }
                 Effect::Done { key: Key::Method { conn, id }, done } => self.method_done(conn, id, done, out),
-                Effect::Done { key: Key::Nodes { conn, id, query }, done } => match done {
-                    Done::Listed => self.nodes_listed(now, conn, id, query, out),
-                    other => self.method_done(conn, id, other, out),
-                },
+                Effect::Done { key: Key::Nodes { conn, id, query }, done } => {
+                    if matches!(done, Done::Listed) {
+                        self.nodes_listed(now, conn, id, query, out);
+                    } else {
+                        self.method_done(conn, id, done, out);
+                    }
+                }
                 Effect::Notice(notice) => self.notice(notice, out),
             }
         }
@@ -242,14 +272,28 @@ impl Gateway {
 
     fn connect_done(&mut self, now: Now, waiting: Waiting, done: Done, out: &mut Vec<Output>) {
         let Waiting { conn, id, dialect, role, params, shared, limiter_key } = waiting;
+        let is_good_token = match &done {
+            Done::Connected(connected) => connected.by_device_token,
+            Done::TokenRejected { fault, .. } => *fault == TokenFault::ScopeMismatch,
+            // A token was looked at first when there was no shared secret.
+            Done::PairingRequired(_) => shared.is_err(),
+            // Of a failed one nothing was looked at, and nothing is told.
+            Done::Failed(_)
+            | Done::Listed
+            | Done::Approved { .. }
+            | Done::Rejected { .. }
+            | Done::Removed { .. }
+            | Done::Rotated(_)
+            | Done::Revoked { .. } => false,
+        };
+        // A good device token does not make guesses at the shared secret free, wherever it leads.
+        if is_good_token && shared.is_err() && admit::guessed_shared(&params) {
+            self.limiters.failed(now.mono, limiter_key, SecretKind::Shared);
+        }
         let error = match done {
             Done::Connected(connected) => {
                 if connected.by_device_token {
                     self.limiters.succeeded(limiter_key, SecretKind::Device);
-                    // A good device token does not make guesses at the shared secret free.
-                    if shared.is_err() && admit::guessed_shared(&params) {
-                        self.limiters.failed(now.mono, limiter_key, SecretKind::Shared);
-                    }
                 }
                 let scopes = Scopes::new(&params.scopes);
                 let device = Some(*connected);
@@ -265,7 +309,7 @@ impl Gateway {
                 if fault == TokenFault::Mismatch {
                     // Every failed secret counts, and `auth.token` was tried as the shared one too.
                     self.limiters.failed(now.mono, limiter_key, SecretKind::Device);
-                    if params.auth.token.is_some() || params.auth.password.is_some() {
+                    if admit::shown_shared(&params) {
                         self.limiters.failed(now.mono, limiter_key, SecretKind::Shared);
                     }
                 }
@@ -398,9 +442,10 @@ fn request_error(error: DeviceError) -> RequestError {
         DeviceError::MissingScope(missing) => {
             RequestError::MissingScope { required: vec![missing.clone()], missing }
         }
-        DeviceError::UnknownRequest | DeviceError::UnknownDevice | DeviceError::UnknownDeviceOrRole => {
-            RequestError::Invalid(error.to_string())
-        }
+        DeviceError::UnknownRequest
+        | DeviceError::UnknownDevice
+        | DeviceError::UnknownDeviceOrRole
+        | DeviceError::CallerGone => RequestError::Invalid(error.to_string()),
         DeviceError::Busy => RequestError::Busy,
         DeviceError::Full(_) | DeviceError::Unavailable(_) => RequestError::Unavailable {
             message: error.to_string(),
@@ -449,6 +494,12 @@ fn connect_op(
         exempt: facts.exempt,
     };
     (op, shared)
+}
+
+/// Whether a platform is one that people talk through.
+fn is_phone(platform: &str) -> bool {
+    let platform = platform.trim().to_ascii_lowercase();
+    ["ios", "ipados", "android"].iter().any(|name| platform.starts_with(name))
 }
 
 fn presence_facts(

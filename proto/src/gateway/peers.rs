@@ -64,6 +64,10 @@ pub(super) struct Session {
     pub(super) by_device_token: bool,
     /// Its presence entry, when it is tracked.
     pub(super) presence_key: Option<String>,
+    /// Whether it is a page in a browser.
+    pub(super) is_page: bool,
+    /// Whether it is a phone or a tablet that serves as a node.
+    pub(super) is_phone: bool,
 }
 
 /// Every socket, and the counts.
@@ -101,6 +105,16 @@ impl Peers {
     /// Admitted sockets, in order of their ids.
     pub(super) fn open(&self) -> impl Iterator<Item = ConnId> + '_ {
         self.open.iter().copied()
+    }
+
+    /// How many are admitted.
+    pub(super) fn open_len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Whether a phone or a tablet is here.
+    pub(super) fn has_phone(&self) -> bool {
+        self.open.iter().any(|conn| self.session(*conn).is_some_and(|session| session.is_phone))
     }
 
     /// Every socket, in order of their ids.

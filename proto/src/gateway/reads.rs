@@ -132,7 +132,14 @@ fn object(params: &Params) -> Option<&Map<String, Value>> {
         | Params::RequestId(_)
         | Params::DeviceId(_)
         | Params::NodeId(_)
-        | Params::DeviceRole { .. } => None,
+        | Params::DeviceRole { .. }
+        | Params::LogsTail(_)
+        | Params::Triggers(_)
+        | Params::TalkMode { .. }
+        | Params::Wake(_)
+        | Params::SuspendPrepare(_)
+        | Params::SuspensionId(_)
+        | Params::Restart { .. } => None,
     }
 }
 

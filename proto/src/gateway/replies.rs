@@ -53,6 +53,11 @@ enum State {
 }
 
 impl Replies {
+    /// How many keys are remembered.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// A request with a key came.
     pub(super) fn begin(
         &mut self,

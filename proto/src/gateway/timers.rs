@@ -17,6 +17,10 @@ pub(super) enum Timer {
     HealthFlush,
     /// A host request that is not answered.
     Host(Ticket),
+    /// The end of a suspension that nobody renews.
+    Suspension,
+    /// The stop before a restart.
+    Restart,
     /// The end of the drain at shutdown.
     Drain,
 }

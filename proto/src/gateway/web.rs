@@ -1,19 +1,28 @@
 //! Plain HTTP: the health probes, and nothing else yet (spec: http section 2, v4 section 14).
 
+use super::health::EventLoop;
+use crate::dialect;
 use crate::http::{HttpRequest, HttpResponse};
-use crate::net::ClientAddress;
 use serde_json::json;
 
 /// What the probes tell.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ProbeFacts {
-    pub(super) stopping: bool,
+pub(super) struct ProbeFacts<'a> {
+    /// No new work is taken: stopping, or suspended.
+    pub(super) draining: bool,
     pub(super) store_loaded: bool,
     pub(super) uptime_ms: u64,
+    pub(super) version: &'a str,
+    pub(super) event_loop: Option<EventLoop>,
 }
 
-/// Answers a request.
-pub(super) fn respond(request: &HttpRequest, client: ClientAddress, facts: ProbeFacts) -> HttpResponse {
+/// Answers a request. `detailed` says whether this client may know what fails, and for how long we run: it is on this
+/// host, or proves the shared secret (R5: an address alone shows nothing).
+pub(super) fn respond(
+    request: &HttpRequest,
+    facts: &ProbeFacts<'_>,
+    detailed: impl FnOnce() -> bool,
+) -> HttpResponse {
     let probe = match request.path.as_str() {
         "/health" | "/healthz" => Probe::Live,
         "/ready" | "/readyz" => Probe::Ready,
@@ -23,15 +32,14 @@ pub(super) fn respond(request: &HttpRequest, client: ClientAddress, facts: Probe
     if !matches!(request.method.as_str(), "GET" | "HEAD") {
         return HttpResponse::text(405, "Method Not Allowed").with("Allow", "GET, HEAD");
     }
-    let ready = facts.store_loaded && !facts.stopping;
+    let ready = facts.store_loaded && !facts.draining;
     let (status, body) = match probe {
         Probe::Live => (200, json!({"ok": true, "status": "live"})),
         Probe::Ready => {
             let mut body = json!({"ready": ready});
-            // What fails, and for how long we run, is for this host only (R5: an address alone shows nothing).
-            if client.local {
+            if detailed() {
                 let mut failing = Vec::new();
-                if facts.stopping {
+                if facts.draining {
                     failing.push("gateway-draining");
                 }
                 if !facts.store_loaded {
@@ -39,11 +47,21 @@ pub(super) fn respond(request: &HttpRequest, client: ClientAddress, facts: Probe
                 }
                 body["failing"] = json!(failing);
                 body["uptimeMs"] = json!(facts.uptime_ms);
+                if let Some(event_loop) = &facts.event_loop {
+                    body["eventLoop"] = dialect::event_loop(event_loop);
+                }
             }
             (if ready { 200 } else { 503 }, body)
         }
-        Probe::Started if facts.stopping => (503, json!({"ok": false, "status": "draining"})),
-        Probe::Started => (200, json!({"ok": true, "status": "started"})),
+        Probe::Started => {
+            let (status, text) = if facts.draining { (503, "draining") } else { (200, "started") };
+            let mut body = json!({"ok": !facts.draining, "status": text});
+            if detailed() {
+                body["version"] = json!(facts.version);
+                body["uptimeMs"] = json!(facts.uptime_ms);
+            }
+            (status, body)
+        }
     };
     HttpResponse::json(status, body.to_string()).with("Cache-Control", "no-store")
 }

@@ -20,9 +20,9 @@ pub enum Access {
     /// Operators whose scopes satisfy this one.
     Operator(&'static str),
     /// Operators whose scopes satisfy one of the two. A refusal names the first.
-    Either(&'static str, &'static str),
+    Either(&'static [&'static str; 2]),
     /// Operators whose scopes satisfy both.
-    Both(&'static str, &'static str),
+    Both(&'static [&'static str; 2]),
     /// Nodes.
     Node,
     /// [`by_params`] says.
@@ -33,8 +33,8 @@ pub enum Access {
 pub(crate) const UNKNOWN: Access = Access::Operator(scope::ADMIN);
 
 /// Reads that the narrower session scope admits too.
-pub(crate) const SESSIONS_READ: Access = Access::Either(scope::READ, scope::SESSIONS_READ);
-const SESSIONS_WRITE: Access = Access::Either(scope::WRITE, scope::SESSIONS_WRITE);
+pub(crate) const SESSIONS_READ: Access = Access::Either(&[scope::READ, scope::SESSIONS_READ]);
+const SESSIONS_WRITE: Access = Access::Either(&[scope::WRITE, scope::SESSIONS_WRITE]);
 const ADMIN: Access = Access::Operator(scope::ADMIN);
 const WRITE: Access = Access::Operator(scope::WRITE);
 
@@ -49,7 +49,7 @@ impl Access {
             (Self::Anyone, _) | (Self::Node, Role::Node) | (Self::AnyOperator, Role::Operator) => Ok(()),
             (Self::Node, Role::Operator)
             | (
-                Self::AnyOperator | Self::Operator(_) | Self::Either(..) | Self::Both(..) | Self::ByParams,
+                Self::AnyOperator | Self::Operator(_) | Self::Either(_) | Self::Both(_) | Self::ByParams,
                 Role::Node,
             ) => Err(RequestError::UnauthorizedRole(role)),
             (Self::Operator(wanted), Role::Operator) => {
@@ -59,11 +59,11 @@ impl Access {
                     Err(missing(wanted, &[wanted]))
                 }
             }
-            (Self::Either(wanted, other), Role::Operator) => {
+            (Self::Either([wanted, other]), Role::Operator) => {
                 let is_met = scopes.satisfies(wanted) || scopes.satisfies(other);
                 if is_met { Ok(()) } else { Err(missing(wanted, &[wanted])) }
             }
-            (Self::Both(one, two), Role::Operator) => {
+            (Self::Both([one, two]), Role::Operator) => {
                 match [one, two].into_iter().find(|wanted| !scopes.satisfies(wanted)) {
                     None => Ok(()),
                     Some(wanted) => Err(missing(wanted, &[one, two])),
@@ -89,7 +89,7 @@ impl Access {
             "sessions.write" => Self::Operator(scope::SESSIONS_WRITE),
             "read|sessions.read" => SESSIONS_READ,
             "write|sessions.write" => SESSIONS_WRITE,
-            "questions|sessions.write" => Self::Either(scope::QUESTIONS, scope::SESSIONS_WRITE),
+            "questions|sessions.write" => Self::Either(&[scope::QUESTIONS, scope::SESSIONS_WRITE]),
             _ => return None,
         })
     }
@@ -119,7 +119,7 @@ pub(crate) fn by_params(method: &str, raw: Option<&RawValue>) -> Access {
     let either = |admin: bool, other: Access| if admin { ADMIN } else { other };
     match method {
         "channels.pairing.approve" if is("bootstrapCommandOwner", &Value::Bool(true)) => {
-            Access::Both(scope::PAIRING, scope::ADMIN)
+            Access::Both(&[scope::PAIRING, scope::ADMIN])
         }
         "channels.pairing.approve" => Access::Operator(scope::PAIRING),
         "environments.list" if asks("runtimeId") => WRITE,
@@ -163,7 +163,7 @@ pub(crate) fn by_params(method: &str, raw: Option<&RawValue>) -> Access {
             either(!is_tidy, SESSIONS_WRITE)
         }
         "talk.config" if is("includeSecrets", &Value::Bool(true)) => {
-            Access::Both(scope::READ, scope::TALK_SECRETS)
+            Access::Both(&[scope::READ, scope::TALK_SECRETS])
         }
         "talk.config" => Access::Operator(scope::READ),
         _ => UNKNOWN,
@@ -255,14 +255,18 @@ mod tests {
             ("node.invoke", json!({}), WRITE),
             ("talk.config", json!({}), read),
             ("talk.config", json!({"includeSecrets": false}), read),
-            ("talk.config", json!({"includeSecrets": true}), Access::Both(scope::READ, scope::TALK_SECRETS)),
+            (
+                "talk.config",
+                json!({"includeSecrets": true}),
+                Access::Both(&[scope::READ, scope::TALK_SECRETS]),
+            ),
             ("environments.list", json!({}), read),
             ("environments.list", json!({"runtimeId": "r"}), WRITE),
             ("channels.pairing.approve", json!({}), Access::Operator(scope::PAIRING)),
             (
                 "channels.pairing.approve",
                 json!({"bootstrapCommandOwner": true}),
-                Access::Both(scope::PAIRING, scope::ADMIN),
+                Access::Both(&[scope::PAIRING, scope::ADMIN]),
             ),
             ("fs.listDir", json!({"path": "/"}), WRITE),
             ("fs.listDir", json!({"nodeId": "n"}), ADMIN),
@@ -302,7 +306,7 @@ mod tests {
             for method in ["sessions.delete", "sessions.dispatch", "sessions.move"] {
                 assert_eq!(of(method, params.clone()), ADMIN, "{method}");
             }
-            assert_eq!(of("talk.config", params.clone()), Access::Both(scope::READ, scope::TALK_SECRETS));
+            assert_eq!(of("talk.config", params.clone()), Access::Both(&[scope::READ, scope::TALK_SECRETS]));
         }
         let deep = RawValue::from_string(format!("{}{}", "[".repeat(9_000), "]".repeat(9_000))).unwrap();
         assert_eq!(by_params("node.invoke", Some(&deep)), ADMIN);
@@ -315,13 +319,13 @@ mod tests {
         assert_eq!(may(SESSIONS_READ, &["operator.sessions.read"]), Ok(()));
         assert_eq!(may(SESSIONS_READ, &["operator.sessions.write"]), Ok(()));
         assert_eq!(may(SESSIONS_WRITE, &["operator.sessions.write"]), Ok(()));
-        assert_eq!(may(Access::Operator(scope::READ), &["operator.sessions.read"]).is_err(), true);
+        assert!(may(Access::Operator(scope::READ), &["operator.sessions.read"]).is_err());
         let missing = |access, scopes: &[&str]| match may(access, scopes) {
             Err(RequestError::MissingScope { missing, required }) => (missing, required.len()),
             other => panic!("{other:?}"),
         };
         assert_eq!(missing(SESSIONS_WRITE, &["operator.sessions.read"]), ("operator.write".to_owned(), 1));
-        let both = Access::Both(scope::READ, scope::TALK_SECRETS);
+        let both = Access::Both(&[scope::READ, scope::TALK_SECRETS]);
         assert_eq!(missing(both, &["operator.read"]), ("operator.talk.secrets".to_owned(), 2));
         assert_eq!(missing(both, &["operator.talk.secrets"]), ("operator.read".to_owned(), 2));
         assert_eq!(may(both, &["operator.admin"]), Ok(()));

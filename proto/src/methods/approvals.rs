@@ -17,7 +17,7 @@ pub(super) const ROWS: &[Method] = &[
     told(
         "question.list",
         V4,
-        Access::Either(scope::QUESTIONS, scope::SESSIONS_WRITE),
+        Access::Either(&[scope::QUESTIONS, scope::SESSIONS_WRITE]),
         &shapes::NOTHING,
         lists::QUESTIONS,
     ),

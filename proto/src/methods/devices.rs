@@ -1,8 +1,8 @@
 //! Devices and nodes: rows of the method table.
 
-use super::{Method, PAIRING, READ, params, row};
+use super::{Method, PAIRING, READ, V4, WRITE, params, row, system_params};
 use crate::dialect::BOTH;
-use crate::gateway::{nodes, pair};
+use crate::gateway::{nodes, pair, voice};
 
 pub(super) const ROWS: &[Method] = &[
     row("device.pair.approve", BOTH, PAIRING, params::request_id, pair::approve),
@@ -14,4 +14,7 @@ pub(super) const ROWS: &[Method] = &[
     row("node.describe", BOTH, READ, params::node_id, nodes::describe),
     row("node.list", BOTH, READ, params::none_closed, nodes::list),
     row("node.pair.list", BOTH, PAIRING, params::none_closed, nodes::pairs),
+    row("voicewake.get", BOTH, READ, params::none_open, voice::get),
+    row("voicewake.routing.get", V4, READ, params::none_open, voice::routing),
+    row("voicewake.set", BOTH, WRITE, system_params::voicewake_set, voice::set),
 ];

@@ -119,7 +119,7 @@ fn device_role_params(mut params: Map<String, Value>) -> Params {
 /// Most bytes of params that are read into a tree.
 pub(super) const SMALL_PARAMS_BYTES_MAX: usize = 64 * 1024;
 
-fn small(raw: Option<&RawValue>) -> Result<Value, ParamsFault> {
+pub(super) fn small(raw: Option<&RawValue>) -> Result<Value, ParamsFault> {
     let Some(raw) = raw.filter(|raw| raw.get() != "null") else { return Ok(Value::Object(Map::new())) };
     if raw.get().len() > SMALL_PARAMS_BYTES_MAX {
         return Err(ParamsFault::Invalid(
@@ -129,13 +129,16 @@ fn small(raw: Option<&RawValue>) -> Result<Value, ParamsFault> {
     serde_json::from_str(raw.get()).map_err(|_| ParamsFault::Invalid(UNREADABLE.into()))
 }
 
-fn checked(shape: &'static Shape, raw: Option<&RawValue>) -> Result<Map<String, Value>, ParamsFault> {
+pub(super) fn checked(
+    shape: &'static Shape,
+    raw: Option<&RawValue>,
+) -> Result<Map<String, Value>, ParamsFault> {
     let mut value = small(raw)?;
     validate(shape, &value).map_err(|errors| ParamsFault::Invalid(errors.into()))?;
     Ok(value.as_object_mut().map(std::mem::take).unwrap_or_default())
 }
 
-fn text(params: &mut Map<String, Value>, name: &str) -> Option<String> {
+pub(super) fn text(params: &mut Map<String, Value>, name: &str) -> Option<String> {
     match params.get_mut(name).map(Value::take) {
         Some(Value::String(text)) => Some(text),
         Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) | None => {
@@ -308,7 +311,7 @@ mod tests {
                     Ok(Params::DeviceRole { device_id, role, .. }) => prop_assert!(!device_id.is_empty() && !role.is_empty()),
                     Ok(Params::RequestId(id) | Params::DeviceId(id) | Params::NodeId(id)) => prop_assert!(!id.is_empty()),
                     Ok(Params::SystemEvent(event)) => prop_assert!(!event.text.is_empty()),
-                    Ok(Params::None | Params::Object(_) | Params::Enabled(_)) => {}
+                    Ok(_) => {}
                     Err(fault) => prop_assert!(!answer("m", fault).is_empty()),
                 }
             }

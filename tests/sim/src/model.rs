@@ -321,7 +321,14 @@ impl Model {
                 | Params::Object(_)
                 | Params::NodeId(_)
                 | Params::Enabled(_)
-                | Params::SystemEvent(_),
+                | Params::SystemEvent(_)
+                | Params::LogsTail(_)
+                | Params::Triggers(_)
+                | Params::TalkMode { .. }
+                | Params::Wake(_)
+                | Params::SuspendPrepare(_)
+                | Params::SuspensionId(_)
+                | Params::Restart { .. },
             )
             | Err(_) => OpParams::None,
         };
@@ -399,6 +406,9 @@ impl Model {
             Order::Event(event) if matches!(book.phase, Phase::Open(_)) => {
                 let seq = event.seq.unwrap_or_default();
                 book.said.push_back(Said::Event { name: event.name.to_owned(), seq });
+                if event.seq.is_none() {
+                    return;
+                }
                 let missing = seq.wrapping_sub(book.seq + 1);
                 if missing > book.gaps_max {
                     let what = format!("{conn}: event {} has number {seq} after {}", event.name, book.seq);
@@ -568,12 +578,22 @@ impl Session {
         let scope = match method {
             "health" => return true,
             "status" | "last-heartbeat" | "gateway.identity.get" | "system-presence" => "operator.read",
-            "system.info" => "operator.read",
+            "system.info" | "channels.status" => "operator.read",
             "set-heartbeats" | "system-event" => "operator.admin",
             name if name.starts_with("device.") => "operator.pairing",
             _ => return false,
         };
         self.role == Role::Operator && satisfies(&self.scopes, scope)
+    }
+
+    /// What is told to one peer, without a number: nodes hear of wake words.
+    fn is_told(&self, event: &str) -> bool {
+        let is_theirs = match event {
+            "voicewake.changed" => true,
+            "voicewake.routing.changed" => self.dialect == Dialect::V4,
+            _ => false,
+        };
+        self.role == Role::Node && is_theirs
     }
 
     /// Who may hear of what (spec: v4 section 9.2).

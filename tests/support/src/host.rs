@@ -4,6 +4,7 @@ use bytes::Bytes;
 use clawgate_proto::Host;
 use clawgate_proto::host::{Document, HostFault, Load, StoreFault, Version, Write};
 use clawgate_proto::log::Record;
+use clawgate_proto::log::tail::LogSpan;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard};
 
@@ -27,6 +28,9 @@ struct State {
     load: Option<Load>,
     loads: u64,
     records: Vec<Record>,
+    log: Option<Vec<u8>>,
+    can_restart: bool,
+    restarts: u64,
 }
 
 /// What happens to the next write.
@@ -123,6 +127,21 @@ impl MemoryHost {
         self.state().loads
     }
 
+    /// What the file of the log holds; before this is called there is none.
+    pub fn set_log(&self, content: impl Into<Vec<u8>>) {
+        self.state().log = Some(content.into());
+    }
+
+    /// Whether [`Host::prepare_restart`] succeeds; before this is called it fails.
+    pub fn set_can_restart(&self, can_restart: bool) {
+        self.state().can_restart = can_restart;
+    }
+
+    /// Successful calls of [`Host::prepare_restart`] so far.
+    pub fn restarts(&self) -> u64 {
+        self.state().restarts
+    }
+
     /// Every log record so far.
     pub fn records(&self) -> Vec<Record> {
         self.state().records.clone()
@@ -199,6 +218,27 @@ impl Host for MemoryHost {
         let mut state = self.state();
         state.loads += 1;
         state.load.ok_or_else(|| HostFault("nothing is measured".to_owned()))
+    }
+
+    fn log_span(&self) -> Result<LogSpan, HostFault> {
+        let state = self.state();
+        let log = state.log.as_ref().ok_or_else(|| HostFault("no log is kept".to_owned()))?;
+        Ok(LogSpan { file: "test.log".to_owned(), start: 0, end: log.len() as u64 })
+    }
+
+    fn read_log(&self, _: &LogSpan, start: u64, bytes: usize) -> Result<Vec<u8>, HostFault> {
+        let state = self.state();
+        let log = state.log.as_deref().unwrap_or_default();
+        Ok(log.iter().skip(usize::try_from(start).unwrap_or(usize::MAX)).take(bytes).copied().collect())
+    }
+
+    fn prepare_restart(&self) -> Result<(), HostFault> {
+        let mut state = self.state();
+        if !state.can_restart {
+            return Err(HostFault("nobody would start it again".to_owned()));
+        }
+        state.restarts += 1;
+        Ok(())
     }
 
     fn log(&self, record: &Record) {

@@ -88,6 +88,11 @@ impl Settings {
         self
     }
 
+    /// The arguments that start it.
+    pub fn args(&self) -> &[OsString] {
+        &self.args
+    }
+
     /// The state folder.
     pub fn state_dir(&self) -> PathBuf {
         self.folder.path().join("state")
@@ -96,6 +101,11 @@ impl Settings {
     /// The configuration file.
     pub fn config_path(&self) -> PathBuf {
         self.state_dir().join("openclaw.json")
+    }
+
+    /// The folder that stands in for the one of temporary files; the log is below it.
+    pub fn temporary_dir(&self) -> &Path {
+        self.folder.path()
     }
 
     /// The address to connect to.
@@ -117,9 +127,11 @@ impl Settings {
         command
             .args(args)
             .env("HOME", self.folder.path())
+            .env("TMPDIR", self.folder.path())
             .env("OPENCLAW_STATE_DIR", self.state_dir())
             .env("OPENCLAW_CONFIG_PATH", self.config_path())
             .env("OPENCLAW_GATEWAY_PORT", self.port.to_string())
+            .env("OPENCLAW_TMP_DIR", self.folder.path())
             .env("OPENCLAW_LOG_LEVEL", "trace")
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .current_dir(self.folder.path())

@@ -47,7 +47,11 @@ fn serve(bytes: &[u8], cuts: &[usize]) -> (Vec<String>, Vec<u8>, bool) {
                     }
                     Input::Drained { .. } => continue,
                     Input::Ending { .. } => {}
-                    Input::Closed { .. } | Input::Answered { .. } | Input::Stop | Input::Tick => {
+                    Input::Closed { .. }
+                    | Input::Answered { .. }
+                    | Input::Stop
+                    | Input::Restart
+                    | Input::Tick => {
                         unreachable!()
                     }
                 }

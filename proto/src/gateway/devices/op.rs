@@ -146,6 +146,9 @@ pub(crate) enum DeviceError {
     Full(usize),
     /// Too many operations wait for the disk.
     Busy,
+    /// The caller's device was removed, or its token revoked or replaced, before its turn came. Its socket is closed
+    /// for that.
+    CallerGone,
     /// The store could not be read or written; for a person.
     Unavailable(String),
 }
@@ -159,6 +162,9 @@ impl fmt::Display for DeviceError {
             Self::MissingScope(scope) => write!(f, "missing scope: {scope}"),
             Self::Full(max) => write!(f, "{max} devices are paired, which is the limit: remove some first"),
             Self::Busy => f.write_str("the device store has too many operations waiting: try again"),
+            Self::CallerGone => {
+                f.write_str("the device of this connection was removed, or its token revoked")
+            }
             Self::Unavailable(why) => f.write_str(why),
         }
     }

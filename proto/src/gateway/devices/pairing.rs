@@ -389,7 +389,8 @@ pub(super) fn approve(
     step: &mut Step<'_>,
 ) -> Result<Arc<PairedDevice>, DeviceError> {
     let request = draft.request(request_id).ok_or(DeviceError::UnknownRequest)?.clone();
-    if let Some(scope) = beyond(&request, approver) {
+    if let Some(scope) = beyond(&request, draft.device(&request.device_id).map(|device| &**device), approver)
+    {
         return Err(DeviceError::MissingScope(scope));
     }
     let device = approve_request(draft, &request, step)?;
@@ -423,18 +424,25 @@ pub(super) fn reject(
     Ok(device_id)
 }
 
-/// The first scope an approver lacks (CVE-2026-33579). Only an admin grants a role that is not operator.
-fn beyond(request: &PendingRequest, approver: &Scopes) -> Option<String> {
+/// The first scope an approver lacks (CVE-2026-33579). Only an admin grants a role that is not operator. What was
+/// approved for a node opened nothing; who makes an operator of that device grants it as well.
+fn beyond(request: &PendingRequest, device: Option<&PairedDevice>, approver: &Scopes) -> Option<String> {
     let roles = Scopes::new(request.roles.iter().flatten().chain(&request.role));
-    let is_operator = roles.as_slice().iter().any(|role| role == OPERATOR);
+    let device = device.filter(|device| device.public_key == request.public_key);
+    let was_operator =
+        device.is_some_and(|device| approved_roles(device).iter().any(|role| role == OPERATOR));
+    let is_operator = was_operator || roles.as_slice().iter().any(|role| role == OPERATOR);
     if roles.as_slice().iter().any(|role| role != OPERATOR) && !approver.satisfies(ADMIN) {
         return Some(ADMIN.to_owned());
     }
-    let asked = Scopes::new(request.scopes.iter().flatten());
+    let mut granted = Scopes::new(request.scopes.iter().flatten());
     if !is_operator && approver.satisfies(ADMIN) {
         return None; // a node's scopes open nothing here
     }
-    approver.first_uncovered(Role::Operator, &asked).map(str::to_owned)
+    if !was_operator {
+        granted = granted.union(&device.map(baseline).unwrap_or_default());
+    }
+    approver.first_uncovered(Role::Operator, &granted).map(str::to_owned)
 }
 
 /// Writes an approval into the device's record: what was approved adds up, the description is pinned anew, and

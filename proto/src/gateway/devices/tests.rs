@@ -156,9 +156,14 @@ impl Rig {
     }
 
     pub(super) fn submit(&mut self, op: Op) -> u32 {
+        self.submit_by(None, op)
+    }
+
+    /// The same, asked by an operator of that device.
+    pub(super) fn submit_by(&mut self, device: Option<&str>, op: Op) -> u32 {
         self.keys += 1;
         let mut out = Vec::new();
-        self.store.submit(self.now, op, self.keys, &mut out);
+        self.store.submit(self.now, op, device.map(Into::into), self.keys, &mut out);
         self.take(out);
         self.keys
     }

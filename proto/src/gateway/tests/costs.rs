@@ -2,8 +2,8 @@
 use super::super::*;
 use crate::admission::Admission;
 use crate::config::{About, AuthConfig, AuthMode, RateLimit};
-use crate::connect::{ConnectParams, ConnectRequest, Proof};
-use crate::host::{DevicesCheck, DevicesVersion, Version};
+use crate::connect::{ConnectParams, ConnectRequest, Proof, ProofFault};
+use crate::host::{DevicesCheck, DevicesVersion, HostFault, Version};
 use crate::limits::Limits;
 use crate::secret::Secret;
 use crate::time::Wall;
@@ -15,6 +15,8 @@ struct Lab {
     gateway: Gateway,
     now: Now,
     orders: Vec<(ConnId, Order)>,
+    /// Whether the next devices fail to prove their key.
+    is_proof_bad: bool,
 }
 
 impl Lab {
@@ -36,7 +38,7 @@ impl Lab {
         };
         let now = Now { mono: Mono(0), wall: Wall(1_700_000_000_000) };
         let gateway = Gateway::new(config, Seed::new([7; 32]), now);
-        let mut lab = Self { gateway, now, orders: Vec::new() };
+        let mut lab = Self { gateway, now, orders: Vec::new(), is_proof_bad: false };
         lab.tell(Input::Tick);
         lab
     }
@@ -98,6 +100,7 @@ impl Lab {
         }
         let params = ConnectParams::parse(Some(&to_raw_value(&params).unwrap())).unwrap();
         let proof = match &params.device {
+            Some(_) if self.is_proof_bad => Proof::Bad(ProofFault::Signature),
             Some(_) => Proof::Good { public_key: "key".to_owned() },
             None => Proof::Absent,
         };
@@ -185,6 +188,50 @@ fn what_some_peers_hold_leaves_room_for_answers_to_others() {
 }
 
 #[test]
+fn many_who_ask_about_the_host_ask_it_once() {
+    let method = || MethodRef::Known(crate::methods::find("system.info", Dialect::V4).unwrap());
+    let mut lab = Lab::new(Limits { relay_waiting_max: 3, ..Limits::default() });
+    let (one, _) = lab.admitted(json!({"auth": {"password": "open"}}));
+    let (two, _) = lab.admitted(json!({"auth": {"password": "open"}}));
+    let mut out = Vec::new();
+    for (conn, id) in [(one, "a"), (two, "b"), (one, "c"), (two, "d")] {
+        let request = Request::new(id.into(), method(), None, None);
+        lab.gateway.handle(lab.now, Input::Request { conn, request }, &mut out);
+    }
+    let asked = |out: &[Output]| {
+        let tickets = out.iter().filter_map(|output| match output {
+            Output::Host(ticket, HostRequest::SystemInfo) => Some(*ticket),
+            Output::Host(..) | Output::To(..) | Output::Log(_) | Output::Accept(_) | Output::Stopped => None,
+        });
+        tickets.collect::<Vec<_>>()
+    };
+    let [ticket] = asked(&out)[..] else { panic!("{out:?}") };
+    let answered = |out: &[Output]| {
+        let mut answered = Vec::new();
+        for output in out {
+            if let Output::To(conn, Order::Respond { id, reply }) = output {
+                answered.push((*conn, id.to_string(), matches!(reply, Reply::Ok(_))));
+            }
+        }
+        answered
+    };
+    assert_eq!(answered(&out), [(two, "d".to_owned(), false)]);
+    out.clear();
+    lab.tell(Input::Closed { conn: two });
+    let answer = HostAnswer::SystemInfo(Ok(Bytes::from_static(b"{}")));
+    lab.gateway.handle(lab.now, Input::Answered { ticket, answer }, &mut out);
+    assert_eq!(answered(&out), [(one, "a".to_owned(), true), (one, "c".to_owned(), true)]);
+    out.clear();
+    let request = Request::new("e".into(), method(), None, None);
+    lab.gateway.handle(lab.now, Input::Request { conn: one, request }, &mut out);
+    let [ticket] = asked(&out)[..] else { panic!("the next one asks anew: {out:?}") };
+    let answer = HostAnswer::SystemInfo(Err(HostFault("no".to_owned())));
+    out.clear();
+    lab.gateway.handle(lab.now, Input::Answered { ticket, answer }, &mut out);
+    assert_eq!(answered(&out), [(one, "e".to_owned(), false)]);
+}
+
+#[test]
 fn a_good_device_token_does_not_make_guesses_free() {
     let mut lab = Lab::new(Limits::default());
     let device = json!({"id": "d", "publicKey": "k", "signature": "s", "signedAt": 1, "nonce": "n"});
@@ -200,6 +247,73 @@ fn a_good_device_token_does_not_make_guesses_free() {
     }
     assert_eq!(lab.refused(json!({"auth": {"password": "open"}})), "AUTH_RATE_LIMITED");
     lab.admitted(json!({"device": device, "auth": {"deviceToken": token}}));
+}
+
+#[test]
+fn a_good_device_token_for_something_else_does_not_make_guesses_free() {
+    let device = json!({"id": "d", "publicKey": "k", "signature": "s", "signedAt": 1, "nonce": "n"});
+    let client = json!({"id": "cli", "version": "1", "platform": "win32", "mode": "cli"});
+    // The token does not reach so far; or it does, but a person must look at the device again.
+    let more = [
+        (json!({"scopes": ["operator.admin"]}), "AUTH_SCOPE_MISMATCH"),
+        (json!({"role": "node"}), "AUTH_SCOPE_MISMATCH"),
+        (json!({"client": client}), "PAIRING_REQUIRED"),
+    ];
+    for (more, code) in more {
+        let mut lab = Lab::new(Limits::default());
+        let (_, first) = lab.admitted(json!({"device": device, "auth": {"password": "open"}}));
+        let token = first.token.unwrap().token;
+        let with = |auth: Value| {
+            let mut params = more.clone();
+            (params["device"], params["auth"]) = (device.clone(), auth);
+            params
+        };
+        for _ in 0..5 {
+            assert_eq!(lab.refused(with(json!({"token": token, "deviceToken": token}))), code, "no guess");
+        }
+        lab.admitted(json!({"auth": {"password": "open"}}));
+        for guess in ["a", "b"] {
+            assert_eq!(lab.refused(with(json!({"password": guess, "deviceToken": token}))), code);
+        }
+        assert_eq!(lab.refused(json!({"auth": {"password": "open"}})), "AUTH_RATE_LIMITED", "{code}");
+    }
+}
+
+#[test]
+fn a_locked_device_token_does_not_make_guesses_free() {
+    let device = json!({"id": "d", "publicKey": "k", "signature": "s", "signedAt": 1, "nonce": "n"});
+    let guesses = [
+        |guess: &str| json!({"password": guess, "deviceToken": "x"}),
+        |guess: &str| json!({"token": guess, "deviceToken": guess}),
+        |guess: &str| json!({"token": guess}),
+    ];
+    for guess in guesses {
+        let mut lab = Lab::new(Limits::default());
+        for _ in 0..2 {
+            let auth = json!({"deviceToken": "made up"});
+            assert_eq!(lab.refused(json!({"device": device, "auth": auth})), "AUTH_DEVICE_TOKEN_MISMATCH");
+        }
+        for text in ["a", "b", "open"] {
+            let params = json!({"device": device, "auth": guess(text)});
+            assert_eq!(lab.refused(params), "AUTH_RATE_LIMITED", "{text}");
+        }
+    }
+}
+
+#[test]
+fn without_a_proof_no_secret_is_looked_at() {
+    // Or a right one, which forgives the wrong ones before it, would show among many that are not counted.
+    let mut lab = Lab::new(Limits::default());
+    assert_eq!(lab.refused(json!({"auth": {"password": "a"}})), "AUTH_PASSWORD_MISMATCH");
+    lab.is_proof_bad = true;
+    let device = json!({"id": "d", "publicKey": "k", "signature": "s", "signedAt": 1, "nonce": "n"});
+    for text in ["b", "c", "open"] {
+        let params = json!({"device": device, "auth": {"password": text, "deviceToken": "x"}});
+        assert_eq!(lab.refused(params), "DEVICE_AUTH_SIGNATURE_INVALID");
+    }
+    lab.is_proof_bad = false;
+    assert_eq!(lab.refused(json!({"auth": {"password": "d"}})), "AUTH_PASSWORD_MISMATCH");
+    assert_eq!(lab.refused(json!({"auth": {"password": "open"}})), "AUTH_RATE_LIMITED");
 }
 
 #[test]

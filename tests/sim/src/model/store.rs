@@ -112,6 +112,10 @@ impl StoreBook {
             HostAnswer::Devices(_)
             | HostAnswer::Stored(_)
             | HostAnswer::SystemInfo(_)
+            | HostAnswer::Channels(_)
+            | HostAnswer::LogsTail(_)
+            | HostAnswer::VoiceWake(_)
+            | HostAnswer::Restart(_)
             | HostAnswer::ExecApprovals(_)
             | HostAnswer::Load(_) => {}
         }

@@ -91,7 +91,7 @@ impl Watch for Model {
                 self.input = "an answer";
                 self.answered(now, *ticket, answer);
             }
-            Input::Stop => {
+            Input::Stop | Input::Restart => {
                 self.input = "a stop";
                 if !self.stopping {
                     self.dues.expect("shutdown");
@@ -183,6 +183,12 @@ impl Model {
             HostAnswer::SystemInfo(answer) => {
                 if answer.is_ok() { "system info" } else { "no system info" }.to_owned()
             }
+            HostAnswer::Channels(answer) => {
+                if answer.is_ok() { "channels" } else { "no channels" }.to_owned()
+            }
+            HostAnswer::LogsTail(answer) => if answer.is_ok() { "log" } else { "no log" }.to_owned(),
+            HostAnswer::VoiceWake(answer) => if answer.is_ok() { "words" } else { "no words" }.to_owned(),
+            HostAnswer::Restart(answer) => if answer.is_ok() { "ready" } else { "not ready" }.to_owned(),
             HostAnswer::ExecApprovals(answer) => {
                 if answer.is_ok() { "exec approvals" } else { "no exec approvals" }.to_owned()
             }
@@ -211,5 +217,10 @@ fn show_request(request: &HostRequest) -> String {
         HostRequest::SystemInfo => "system info".to_owned(),
         HostRequest::ExecApprovals => "exec approvals".to_owned(),
         HostRequest::Load => "load".to_owned(),
+        HostRequest::Channels => "channels".to_owned(),
+        HostRequest::LogsTail(_) => "read the log".to_owned(),
+        HostRequest::ReadVoiceWake => "read the wake words".to_owned(),
+        HostRequest::StoreVoiceWake { triggers, .. } => format!("store {} wake words", triggers.len()),
+        HostRequest::PrepareRestart => "be ready to restart".to_owned(),
     }
 }

@@ -68,6 +68,12 @@ impl Model {
         let is_slow = matches!(order, Order::Close(close) if is_instead(&close.reason));
         match order {
             Order::Read(_) => {}
+            Order::Event(event) if event.seq.is_none() => {
+                self.wave_ends(now);
+                if !self.session(conn).is_some_and(|session| session.is_told(event.name)) {
+                    self.accuse(now, format!("{conn} is told {}, which is not for it", event.name));
+                }
+            }
             Order::Event(event) => {
                 let fits = |wave: &Wave| wave.name == event.name && wave.last < conn;
                 if !self.wave.as_ref().is_some_and(fits) {

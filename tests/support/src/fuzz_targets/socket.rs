@@ -189,6 +189,7 @@ impl Socket {
             | Input::Closed { .. }
             | Input::Answered { .. }
             | Input::Stop
+            | Input::Restart
             | Input::Tick => panic!("no connection says this"),
         }
     }
@@ -200,6 +201,7 @@ impl Socket {
 
     fn admission(&self, request_id: Box<str>, dialect: Dialect) -> Admission {
         Admission {
+            suspension: "accepting",
             request_id,
             dialect,
             conn_id: "c".to_owned(),

@@ -65,6 +65,70 @@ fn an_operation_behind_a_change_waits_for_it() {
 }
 
 #[test]
+fn who_was_removed_changes_nothing_any_more() {
+    for rival in [remove("a"), revoke("a")] {
+        for turns in 0..2 {
+            for conflict in [false, true] {
+                let mut rig = Rig::new();
+                rig.connected(local("a", ALL));
+                rig.connected(local("b", ALL));
+                let id = rig.refused(remote("c", &["operator.read"])).request_id;
+                if conflict {
+                    rig.fault(Fault::Conflict);
+                }
+                let first = rig.submit(rival.clone());
+                // Behind it: in the same batch, or while that one is being written.
+                if turns > 0 {
+                    rig.turn();
+                }
+                let approve = Op::Approve { request_id: id.clone(), approver: Scopes::new(ALL) };
+                let late = rig.submit_by(Some("a"), approve.clone());
+                let lists = rig.submit_by(Some("a"), Op::List);
+                let other = rig.submit_by(Some("b"), Op::List);
+                rig.settle();
+                assert!(matches!(rig.outcome(first), Done::Removed { .. } | Done::Revoked { .. }));
+                for key in [late, lists] {
+                    assert!(matches!(rig.outcome(key), Done::Failed(DeviceError::CallerGone)), "{turns}");
+                }
+                assert!(matches!(rig.outcome(other), Done::Listed));
+                assert!(!rig.on_disk().paired.contains_key("c"));
+                // A device that came back is another caller.
+                rig.connected(local("a", ALL));
+                let key = rig.submit_by(Some("a"), approve);
+                rig.settle();
+                assert!(matches!(rig.outcome(key), Done::Approved { .. }));
+            }
+        }
+    }
+}
+
+#[test]
+fn who_was_removed_on_disk_changes_nothing_any_more() {
+    let mut rig = Rig::new();
+    rig.connected(local("a", ALL));
+    let id = rig.refused(remote("c", &["operator.read"])).request_id;
+    rig.edit(|devices| drop(devices.paired.remove("a")));
+    let key = rig.submit_by(Some("a"), Op::Approve { request_id: id, approver: Scopes::new(ALL) });
+    rig.settle();
+    assert!(matches!(rig.outcome(key), Done::Failed(DeviceError::CallerGone)));
+    assert_eq!(rig.closed(), [("a".to_owned(), None)]);
+    assert!(!rig.on_disk().paired.contains_key("c"));
+}
+
+#[test]
+fn a_removal_that_failed_silences_nobody() {
+    let mut rig = Rig::new();
+    rig.connected(local("a", ALL));
+    let id = rig.refused(remote("c", &["operator.read"])).request_id;
+    rig.fault(Fault::Fails);
+    let removed = rig.submit(remove("a"));
+    let approved = rig.submit_by(Some("a"), Op::Approve { request_id: id, approver: Scopes::new(ALL) });
+    rig.settle();
+    assert!(matches!(rig.outcome(removed), Done::Failed(DeviceError::Unavailable(_))));
+    assert!(matches!(rig.outcome(approved), Done::Approved { .. }));
+}
+
+#[test]
 fn a_conflict_is_redone_on_the_new_content() {
     let mut rig = Rig::new();
     rig.connected(local("a", &[]));

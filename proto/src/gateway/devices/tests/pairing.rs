@@ -289,6 +289,37 @@ fn a_request_that_needs_a_person_now_says_so_on_disk() {
 }
 
 #[test]
+fn the_approver_holds_what_a_new_role_makes_of_old_scopes() {
+    // A node's scopes open nothing, so an admin may have approved any.
+    let mut rig = Rig::new();
+    let id = rig.refused(node(remote("a", &["operator.admin", "elsewhere"]))).request_id;
+    rig.approve(&id, ALL).unwrap();
+    // As an operator's they open everything, though the request for that role asks for none.
+    let id = rig.refused(remote("a", &[])).request_id;
+    let error = rig.approve(&id, &["operator.pairing"]).unwrap_err();
+    assert_eq!(error, DeviceError::MissingScope("operator.admin".into()));
+    rig.refused(remote("a", &["operator.admin"]));
+    let id = rig.refused(remote("a", &[])).request_id;
+    let error = rig.approve(&id, ALL).unwrap_err();
+    assert_eq!(error, DeviceError::MissingScope("elsewhere".into()));
+    rig.approve(&id, &["operator.admin", "elsewhere"]).unwrap();
+
+    // A node's scopes are an operator's when the device is one already.
+    let mut rig = Rig::new();
+    rig.connected(local("a", &["operator.read"]));
+    let id = rig.refused(node(remote("a", &["elsewhere"]))).request_id;
+    assert_eq!(rig.approve(&id, ALL).unwrap_err(), DeviceError::MissingScope("elsewhere".into()));
+
+    // What an operator has is not asked for again: who renews it grants nothing.
+    let mut rig = Rig::new();
+    rig.connected(local("a", ALL));
+    let mut op = remote("a", &["operator.read"]);
+    op.client.platform = Some("win32".into());
+    let id = rig.refused(op).request_id;
+    rig.approve(&id, &["operator.pairing", "operator.read"]).unwrap();
+}
+
+#[test]
 fn the_approver_holds_what_is_granted() {
     type Row<'a> = (bool, &'a [&'a str], &'a [&'a str], Option<&'a str>);
     let rows: [Row<'_>; 10] = [

@@ -1,0 +1,143 @@
+//! What this gateway has done and holds, in numbers: for `status`, `diagnostics.stability` and `diagnostics.lanes`.
+//!
+//! Counting costs a few words at places that are rare anyway. Reasons come from our own texts, and are bounded all
+//! the same.
+
+use super::relay::Relayed;
+use super::{Call, Gateway};
+use crate::frame::Payload;
+use crate::host::Load;
+use crate::input::End;
+use crate::output::{Output, Reply};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// Counts since the process started.
+#[derive(Debug, Default)]
+pub(super) struct Stats {
+    pub(super) accepted: u64,
+    pub(super) upgraded: u64,
+    pub(super) admitted: u64,
+    pub(super) requests: u64,
+    /// Events that a slow peer missed.
+    pub(super) missed_events: u64,
+    /// Peers closed or cut because they were slow, or one too many.
+    pub(super) cut: u64,
+    /// Sockets and connects turned away, by `details.code` or our own word.
+    refused: Reasons,
+    /// Requests that failed, by `details.code`, `details.reason` or code.
+    failed: Reasons,
+    /// Connections that ended by themselves, by reason.
+    ended: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Debug, Default)]
+struct Reasons(BTreeMap<Box<str>, u64>);
+
+impl Reasons {
+    fn count(&mut self, reason: &str, reasons_max: usize) {
+        let is_new = !self.0.contains_key(reason);
+        let reason = if is_new && self.0.len() >= reasons_max { "other" } else { reason };
+        *self.0.entry(reason.into()).or_default() += 1;
+    }
+}
+
+impl Stats {
+    pub(super) fn refused(&mut self, reason: &str, reasons_max: usize) {
+        self.refused.count(reason, reasons_max);
+    }
+
+    pub(super) fn failed(&mut self, reason: &str, reasons_max: usize) {
+        self.failed.count(reason, reasons_max);
+    }
+
+    pub(super) fn ended(&mut self, why: End) {
+        *self.ended.entry(why.as_str()).or_default() += 1;
+    }
+}
+
+/// `diagnostics.stability`: the numbers, with memory as it is now. There is no recorder of events, and none is
+/// pretended.
+pub(crate) fn stability(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
+    gateway.relay(Relayed::Stability, call, None, out);
+}
+
+/// `diagnostics.lanes`: what waits for whom.
+pub(crate) fn lanes(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
+    let lane =
+        |name: &str, active: usize, queued: usize| json!({"lane": name, "active": active, "queued": queued});
+    let answer = json!({
+        "ts": call.now.wall.0,
+        "lanes": [
+            lane("host", gateway.tickets.len(), 0),
+            lane("devices", 0, gateway.devices.waiting()),
+            lane("voicewake", 0, gateway.voice.waiting()),
+        ],
+    });
+    gateway.respond(call.conn, call.id, Reply::Ok(Payload::Value(Box::new(answer))), out);
+}
+
+impl Gateway {
+    /// The answer to `diagnostics.stability`.
+    pub(super) fn stability_numbers(&self, wall_ms: u64, load: Option<&Load>) -> Value {
+        let queued: usize = self.peers.all().map(|(_, slot)| slot.queued).sum();
+        let mut numbers = self.numbers(load);
+        numbers["queues"]["queuedBytes"] = json!(queued);
+        json!({
+            "ts": wall_ms, "capacity": 0, "count": 0, "dropped": 0, "events": [],
+            "summary": {"byType": {}}, "gateway": numbers,
+        })
+    }
+
+    /// The numbers. Every one of them is at hand: no socket is looked at.
+    pub(super) fn numbers(&self, load: Option<&Load>) -> Value {
+        let (limits, stats) = (&self.config.limits, &self.stats);
+        json!({
+            "phase": if self.stopping { "stopping" } else { self.suspension.phase() },
+            "memory": {
+                "residentBytes": load.map(|load| load.resident_bytes),
+                "budgetUsedBytes": self.budget.used(),
+                "budgetMaxBytes": limits.process_bytes_max,
+            },
+            "sockets": {
+                "total": self.peers.len(),
+                "http": self.peers.headless_len(),
+                "handshake": self.peers.preauth_len(),
+                "open": self.peers.open_len(),
+                "max": limits.sockets_max,
+                "accepting": self.accepting,
+            },
+            "queues": {
+                "hostRequests": self.tickets.len(),
+                "storeOperations": self.devices.waiting() + self.voice.waiting(),
+                "rememberedReplies": self.replies.len(),
+            },
+            "counts": {
+                "accepted": stats.accepted,
+                "upgraded": stats.upgraded,
+                "admitted": stats.admitted,
+                "requests": stats.requests,
+                "missedEvents": stats.missed_events,
+                "cut": stats.cut,
+            },
+            "refused": stats.refused.0,
+            "failed": stats.failed.0,
+            "ended": stats.ended,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_beyond_the_bound_are_counted_together() {
+        let mut reasons = Reasons::default();
+        for reason in ["a", "b", "c", "d", "a", "c"] {
+            reasons.count(reason, 2);
+        }
+        let counts: Vec<(&str, u64)> = reasons.0.iter().map(|(reason, count)| (&**reason, *count)).collect();
+        assert_eq!(counts, [("a", 2), ("b", 1), ("other", 3)]);
+    }
+}

@@ -1,0 +1,139 @@
+//! What SIGINT, SIGTERM and SIGUSR1 ask of a running gateway, from before it listens until it has ended.
+
+use super::Failure;
+use crate::log::Logger;
+use clawgate_proto::log::{Level, Record};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What somebody wishes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// That it ends.
+    Stop,
+    /// That it ends and begins anew.
+    Restart,
+}
+
+/// Whether somebody wished something of this process, and what to do then.
+#[derive(Default)]
+pub(super) struct Asked {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    wish: Option<Wish>,
+    act: Option<Box<dyn FnOnce(Wish) + Send>>,
+}
+
+impl Asked {
+    /// Somebody asks.
+    fn ask(&self, wish: Wish) {
+        let act = {
+            let mut state = self.lock();
+            state.wish = Some(wish);
+            state.act.take()
+        };
+        self.changed.notify_all();
+        if let Some(act) = act {
+            act(wish);
+        }
+    }
+
+    /// From now on asking does this; at once, when somebody asked already.
+    pub(super) fn on_wish(&self, act: impl FnOnce(Wish) + Send + 'static) {
+        let mut state = self.lock();
+        match state.wish {
+            Some(wish) => {
+                drop(state);
+                act(wish);
+            }
+            None => state.act = Some(Box::new(act)),
+        }
+    }
+
+    /// Waits for a wish.
+    pub(super) fn wait(&self, time: Duration) -> Option<Wish> {
+        let state = self.lock();
+        let waited = self.changed.wait_timeout_while(state, time, |state| state.wish.is_none());
+        waited.unwrap_or_else(PoisonError::into_inner).0.wish
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The first SIGINT or SIGTERM asks the gateway to stop; the second ends the process. SIGUSR1 asks it to restart, where
+/// that is allowed.
+pub(super) fn watch(logger: &Arc<Logger>, asked: &Arc<Asked>, may_restart: bool) -> Result<(), Failure> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1])
+        .map_err(|why| Failure::Failed(format!("signals cannot be watched: {why}")))?;
+    let (logger, asked) = (Arc::clone(logger), Arc::clone(asked));
+    let watch = move || {
+        let mut since: Option<Instant> = None;
+        for signal in signals.forever() {
+            let (name, wish) = match signal {
+                SIGINT => ("SIGINT", Wish::Stop),
+                SIGUSR1 => ("SIGUSR1", Wish::Restart),
+                _ => ("SIGTERM", Wish::Stop),
+            };
+            match (since, wish) {
+                (None, _) => {
+                    logger.log(&Record::new(Level::Info, "signal.received").field("signal", name));
+                    if wish == Wish::Restart && !may_restart {
+                        let record = Record::new(Level::Warn, "restart.refused");
+                        logger.log(&record.field("why", "commands.restart is false"));
+                        continue;
+                    }
+                    since = Some(Instant::now());
+                    asked.ask(wish);
+                }
+                // It is ending already.
+                (Some(_), Wish::Restart) => {}
+                // Some tools signal a process and then its group: that is one request, not two.
+                (Some(at), Wish::Stop) if at.elapsed() < ONE_REQUEST => {}
+                (Some(_), Wish::Stop) => {
+                    logger.log(&Record::new(Level::Warn, "gateway.cut").field("signal", name));
+                    std::process::exit(128 + signal);
+                }
+            }
+        }
+    };
+    let thread = std::thread::Builder::new().name("signals".to_owned()).stack_size(STACK_BYTES);
+    thread.spawn(watch).map_err(|why| Failure::Failed(format!("no thread for signals: {why}")))?;
+    Ok(())
+}
+
+/// Signals closer together than this are one request.
+const ONE_REQUEST: Duration = Duration::from_millis(100);
+/// It formats one record.
+const STACK_BYTES: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[test]
+    fn a_wish_is_acted_on_whether_it_comes_before_or_after() {
+        for early in [true, false] {
+            let (asked, acted) = (Asked::default(), Arc::new(AtomicBool::new(false)));
+            let seen = Arc::clone(&acted);
+            if early {
+                asked.ask(Wish::Restart);
+            }
+            assert_eq!(asked.wait(Duration::ZERO).is_some(), early);
+            asked.on_wish(move |wish| seen.store(wish == Wish::Restart, Ordering::Relaxed));
+            if !early {
+                asked.ask(Wish::Restart);
+            }
+            assert!(acted.load(Ordering::Relaxed));
+            assert_eq!(asked.wait(Duration::from_secs(60)), Some(Wish::Restart));
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! `system presence`, `system event` and `system heartbeat`, as the reference has them.
+
+use super::args::{ClientArgs, HeartbeatCommand, SystemCommand};
+use super::session::Session;
+use super::{Failure, print, render};
+use crate::environment::Environment;
+use crate::log::wall_ms;
+use serde_json::{Value, json};
+
+/// Runs one of them.
+///
+/// # Errors
+/// The gateway cannot be asked, or says no.
+pub fn run(command: &SystemCommand, environment: &Environment) -> Result<(), Failure> {
+    match command {
+        SystemCommand::Presence(client) => {
+            let list = call(client, environment, "system-presence", json!({}))?;
+            if client.json { print(&format!("{list:#}\n")) } else { print(&presence(&list)) }
+        }
+        SystemCommand::Event { text, mode, client } => {
+            let answer = call(client, environment, "wake", json!({ "text": text, "mode": mode }))?;
+            if client.json {
+                return print(&format!("{answer:#}\n"));
+            }
+            match answer["ok"].as_bool() {
+                Some(true) => print("kept for the agent\n"),
+                Some(false) | None => Err(Failure::Failed("the gateway did not take the text".to_owned())),
+            }
+        }
+        SystemCommand::Heartbeat { command } => heartbeat(command, environment),
+    }
+}
+
+fn heartbeat(command: &HeartbeatCommand, environment: &Environment) -> Result<(), Failure> {
+    let (client, method, params) = match command {
+        HeartbeatCommand::Last(client) => (client, "last-heartbeat", json!({})),
+        HeartbeatCommand::Enable(client) => (client, "set-heartbeats", json!({ "enabled": true })),
+        HeartbeatCommand::Disable(client) => (client, "set-heartbeats", json!({ "enabled": false })),
+    };
+    let answer = call(client, environment, method, params)?;
+    if client.json {
+        return print(&format!("{answer:#}\n"));
+    }
+    match command {
+        HeartbeatCommand::Last(_) if answer.is_null() => print("there was none\n"),
+        HeartbeatCommand::Last(_) => print(&render::outline(&answer)),
+        HeartbeatCommand::Enable(_) => print("heartbeats are wanted\n"),
+        HeartbeatCommand::Disable(_) => print("heartbeats are not wanted\n"),
+    }
+}
+
+fn call(
+    client: &ClientArgs,
+    environment: &Environment,
+    method: &str,
+    params: Value,
+) -> Result<Value, Failure> {
+    let mut session = Session::open(client, environment)?;
+    let answer = session.call(method, params);
+    session.close();
+    answer
+}
+
+fn presence(list: &Value) -> String {
+    let now = wall_ms();
+    let rows = list.as_array().into_iter().flatten().map(|entry| {
+        let texts =
+            ["host", "ip", "mode", "platform", "version", "reason"].map(|name| render::text(&entry[name]));
+        texts.into_iter().chain([render::ago(now, &entry["ts"])]).collect()
+    });
+    render::table(&["HOST", "ADDRESS", "MODE", "PLATFORM", "VERSION", "REASON", "SEEN"], rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presence_is_a_table_without_columns_that_nobody_fills() {
+        let list = json!([{ "host": "a\u{1b}", "mode": "gateway", "ts": wall_ms() }]);
+        assert_eq!(presence(&list), "HOST  MODE     SEEN\na\u{fffd}    gateway  0 s ago\n");
+    }
+}
