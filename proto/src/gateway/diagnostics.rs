@@ -4,7 +4,7 @@
 //! the same.
 
 use super::relay::Relayed;
-use super::{Call, Gateway};
+use super::{Call, Gateway, Purpose};
 use crate::frame::Payload;
 use crate::host::Load;
 use crate::input::End;
@@ -62,17 +62,29 @@ pub(crate) fn stability(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>
     gateway.relay(Relayed::Stability, call, None, out);
 }
 
-/// `diagnostics.lanes`: what waits for whom.
+/// `diagnostics.lanes`: what waits for whom, in the members that the Control UI shows.
 pub(crate) fn lanes(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
-    let lane =
-        |name: &str, active: usize, queued: usize| json!({"lane": name, "active": active, "queued": queued});
+    let draining = gateway.stopping;
+    let lane = |name: &str, active: usize, waiting: usize, at_once: usize| {
+        json!({
+            "lane": name, "queuedCount": waiting - active, "activeCount": active, "maxConcurrent": at_once,
+            "draining": draining, "generation": 0, "blockedBy": null,
+        })
+    };
+    // The host is asked once for all who want the same.
+    let asked = gateway.relays.len();
+    let asking = gateway.relays.values().map(Vec::len).sum();
+    let logs = gateway.tickets.values().filter(|purpose| matches!(purpose, Purpose::LogsTail { .. })).count();
+    let (devices, voice) = (gateway.devices.waiting(), gateway.voice.waiting());
     let answer = json!({
         "ts": call.now.wall.0,
         "lanes": [
-            lane("host", gateway.tickets.len(), 0),
-            lane("devices", 0, gateway.devices.waiting()),
-            lane("voicewake", 0, gateway.voice.waiting()),
+            lane("host", asked, asking, Relayed::KINDS),
+            lane("logs", logs, logs, gateway.config.limits.log_tails_max),
+            lane("devices", devices.min(1), devices, 1),
+            lane("voicewake", voice.min(1), voice, 1),
         ],
+        "dynamic": null,
     });
     gateway.respond(call.conn, call.id, Reply::Ok(Payload::Value(Box::new(answer))), out);
 }

@@ -38,6 +38,9 @@ pub(super) struct Waiting {
 pub(super) type Relays = BTreeMap<Relayed, Vec<Waiting>>;
 
 impl Relayed {
+    /// How many there are.
+    pub(super) const KINDS: usize = Self::Stability as usize + 1;
+
     fn request(self) -> HostRequest {
         match self {
             Self::SystemInfo => HostRequest::SystemInfo,
