@@ -258,16 +258,23 @@ pub(crate) struct Here {
     /// Or: the same payload without these members, as paths of names (`jobs.state` is a member of every job).
     #[serde(default)]
     pub(crate) lacks: Vec<String>,
+    /// And with these members besides, by their shapes.
+    #[serde(default)]
+    pub(crate) has: Map<String, Value>,
 }
 
 impl Step {
-    /// Makes what is expected here of what the reference did and of what it `lacks` here.
-    fn leave_out(&mut self) -> Result<(), String> {
-        let Some(here) = self.here.as_mut().filter(|here| !here.lacks.is_empty()) else { return Ok(()) };
+    /// Makes what is expected here of what the reference did, of what it `lacks` and of what it `has` here.
+    fn change_members(&mut self) -> Result<(), String> {
+        let changes = |here: &&mut Here| !here.lacks.is_empty() || !here.has.is_empty();
+        let Some(here) = self.here.as_mut().filter(changes) else { return Ok(()) };
         here.expect.ok.clone_from(&self.expect.ok);
         here.expect.body.clone_from(&self.expect.body);
         let shape = here.expect.ok.as_mut().or(here.expect.body.as_mut());
         let shape = shape.ok_or("only an answer can lack members")?;
+        if let Value::Object(members) = shape {
+            members.append(&mut here.has.clone());
+        }
         here.lacks.iter().try_for_each(|path| shape::leave_out(shape, path))
     }
 }
@@ -317,7 +324,7 @@ pub(crate) fn load(folder: &str) -> Vec<Case> {
             let mut value = serde_json::from_str(&text).map_err(|why| why.to_string())?;
             name_shapes(&mut value, &shared)?;
             let mut case: Case = serde_json::from_value(value).map_err(|why| why.to_string())?;
-            case.steps.iter_mut().try_for_each(Step::leave_out)?;
+            case.steps.iter_mut().try_for_each(Step::change_members)?;
             Ok(case)
         };
         let mut case = read().unwrap_or_else(|why| panic!("{}: {why}", file.display()));

@@ -132,8 +132,9 @@ fn a_wrong_step_is_noticed() {
 
 const FOLDERS: [&str; 2] = ["v3", "v4"];
 
-const DIFFERENCES: [&str; 39] = [
+const DIFFERENCES: [&str; 42] = [
     "v3/cli-approvals-get-node node-token",
+    "v3/cli-gateway-status status-gateway",
     "v3/cli-nodes-invoke-not-allowed node-token",
     "v3/cli-nodes-invoke-which node-token",
     "v3/cli-nodes-run-approved no-agent",
@@ -141,6 +142,7 @@ const DIFFERENCES: [&str; 39] = [
     "v3/cli-nodes-status-connected node-token",
     "v3/client-id-unknown validation-texts",
     "v3/control-ui no-agent",
+    "v3/control-ui status-gateway",
     "v3/device-remove device-removed",
     "v3/fanout-scopes event-scopes",
     "v3/first-empty-params validation-texts",
@@ -159,18 +161,19 @@ const DIFFERENCES: [&str; 39] = [
     "v3/ok-range protocol-range",
     "v3/protocol-high protocol-range",
     "v3/read-methods no-agent",
-    "v3/scope-none no-agent",
+    "v3/read-methods status-gateway",
     "v4/control-ui empty-lists",
     "v4/control-ui fewer-members",
     "v4/control-ui methods-unavailable",
     "v4/control-ui no-agent",
+    "v4/control-ui status-gateway",
     "v4/first-not-json first-frame",
     "v4/forwarded-for forwarded-untrusted",
     "v4/handshake-silence handshake-timeout",
     "v4/http-control-ui no-pages",
     "v4/read-methods fewer-members",
     "v4/read-methods no-agent",
-    "v4/scope-none no-agent",
+    "v4/read-methods status-gateway",
     "v4/scope-read-only fewer-members",
 ];
 

@@ -36,6 +36,7 @@ pub(crate) struct Player {
 /// nothing further is played.
 pub(crate) fn play(case: &Case, place: Place) -> Result<(), String> {
     let stage = Stage::with(place, |config| shorten(case, place, config));
+    stage.host().set_log("{\"0\":\"a line\"}\n");
     let mut player = Player {
         stage,
         actors: BTreeMap::new(),
