@@ -100,7 +100,9 @@ fn a_gateway_that_takes_no_work_is_alive_and_not_ready() {
         assert_eq!(response.status, 503, "{path}");
         let body = body(&response);
         match path {
-            "/ready" => assert!(body["failing"].as_array().unwrap().contains(&json!("gateway-draining")), "{body}"),
+            "/ready" => {
+                assert!(body["failing"].as_array().unwrap().contains(&json!("gateway-draining")), "{body}")
+            }
             _ => assert_eq!(body["status"], json!("draining")),
         }
     }
