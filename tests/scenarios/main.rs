@@ -80,6 +80,7 @@ play! {
     system:
         the_end_of_the_log_is_read_on_with_a_cursor
         only_so_many_read_the_log_at_once
+        only_so_many_ask_for_wake_words_at_once
         wake_words_are_durable_before_they_are_answered_and_told
         a_failed_write_leaves_the_wake_words_as_they_are
         talk_needs_somebody_to_talk_through
