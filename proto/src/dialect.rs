@@ -1,6 +1,8 @@
 //! The two shapes of one protocol. Authority is decided elsewhere, once, by protocol 4's rules; this file only
 //! changes shapes, and [`Exceptions`] holds the few places where the dialects behave differently.
 
+pub(crate) mod config;
+
 use crate::admission::{Admission, IssuedToken};
 use crate::connect::ProofFault;
 use crate::error::{AuthReason, ClientClass, ConnectError, Provided, RequestError, Unauthorized};
@@ -225,6 +227,11 @@ pub fn shutdown(dialect: Dialect, reason: &str) -> Bytes {
 pub(crate) fn request_error(dialect: Dialect, error: &RequestError) -> ErrorShape {
     match error {
         RequestError::Invalid(message) => invalid(message.clone()),
+        RequestError::InvalidConfig { message, issues } => ErrorShape {
+            details: (!issues.is_empty())
+                .then(|| json!({"issues": issues.iter().map(config::issue).collect::<Vec<_>>()})),
+            ..invalid(message.clone())
+        },
         RequestError::InvalidParams { method, errors } => {
             invalid(format!("invalid {method} params: {errors}"))
         }

@@ -3,6 +3,7 @@
 use crate::config::AuthMode;
 use crate::connect::ProofFault;
 use crate::gateway::devices::pairing::PairingRequired;
+use crate::host::config::Issue;
 use crate::scope::Role;
 
 /// Why an admitted peer's request fails.
@@ -10,6 +11,13 @@ use crate::scope::Role;
 pub(crate) enum RequestError {
     /// The whole message, said as it is.
     Invalid(String),
+    /// A configuration that cannot be taken: the whole message, and what is wrong with it.
+    InvalidConfig {
+        /// For a person.
+        message: String,
+        /// For a program.
+        issues: Vec<Issue>,
+    },
     /// Params do not fit: method and joined validation texts.
     InvalidParams {
         /// Which method.

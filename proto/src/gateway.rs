@@ -3,6 +3,7 @@
 
 mod admit;
 mod census;
+pub(crate) mod config;
 pub(crate) mod devices;
 pub(crate) mod events;
 pub(crate) mod handlers;
@@ -115,6 +116,10 @@ enum Purpose {
     Load,
     /// An answer to `system.info`.
     SystemInfo { conn: ConnId, id: Box<str> },
+    /// An answer to `config.*`.
+    Config { conn: ConnId, id: Box<str> },
+    /// A look at the configuration file.
+    ConfigCheck,
 }
 
 /// A broadcast that waits a moment for more causes.
@@ -134,6 +139,9 @@ impl Gateway {
         let mut timers = Timers::default();
         timers.set(Timer::Tick, now.mono.plus_millis(config.limits.tick_interval_ms));
         timers.set(Timer::Health, now.mono);
+        if config.limits.config_check_ms > 0 {
+            timers.set(Timer::Config, now.mono.plus_millis(config.limits.config_check_ms));
+        }
         Self {
             budget: Budget::new(config.limits.process_bytes_max),
             last_conn: 0,
@@ -571,6 +579,8 @@ impl Gateway {
                     self.fail(conn, id, &error, out);
                 }
             },
+            Purpose::Config { conn, id } => self.config_answered(conn, id, answer, out),
+            Purpose::ConfigCheck => self.config_checked(now, answer, out),
         }
     }
 
@@ -596,6 +606,7 @@ impl Gateway {
                         .set(Timer::Health, now.mono.plus_millis(self.config.limits.health_interval_ms));
                     self.ask_host(now, HostRequest::Load, Purpose::Load, out);
                 }
+                Timer::Config => self.check_config(now, out),
                 // Both are sent by `flush`, at the end of every input.
                 Timer::PresenceFlush | Timer::HealthFlush => {}
                 Timer::Host(ticket) => {
@@ -647,7 +658,7 @@ impl Gateway {
 
     /// The drain is over when nobody is left and nothing promised is still on its way to the disk.
     fn finish_stop(&mut self, out: &mut Vec<Output>) {
-        if self.stopping && self.peers.len() == 0 && self.devices.waiting() == 0 {
+        if self.stopping && self.peers.len() == 0 && self.devices.waiting() == 0 && !self.is_config_busy() {
             self.timers.clear(Timer::Drain);
             out.push(Output::Stopped);
         }

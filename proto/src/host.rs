@@ -1,9 +1,13 @@
 //! What the core asks of the host, and the trait the program answers with: ordinary blocking code, written
 //! once, run off the lock by each driver.
 
+pub mod config;
+
+use crate::dialect::{self, Dialect};
 use crate::log::Record;
 use crate::store::{self, Devices};
 use bytes::Bytes;
+use config::{ConfigFault, ConfigNews, ConfigOp, ConfigOutcome};
 use std::sync::Arc;
 
 /// A question or an order for the host. Answered by a [`HostAnswer`] with the same ticket.
@@ -29,6 +33,13 @@ pub enum HostRequest {
     SystemInfo,
     /// What this process uses. Answered by [`HostAnswer::Load`].
     Load,
+    /// Something about the configuration file. Answered by [`HostAnswer::Config`].
+    Config {
+        /// What.
+        op: ConfigOp,
+        /// The shape of the answer.
+        dialect: Dialect,
+    },
 }
 
 impl HostRequest {
@@ -39,6 +50,7 @@ impl HostRequest {
             Self::StoreDevices { .. } => HostAnswer::Stored(Err(StoreFault::Failed(why.to_owned()))),
             Self::SystemInfo => HostAnswer::SystemInfo(Err(HostFault(why.to_owned()))),
             Self::Load => HostAnswer::Load(Err(HostFault(why.to_owned()))),
+            Self::Config { .. } => HostAnswer::Config(Err(ConfigFault::Failed(why.to_owned()))),
         }
     }
 }
@@ -54,6 +66,17 @@ pub enum HostAnswer {
     SystemInfo(Result<Bytes, HostFault>),
     /// To [`HostRequest::Load`].
     Load(Result<Load, HostFault>),
+    /// To [`HostRequest::Config`].
+    Config(Result<ConfigDone, ConfigFault>),
+}
+
+/// An answer about the configuration file, in its shape.
+#[derive(Clone, Debug)]
+pub struct ConfigDone {
+    /// Encoded JSON; empty for [`ConfigOp::Check`].
+    pub payload: Bytes,
+    /// What is new.
+    pub news: Option<Box<ConfigNews>>,
 }
 
 /// What the process uses.
@@ -176,6 +199,15 @@ pub trait Host: Send + Sync + 'static {
         Err(HostFault("not measured on this host".to_owned()))
     }
 
+    /// Works on the configuration file.
+    ///
+    /// # Errors
+    /// It cannot be done; nothing was changed, unless the fault says so.
+    fn config(&self, op: &ConfigOp) -> Result<ConfigOutcome, ConfigFault> {
+        let _ = op;
+        Err(ConfigFault::Failed("this gateway has no configuration file".to_owned()))
+    }
+
     /// Writes one line to the log. Called by the driver outside the gateway's lock.
     fn log(&self, record: &Record);
 }
@@ -189,6 +221,9 @@ pub fn perform<H: Host + ?Sized>(host: &H, request: HostRequest) -> HostAnswer {
         }
         HostRequest::SystemInfo => HostAnswer::SystemInfo(host.system_info()),
         HostRequest::Load => HostAnswer::Load(host.load()),
+        HostRequest::Config { op, dialect } => HostAnswer::Config(host.config(&op).map(|outcome| {
+            ConfigDone { payload: dialect::config::answer(dialect, &outcome.answer), news: outcome.news }
+        })),
     }
 }
 

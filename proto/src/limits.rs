@@ -79,6 +79,10 @@ pub struct Limits {
     pub devices_paired_max: usize,
     /// Operations on the device store that may wait for the disk; one more is `UNAVAILABLE`.
     pub store_queue_max: usize,
+    /// Between looks at the configuration file; never, when zero.
+    pub config_check_ms: u64,
+    /// Operations on the configuration file that may wait for the host; one more is `UNAVAILABLE`.
+    pub config_queue_max: usize,
     /// A host request unanswered for this long is given up.
     pub host_timeout_ms: u64,
     /// Wrong-role answers in a row; one more closes 1008 `repeated unauthorized calls`.
@@ -94,6 +98,9 @@ pub struct Limits {
     /// Consumed bytes a connection may hold back before it reports them.
     pub drained_report_bytes: usize,
 }
+
+/// One configuration file, and the text of `config.set`, `config.patch` and `config.apply`.
+pub const CONFIG_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -134,6 +141,8 @@ impl Default for Limits {
             pairing_scopes_max: 64,
             devices_paired_max: 4_096,
             store_queue_max: 4_096,
+            config_check_ms: 0,
+            config_queue_max: 16,
             host_timeout_ms: 10_000,
             unauthorized_in_a_row_max: 10,
             replies_entries_max: 1_000,

@@ -1,9 +1,11 @@
 //! The method table: one row a method. Who may call it, how its params are parsed, who answers it.
 
+pub(crate) mod config;
 pub(crate) mod params;
 
 use crate::dialect::{BOTH, Dialect};
-use crate::gateway::{Call, Gateway, handlers, pair};
+use crate::gateway::{Call, Gateway, config as configuration, handlers, pair};
+use crate::host::config::ConfigOp;
 use crate::output::Output;
 use crate::request::ParamsFault;
 use crate::scope;
@@ -66,6 +68,8 @@ pub enum Params {
         /// Only rotate has them.
         scopes: Option<Vec<String>>,
     },
+    /// `config.*`.
+    Config(Box<ConfigOp>),
 }
 
 /// `system-event` params; members of a wrong type are dropped, not refused.
@@ -136,6 +140,12 @@ pub static TABLE: &[Method] = &[
         params::none_closed,
         handlers::system_info,
     ),
+    row("config.get", BOTH, Access::Operator(scope::READ), config::get, configuration::ask),
+    row("config.set", BOTH, Access::Operator(scope::ADMIN), config::set, configuration::ask),
+    row("config.apply", BOTH, Access::Operator(scope::ADMIN), config::apply, configuration::ask),
+    row("config.patch", BOTH, Access::Operator(scope::ADMIN), config::patch, configuration::ask),
+    row("config.schema", BOTH, Access::Operator(scope::READ), config::schema, configuration::ask),
+    row("config.schema.lookup", BOTH, Access::Operator(scope::READ), config::lookup, configuration::ask),
     Method {
         advertised: false,
         ..row("connect", BOTH, Access::Operator(scope::ADMIN), params::none_open, handlers::connect_again)

@@ -163,7 +163,8 @@ impl<K> DeviceStore<K> {
                 HostAnswer::Devices(_)
                 | HostAnswer::Stored(_)
                 | HostAnswer::SystemInfo(_)
-                | HostAnswer::Load(_),
+                | HostAnswer::Load(_)
+                | HostAnswer::Config(_),
             ) => self.phase = phase,
         }
     }

@@ -30,6 +30,10 @@ pub(crate) static PAIR_REQUESTED: Event = Event {
 pub(crate) static PAIR_RESOLVED: Event =
     Event { name: "device.pair.resolved", scope: Some(scope::PAIRING), drop_if_slow: true, versioned: false };
 
+/// Protocol 4 only, and not advertised, as there.
+pub(crate) static CONFIG_CHANGED: Event =
+    Event { name: "config.changed", scope: Some(scope::READ), drop_if_slow: true, versioned: false };
+
 /// Names for hello-ok's `features.events`, in its order.
 pub(crate) fn names() -> Vec<&'static str> {
     let rows = [&PRESENCE, &TICK, &SHUTDOWN, &HEALTH, &PAIR_REQUESTED, &PAIR_RESOLVED];

@@ -290,7 +290,7 @@ mod tests {
                     Ok(Params::DeviceRole { device_id, role, .. }) => prop_assert!(!device_id.is_empty() && !role.is_empty()),
                     Ok(Params::RequestId(id) | Params::DeviceId(id)) => prop_assert!(!id.is_empty()),
                     Ok(Params::SystemEvent(event)) => prop_assert!(!event.text.is_empty()),
-                    Ok(Params::None | Params::Enabled(_)) => {}
+                    Ok(Params::None | Params::Enabled(_) | Params::Config(_)) => {}
                     Err(fault) => prop_assert!(!answer("m", fault).is_empty()),
                 }
             }

@@ -112,7 +112,8 @@ impl StoreBook {
             HostAnswer::Devices(_)
             | HostAnswer::Stored(_)
             | HostAnswer::SystemInfo(_)
-            | HostAnswer::Load(_) => {}
+            | HostAnswer::Load(_)
+            | HostAnswer::Config(_) => {}
         }
         is_awaited
     }

@@ -184,6 +184,7 @@ impl Model {
                 if answer.is_ok() { "system info" } else { "no system info" }.to_owned()
             }
             HostAnswer::Load(answer) => if answer.is_ok() { "load" } else { "no load" }.to_owned(),
+            HostAnswer::Config(answer) => if answer.is_ok() { "config" } else { "no config" }.to_owned(),
         };
         if is_awaited && matches!(answer, HostAnswer::Load(_)) {
             self.dues.cause("health", [true, true], now.mono);
@@ -207,5 +208,6 @@ fn show_request(request: &HostRequest) -> String {
         }
         HostRequest::SystemInfo => "system info".to_owned(),
         HostRequest::Load => "load".to_owned(),
+        HostRequest::Config { .. } => "config".to_owned(),
     }
 }
