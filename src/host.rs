@@ -3,10 +3,12 @@
 
 pub mod facts;
 
+use crate::config::live::LiveFile;
 use crate::log::Logger;
 use crate::storage::{Disk, Put, PutFault, Storage};
 use bytes::Bytes;
 use clawgate_proto::Host;
+use clawgate_proto::host::config::{ConfigFault, ConfigOp, ConfigOutcome};
 use clawgate_proto::host::{Document, HostFault, Load, StoreFault, Version, Write};
 use clawgate_proto::log::Record;
 use facts::Facts;
@@ -20,12 +22,19 @@ pub struct StateHost<D> {
     state_dir: PathBuf,
     facts: Facts,
     logger: Arc<Logger>,
+    config: Option<LiveFile<D>>,
 }
 
 impl<D: Disk> StateHost<D> {
     /// A host whose documents live below `state_dir`.
     pub fn new(storage: Arc<Storage<D>>, state_dir: PathBuf, facts: Facts, logger: Arc<Logger>) -> Self {
-        Self { storage, state_dir, facts, logger }
+        Self { storage, state_dir, facts, logger, config: None }
+    }
+
+    /// The same host, which also keeps a configuration file.
+    pub fn with_config(mut self, config: LiveFile<D>) -> Self {
+        self.config = Some(config);
+        self
     }
 
     fn path(&self, document: Document) -> PathBuf {
@@ -64,6 +73,13 @@ impl<D: Disk> Host for StateHost<D> {
 
     fn load(&self) -> Result<Load, HostFault> {
         facts::load().map_err(|why| HostFault(format!("this process's load cannot be read: {why}")))
+    }
+
+    fn config(&self, op: &ConfigOp) -> Result<ConfigOutcome, ConfigFault> {
+        match &self.config {
+            Some(config) => config.perform(op),
+            None => Err(ConfigFault::Failed("this gateway has no configuration file".to_owned())),
+        }
     }
 
     fn log(&self, record: &Record) {

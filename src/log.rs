@@ -9,6 +9,7 @@ use clawgate_proto::secret::Secret;
 use serde_json::{Map, Value};
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::{PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Writes records to standard error.
@@ -18,7 +19,7 @@ pub struct Logger {
     threshold: Option<Level>,
     json: bool,
     colour: bool,
-    secrets: Vec<Secret>,
+    secrets: RwLock<Vec<Secret>>,
 }
 
 impl Logger {
@@ -26,13 +27,24 @@ impl Logger {
     pub fn new(threshold: Option<Level>, json: bool) -> Self {
         let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let colour = !json && !no_colour && std::io::stderr().is_terminal();
-        Self { threshold, json, colour, secrets: Vec::new() }
+        Self { threshold, json, colour, secrets: RwLock::default() }
     }
 
     /// The same log, which never shows these.
-    pub fn hiding(mut self, secrets: impl IntoIterator<Item = Secret>) -> Self {
-        self.secrets.extend(secrets);
+    pub fn hiding(self, secrets: impl IntoIterator<Item = Secret>) -> Self {
+        secrets.into_iter().for_each(|secret| self.hide(secret));
         self
+    }
+
+    /// Never shows this from now on. A secret that was replaced stays hidden; the oldest of very many is forgotten.
+    pub fn hide(&self, secret: Secret) {
+        let mut secrets = self.secrets.write().unwrap_or_else(PoisonError::into_inner);
+        if !secrets.iter().any(|known| known.matches(secret.expose())) {
+            if secrets.len() >= SECRETS_MAX {
+                secrets.remove(0);
+            }
+            secrets.push(secret);
+        }
     }
 
     /// The least important level that is shown; `None` when nothing is.
@@ -94,7 +106,7 @@ impl Logger {
             return HIDDEN.to_owned();
         }
         let mut value = value.to_owned();
-        for secret in &self.secrets {
+        for secret in self.secrets.read().unwrap_or_else(PoisonError::into_inner).iter() {
             if value.contains(secret.expose()) {
                 value = value.replace(secret.expose(), HIDDEN);
             }
@@ -171,6 +183,8 @@ fn colour_of(level: Level) -> Option<u8> {
     }
 }
 
+/// Secrets that are cut out of records.
+const SECRETS_MAX: usize = 64;
 const HIDDEN: &str = "[hidden]";
 const SECRET_NAMES: [&str; 5] = ["token", "password", "secret", "authorization", "private"];
 
@@ -189,7 +203,7 @@ mod tests {
     }
 
     fn logger(json: bool) -> Logger {
-        Logger { threshold: Some(Level::Info), json, colour: false, secrets: Vec::new() }
+        Logger { threshold: Some(Level::Info), json, colour: false, secrets: RwLock::default() }
     }
 
     #[test]
