@@ -1,6 +1,7 @@
 //! The command line: which command, how it ended, and what the shell is told.
 
 pub mod args;
+pub mod config;
 pub mod devices;
 mod plan;
 pub mod query;
@@ -128,6 +129,7 @@ fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Command::Health(client) => query::health(&client, environment),
         Command::Status(client) => query::status(&client, environment),
         Command::Devices { command } => devices::run(command, environment),
+        Command::Config { command } => config::run(&command, environment),
         Command::Token(token) => token::show(&token, environment),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -147,6 +149,7 @@ fn wants_json(command: &Command) -> bool {
         Command::Call(call) => call.client.json,
         Command::Health(client) | Command::Status(client) => client.json,
         Command::Devices { command } => command.client().json,
+        Command::Config { command } => command.json(),
         Command::Token(token) => token.json,
         Command::Completions { .. } => false,
     }

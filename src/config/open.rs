@@ -31,11 +31,7 @@ pub struct Opened {
 /// # Errors
 /// Something in it cannot be read or makes no sense; a text for a person.
 pub fn open<D: Disk>(storage: &Storage<D>, environment: &Environment) -> Result<Opened, String> {
-    let places = Places::find(environment)?;
-    let mut environment = environment.clone();
-    if let Some((text, _)) = storage.read(&places.state_dir.join(".env"))? {
-        environment.complete(dotenv::parse(&String::from_utf8_lossy(&text)));
-    }
+    let Surroundings { places, mut environment } = surroundings(storage, environment)?;
     let file = ConfigFile::load(storage, &places.config)?;
     let base = environment.clone();
     let settings = match &file.found {
@@ -53,6 +49,31 @@ pub fn open<D: Disk>(storage: &Storage<D>, environment: &Environment) -> Result<
         None => Settings::default(),
     };
     Ok(Opened { places, file, settings, environment, base })
+}
+
+/// Where an installation is, and the variables that hold there.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// Where it is.
+    pub places: Places,
+    /// The process's variables, completed from `.env`.
+    pub environment: Environment,
+}
+
+/// Finds an installation without reading its configuration.
+///
+/// # Errors
+/// Something cannot be found or read; a text for a person.
+pub fn surroundings<D: Disk>(
+    storage: &Storage<D>,
+    environment: &Environment,
+) -> Result<Surroundings, String> {
+    let places = Places::find(environment)?;
+    let mut environment = environment.clone();
+    if let Some((text, _)) = storage.read(&places.state_dir.join(".env"))? {
+        environment.complete(dotenv::parse(&String::from_utf8_lossy(&text)));
+    }
+    Ok(Surroundings { places, environment })
 }
 
 /// A file's text with its included files and the variables of this environment.
