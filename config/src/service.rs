@@ -8,7 +8,7 @@ use crate::merge;
 use crate::redact;
 use crate::schema::Schema;
 use crate::validate;
-use crate::value::{Node, ParseFault};
+use crate::value::{Index, Node, ParseFault};
 use bytes::Bytes;
 use clawgate_proto::host::config::{ConfigFault, ConfigSnapshot, ConfigWrite, Issue};
 pub use clawgate_proto::limits::CONFIG_BYTES_MAX;
@@ -345,7 +345,8 @@ fn reaches_include(written: &Node, patch: &Node) -> bool {
     if members.iter().any(|(name, _)| name == include::INCLUDE) {
         return !changes.is_empty();
     }
-    changes.iter().any(|(name, change)| written.get(name).is_some_and(|below| reaches_include(below, change)))
+    let below = Index::new(members);
+    changes.iter().any(|(name, change)| below.get(name).is_some_and(|below| reaches_include(below, change)))
 }
 
 /// The reference's sentence: the first three faults, and how many more.
