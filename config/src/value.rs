@@ -540,12 +540,24 @@ mod tests {
     #[test]
     fn every_number_that_is_read_can_be_written_and_read_again() {
         for text in [
-            "1e400", "-1e400", "123456789012345678901234567890", "-0", "1e29", "5e-324", "1.7976931348623157e308",
-            "18446744073709551615", "18446744073709551616", "-9223372036854775808", "-9223372036854775809", "NaN",
-            "340282366920938463463374607431768211456", "0xFFFFFFFFFFFFFFFFFF",
+            "1e400",
+            "-1e400",
+            "123456789012345678901234567890",
+            "-0",
+            "1e29",
+            "5e-324",
+            "1.7976931348623157e308",
+            "18446744073709551615",
+            "18446744073709551616",
+            "-9223372036854775808",
+            "-9223372036854775809",
+            "NaN",
+            "340282366920938463463374607431768211456",
+            "0xFFFFFFFFFFFFFFFFFF",
         ] {
             let Ok(node) = Node::parse(text) else { panic!("{text} is not read") };
-            let again = Node::parse(&node.render()).unwrap_or_else(|why| panic!("{text}: {}: {why}", node.render()));
+            let again =
+                Node::parse(&node.render()).unwrap_or_else(|why| panic!("{text}: {}: {why}", node.render()));
             assert!(again == node, "{text}: {} and {}", node.render(), again.render());
         }
     }

@@ -150,9 +150,9 @@ impl File {
         }
         let config = self.loaded.shown_config();
         let value = config.at(&names).ok_or_else(|| not_found(path))?;
-        print(&match value {
-            Node::Text(text) if !json => format!("{}\n", render::clean(text)),
-            value => value.render(),
+        print(&match value.as_text().filter(|_| !json) {
+            Some(text) => format!("{}\n", render::clean(text)),
+            None => value.render(),
         })
     }
 

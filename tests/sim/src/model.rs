@@ -316,7 +316,9 @@ impl Model {
             Ok(Params::DeviceRole { device_id, role, .. }) => {
                 OpParams::DeviceRole(device_id.clone(), role.clone())
             }
-            Ok(Params::None | Params::Enabled(_) | Params::SystemEvent(_)) | Err(_) => OpParams::None,
+            Ok(Params::None | Params::Enabled(_) | Params::SystemEvent(_) | Params::Config(_)) | Err(_) => {
+                OpParams::None
+            }
         };
         let device = match &params {
             OpParams::None => None,

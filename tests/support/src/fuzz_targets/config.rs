@@ -31,7 +31,8 @@ pub fn config_json5(data: &[u8]) {
 
 /// What was shown and is sent back unchanged loses nothing: every member is there, every secret is the stored one.
 fn round_trip(text: &[u8], loaded: &Loaded, raw: Option<&str>, context: &Context<'_>) {
-    let Some(raw) = raw else { return };
+    // An empty file is as good as an empty object, but nobody can send nothing.
+    let Some(raw) = raw.filter(|raw| !raw.trim().is_empty()) else { return };
     match change(Change::Replace, raw, text, context) {
         Ok(edited) => {
             let mut written = edited.loaded.written.clone();
