@@ -1,6 +1,7 @@
 //! The command line: which command, how it ended, and what the shell is told.
 
 pub mod args;
+pub mod config;
 pub mod devices;
 pub mod here;
 mod log_plan;
@@ -151,6 +152,7 @@ fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Command::System { command } => system::run(&command, environment),
         Command::Man => print(&man::page()),
         Command::Devices { command } => devices::run(command, environment),
+        Command::Config { command } => config::run(&command, environment),
         Command::Token(token) => token::show(&token, environment),
         Command::Setup(args) => setup::run(&args, environment),
         Command::Completions { shell } => {
@@ -175,6 +177,7 @@ fn wants_json(command: &Command) -> bool {
         Command::Logs(logs) => logs.client.json,
         Command::System { command } => command.client().json,
         Command::Devices { command } => command.client().json,
+        Command::Config { command } => command.json(),
         Command::Token(token) => token.json,
         Command::Setup(args) => args.json,
         Command::Man | Command::Completions { .. } => false,

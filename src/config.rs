@@ -1,17 +1,19 @@
 //! The configuration of a gateway: the reference's own file, read for what this program needs, and
 //! `clawgate.json` beside it for what the reference does not know.
 
-pub mod depth;
 pub mod dotenv;
+pub mod files;
 pub mod first_run;
+pub mod live;
 pub mod locate;
 pub mod open;
 pub mod own;
 pub mod read;
 pub mod secrets;
 pub mod settings;
-pub mod value;
+pub mod write;
 
+pub use clawgate_config::value;
 pub use first_run::ConfigFile;
 pub use locate::Places;
 pub use open::{Opened, open};

@@ -4,10 +4,12 @@
 pub mod facts;
 
 use crate::accounts::Keeper;
+use crate::config::live::LiveFile;
 use crate::log::Logger;
 use crate::storage::{Disk, Put, PutFault, Storage};
 use bytes::Bytes;
 use clawgate_proto::Host;
+use clawgate_proto::host::config::{ConfigFault, ConfigOp, ConfigOutcome};
 use clawgate_proto::host::{ChannelAccount, Document, HostFault, Load, StoreFault, Version, Write};
 use clawgate_proto::log::Record;
 use clawgate_proto::log::tail::LogSpan;
@@ -27,12 +29,22 @@ pub struct StateHost<D> {
     logger: Arc<Logger>,
     accounts: Option<Keeper>,
     restart: Arc<AtomicBool>,
+    config: Option<LiveFile<D>>,
 }
 
 impl<D: Disk> StateHost<D> {
     /// A host whose documents live below `state_dir`.
     pub fn new(storage: Arc<Storage<D>>, state_dir: PathBuf, facts: Facts, logger: Arc<Logger>) -> Self {
-        Self { storage, state_dir, approvals: None, facts, logger, accounts: None, restart: Arc::default() }
+        Self {
+            storage,
+            state_dir,
+            approvals: None,
+            facts,
+            logger,
+            accounts: None,
+            restart: Arc::default(),
+            config: None,
+        }
     }
 
     /// The same in this person's home folder.
@@ -44,6 +56,12 @@ impl<D: Disk> StateHost<D> {
     /// The same with accounts to own, for as long as it lives.
     pub fn with_accounts(self, accounts: Keeper) -> Self {
         Self { accounts: Some(accounts), ..self }
+    }
+
+    /// The same host, which also keeps a configuration file.
+    pub fn with_config(mut self, config: LiveFile<D>) -> Self {
+        self.config = Some(config);
+        self
     }
 
     /// Whether the program is to start again when the run has ended; the gateway or a signal decides.
@@ -95,6 +113,13 @@ impl<D: Disk> Host for StateHost<D> {
 
     fn load(&self) -> Result<Load, HostFault> {
         facts::load().map_err(|why| HostFault(format!("this process's load cannot be read: {why}")))
+    }
+
+    fn config(&self, op: &ConfigOp) -> Result<ConfigOutcome, ConfigFault> {
+        match &self.config {
+            Some(config) => config.perform(op),
+            None => Err(ConfigFault::Failed("this gateway has no configuration file".to_owned())),
+        }
     }
 
     fn channels(&self) -> Result<Vec<ChannelAccount>, HostFault> {

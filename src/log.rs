@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Writes records.
@@ -28,7 +28,7 @@ pub struct Logger {
     threshold: Option<Level>,
     json: bool,
     colour: bool,
-    secrets: Vec<Secret>,
+    secrets: RwLock<Vec<Secret>>,
     kept: Option<Kept>,
 }
 
@@ -45,12 +45,12 @@ impl Logger {
     pub fn new(threshold: Option<Level>, json: bool) -> Self {
         let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let colour = !json && !no_colour && io::stderr().is_terminal();
-        Self { threshold, json, colour, secrets: Vec::new(), kept: None }
+        Self { threshold, json, colour, secrets: RwLock::default(), kept: None }
     }
 
     /// The same log, which never shows these.
-    pub fn hiding(mut self, secrets: impl IntoIterator<Item = Secret>) -> Self {
-        self.secrets.extend(secrets);
+    pub fn hiding(self, secrets: impl IntoIterator<Item = Secret>) -> Self {
+        secrets.into_iter().for_each(|secret| self.hide(secret));
         self
     }
 
@@ -58,6 +58,17 @@ impl Logger {
     pub fn keeping(mut self, sink: Sink, threshold: Option<Level>, hostname: String) -> Self {
         self.kept = Some(Kept { threshold, hostname, sink: Mutex::new(sink) });
         self
+    }
+
+    /// Never shows this from now on. A secret that was replaced stays hidden; the oldest of very many is forgotten.
+    pub fn hide(&self, secret: Secret) {
+        let mut secrets = self.secrets.write().unwrap_or_else(PoisonError::into_inner);
+        if !secrets.iter().any(|known| known.matches(secret.expose())) {
+            if secrets.len() >= SECRETS_MAX {
+                secrets.remove(0);
+            }
+            secrets.push(secret);
+        }
     }
 
     /// The least important level that is shown or kept; `None` when nothing is.
@@ -158,7 +169,7 @@ impl Logger {
             return HIDDEN.to_owned();
         }
         let mut value = value.to_owned();
-        for secret in &self.secrets {
+        for secret in self.secrets.read().unwrap_or_else(PoisonError::into_inner).iter() {
             if value.contains(secret.expose()) {
                 value = value.replace(secret.expose(), HIDDEN);
             }
@@ -250,6 +261,8 @@ fn colour_of(level: Level) -> Option<u8> {
     }
 }
 
+/// Secrets that are cut out of records.
+const SECRETS_MAX: usize = 64;
 const HIDDEN: &str = "[hidden]";
 const SECRET_NAMES: [&str; 5] = ["token", "password", "secret", "authorization", "private"];
 
@@ -268,7 +281,7 @@ mod tests {
     }
 
     fn logger(json: bool) -> Logger {
-        Logger { threshold: Some(Level::Info), json, colour: false, secrets: Vec::new(), kept: None }
+        Logger { threshold: Some(Level::Info), json, colour: false, secrets: RwLock::default(), kept: None }
     }
 
     #[test]

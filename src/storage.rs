@@ -206,6 +206,11 @@ pub fn explain(doing: &str, path: &Path, why: &io::Error) -> String {
     }
 }
 
+/// Whether a file has one name only.
+pub fn is_single_name(metadata: &std::fs::Metadata) -> bool {
+    std::os::unix::fs::MetadataExt::nlink(metadata) == 1
+}
+
 fn failed(doing: &str, path: &Path, why: &io::Error) -> PutFault {
     PutFault::Failed(explain(doing, path, why))
 }

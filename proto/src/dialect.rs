@@ -1,6 +1,7 @@
 //! The two shapes of one protocol. Authority is decided elsewhere, once, by protocol 4's rules; this file only
 //! changes shapes, and [`Exceptions`] holds the few places where the dialects behave differently.
 
+pub(crate) mod config;
 pub(crate) mod lists;
 pub(crate) mod nodes;
 
@@ -270,6 +271,11 @@ pub(crate) fn own_events(dialect: Dialect) -> &'static [&'static str] {
 pub(crate) fn request_error(dialect: Dialect, error: &RequestError) -> ErrorShape {
     match error {
         RequestError::Invalid(message) => invalid(message.clone()),
+        RequestError::InvalidConfig { message, issues } => ErrorShape {
+            details: (!issues.is_empty())
+                .then(|| json!({"issues": issues.iter().map(config::issue).collect::<Vec<_>>()})),
+            ..invalid(message.clone())
+        },
         RequestError::InvalidParams { method, errors } => {
             invalid(format!("invalid {method} params: {errors}"))
         }

@@ -3,6 +3,7 @@
 use crate::config::AuthMode;
 use crate::connect::ProofFault;
 use crate::gateway::devices::pairing::PairingRequired;
+use crate::host::config::Issue;
 use crate::scope::Role;
 use serde_json::Value;
 
@@ -11,6 +12,13 @@ use serde_json::Value;
 pub(crate) enum RequestError {
     /// The whole message, said as it is.
     Invalid(String),
+    /// A configuration that cannot be taken: the whole message, and what is wrong with it.
+    InvalidConfig {
+        /// For a person.
+        message: String,
+        /// For a program.
+        issues: Vec<Issue>,
+    },
     /// Params do not fit: method and joined validation texts.
     InvalidParams {
         /// Which method.
@@ -78,6 +86,7 @@ impl RequestError {
             Self::UnauthorizedRole(_) => "UNAUTHORIZED_ROLE",
             Self::MissingScope { .. } => "MISSING_SCOPE",
             Self::UnknownMethod(_) => "UNKNOWN_METHOD",
+            Self::InvalidConfig { .. } => "INVALID_CONFIG",
             Self::Named { .. } => "NAMED",
             Self::NotHere(_) => "feature-unavailable",
             Self::WriteBudget { .. } => "RATE_LIMITED",

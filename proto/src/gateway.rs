@@ -4,6 +4,7 @@
 mod admit;
 mod census;
 pub(crate) mod channels;
+pub(crate) mod config;
 pub(crate) mod devices;
 pub(crate) mod diagnostics;
 pub(crate) mod events;
@@ -138,6 +139,10 @@ enum Purpose {
     Load,
     /// Answers that are the host's, to all who wait for one.
     Relay(Relayed),
+    /// An answer to `config.*`.
+    Config { conn: ConnId, id: Box<str> },
+    /// A look at the configuration file.
+    ConfigCheck,
     /// An answer to `logs.tail`.
     LogsTail { conn: ConnId, id: Box<str> },
     /// The first in line for the wake words.
@@ -172,6 +177,9 @@ impl Gateway {
         let mut timers = Timers::default();
         timers.set(Timer::Tick, now.mono.plus_millis(config.limits.tick_interval_ms));
         timers.set(Timer::Health, now.mono);
+        if config.limits.config_check_ms > 0 {
+            timers.set(Timer::Config, now.mono.plus_millis(config.limits.config_check_ms));
+        }
         Self {
             budget: Budget::new(config.limits.process_bytes_max),
             last_conn: 0,
@@ -637,6 +645,8 @@ impl Gateway {
                 }
                 self.health_flush.dirty = [true, true];
             }
+            Purpose::Config { conn, id } => self.config_answered(conn, id, answer, out),
+            Purpose::ConfigCheck => self.config_checked(now, answer, out),
             Purpose::LogsTail { conn, id } => self.log_read(conn, id, answer, out),
             Purpose::VoiceWake => self.voicewake_answered(now, answer, out),
             Purpose::Restart { conn, id, reason } => {
@@ -669,6 +679,7 @@ impl Gateway {
                         .set(Timer::Health, now.mono.plus_millis(self.config.limits.health_interval_ms));
                     self.ask_host(now, HostRequest::Load, Purpose::Load, out);
                 }
+                Timer::Config => self.check_config(now, out),
                 // Both are sent by `flush`, at the end of every input.
                 Timer::PresenceFlush | Timer::HealthFlush => {}
                 Timer::Host(ticket) => {
@@ -726,7 +737,7 @@ impl Gateway {
 
     /// The drain is over when nobody is left and nothing promised is still on its way to the disk.
     fn finish_stop(&mut self, out: &mut Vec<Output>) {
-        let promised = self.devices.waiting() + self.voice.waiting();
+        let promised = self.devices.waiting() + self.voice.waiting() + usize::from(self.is_config_busy());
         if self.stopping && self.peers.len() == 0 && promised == 0 {
             self.timers.clear(Timer::Drain);
             out.push(Output::Stopped);

@@ -1,11 +1,15 @@
 //! What the core asks of the host, and the trait the program answers with: ordinary blocking code, written
 //! once, run off the lock by each driver.
 
+pub mod config;
+
+use crate::dialect::{self, Dialect};
 use crate::log::Record;
 use crate::log::tail::{self, LogSpan};
 use crate::methods::system_params::LogsTail;
 use crate::store::{self, Devices, voicewake};
 use bytes::Bytes;
+use config::{ConfigFault, ConfigNews, ConfigOp, ConfigOutcome};
 use std::sync::Arc;
 
 /// A question or an order for the host. Answered by a [`HostAnswer`] with the same ticket.
@@ -48,6 +52,13 @@ pub enum HostRequest {
     },
     /// Be ready to start again when the run that is about to end has ended. Answered by [`HostAnswer::Restart`].
     PrepareRestart,
+    /// Something about the configuration file. Answered by [`HostAnswer::Config`].
+    Config {
+        /// What.
+        op: ConfigOp,
+        /// The shape of the answer.
+        dialect: Dialect,
+    },
 }
 
 impl HostRequest {
@@ -65,6 +76,7 @@ impl HostRequest {
                 HostAnswer::VoiceWake(Err(HostFault(why.to_owned())))
             }
             Self::PrepareRestart => HostAnswer::Restart(Err(HostFault(why.to_owned()))),
+            Self::Config { .. } => HostAnswer::Config(Err(ConfigFault::Failed(why.to_owned()))),
         }
     }
 }
@@ -90,6 +102,8 @@ pub enum HostAnswer {
     VoiceWake(Result<Arc<[String]>, HostFault>),
     /// To [`HostRequest::PrepareRestart`].
     Restart(Result<(), HostFault>),
+    /// To [`HostRequest::Config`].
+    Config(Result<ConfigDone, ConfigFault>),
 }
 
 /// A messenger account that this gateway is configured for.
@@ -124,6 +138,15 @@ pub enum AccountOwner {
         /// Why it is not this gateway.
         why: String,
     },
+}
+
+/// An answer about the configuration file, in its shape.
+#[derive(Clone, Debug)]
+pub struct ConfigDone {
+    /// Encoded JSON; empty for [`ConfigOp::Check`].
+    pub payload: Bytes,
+    /// What is new.
+    pub news: Option<Box<ConfigNews>>,
 }
 
 /// What the process uses.
@@ -290,6 +313,15 @@ pub trait Host: Send + Sync + 'static {
         Err(HostFault("this host cannot start the gateway again".to_owned()))
     }
 
+    /// Works on the configuration file.
+    ///
+    /// # Errors
+    /// It cannot be done; nothing was changed, unless the fault says so.
+    fn config(&self, op: &ConfigOp) -> Result<ConfigOutcome, ConfigFault> {
+        let _ = op;
+        Err(ConfigFault::Failed("this gateway has no configuration file".to_owned()))
+    }
+
     /// Writes one line to the log. Called by the driver outside the gateway's lock.
     fn log(&self, record: &Record);
 }
@@ -315,6 +347,9 @@ pub fn perform<H: Host + ?Sized>(host: &H, request: HostRequest) -> HostAnswer {
             HostAnswer::VoiceWake(store_voicewake(host, &triggers, now_ms).map(|()| triggers))
         }
         HostRequest::PrepareRestart => HostAnswer::Restart(host.prepare_restart()),
+        HostRequest::Config { op, dialect } => HostAnswer::Config(host.config(&op).map(|outcome| {
+            ConfigDone { payload: dialect::config::answer(dialect, &outcome.answer), news: outcome.news }
+        })),
     }
 }
 

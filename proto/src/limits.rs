@@ -81,6 +81,10 @@ pub struct Limits {
     pub store_queue_max: usize,
     /// Requests for one thing of the host that may wait for its answer; one more is told that the server is busy.
     pub relay_waiting_max: usize,
+    /// Between looks at the configuration file; never, when zero.
+    pub config_check_ms: u64,
+    /// Operations on the configuration file that may wait for the host; one more is `UNAVAILABLE`.
+    pub config_queue_max: usize,
     /// A host request unanswered for this long is given up.
     pub host_timeout_ms: u64,
     /// Control-plane writes that one window takes, by method, device and address.
@@ -112,6 +116,9 @@ pub struct Limits {
     /// Consumed bytes a connection may hold back before it reports them.
     pub drained_report_bytes: usize,
 }
+
+/// One configuration file, and the text of `config.set`, `config.patch` and `config.apply`.
+pub const CONFIG_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -153,6 +160,8 @@ impl Default for Limits {
             devices_paired_max: 4_096,
             store_queue_max: 4_096,
             relay_waiting_max: 4_096,
+            config_check_ms: 0,
+            config_queue_max: 16,
             host_timeout_ms: 10_000,
             control_writes_max: 30,
             control_writes_window_ms: 60_000,

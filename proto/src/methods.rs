@@ -7,6 +7,7 @@ pub(crate) mod access;
 mod agents;
 mod approvals;
 mod channels;
+pub(crate) mod config;
 mod devices;
 pub(crate) mod params;
 mod sessions;
@@ -21,6 +22,7 @@ pub use access::Access;
 use crate::dialect::Dialect;
 use crate::dialect::lists::Text;
 use crate::gateway::{Call, Gateway};
+use crate::host::config::ConfigOp;
 use crate::output::Output;
 use crate::request::ParamsFault;
 use crate::scope;
@@ -146,6 +148,8 @@ pub enum Params {
         /// For the log.
         reason: String,
     },
+    /// `config.*`.
+    Config(Box<ConfigOp>),
 }
 
 /// `system-event` params; members of a wrong type are dropped, not refused.

@@ -1,5 +1,6 @@
 //! Roles and scopes, and which scope satisfies which (spec: v4 section 10).
 
+use core::fmt;
 use std::collections::BTreeSet;
 
 /// What kind of peer this is.
@@ -52,8 +53,13 @@ pub const SESSIONS_READ: &str = "operator.sessions.read";
 pub const SESSIONS_WRITE: &str = "operator.sessions.write";
 
 /// A list of scopes: trimmed, without blanks or repeats, in the order first seen.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Scopes(Vec<String>);
+#[derive(Clone, Default)]
+pub struct Scopes {
+    list: Vec<String>,
+    /// The same, to search in. Empty while there are few, as honest peers have: but peers choose how many there are, and
+    /// they are looked at with every request, under the gateway's lock.
+    index: BTreeSet<String>,
+}
 
 impl Scopes {
     /// Normalises a list.
@@ -62,6 +68,9 @@ impl Scopes {
         let mut out: Vec<String> = Vec::new();
         for scope in list {
             let scope = scope.as_ref().trim();
+            if scope.is_empty() {
+                continue;
+            }
             // A search through few is the cheapest; but peers choose how many there are.
             let is_new = if out.len() < FEW {
                 !out.iter().any(|have| have == scope)
@@ -71,33 +80,33 @@ impl Scopes {
                 }
                 seen.insert(scope.to_owned())
             };
-            if !scope.is_empty() && is_new {
+            if is_new {
                 out.push(scope.to_owned());
             }
         }
-        Self(out)
+        Self { list: out, index: seen }
     }
 
     /// The scopes, in order.
     pub fn as_slice(&self) -> &[String] {
-        &self.0
+        &self.list
     }
 
     /// The scopes, sorted.
     pub fn sorted(&self) -> Vec<String> {
-        let mut out = self.0.clone();
+        let mut out = self.list.clone();
         out.sort();
         out
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.list.is_empty()
     }
 
     /// Whether an operator holding these satisfies `required`.
     pub fn satisfies(&self, required: &str) -> bool {
-        let has = |scope: &str| self.0.iter().any(|have| have == scope);
+        let has = |scope: &str| self.has(scope);
         if has(required) || (required.starts_with("operator.") && has(ADMIN)) {
             return true;
         }
@@ -111,15 +120,37 @@ impl Scopes {
     /// The first of `requested` that `role` may not have when it was granted these; `None` when all are covered.
     /// Implications hold for operators only; every other role needs the literal scope.
     pub fn first_uncovered<'a>(&self, role: Role, requested: &'a Self) -> Option<&'a str> {
-        requested.0.iter().map(String::as_str).find(|scope| match role {
+        requested.list.iter().map(String::as_str).find(|scope| match role {
             Role::Operator => !self.satisfies(scope),
-            Role::Node => !self.0.iter().any(|have| have == scope),
+            Role::Node => !self.has(scope),
         })
     }
 
     /// These and those.
     pub fn union(&self, other: &Self) -> Self {
-        Self::new(self.0.iter().chain(&other.0))
+        Self::new(self.list.iter().chain(&other.list))
+    }
+
+    fn has(&self, scope: &str) -> bool {
+        if self.index.is_empty() {
+            self.list.iter().any(|have| have == scope)
+        } else {
+            self.index.contains(scope)
+        }
+    }
+}
+
+impl PartialEq for Scopes {
+    fn eq(&self, other: &Self) -> bool {
+        self.list == other.list
+    }
+}
+
+impl Eq for Scopes {}
+
+impl fmt::Debug for Scopes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Scopes").field(&self.list).finish()
     }
 }
 
@@ -138,6 +169,11 @@ mod tests {
         let scopes = Scopes::new(&names);
         assert_eq!(scopes.as_slice().len(), 40_001);
         assert_eq!((scopes.as_slice()[0].as_str(), scopes.as_slice()[40_000].as_str()), ("s0", "s40000"));
+        // Nor do two of them, as when such a device comes back.
+        for role in [Role::Operator, Role::Node] {
+            assert_eq!(scopes.first_uncovered(role, &Scopes::new(&names)), None);
+            assert_eq!(Scopes::new(&names[1..40_000]).first_uncovered(role, &scopes), Some("s0"));
+        }
         assert_eq!(Scopes::new(["b", " ", "a", "b ", ""]).as_slice(), ["b", "a"]);
     }
 }

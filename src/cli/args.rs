@@ -1,5 +1,6 @@
 //! What may be typed: commands, flags, help with examples, exit codes.
 
+use super::config::ConfigCommand;
 use crate::config::settings::Bind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clawgate_proto::config::AuthMode;
@@ -52,6 +53,12 @@ pub enum Command {
         /// What to do with them.
         #[command(subcommand)]
         command: DevicesCommand,
+    },
+    /// Read, check and change the configuration file; no gateway is needed
+    Config {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: ConfigCommand,
     },
     /// Show the gateway's token to the person who asks
     Token(TokenArgs),
@@ -553,6 +560,7 @@ Examples:
   clawgate devices list               see who is paired and who asks to be
   clawgate call health --json         call any method
   clawgate --profile rescue gateway --port 19001    a second gateway with files of its own
+  clawgate config set gateway.port 18790
 
 Exit codes:
   0  done
@@ -593,6 +601,7 @@ mod tests {
             "status --url ws://a/?hidden0 --token hidden1 --password hidden2",
             "call m --params {\"token\":\"hidden0\"} --token hidden1",
             "devices list --token hidden1",
+            "config set gateway.auth.token hidden1",
         ] {
             let cli = Cli::try_parse_from(std::iter::once("clawgate").chain(line.split(' '))).unwrap();
             assert!(!format!("{cli:?}").contains("hidden"), "{cli:?}");

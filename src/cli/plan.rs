@@ -7,6 +7,7 @@ use super::log_plan::LogPlan;
 use super::target::{self, BIND_VARIABLE};
 use crate::accounts::{self, Account, Keeper};
 use crate::config::first_run::{backup_of, generate_token};
+use crate::config::live::{self, LiveFile, Start};
 use crate::config::secrets::{self, Overrides, Resolved, Source, Sourced};
 use crate::config::settings::{Bind, Setting};
 use crate::config::{self, ConfigFile, Opened, Places, Settings, own};
@@ -19,7 +20,7 @@ use crate::listen::Place;
 use crate::lock::Owner;
 use crate::log::{self, Logger};
 use crate::storage::{RealDisk, Storage, explain};
-use clawgate_proto::config::{About, AuthConfig, AuthMode, Config};
+use clawgate_proto::config::{About, AuthMode, Config};
 use clawgate_proto::limits::Limits;
 use clawgate_proto::log::Level;
 use clawgate_proto::secret::Secret;
@@ -44,6 +45,8 @@ pub(super) struct Plan {
     /// The messenger accounts to own.
     accounts: Vec<Account>,
     limits: Limits,
+    /// What a changed configuration file is read with.
+    watch: Start,
     identity: Identity,
     /// `OPENCLAW_LOG_LEVEL`.
     pub(super) log_level: Option<String>,
@@ -65,7 +68,7 @@ impl Plan {
     ) -> Result<Self, Failure> {
         let overrides = overrides(args, environment)?;
         let storage = Arc::new(Storage::new(RealDisk, u64::from_ne_bytes(entropy::bytes())));
-        let Opened { places, mut file, settings, environment } =
+        let Opened { places, mut file, settings, environment, base } =
             config::open(&storage, environment).map_err(Failure::Failed)?;
         if file.found.is_some() && settings.mode.as_deref() != Some("local") && !args.allow_unconfigured {
             return Err(Failure::Failed(format!(
@@ -106,6 +109,13 @@ impl Plan {
         let log_level = environment.get("OPENCLAW_LOG_LEVEL").map(str::to_owned);
         let log_file = LogPlan::make(args.log_file.as_deref(), &settings.logging, &environment);
         let home = environment.home();
+        let watch = Start {
+            path: file.path.clone(),
+            state_dir: places.state_dir.clone(),
+            environment: base,
+            overrides,
+            bind,
+        };
         Ok(Self {
             places,
             home,
@@ -116,6 +126,7 @@ impl Plan {
             auth,
             accounts,
             limits,
+            watch,
             identity,
             log_level,
             log_file,
@@ -142,26 +153,23 @@ impl Plan {
         let mut random = Random::new(Seed::new(entropy::bytes()));
         let port = addresses.first().map_or(self.port, SocketAddr::port);
         let facts = Facts::gather(random.uuid(), port);
-        let secret = |sourced: &Option<Sourced>| sourced.as_ref().map(|sourced| sourced.secret.clone());
+        let live = live::live_config(&self.auth, &self.settings);
         let config = Config {
-            limits: self.limits.clone(),
-            auth: AuthConfig {
-                mode: self.auth.mode,
-                token: secret(&self.auth.token),
-                password: secret(&self.auth.password),
-                rate_limit: self.settings.rate_limit,
-            },
+            limits: Limits { config_check_ms: CONFIG_CHECK_MS, ..self.limits.clone() },
+            auth: live.auth,
             port,
-            allowed_origins: self.settings.allowed_origins.clone(),
-            trusted_proxies: self.settings.trusted_proxies.clone(),
-            allow_real_ip_fallback: self.settings.allow_real_ip_fallback,
+            allowed_origins: live.allowed_origins,
+            trusted_proxies: live.trusted_proxies,
+            allow_real_ip_fallback: live.allow_real_ip_fallback,
             about: self.about(&facts),
         };
         let mut gateway = Gateway::new(config, random.seed(), now);
         gateway.set_log_level(logger.threshold().unwrap_or(Level::Error));
         let storage = Arc::clone(&self.storage);
+        let file = LiveFile::new(Arc::clone(&storage), Arc::clone(logger), self.watch.clone());
         let mut host = StateHost::new(storage, self.places.state_dir.clone(), facts, Arc::clone(logger))
-            .with_accounts(accounts);
+            .with_accounts(accounts)
+            .with_config(file);
         if let Some(home) = &self.home {
             host = host.with_home(home);
         }
@@ -347,6 +355,9 @@ fn exposed_file(path: &Path) -> Option<String> {
     })
 }
 
+/// Between looks at the configuration file: one system call each.
+const CONFIG_CHECK_MS: u64 = 5_000;
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -410,11 +421,11 @@ mod tests {
     #[test]
     fn a_file_without_a_token_gets_one() {
         let folder = Folder::new();
-        let made = plan(&folder, Some("{x: 1, gateway: {mode: 'local'}}"), "", &[]).unwrap();
+        let made = plan(&folder, Some("{agents: {x: 1}, gateway: {mode: 'local'}}"), "", &[]).unwrap();
         assert!(
             made.wrote.as_ref().unwrap().starts_with("Gateway auth token was missing. Generated a new token")
         );
-        assert!(text(&folder).starts_with("{\n  \"x\": 1,"));
+        assert!(text(&folder).starts_with("{\n  \"agents\": {\n    \"x\": 1"));
         assert!(text(&folder).contains("\"mode\": \"token\"") && text(&folder).contains(&token_of(&made)));
     }
 

@@ -5,6 +5,7 @@ use super::value::Node;
 use crate::entropy;
 use crate::storage::{Disk, Put, PutFault, Storage};
 use clawgate_proto::host::Version;
+use clawgate_proto::limits::CONFIG_BYTES_MAX;
 use clawgate_proto::secret::Secret;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -22,8 +23,10 @@ pub struct ConfigFile {
 pub struct Found {
     /// Its content, parsed.
     pub root: Node,
-    text: Vec<u8>,
-    mark: Version,
+    /// Its text.
+    pub text: Vec<u8>,
+    /// Its mark.
+    pub mark: Version,
 }
 
 impl fmt::Debug for Found {
@@ -42,8 +45,12 @@ impl ConfigFile {
     /// It is there but cannot be read or parsed; a sentence for a person.
     pub fn load<D: Disk>(storage: &Storage<D>, path: &Path) -> Result<Self, String> {
         let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let invalid = |why: &str| invalid(&path, &[why.to_owned()]);
+        // Looked at before it is read: a board has no memory for what would be refused anyhow.
+        if std::fs::metadata(&path).is_ok_and(|metadata| metadata.len() > CONFIG_BYTES_MAX as u64) {
+            return Err(invalid(&format!("it is larger than {CONFIG_BYTES_MAX} bytes")));
+        }
         let Some((text, mark)) = storage.read(&path)? else { return Ok(Self { path, found: None }) };
-        let invalid = |why: &str| format!("Invalid config at {}.\n- {why}", path.display());
         let content = std::str::from_utf8(&text).map_err(|_| invalid("it is not UTF-8"))?;
         // The reference starts with an empty file as with an empty object.
         let root = if content.trim().is_empty() {
@@ -119,6 +126,11 @@ impl ConfigFile {
         self.found = Some(Found { root, text, mark });
         Ok(())
     }
+}
+
+/// What is said of a file that cannot be used.
+pub fn invalid(path: &Path, faults: &[String]) -> String {
+    format!("Invalid config at {}.\n- {}", path.display(), faults.join("\n- "))
 }
 
 /// A fresh token: 24 random bytes as 48 lower-case hex digits, the reference's form.

@@ -2,12 +2,14 @@
 //! `.env` of the state folder, the configuration file, and the variables set in it.
 
 use super::dotenv;
-use super::first_run::ConfigFile;
+use super::first_run::{ConfigFile, invalid};
+use super::live::with_context;
 use super::locate::Places;
 use super::settings::Settings;
-use super::value::Node;
 use crate::environment::Environment;
 use crate::storage::{Disk, Storage};
+use clawgate_config::service::{Loaded, variables_of};
+use std::path::Path;
 
 /// An installation as it was found.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub struct Opened {
     pub settings: Settings,
     /// The process's variables, completed from `.env` and from the file's `env` section.
     pub environment: Environment,
+    /// The same without the file's `env` section: what a changed file starts from.
+    pub base: Environment,
 }
 
 /// Reads an installation.
@@ -27,35 +31,64 @@ pub struct Opened {
 /// # Errors
 /// Something in it cannot be read or makes no sense; a text for a person.
 pub fn open<D: Disk>(storage: &Storage<D>, environment: &Environment) -> Result<Opened, String> {
+    let Surroundings { places, mut environment } = surroundings(storage, environment)?;
+    let file = ConfigFile::load(storage, &places.config)?;
+    let base = environment.clone();
+    let settings = match &file.found {
+        Some(found) => {
+            let loaded = load(&file.path, Some(&found.text), &environment);
+            if !loaded.is_valid() {
+                let mut faults: Vec<String> = loaded.issues.iter().map(ToString::to_string).collect();
+                faults
+                    .push("`clawgate config validate` checks it again without starting anything".to_owned());
+                return Err(invalid(&file.path, &faults));
+            }
+            environment.complete(variables_of(&loaded.source));
+            settings_of(&loaded, &environment).map_err(|faults| invalid(&file.path, &faults))?
+        }
+        None => Settings::default(),
+    };
+    Ok(Opened { places, file, settings, environment, base })
+}
+
+/// Where an installation is, and the variables that hold there.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// Where it is.
+    pub places: Places,
+    /// The process's variables, completed from `.env`.
+    pub environment: Environment,
+}
+
+/// Finds an installation without reading its configuration.
+///
+/// # Errors
+/// Something cannot be found or read; a text for a person.
+pub fn surroundings<D: Disk>(
+    storage: &Storage<D>,
+    environment: &Environment,
+) -> Result<Surroundings, String> {
     let places = Places::find(environment)?;
     let mut environment = environment.clone();
     if let Some((text, _)) = storage.read(&places.state_dir.join(".env"))? {
         environment.complete(dotenv::parse(&String::from_utf8_lossy(&text)));
     }
-    let file = ConfigFile::load(storage, &places.config)?;
-    let settings = match &file.found {
-        Some(found) => {
-            environment.complete(variables_of(&found.root));
-            Settings::read(&found.root, &environment).map_err(|faults| {
-                format!("Invalid config at {}.\n- {}", file.path.display(), faults.join("\n- "))
-            })?
-        }
-        None => Settings::default(),
-    };
-    Ok(Opened { places, file, settings, environment })
+    Ok(Surroundings { places, environment })
 }
 
-/// `env.vars.NAME` and `env.NAME`, where they are texts. Those that need variables themselves are skipped.
-fn variables_of(root: &Node) -> Vec<(String, String)> {
-    let Some(env) = root.get("env") else { return Vec::new() };
-    let texts = |node: &Node| -> Vec<(String, String)> {
-        let Node::Object(members) = node else { return Vec::new() };
-        let text = |(name, value): &(String, Node)| Some((name.clone(), value.as_text()?.to_owned()));
-        members.iter().filter_map(text).filter(|(_, value)| !value.contains("${")).collect()
-    };
-    let mut variables = env.get("vars").map(texts).unwrap_or_default();
-    variables.extend(texts(env));
-    variables
+/// A file's text with its included files and the variables of this environment.
+pub fn load(path: &Path, text: Option<&[u8]>, environment: &Environment) -> Loaded {
+    with_context(path, environment, |context| Loaded::read(text, context))
+}
+
+/// The settings of a valid document.
+///
+/// # Errors
+/// Everything that must be mended, one sentence each.
+pub fn settings_of(loaded: &Loaded, environment: &Environment) -> Result<Settings, Vec<String>> {
+    let mut settings = Settings::read(&loaded.source, environment)?;
+    settings.warnings.extend(loaded.legacy.iter().map(|legacy| legacy.message.clone()));
+    Ok(settings)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use super::value::Node;
 use crate::environment::Environment;
-use std::fmt;
+pub use clawgate_config::expand::Expanded;
 
 /// A walk over one file.
 #[derive(Debug)]
@@ -14,21 +14,6 @@ pub struct Reader<'a> {
     pub faults: Vec<String>,
     /// What should be known, one sentence each.
     pub warnings: Vec<String>,
-}
-
-/// A text after `${NAME}` was replaced. `Debug` leaves the text out: it may be a secret.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Expanded {
-    /// The result.
-    pub text: String,
-    /// Variables that are not set; their references stand in the text as they were.
-    pub missing: Vec<String>,
-}
-
-impl fmt::Debug for Expanded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Expanded").field("missing", &self.missing).finish_non_exhaustive()
-    }
 }
 
 impl<'a> Reader<'a> {
@@ -133,74 +118,10 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Replaces `${NAME}` (upper case, digits, underscores) by the variable's value; `$${NAME}` is a literal
-/// `${NAME}`; an unset or empty variable leaves the reference standing.
+/// Replaces `${NAME}` by the variables of an environment.
 pub fn expand(text: &str, environment: &Environment) -> Expanded {
-    let mut out = String::with_capacity(text.len());
-    let mut missing = Vec::new();
-    let mut rest = text;
-    while let Some(at) = rest.find('$') {
-        out.push_str(&rest[..at]);
-        rest = &rest[at..];
-        if let Some((reference, after)) = rest.strip_prefix('$').and_then(split_reference) {
-            out.push_str(reference);
-            rest = after;
-        } else if let Some((reference, after)) = split_reference(rest) {
-            let name = &reference[2..reference.len() - 1];
-            match environment.get(name) {
-                Some(value) => out.push_str(value),
-                None => {
-                    out.push_str(reference);
-                    missing.push(name.to_owned());
-                }
-            }
-            rest = after;
-        } else {
-            out.push('$');
-            rest = &rest[1..];
-        }
-    }
-    out.push_str(rest);
-    Expanded { text: out, missing }
-}
-
-/// Splits `${NAME}` from the front of a text.
-fn split_reference(text: &str) -> Option<(&str, &str)> {
-    let name = text.strip_prefix("${")?;
-    let end = name.find('}')?;
-    let is_first = |b: u8| b.is_ascii_uppercase() || b == b'_';
-    let mut bytes = name[..end].bytes();
-    let fits = bytes.next().is_some_and(is_first) && bytes.all(|b| is_first(b) || b.is_ascii_digit());
-    fits.then(|| text.split_at(end + 3))
+    clawgate_config::expand::expand(text, &|name| environment.get(name).map(str::to_owned))
 }
 
 /// Beyond this a double no longer names one whole number.
 const MAX_EXACT: f64 = 9_007_199_254_740_991.0;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn debug_shows_no_text() {
-        let expanded = Expanded { text: "hidden".to_owned(), missing: vec!["NAME".to_owned()] };
-        assert_eq!(format!("{expanded:?}"), "Expanded { missing: [\"NAME\"], .. }");
-    }
-
-    #[test]
-    fn references_are_replaced_as_documented() {
-        let environment = Environment::new([("A", "1"), ("_B2", "2"), ("EMPTY", "")]);
-        for (text, want, missing) in [
-            ("x${A}y${_B2}", "x1y2", 0),
-            ("$${A}", "${A}", 0),
-            ("$$${A}", "$${A}", 0),
-            ("${lower} $A ${} ${A", "${lower} $A ${} ${A", 0),
-            ("${EMPTY}${NONE}", "${EMPTY}${NONE}", 2),
-            ("100 $", "100 $", 0),
-            ("${A\u{e9}}${A}", "${A\u{e9}}1", 0),
-        ] {
-            let expanded = expand(text, &environment);
-            assert_eq!((expanded.text.as_str(), expanded.missing.len()), (want, missing), "{text}");
-        }
-    }
-}

@@ -1,7 +1,7 @@
 //! The settings of the reference's file that this program obeys, typed.
 //!
-//! A setting that would change who may come in, and that this version cannot honour (TLS, a trusted proxy,
-//! included files), is a fault and not a warning: silence would serve more openly than its owner asked for.
+//! A setting that would change who may come in, and that this version cannot honour (TLS, a trusted proxy),
+//! is a fault and not a warning: silence would serve more openly than its owner asked for.
 
 use super::read::Reader;
 use super::value::Node;
@@ -91,7 +91,7 @@ impl Bind {
 }
 
 impl Settings {
-    /// Reads a file's content.
+    /// Reads a document whose included files are in it, and whose references to variables still stand.
     ///
     /// # Errors
     /// Everything that must be mended, one sentence each.
@@ -207,14 +207,6 @@ fn trusted_proxies(reader: &mut Reader<'_>) -> Vec<Cidr> {
 }
 
 fn refuse_what_would_be_ignored(reader: &mut Reader<'_>) {
-    for path in ["", "gateway.", "gateway.auth.", "gateway.controlUi.", "gateway.auth.rateLimit."] {
-        let path = format!("{path}$include");
-        if reader.node(&path).is_some() {
-            reader
-                .faults
-                .push(format!("{path}: this version does not read included files; put the settings here"));
-        }
-    }
     if reader.switch("gateway.tls.enabled") == Some(true) {
         reader.faults.push(
             "gateway.tls.enabled: this version has no TLS, and does not serve in the clear what should be \
@@ -225,11 +217,6 @@ fn refuse_what_would_be_ignored(reader: &mut Reader<'_>) {
 }
 
 fn warn_of_what_is_ignored(reader: &mut Reader<'_>) {
-    if reader.node("gateway.token").is_some() {
-        reader
-            .warnings
-            .push("gateway.token is not a setting; the token belongs into gateway.auth.token".to_owned());
-    }
     if matches!(reader.node("gateway.tailscale.mode"), Some(Node::Text(mode)) if mode != "off") {
         reader.warnings.push("gateway.tailscale.mode: this version does not set Tailscale up".to_owned());
     }
@@ -317,14 +304,7 @@ mod tests {
 
     #[test]
     fn what_would_open_the_gateway_is_never_ignored() {
-        for text in [
-            "{gateway: {tls: {enabled: true}}}",
-            "{$include: 'a.json'}",
-            "{gateway: {$include: 'a.json'}}",
-            "{gateway: {auth: {$include: ['a.json']}}}",
-        ] {
-            assert_eq!(read(text).unwrap_err().len(), 1, "{text}");
-        }
+        assert_eq!(read("{gateway: {tls: {enabled: true}}}").unwrap_err().len(), 1);
         let settings = read("{gateway: {auth: {mode: 'trusted-proxy'}}}").unwrap();
         assert!(matches!(settings.auth_mode, Some(Setting::Unusable(_))));
     }

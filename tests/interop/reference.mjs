@@ -26,8 +26,12 @@ function readLock() {
 const cli = { id: "cli", mode: "cli" };
 
 /** Runs the reference's own command line against whatever listens. */
-async function referenceCli(...args) {
-  const child = spawn(process.execPath, [entry, ...args], { env: gatewayEnv(stateDir), cwd: stateDir });
+const referenceCli = (...args) => runIn(stateDir, process.execPath, entry, ...args);
+const referenceCliIn = (dir, ...args) => runIn(dir, process.execPath, entry, ...args);
+const run = (...args) => runIn(stateDir, ...args);
+
+async function runIn(dir, program, ...args) {
+  const child = spawn(program, args, { env: gatewayEnv(dir), cwd: dir });
   let text = "";
   child.stdout.on("data", (chunk) => (text += chunk));
   child.stderr.on("data", (chunk) => (text += chunk));
@@ -98,7 +102,31 @@ const ourLock = readLock();
 check("its lock is ours now", ourLock.pid === gateway.child.pid && ourLock.startTime > 0, ourLock);
 const refused = await second(process.execPath, entry, "gateway", "--port", String(port));
 check("the reference sees our lock", isKeptOut(refused, ourLock.pid), refused.text.slice(-600));
+
+console.log("the configuration, changed by clawgate");
+const configPath = path.join(stateDir, "openclaw.json");
+const admin = new RawClient(url);
+await admin.connect({ protocol: 3, client: cli, key: mine, deviceToken: myToken });
+const shown = await admin.request("config.get", {});
+const patch = { gateway: { trustedProxies: ["10.0.0.0/8"], reload: { mode: "hybrid" } }, ui: { seamColor: "#12ab9f" } };
+const patched = await admin.request("config.patch", { raw: JSON.stringify(patch), baseHash: shown.payload?.hash });
+check("config.patch", patched.ok === true, patched.error);
+await admin.close();
 await gateway.stop();
+for (const [name, value] of [["gateway.controlUi.allowedOrigins", '["https://desk.example"]'], ["hooks.path", "/in"]]) {
+  const set = await run(binary, "config", "set", name, value);
+  check(`clawgate config set ${name}`, set.code === 0, set.text);
+}
+const written = readJson(configPath);
+check("the token is still there", written.gateway.auth.token === TOKEN);
+const valid = await referenceCli("config", "validate", "--json");
+check("the reference finds the file valid", valid.code === 0 && /"valid":true/.test(valid.text), valid.text.slice(-600));
+
+const freshDir = tempDir(`reference-first-${runtime}`);
+const first = clawgate(binary, runtime, freshDir, await freePort());
+await (await first.start()).stop();
+const firstValid = await referenceCliIn(freshDir, "config", "validate", "--json");
+check("and the one of a first start", firstValid.code === 0 && /"valid":true/.test(firstValid.text), firstValid.text.slice(-600));
 
 console.log("and back at the reference");
 gateway = await reference();

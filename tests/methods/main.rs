@@ -23,8 +23,15 @@ const DIFFERENCES: &[(&str, &str, &str)] = &[
     ("talk.config", "scope", "method-scopes"),
 ];
 /// Rows that other tests here lean on.
-const ROWS: &[&str] =
-    &["method-scopes", "methods-unavailable", "methods-advertised", "control-writes", "validation-texts"];
+const ROWS: &[&str] = &[
+    "method-scopes",
+    "methods-unavailable",
+    "methods-advertised",
+    "control-writes",
+    "validation-texts",
+    "node-lists",
+    "empty-lists",
+];
 
 /// Peers with one scope each, with none, with all; and a node.
 struct Cast {
@@ -317,6 +324,82 @@ fn the_budgets_are_those_of_the_references() {
             assert_eq!(outcomes, [false, false, false, true, false]);
             cast.stage.pass(61_000);
             assert!(!cast.call(one, shared[0], &json!({})).is_err_and(limited));
+        }
+    }
+}
+
+/// `node-lists`: every list of nodes is the device store's.
+#[test]
+fn nodes_are_paired_devices_with_that_role() {
+    for protocol in [3, 4] {
+        let mut cast = Cast::new(protocol);
+        let admin = cast.by_scope["admin"];
+        let list = cast.call(admin, "node.list", &json!({})).unwrap();
+        let nodes = list["nodes"].as_array().unwrap();
+        assert_eq!(nodes.len(), 1, "operators are no nodes: {list}");
+        let row = &nodes[0];
+        assert_eq!((&row["paired"], &row["connected"]), (&json!(true), &json!(true)));
+        assert_eq!((&row["caps"], &row["commands"]), (&json!([]), &json!([])));
+        let id = row["nodeId"].as_str().unwrap().to_owned();
+        let one = cast.call(admin, "node.describe", &json!({"nodeId": id})).unwrap();
+        assert_eq!((&one["nodeId"], one["ts"].is_u64()), (&json!(id), true));
+        let pairs = cast.call(admin, "node.pair.list", &json!({})).unwrap();
+        let expected = if protocol == 4 { 1 } else { 0 };
+        assert_eq!(pairs["paired"].as_array().map(Vec::len), Some(expected), "{pairs}");
+        // An operator's device is no node.
+        let devices = cast.call(admin, "device.pair.list", &json!({})).unwrap();
+        let mut others = devices["paired"].as_array().unwrap().iter().filter(|row| row["deviceId"] != id);
+        let params = json!({"nodeId": others.next().unwrap()["deviceId"]});
+        let error = cast.call(admin, "node.describe", &params).unwrap_err();
+        assert_eq!(error.message, "unknown nodeId");
+        let node = cast.node;
+        cast.stage.close(node);
+        let list = cast.call(admin, "node.list", &json!({})).unwrap();
+        assert_eq!(list["nodes"][0]["connected"], false);
+    }
+}
+
+/// `empty-lists`: what is filled in, and who is shown a path.
+#[test]
+fn empty_lists_name_what_was_asked_for() {
+    for protocol in [3, 4] {
+        let mut cast = Cast::new(protocol);
+        let (admin, reader) = (cast.by_scope["admin"], cast.by_scope["read"]);
+        for (actor, path) in
+            [(admin, "/home/gw/.openclaw/cron/jobs.json"), (reader, "[redacted]/cron/jobs.json")]
+        {
+            let status = cast.call(actor, "cron.status", &json!({})).unwrap();
+            assert_eq!((&status["storePath"], &status["enabled"]), (&json!(path), &json!(false)));
+        }
+        let jobs = cast.call(reader, "cron.list", &json!({"limit": 7.0, "offset": 3})).unwrap();
+        assert_eq!((&jobs["limit"], &jobs["offset"], &jobs["jobs"]), (&json!(7), &json!(3), &json!([])));
+        let odd = "a\"b$ts\\";
+        let history = cast.call(reader, "chat.history", &json!({"sessionKey": odd})).unwrap();
+        assert_eq!((&history["sessionKey"], &history["messages"]), (&json!(odd), &json!([])));
+        assert_eq!(history["thinkingLevel"].is_string(), protocol == 3);
+        let preview = cast.call(reader, "sessions.preview", &json!({"keys": vec!["k"; 70]})).unwrap();
+        assert_eq!(preview["previews"].as_array().map(Vec::len), Some(64));
+        let usage = cast.call(reader, "sessions.usage", &json!({})).unwrap();
+        assert_eq!((&usage["startDate"], &usage["endDate"]), (&json!("2026-12-17"), &json!("2027-01-15")));
+        if protocol == 4 {
+            let list = cast.call(reader, "sessions.subscribe", &json!({"limit": 2})).unwrap();
+            assert_eq!((&list["subscribed"], &list["list"]["limitApplied"]), (&json!(true), &json!(2)));
+            assert_eq!(
+                cast.call(reader, "sessions.subscribe", &json!({})).unwrap(),
+                json!({"subscribed": true})
+            );
+            let replay = json!({"key": "main", "includeApprovals": true});
+            let replay = cast.call(reader, "sessions.messages.subscribe", &replay).unwrap();
+            assert_eq!(replay["key"], "agent:main:main");
+            assert_eq!(replay["approvalReplay"]["sessionKey"], "agent:main:main");
+            for (actor, role) in [(admin, "admin"), (reader, "viewer")] {
+                let members = json!({"sessionKey": "main"});
+                assert_eq!(cast.call(actor, "session.members.list", &members).unwrap()["role"], role);
+            }
+            let delta = json!({"sessionKey": "main", "cursor": "c"});
+            assert_eq!(cast.call(reader, "chat.history", &delta).unwrap(), json!({"kind": "reset"}));
+            let error = cast.call(reader, "cron.get", &json!({"jobId": "zz"})).unwrap_err();
+            assert_eq!(error.details, Some(json!({"code": "CRON_JOB_NOT_FOUND", "jobId": "zz"})));
         }
     }
 }

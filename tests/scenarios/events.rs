@@ -54,7 +54,12 @@ pub(crate) fn status_tells_what_has_changed(place: Place) {
         let key = stage.key();
         let config = asking(&["operator.read"], speaking(protocol, stage.client(Some(key))));
         let (reader, _) = stage.admit(config);
-        let mut status = |actor| stage.call(actor, "status", json!({})).unwrap();
+        let mut status = |actor| {
+            let mut status = stage.call(actor, "status", json!({})).unwrap();
+            // The numbers count these very requests.
+            assert!(status["gateway"].take().is_object());
+            status
+        };
         let (before, other) = (status(operator), status(reader));
         assert_ne!(before["sessions"]["paths"], other["sessions"]["paths"], "paths are for admins");
         assert_eq!((status(operator), status(reader)), (before.clone(), other));

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod access;
+mod config;
 mod devices;
 mod events;
 mod handshake;
@@ -60,6 +61,14 @@ play! {
         the_gateways_own_page_pairs_silently_with_the_secret_only
         a_page_of_another_local_server_asks
         a_command_line_with_an_origin_asks;
+    config:
+        the_configuration_is_shown_without_its_secrets
+        a_change_names_what_it_was_made_from_and_is_durable
+        a_refused_change_says_why_and_changes_nothing
+        the_schema_is_shown_whole_and_by_path
+        only_admins_change_and_only_readers_read
+        a_changed_secret_closes_who_came_in_with_the_old_one
+        a_file_that_somebody_else_changed_is_noticed;
     handshake:
         an_address_gets_32_sockets_before_hello
         frames_behind_connect_are_answered_after_hello
@@ -80,6 +89,7 @@ play! {
     system:
         the_end_of_the_log_is_read_on_with_a_cursor
         only_so_many_read_the_log_at_once
+        only_so_many_ask_for_wake_words_at_once
         wake_words_are_durable_before_they_are_answered_and_told
         a_failed_write_leaves_the_wake_words_as_they_are
         talk_needs_somebody_to_talk_through

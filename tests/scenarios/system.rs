@@ -81,6 +81,26 @@ pub(crate) fn only_so_many_read_the_log_at_once(place: Place) {
     }
 }
 
+pub(crate) fn only_so_many_ask_for_wake_words_at_once(place: Place) {
+    if place.is_real() {
+        return; // a driver's host answers as it likes
+    }
+    let mut stage = Stage::with(place, |config| config.limits.voicewake_queue_max = 2);
+    let actor = admin(&mut stage, 4);
+    stage.hold_host(true);
+    let set = |stage: &mut Stage, word: &str| stage.send(actor, "voicewake.set", json!({"triggers": [word]}));
+    let ids = ["a", "b", "c"].map(|word| set(&mut stage, word));
+    let error = stage.answer(actor, &ids[2]).unwrap().into_result().unwrap_err();
+    assert_eq!((error.detail("reason"), error.retryable), (Some("store-busy"), Some(true)));
+    stage.hold_host(false);
+    // One after another, so that memory and disk end with the same words.
+    for (id, word) in ids[..2].iter().zip(["a", "b"]) {
+        let answer = stage.answer(actor, id).unwrap().into_result().unwrap();
+        assert_eq!(answer, json!({"triggers": [word]}));
+    }
+    assert_eq!(stage.call(actor, "voicewake.get", json!({})).unwrap(), json!({"triggers": ["b"]}));
+}
+
 pub(crate) fn wake_words_are_durable_before_they_are_answered_and_told(place: Place) {
     for protocol in PROTOCOLS {
         let mut stage = Stage::new(place);

@@ -76,6 +76,16 @@ impl Limiters {
         Self { pages, others: config.auth.rate_limit.map(Limiter::new) }
     }
 
+    /// Takes other numbers; what was counted stays.
+    pub(super) fn follow(&mut self, config: &Config) {
+        let numbers = config.auth.rate_limit.unwrap_or_default();
+        self.pages.set_limit(crate::config::RateLimit { exempt_loopback: false, ..numbers });
+        match (&mut self.others, config.auth.rate_limit) {
+            (Some(others), Some(limit)) => others.set_limit(limit),
+            (others, limit) => *others = limit.map(Limiter::new),
+        }
+    }
+
     /// The limiter and the key for a peer.
     fn of(&mut self, page: bool, ip: Option<IpAddr>) -> Option<(&mut Limiter, Option<IpAddr>)> {
         if page {

@@ -179,7 +179,8 @@ impl<K> DeviceStore<K> {
                 | HostAnswer::Channels(_)
                 | HostAnswer::LogsTail(_)
                 | HostAnswer::VoiceWake(_)
-                | HostAnswer::Restart(_),
+                | HostAnswer::Restart(_)
+                | HostAnswer::Config(_),
             ) => self.phase = phase,
         }
     }

@@ -37,6 +37,9 @@ pub(crate) static VOICEWAKE: Event =
     Event { name: "voicewake.changed", scope: Some(scope::READ), drop_if_slow: true, versioned: false };
 pub(crate) static SUSPENSION: Event =
     Event { name: "gateway.suspension", scope: None, drop_if_slow: false, versioned: false };
+/// Protocol 4 only, and not advertised, as there.
+pub(crate) static CONFIG_CHANGED: Event =
+    Event { name: "config.changed", scope: Some(scope::READ), drop_if_slow: true, versioned: false };
 
 /// Names for hello-ok's `features.events`, in its order.
 pub(crate) fn names(dialect: Dialect) -> Vec<&'static str> {

@@ -36,6 +36,11 @@ impl Limiter {
         Self { limit, keys: BTreeMap::new() }
     }
 
+    /// Other numbers from now on. A lock that is in force runs out as it was set.
+    pub(super) fn set_limit(&mut self, limit: RateLimit) {
+        self.limit = limit;
+    }
+
     /// `Err` with the remaining lock in milliseconds.
     pub(super) fn check(&mut self, now: Mono, kind: SecretKind, ip: Option<IpAddr>) -> Result<(), u64> {
         if self.spares(ip) {

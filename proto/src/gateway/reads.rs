@@ -139,7 +139,8 @@ fn object(params: &Params) -> Option<&Map<String, Value>> {
         | Params::Wake(_)
         | Params::SuspendPrepare(_)
         | Params::SuspensionId(_)
-        | Params::Restart { .. } => None,
+        | Params::Restart { .. }
+        | Params::Config(_) => None,
     }
 }
 

@@ -165,7 +165,7 @@ impl Gateway {
         let tails =
             self.tickets.values().filter(|purpose| matches!(purpose, Purpose::LogsTail { .. })).count();
         let relayed: usize = self.relays.values().map(Vec::len).sum();
-        self.devices.waiting() + self.voice.waiting() + tails + relayed
+        self.devices.waiting() + self.voice.waiting() + self.config_ops() + tails + relayed
     }
 
     /// Work has ended: a suspension that waits for it may be ready.

@@ -11,6 +11,8 @@ pub(super) enum Timer {
     Tick,
     /// A look at the host's load, and a new health snapshot.
     Health,
+    /// A look at the configuration file.
+    Config,
     /// A broadcast of presence that waits for more changes.
     PresenceFlush,
     /// A broadcast of health that waits for more causes.

@@ -2,13 +2,21 @@
 
 use super::access::Access;
 use super::system_params as own;
-use super::{ADMIN, Method, READ, V4, WRITE, control_write, hidden, params, row, shapes, told, told_open};
+use super::{
+    ADMIN, Method, READ, V4, WRITE, config, control_write, hidden, params, row, shapes, told, told_open,
+};
 use crate::dialect::{BOTH, lists};
-use crate::gateway::{diagnostics, handlers, logs, suspend};
+use crate::gateway::{config as configuration, diagnostics, handlers, logs, suspend};
 
 pub(super) const ROWS: &[Method] = &[
     told("audit.activity.list", V4, READ, &shapes::AUDIT_ACTIVITY, lists::AUDIT),
     told("audit.list", V4, READ, &shapes::AUDIT, lists::AUDIT),
+    control_write(row("config.apply", BOTH, ADMIN, config::apply, configuration::ask)),
+    row("config.get", BOTH, READ, config::get, configuration::ask),
+    control_write(row("config.patch", BOTH, ADMIN, config::patch, configuration::ask)),
+    row("config.schema", BOTH, READ, config::schema, configuration::ask),
+    row("config.schema.lookup", BOTH, READ, config::lookup, configuration::ask),
+    row("config.set", BOTH, ADMIN, config::set, configuration::ask),
     hidden(row("connect", BOTH, ADMIN, params::none_open, handlers::connect_again)),
     row("diagnostics.lanes", V4, READ, params::none_open, diagnostics::lanes),
     row("diagnostics.stability", V4, READ, params::none_open, diagnostics::stability),

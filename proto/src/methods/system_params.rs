@@ -223,6 +223,28 @@ mod tests {
     }
 
     #[test]
+    fn odd_params_never_panic() {
+        let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
+        let odd = [
+            "null",
+            "5",
+            "\"x\"",
+            "[]",
+            "{}",
+            r#"{"cursor":1e300,"limit":2.5}"#,
+            r#"{"triggers":{"a":1}}"#,
+            &deep,
+        ];
+        let all =
+            [logs_tail, voicewake_set, talk_mode, wake, suspend_prepare, suspension_id, restart_request];
+        for text in odd {
+            for parse in all {
+                let _ = read(parse, text);
+            }
+        }
+    }
+
+    #[test]
     fn talk_and_restart_say_what_they_want() {
         assert!(matches!(
             read(talk_mode, r#"{"enabled":true,"phase":"p"}"#),

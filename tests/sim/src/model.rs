@@ -328,7 +328,8 @@ impl Model {
                 | Params::Wake(_)
                 | Params::SuspendPrepare(_)
                 | Params::SuspensionId(_)
-                | Params::Restart { .. },
+                | Params::Restart { .. }
+                | Params::Config(_),
             )
             | Err(_) => OpParams::None,
         };

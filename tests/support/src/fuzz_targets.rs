@@ -3,6 +3,7 @@
 //! Each takes any bytes, drives the public interface of the core with them, and panics when something that must
 //! hold does not. `fuzz/fuzz_targets/NAME.rs` and `tests/corpora.rs` call them; seeds lie in `fuzz/corpus/NAME/`.
 
+mod config;
 mod gateway_ops;
 mod http;
 mod model;
@@ -11,6 +12,7 @@ mod socket;
 mod source;
 mod ws;
 
+pub use config::config_json5;
 pub use gateway_ops::gateway_ops;
 pub use http::{http_body, http_head};
 pub use params::connect_params;
@@ -28,4 +30,5 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("connect_params", connect_params),
     ("chunking", chunking),
     ("gateway_ops", gateway_ops),
+    ("config_json5", config_json5),
 ];

@@ -1,7 +1,12 @@
 //! A host in memory, with faults on demand: what the core meets when disks fail and other programs write too.
 
 use bytes::Bytes;
+use clawgate_config::include::NoFiles;
+use clawgate_config::service::{self, Change, Context};
 use clawgate_proto::Host;
+use clawgate_proto::host::config::{
+    ConfigAnswer, ConfigFault, ConfigNews, ConfigOp, ConfigOutcome, ConfigWrite, ConfigWritten, LiveConfig,
+};
 use clawgate_proto::host::{Document, HostFault, Load, StoreFault, Version, Write};
 use clawgate_proto::log::Record;
 use clawgate_proto::log::tail::LogSpan;
@@ -31,6 +36,16 @@ struct State {
     log: Option<Vec<u8>>,
     can_restart: bool,
     restarts: u64,
+    /// The configuration file, once there is one to ask for.
+    config: Option<ConfigFile>,
+}
+
+#[derive(Debug)]
+struct ConfigFile {
+    text: Option<Vec<u8>>,
+    /// What was told last.
+    told: Option<Vec<u8>>,
+    live: Option<LiveConfig>,
 }
 
 /// What happens to the next write.
@@ -142,6 +157,30 @@ impl MemoryHost {
         self.state().restarts
     }
 
+    /// From now on there is a configuration file to ask for; `None` is one that is not there. Somebody else writes it.
+    pub fn edit_config(&self, text: Option<&str>) {
+        let text = text.map(|text| text.as_bytes().to_vec());
+        let mut state = self.state();
+        match &mut state.config {
+            Some(config) => config.text = text,
+            None => state.config = Some(ConfigFile { told: text.clone(), text, live: None }),
+        }
+    }
+
+    /// What the configuration file holds.
+    pub fn config_text(&self) -> Option<String> {
+        let state = self.state();
+        let text = state.config.as_ref().and_then(|config| config.text.clone());
+        text.map(|text| String::from_utf8(text).expect("what was written is text"))
+    }
+
+    /// What the gateway takes over with the next change of the configuration file.
+    pub fn set_live_config(&self, live: LiveConfig) {
+        let mut state = self.state();
+        let config = state.config.as_mut().expect("there is a configuration file");
+        config.live = Some(live);
+    }
+
     /// Every log record so far.
     pub fn records(&self) -> Vec<Record> {
         self.state().records.clone()
@@ -162,6 +201,69 @@ impl MemoryHost {
         self.state.lock().expect("nobody panics while holding it")
     }
 }
+
+impl ConfigFile {
+    fn perform(&mut self, op: &ConfigOp, is_read_only: bool) -> Result<ConfigOutcome, ConfigFault> {
+        let context = Context {
+            path: CONFIG_PATH,
+            files: &NoFiles,
+            variables: &|_| None,
+            now: "2026-01-01T00:00:00.000Z",
+        };
+        let answer = match op {
+            ConfigOp::Get => {
+                ConfigAnswer::Snapshot(Box::new(service::snapshot(self.text.as_deref(), &context).0))
+            }
+            ConfigOp::Set(write) => {
+                self.change(Change::Replace, write, "config.set", &context, is_read_only)?
+            }
+            ConfigOp::Apply(write) => {
+                self.change(Change::Replace, write, "config.apply", &context, is_read_only)?
+            }
+            ConfigOp::Patch(write) => {
+                self.change(Change::Patch, write, "config.patch", &context, is_read_only)?
+            }
+            ConfigOp::Schema => ConfigAnswer::Json(service::schema("test", context.now)),
+            ConfigOp::Lookup(path) => ConfigAnswer::Json(service::lookup(path)?),
+            ConfigOp::Check => ConfigAnswer::Checked,
+        };
+        let mut news = None;
+        if self.text != self.told {
+            self.told.clone_from(&self.text);
+            let hash = service::hash(self.text.as_deref().unwrap_or_default());
+            let live = self.live.take();
+            news = Some(Box::new(ConfigNews { path: CONFIG_PATH.to_owned(), hash, ts: 1, live }));
+        }
+        Ok(ConfigOutcome { answer, news })
+    }
+
+    fn change(
+        &mut self,
+        change: Change,
+        write: &ConfigWrite,
+        method: &'static str,
+        context: &Context<'_>,
+        is_read_only: bool,
+    ) -> Result<ConfigAnswer, ConfigFault> {
+        let edited = service::change(change, write, self.text.as_deref(), context)?;
+        if is_read_only {
+            return Err(ConfigFault::Failed("read-only file system".to_owned()));
+        }
+        self.text = Some(edited.text.into_bytes());
+        Ok(ConfigAnswer::Written(Box::new(ConfigWritten {
+            method,
+            path: CONFIG_PATH.to_owned(),
+            config: edited.loaded.shown_config().to_json(),
+            restart: Vec::new(),
+            note: write.note.clone(),
+            session_key: write.session_key.clone(),
+            pid: 1,
+            ts: 1,
+        })))
+    }
+}
+
+const CONFIG_PATH: &str = "/home/gw/.openclaw/openclaw.json";
 
 impl Host for MemoryHost {
     fn version(&self, document: Document) -> Result<Version, HostFault> {
@@ -239,6 +341,15 @@ impl Host for MemoryHost {
         }
         state.restarts += 1;
         Ok(())
+    }
+
+    fn config(&self, op: &ConfigOp) -> Result<ConfigOutcome, ConfigFault> {
+        let mut state = self.awake();
+        let is_read_only = state.is_read_only;
+        match &mut state.config {
+            Some(config) => config.perform(op, is_read_only),
+            None => Err(ConfigFault::Failed("this host has no configuration file".to_owned())),
+        }
     }
 
     fn log(&self, record: &Record) {

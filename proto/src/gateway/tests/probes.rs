@@ -22,9 +22,8 @@ fn get(rig: &mut Rig, method: &str, path: &str, headers: &[(&str, &str)]) -> Htt
     let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let request = HttpRequest { method: method.into(), path: path.into(), headers, ..HttpRequest::default() };
     let out = rig.handle(Input::Http { conn, request: Box::new(request) });
-    let response = out.into_iter().find_map(|output| match output {
-        Output::To(_, Order::Http(response)) => Some(*response),
-        _ => None,
+    let response = out.into_iter().find_map(|output| {
+        if let Output::To(_, Order::Http(response)) = output { Some(*response) } else { None }
     });
     response.unwrap()
 }

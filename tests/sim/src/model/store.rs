@@ -117,7 +117,8 @@ impl StoreBook {
             | HostAnswer::VoiceWake(_)
             | HostAnswer::Restart(_)
             | HostAnswer::ExecApprovals(_)
-            | HostAnswer::Load(_) => {}
+            | HostAnswer::Load(_)
+            | HostAnswer::Config(_) => {}
         }
         is_awaited
     }

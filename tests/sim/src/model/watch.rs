@@ -193,6 +193,7 @@ impl Model {
                 if answer.is_ok() { "exec approvals" } else { "no exec approvals" }.to_owned()
             }
             HostAnswer::Load(answer) => if answer.is_ok() { "load" } else { "no load" }.to_owned(),
+            HostAnswer::Config(answer) => if answer.is_ok() { "config" } else { "no config" }.to_owned(),
         };
         if is_awaited && matches!(answer, HostAnswer::Load(_)) {
             self.dues.cause("health", [true, true], now.mono);
@@ -222,5 +223,6 @@ fn show_request(request: &HostRequest) -> String {
         HostRequest::ReadVoiceWake => "read the wake words".to_owned(),
         HostRequest::StoreVoiceWake { triggers, .. } => format!("store {} wake words", triggers.len()),
         HostRequest::PrepareRestart => "be ready to restart".to_owned(),
+        HostRequest::Config { .. } => "config".to_owned(),
     }
 }

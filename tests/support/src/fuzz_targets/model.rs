@@ -278,9 +278,15 @@ impl Model {
                 let Stage::Open { role, scopes } = &peer.stage else {
                     panic!("{conn}: an event in {:?}", peer.stage)
                 };
+                if event.seq.is_none() {
+                    let is_theirs = matches!(event.name, "voicewake.changed" | "voicewake.routing.changed");
+                    assert!(is_theirs && *role == Role::Node, "{conn} is told {} as {role:?}", event.name);
+                    return;
+                }
                 let wanted = match event.name {
-                    "tick" | "health" | "shutdown" => None,
-                    "presence" => Some(scope::READ),
+                    "tick" | "health" | "shutdown" | "gateway.suspension" => None,
+                    "presence" | "voicewake.changed" => Some(scope::READ),
+                    "talk.mode" => Some(scope::TALK),
                     "device.pair.requested" | "device.pair.resolved" => Some(scope::PAIRING),
                     other => panic!("an event nobody knows: {other}"),
                 };

@@ -1,20 +1,42 @@
-//! How deep a JSON5 text nests, before a parser that recurses sees it: a few hundred kilobytes of `[` would
-//! otherwise overflow the stack and abort the process.
+//! How deep a JSON5 text nests and how many values it holds, before a parser that recurses sees it: a few hundred
+//! kilobytes of `[` would otherwise overflow the stack and abort the process, and a few megabytes of `1,` would
+//! fill a small board's memory.
 
 /// Deeper texts are refused.
 pub const DEPTH_MAX: usize = 128;
+/// Texts of more values are refused: a value costs up to a hundred bytes.
+pub const VALUES_MAX: usize = 100_000;
 
-/// Whether the text nests no deeper than [`DEPTH_MAX`]. Strings and comments are skipped as JSON5 defines them;
-/// what is malformed is left for the parser to name.
-pub fn is_shallow(text: &str) -> bool {
+/// What is wrong with a text before it is parsed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It nests deeper than [`DEPTH_MAX`].
+    TooDeep,
+    /// It holds more than [`VALUES_MAX`] values.
+    TooMany,
+}
+
+/// Checks both bounds. Strings and comments are skipped as JSON5 defines them; what is malformed is left for the
+/// parser to name.
+///
+/// # Errors
+/// The bound that is passed first.
+pub fn check(text: &str) -> Result<(), Fault> {
     let mut bytes = text.bytes().peekable();
-    let mut depth = 0_usize;
+    let (mut depth, mut values) = (0_usize, 0_usize);
     while let Some(byte) = bytes.next() {
         match byte {
             b'[' | b'{' => {
                 depth += 1;
+                values += 1;
                 if depth > DEPTH_MAX {
-                    return false;
+                    return Err(Fault::TooDeep);
+                }
+            }
+            b',' => {
+                values += 1;
+                if values > VALUES_MAX {
+                    return Err(Fault::TooMany);
                 }
             }
             b']' | b'}' => depth = depth.saturating_sub(1),
@@ -52,12 +74,16 @@ pub fn is_shallow(text: &str) -> bool {
             _ => {}
         }
     }
-    true
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn is_shallow(text: &str) -> bool {
+        check(text).is_ok()
+    }
 
     #[test]
     fn counts_nesting_and_not_brackets_in_strings_and_comments() {
@@ -71,6 +97,13 @@ mod tests {
         assert!(!is_shallow(&format!("/**/{many}")));
         assert!(!is_shallow(&format!("\"\\\\\"{many}")));
         assert!(is_shallow("[],".repeat(1_000).as_str()));
+    }
+
+    #[test]
+    fn too_many_values_are_refused() {
+        assert_eq!(check(&"1,".repeat(VALUES_MAX)), Ok(()));
+        assert_eq!(check(&"1,".repeat(VALUES_MAX + 1)), Err(Fault::TooMany));
+        assert_eq!(check(&format!("'{}'", "1,".repeat(VALUES_MAX + 1))), Ok(()));
     }
 
     #[test]

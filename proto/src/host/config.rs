@@ -1,0 +1,208 @@
+//! What the core asks of the host about the configuration file, and what it is told. The work on the file (parsing,
+//! merging, checking, writing) is the host's, off the lock; who may ask and what is answered is the core's.
+
+use crate::config::{AuthConfig, Config};
+use crate::net::Cidr;
+use bytes::Bytes;
+use core::fmt;
+use std::sync::Arc;
+
+/// A question or an order about the configuration file.
+#[derive(Clone, Debug)]
+pub enum ConfigOp {
+    /// What it holds. Answered by [`ConfigAnswer::Snapshot`].
+    Get,
+    /// Put this text in its place. Answered by [`ConfigAnswer::Written`].
+    Set(ConfigWrite),
+    /// Merge this into it. Answered by [`ConfigAnswer::Written`].
+    Patch(ConfigWrite),
+    /// Put this text in its place, and bring it into force. Answered by [`ConfigAnswer::Written`].
+    Apply(ConfigWrite),
+    /// What it may hold. Answered by [`ConfigAnswer::Json`].
+    Schema,
+    /// What it may hold at this path. Answered by [`ConfigAnswer::Json`].
+    Lookup(String),
+    /// Has somebody changed it? Answered by [`ConfigAnswer::Checked`].
+    Check,
+}
+
+/// A change of the file as a peer asks for it. `Debug` leaves the content out: it may hold secrets.
+#[derive(Clone, Default)]
+pub struct ConfigWrite {
+    /// JSON5.
+    pub raw: String,
+    /// The hash of the content that the change was made from.
+    pub base_hash: Option<String>,
+    /// Lists that are replaced as a whole, by path.
+    pub replace_paths: Vec<String>,
+    /// Which conversation it came from.
+    pub session_key: Option<String>,
+    /// What to remember of it.
+    pub note: Option<String>,
+}
+
+impl fmt::Debug for ConfigWrite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConfigWrite").field("bytes", &self.raw.len()).finish_non_exhaustive()
+    }
+}
+
+/// What came of a [`ConfigOp`].
+#[derive(Clone, Debug)]
+pub struct ConfigOutcome {
+    /// The answer.
+    pub answer: ConfigAnswer,
+    /// What is new since the host last told, by this operation or by somebody else.
+    pub news: Option<Box<ConfigNews>>,
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub enum ConfigAnswer {
+    /// To [`ConfigOp::Get`].
+    Snapshot(Box<ConfigSnapshot>),
+    /// To [`ConfigOp::Set`], [`ConfigOp::Patch`] and [`ConfigOp::Apply`]; the bytes are durable.
+    Written(Box<ConfigWritten>),
+    /// An encoded JSON object, the same in every dialect.
+    Json(Bytes),
+    /// To [`ConfigOp::Check`].
+    Checked,
+}
+
+/// The file as it is shown: secrets are cut out. `Debug` leaves the content out all the same.
+#[derive(Clone, Default)]
+pub struct ConfigSnapshot {
+    /// Its path.
+    pub path: String,
+    /// Whether it is there.
+    pub exists: bool,
+    /// Its text.
+    pub raw: Option<String>,
+    /// As it is written: JSON. `None` when it is invalid.
+    pub parsed: Option<String>,
+    /// With its included files and variables: JSON.
+    pub resolved: String,
+    /// With what holds by default: JSON.
+    pub config: String,
+    /// Whether it may be used.
+    pub valid: bool,
+    /// Hash of the text.
+    pub hash: String,
+    /// What must be mended.
+    pub issues: Vec<Issue>,
+    /// What should be known.
+    pub warnings: Vec<Issue>,
+    /// Settings of earlier releases.
+    pub legacy: Vec<Issue>,
+    /// Included files.
+    pub included: Vec<String>,
+}
+
+impl fmt::Debug for ConfigSnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConfigSnapshot")
+            .field("path", &self.path)
+            .field("valid", &self.valid)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A change that is on the disk. `Debug` leaves the content out.
+#[derive(Clone)]
+pub struct ConfigWritten {
+    /// Which operation: `config.set`, `config.patch` or `config.apply`.
+    pub method: &'static str,
+    /// The file.
+    pub path: String,
+    /// What it holds now, secrets cut out: JSON.
+    pub config: String,
+    /// Settings that changed and need a restart.
+    pub restart: Vec<String>,
+    /// From the request.
+    pub note: Option<String>,
+    /// From the request.
+    pub session_key: Option<String>,
+    /// This process.
+    pub pid: u32,
+    /// Unix milliseconds.
+    pub ts: u64,
+}
+
+impl fmt::Debug for ConfigWritten {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConfigWritten").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// The file has changed.
+#[derive(Clone, Debug)]
+pub struct ConfigNews {
+    /// Its path.
+    pub path: String,
+    /// Hash of its text.
+    pub hash: String,
+    /// Unix milliseconds.
+    pub ts: u64,
+    /// What a running gateway takes over; `None` when nothing of it changed or the file is invalid.
+    pub live: Option<LiveConfig>,
+}
+
+/// The settings that come into force without a restart.
+#[derive(Clone, Debug)]
+pub struct LiveConfig {
+    /// How peers prove that they may come in.
+    pub auth: AuthConfig,
+    /// `gateway.controlUi.allowedOrigins`.
+    pub allowed_origins: Vec<String>,
+    /// `gateway.trustedProxies`.
+    pub trusted_proxies: Vec<Cidr>,
+    /// `gateway.allowRealIpFallback`.
+    pub allow_real_ip_fallback: bool,
+}
+
+impl LiveConfig {
+    /// The same gateway with these settings.
+    pub fn over(self, config: &Config) -> Arc<Config> {
+        let Self { auth, allowed_origins, trusted_proxies, allow_real_ip_fallback } = self;
+        Arc::new(Config { auth, allowed_origins, trusted_proxies, allow_real_ip_fallback, ..config.clone() })
+    }
+}
+
+/// One thing to know about a place in the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issue {
+    /// Dotted path; empty for the whole file.
+    pub path: String,
+    /// A sentence for a person.
+    pub message: String,
+    /// What may stand there, where that is a short list.
+    pub allowed: Vec<String>,
+}
+
+impl fmt::Display for Issue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = if self.path.is_empty() { "<root>" } else { &self.path };
+        write!(f, "{path}: {}", self.message)
+    }
+}
+
+/// Why it was not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigFault {
+    /// The request cannot be carried out as it is.
+    Invalid {
+        /// A sentence for a person.
+        message: String,
+        /// What is wrong with the content.
+        issues: Vec<Issue>,
+    },
+    /// The host could not do it; a sentence for a person.
+    Failed(String),
+}
+
+impl ConfigFault {
+    /// A fault without a list.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::Invalid { message: message.into(), issues: Vec::new() }
+    }
+}

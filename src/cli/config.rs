@@ -1,0 +1,444 @@
+//! `clawgate config`: reads and changes the configuration file, without a gateway.
+
+use super::{Failure, print, render};
+use crate::config::live::{self, Read};
+use crate::config::open::{Surroundings, surroundings};
+use crate::config::write::{self, ConfigPut};
+use crate::entropy;
+use crate::environment::Environment;
+use crate::log::wall_ms;
+use crate::storage::{PutFault, RealDisk, Storage};
+use clap::Subcommand;
+use clawgate_config::include::has_include;
+use clawgate_config::schema::{Reload, Schema};
+use clawgate_config::service::{self, Edited, Loaded};
+use clawgate_config::{Node, redact};
+use clawgate_proto::host::config::{ConfigFault, Issue};
+use serde_json::json;
+use std::fmt;
+use std::io::Read as _;
+use std::path::PathBuf;
+
+/// `clawgate config`. `Debug` shows no value.
+#[derive(Clone, Subcommand)]
+pub enum ConfigCommand {
+    /// Show a setting; secrets are not shown
+    #[command(
+        after_help = "Examples:\n  clawgate config get gateway.port\n  clawgate config get gateway --json\n  clawgate config get agents.list[0].id"
+    )]
+    Get {
+        /// Names with dots between them, such as gateway.auth.mode
+        path: String,
+        /// Print JSON for programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Change a setting; the old file is kept beside the new one with .bak at the end
+    #[command(
+        after_help = "Examples:\n  clawgate config set gateway.port 18790\n  clawgate config set gateway.bind lan\n  clawgate config set gateway.trustedProxies '[\"10.0.0.0/8\"]'\n  clawgate config set gateway.auth.password < password-file"
+    )]
+    Set {
+        /// Names with dots between them, such as gateway.auth.mode
+        path: String,
+        /// JSON5, or a text; without one it is read from standard input, where other users cannot see it
+        #[arg(allow_hyphen_values = true)]
+        value: Option<String>,
+        /// The value must be JSON5; it is no text because it is nothing else
+        #[arg(long)]
+        strict_json: bool,
+        /// Print JSON for programs; the value must be JSON5, as with --strict-json
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove a setting
+    #[command(after_help = "Example:\n  clawgate config unset gateway.port")]
+    Unset {
+        /// Names with dots between them, such as gateway.auth.mode
+        path: String,
+        /// Print JSON for programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check the file without starting anything; exit code 1 when a gateway could not use it
+    Validate {
+        /// Print JSON for programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show where the file is
+    File {
+        /// Print JSON for programs
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl fmt::Debug for ConfigCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, path) = match self {
+            Self::Get { path, .. } => ("Get", path.as_str()),
+            Self::Set { path, .. } => ("Set", path.as_str()),
+            Self::Unset { path, .. } => ("Unset", path.as_str()),
+            Self::Validate { .. } => ("Validate", ""),
+            Self::File { .. } => ("File", ""),
+        };
+        f.debug_struct(name).field("path", &path).finish_non_exhaustive()
+    }
+}
+
+impl ConfigCommand {
+    /// Whether programs read what is printed.
+    pub fn json(&self) -> bool {
+        match self {
+            Self::Get { json, .. }
+            | Self::Set { json, .. }
+            | Self::Unset { json, .. }
+            | Self::Validate { json }
+            | Self::File { json } => *json,
+        }
+    }
+}
+
+/// Does it.
+///
+/// # Errors
+/// There is no such setting, the value is refused, or the file cannot be read or written.
+pub fn run(command: &ConfigCommand, environment: &Environment) -> Result<(), Failure> {
+    let file = File::open(environment)?;
+    match command {
+        ConfigCommand::Get { path, json } => file.get(path, *json),
+        ConfigCommand::Set { path, value, strict_json, json } => {
+            let value = file.value(value.as_deref(), *strict_json || *json)?;
+            file.set(path, value, *json)
+        }
+        ConfigCommand::Unset { path, json } => file.unset(path, *json),
+        ConfigCommand::Validate { json } => file.validate(*json),
+        ConfigCommand::File { json } => {
+            let path = file.path.display().to_string();
+            print(&if *json { format!("{:#}\n", json!({"path": path})) } else { format!("{path}\n") })
+        }
+    }
+}
+
+/// The file as it is now.
+struct File {
+    storage: Storage<RealDisk>,
+    path: PathBuf,
+    state_dir: PathBuf,
+    environment: Environment,
+    found: Read,
+    loaded: Loaded,
+}
+
+impl File {
+    fn open(environment: &Environment) -> Result<Self, Failure> {
+        let storage = Storage::new(RealDisk, u64::from_ne_bytes(entropy::bytes()));
+        let Surroundings { places, environment } =
+            surroundings(&storage, environment).map_err(Failure::Failed)?;
+        // A link stays a link: what it points at is read and written.
+        let path = std::fs::canonicalize(&places.config).unwrap_or(places.config);
+        let found = live::read(&storage, &path).map_err(Failure::Failed)?;
+        let loaded =
+            live::with_context(&path, &environment, |context| Loaded::read(found.as_option(), context));
+        Ok(Self { storage, path, state_dir: places.state_dir, environment, found, loaded })
+    }
+
+    fn get(&self, path: &str, json: bool) -> Result<(), Failure> {
+        let names = names(path)?;
+        if !self.loaded.is_valid() {
+            return Err(self.invalid());
+        }
+        let config = self.loaded.shown_config();
+        let value = config.at(&names).ok_or_else(|| not_found(path))?;
+        print(&match value.as_text().filter(|_| !json) {
+            Some(text) => format!("{}\n", render::clean(text)),
+            None => value.render(),
+        })
+    }
+
+    fn set(&self, path: &str, value: Node, json: bool) -> Result<(), Failure> {
+        let names = names(path)?;
+        let mut new = self.base(&names);
+        let stored = new.clone();
+        new.put(&names, value).map_err(|part| {
+            let place = names.get(..part).unwrap_or_default().join(".");
+            Failure::Failed(format!("{path} cannot be set: {place} is a list; its items are numbered from 0"))
+        })?;
+        redact::restore(&Schema::load(), &mut new, &stored).map_err(Failure::Failed)?;
+        self.write(new, path, &names, "Updated", json)
+    }
+
+    fn unset(&self, path: &str, json: bool) -> Result<(), Failure> {
+        let names = names(path)?;
+        let mut new = self.base(&names);
+        new.take(&names).ok_or_else(|| not_found(path))?;
+        self.write(new, path, &names, "Removed", json)
+    }
+
+    fn validate(&self, json: bool) -> Result<(), Failure> {
+        let path = self.path.display().to_string();
+        if !self.loaded.exists {
+            return Err(Failure::Failed(format!(
+                "Config file not found: {path}\n`clawgate gateway` writes one at its first start."
+            )));
+        }
+        let mut issues = self.loaded.issues.clone();
+        if issues.is_empty() {
+            // What the document may say and this program cannot do, such as TLS.
+            let mut environment = self.environment.clone();
+            environment.complete(service::variables_of(&self.loaded.source));
+            let settings = crate::config::open::settings_of(&self.loaded, &environment);
+            let issue = |fault: String| {
+                let (path, message) = fault.split_once(": ").unwrap_or(("", &fault));
+                Issue { path: path.to_owned(), message: message.to_owned(), allowed: Vec::new() }
+            };
+            issues = settings.err().unwrap_or_default().into_iter().map(issue).collect();
+        }
+        let warnings: Vec<&Issue> = self.loaded.warnings.iter().chain(&self.loaded.legacy).collect();
+        if json {
+            let shown = |issue: &Issue| json!({"path": issue.path, "message": issue.message});
+            let mut answer = json!({"valid": issues.is_empty(), "path": path});
+            if !issues.is_empty() {
+                answer["issues"] = issues.iter().map(shown).collect();
+            }
+            if !warnings.is_empty() {
+                answer["warnings"] = warnings.into_iter().map(shown).collect();
+            }
+            print(&format!("{answer}\n"))?;
+        } else {
+            let mut text = String::new();
+            if issues.is_empty() {
+                text.push_str(&format!("Config valid: {path}\n"));
+            }
+            for warning in warnings {
+                text.push_str(&format!("- warning: {}\n", render::clean(&warning.to_string())));
+            }
+            print(&text)?;
+        }
+        if issues.is_empty() { Ok(()) } else { Err(self.invalid_with(&issues, json)) }
+    }
+
+    /// What a change at this path is made on: the file as it is written, or, inside of what an included file brings,
+    /// with it.
+    fn base(&self, names: &[&str]) -> Node {
+        let written = &self.loaded.written;
+        let is_included = (0..=names.len())
+            .any(|end| written.at(&names[..end]).is_some_and(|node| node.get("$include").is_some()));
+        let is_above = written.at(names).is_some_and(has_include);
+        if is_included && !is_above { self.loaded.source.clone() } else { written.clone() }
+    }
+
+    fn write(&self, new: Node, path: &str, names: &[&str], done: &str, json: bool) -> Result<(), Failure> {
+        let finish = |context: &service::Context<'_>| service::finish(new, &self.loaded, context);
+        let Edited { text, .. } =
+            live::with_context(&self.path, &self.environment, finish).map_err(refused)?;
+        let put = ConfigPut {
+            path: &self.path,
+            old: self.found.content.as_ref().map(|(text, mark)| (text.as_slice(), *mark)),
+            new: &text,
+            state_dir: &self.state_dir,
+            wall_ms: wall_ms(),
+            by: "clawgate config",
+        };
+        write::put(&self.storage, &put).map_err(|fault| {
+            Failure::Failed(match fault {
+                PutFault::Conflict(path) => {
+                    format!(
+                        "{} was changed by somebody else at this very moment; nothing was written",
+                        path.display()
+                    )
+                }
+                PutFault::Failed(why) => why,
+            })
+        })?;
+        let reload = Reload::of(&names.join("."));
+        if json {
+            let shown = json!({"ok": true, "path": path, "file": self.path.display().to_string(), "reload": reload.as_str()});
+            return print(&format!("{shown:#}\n"));
+        }
+        let then = match reload {
+            Reload::Hot => " A running gateway takes it over within seconds.",
+            Reload::Restart => " Restart the gateway to apply.",
+            Reload::None => "",
+        };
+        print(&format!("{done} {path}.{then}\n"))
+    }
+
+    /// The value of a command line: JSON5, or else the text itself.
+    fn value(&self, given: Option<&str>, strict: bool) -> Result<Node, Failure> {
+        let text = match given {
+            Some(text) => text.to_owned(),
+            None => {
+                let mut text = String::new();
+                let most = clawgate_proto::limits::CONFIG_BYTES_MAX as u64;
+                std::io::stdin().lock().take(most).read_to_string(&mut text).map_err(|why| {
+                    Failure::Failed(format!("the value cannot be read from standard input: {why}"))
+                })?;
+                text.trim_end_matches(['\n', '\r']).to_owned()
+            }
+        };
+        match Node::parse(&text) {
+            Ok(value) => Ok(value),
+            Err(why) if strict => Err(Failure::Usage(format!("the value is not JSON5: {why}"))),
+            Err(_) => Ok(Node::Text(text)),
+        }
+    }
+
+    fn invalid(&self) -> Failure {
+        self.invalid_with(&self.loaded.issues, false)
+    }
+
+    fn invalid_with(&self, issues: &[Issue], is_listed: bool) -> Failure {
+        let mut text = format!("Config invalid: {}", self.path.display());
+        for issue in issues.iter().filter(|_| !is_listed) {
+            text.push_str(&format!("\n- {}", render::clean(&issue.to_string())));
+        }
+        Failure::Failed(text)
+    }
+}
+
+/// `a.b[0].c` and `a.b.0.c` are the same.
+fn names(path: &str) -> Result<Vec<&str>, Failure> {
+    let mut names = Vec::new();
+    let is_name = |name: &&str| !name.is_empty();
+    for part in path.split('.') {
+        let mut pieces = part.split('[');
+        let first = pieces.next().unwrap_or_default();
+        let mut rest: Vec<&str> = Vec::new();
+        for piece in pieces {
+            rest.push(piece.strip_suffix(']').filter(is_name).ok_or_else(|| no_path(path))?);
+        }
+        if !first.is_empty() {
+            names.push(first);
+        } else if rest.is_empty() {
+            return Err(no_path(path));
+        }
+        names.extend(rest);
+    }
+    Ok(names)
+}
+
+fn no_path(path: &str) -> Failure {
+    Failure::Usage(format!("{path:?} is no path; one looks like gateway.auth.mode or agents.list[0].id"))
+}
+
+fn not_found(path: &str) -> Failure {
+    Failure::Failed(format!("Config path not found: {path}"))
+}
+
+fn refused(fault: ConfigFault) -> Failure {
+    Failure::Failed(match fault {
+        ConfigFault::Invalid { message, issues } if issues.is_empty() => message,
+        ConfigFault::Invalid { issues, .. } => {
+            let issues: Vec<String> = issues.iter().map(|issue| render::clean(&issue.to_string())).collect();
+            format!("Config validation failed: {}\nNothing was written.", issues.join("\n  "))
+        }
+        ConfigFault::Failed(why) => why,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::scratch::Folder;
+    use std::fs;
+
+    fn run_in(folder: &Folder, command: &ConfigCommand) -> Result<(), Failure> {
+        run(
+            command,
+            &Environment::new([("OPENCLAW_STATE_DIR", folder.path().to_str().unwrap()), ("X", "from-env")]),
+        )
+    }
+
+    fn set(folder: &Folder, path: &str, value: &str) -> Result<(), Failure> {
+        let (path, value) = (path.to_owned(), Some(value.to_owned()));
+        run_in(folder, &ConfigCommand::Set { path, value, strict_json: false, json: false })
+    }
+
+    fn unset(folder: &Folder, path: &str) -> Result<(), Failure> {
+        run_in(folder, &ConfigCommand::Unset { path: path.to_owned(), json: false })
+    }
+
+    fn content(folder: &Folder) -> Node {
+        let text = fs::read_to_string(folder.path().join("openclaw.json")).unwrap();
+        let mut node = Node::parse(&text).unwrap();
+        node.take(&["meta"]);
+        node
+    }
+
+    #[test]
+    fn settings_are_set_and_removed_and_the_rest_stays() {
+        let folder = Folder::new();
+        set(&folder, "gateway.mode", "local").unwrap();
+        fs::write(
+            folder.path().join("openclaw.json"),
+            "// mine\n{channels: {x: 1}, gateway: {auth: {token: '${X}'}}, agents: {list: [{id: 'a'}]}}",
+        )
+        .unwrap();
+        set(&folder, "gateway.port", "18790").unwrap();
+        set(&folder, "gateway.bind", "lan").unwrap();
+        set(&folder, "agents.list[0].name", "Ann").unwrap();
+        set(&folder, "agents.list[1]", "{id: 'b'}").unwrap();
+        unset(&folder, "channels.x").unwrap();
+        let want = r#"{"channels":{},"gateway":{"auth":{"token":"${X}"},"port":18790,"bind":"lan"},"agents":{"list":[{"id":"a","name":"Ann"},{"id":"b"}]}}"#;
+        assert_eq!(content(&folder).to_json(), want);
+        assert!(folder.path().join("openclaw.json.bak.3").exists());
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_and_nothing_is_written() {
+        let folder = Folder::new();
+        let text = "{gateway: {mode: 'local', auth: {token: 'hunter22'}}}";
+        fs::write(folder.path().join("openclaw.json"), text).unwrap();
+        for (fault, want) in [
+            (
+                set(&folder, "gateway.port", "abc"),
+                "Config validation failed: gateway.port: found a text, expected a whole",
+            ),
+            (
+                set(&folder, "gateway.bogus", "5"),
+                "Config validation failed: gateway: Unrecognized key: \"bogus\"",
+            ),
+            (set(&folder, "gateway.mode", redact::REDACTED), "Sentinel value"),
+            (unset(&folder, "gateway.nope"), "Config path not found: gateway.nope"),
+            (set(&folder, "gateway..port", "1"), "\"gateway..port\" is no path"),
+            (set(&folder, "agents.list[x", "1"), "\"agents.list[x\" is no path"),
+        ] {
+            let fault = fault.unwrap_err();
+            assert!(fault.message().starts_with(want), "{}", fault.message());
+        }
+        assert_eq!(fs::read_to_string(folder.path().join("openclaw.json")).unwrap(), text);
+        // What `config get` showed changes nothing.
+        set(&folder, "gateway.auth.token", redact::REDACTED).unwrap();
+        assert_eq!(content(&folder).to_json(), r#"{"gateway":{"mode":"local","auth":{"token":"hunter22"}}}"#);
+    }
+
+    #[test]
+    fn a_broken_file_can_be_mended_and_not_read() {
+        let folder = Folder::new();
+        fs::write(folder.path().join("openclaw.json"), "{gateway: {mode: 'local', prot: 5}}").unwrap();
+        let get = ConfigCommand::Get { path: "gateway.mode".into(), json: false };
+        let fault = run_in(&folder, &get).unwrap_err().message();
+        assert!(fault.contains("- gateway: Unrecognized key: \"prot\"; did you mean \"port\"?"), "{fault}");
+        assert!(run_in(&folder, &ConfigCommand::Validate { json: false }).is_err());
+        unset(&folder, "gateway.prot").unwrap();
+        run_in(&folder, &ConfigCommand::Validate { json: false }).unwrap();
+        run_in(&folder, &get).unwrap();
+        set(&folder, "gateway.tls.enabled", "true").unwrap();
+        let fault = run_in(&folder, &ConfigCommand::Validate { json: false }).unwrap_err().message();
+        assert!(fault.contains("gateway.tls.enabled: this version has no TLS"), "{fault}");
+    }
+
+    #[test]
+    fn debug_shows_no_value() {
+        let set = ConfigCommand::Set {
+            path: "p".into(),
+            value: Some("hidden".into()),
+            strict_json: false,
+            json: false,
+        };
+        assert!(!format!("{set:?}").contains("hidden"));
+    }
+}

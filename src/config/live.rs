@@ -1,0 +1,360 @@
+//! The configuration of a running gateway: the `config.*` methods on the real file, and what a changed file brings.
+//!
+//! A file that cannot be used never stops a gateway: the settings in force stay, and its faults are told once.
+
+use super::open::{load, settings_of};
+use super::secrets::{Overrides, Resolved};
+use super::settings::{Bind, Settings};
+use super::write::{self, ConfigPut};
+use crate::environment::Environment;
+use crate::log::{Logger, timestamp, wall_ms};
+use crate::storage::{Disk, PutFault, Storage};
+use clawgate_config::Node;
+use clawgate_config::merge::changed_paths;
+use clawgate_config::schema::Reload;
+use clawgate_config::service::{self, Change, Edited, Loaded, variables_of};
+use clawgate_proto::config::{AuthConfig, AuthMode};
+use clawgate_proto::host::Version;
+use clawgate_proto::host::config::{
+    ConfigAnswer, ConfigFault, ConfigNews, ConfigOp, ConfigOutcome, ConfigWrite, ConfigWritten, Issue,
+    LiveConfig,
+};
+use clawgate_proto::limits::CONFIG_BYTES_MAX;
+use clawgate_proto::log::{Level, Record};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The configuration file of one gateway.
+#[derive(Debug)]
+pub struct LiveFile<D> {
+    storage: Arc<Storage<D>>,
+    logger: Arc<Logger>,
+    start: Start,
+    known: Mutex<Known>,
+}
+
+/// What does not change while the gateway runs.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The file.
+    pub path: PathBuf,
+    /// The state folder.
+    pub state_dir: PathBuf,
+    /// Variables without those of the file.
+    pub environment: Environment,
+    /// What the command line says; it stays stronger than the file.
+    pub overrides: Overrides,
+    /// Where this gateway listens.
+    pub bind: Bind,
+}
+
+/// What was found at the latest look.
+#[derive(Debug)]
+struct Known {
+    marks: Vec<(PathBuf, Version)>,
+    hash: String,
+    /// The latest document that could be used.
+    document: Node,
+    /// The one that the gateway started with.
+    started: Node,
+    /// Settings that need a restart.
+    restart: Vec<String>,
+}
+
+impl<D: Disk> LiveFile<D> {
+    /// Begins with what is on the disk now; the gateway has just been started with it.
+    pub fn new(storage: Arc<Storage<D>>, logger: Arc<Logger>, start: Start) -> Self {
+        let known = Known {
+            marks: Vec::new(),
+            hash: String::new(),
+            document: Node::empty(),
+            started: Node::empty(),
+            restart: Vec::new(),
+        };
+        let file = Self { storage, logger, start, known: Mutex::new(known) };
+        if let Ok(found) = file.read() {
+            let loaded = file.load(&found);
+            let mut known = file.known();
+            known.marks = file.marks(&found, &loaded);
+            known.hash = service::hash(found.text());
+            known.document.clone_from(&loaded.resolved);
+            known.started = loaded.resolved;
+        }
+        file
+    }
+
+    /// Performs one operation.
+    ///
+    /// # Errors
+    /// It cannot be done.
+    pub fn perform(&self, op: &ConfigOp) -> Result<ConfigOutcome, ConfigFault> {
+        match op {
+            ConfigOp::Get => self.get(),
+            ConfigOp::Set(write) => self.change(Change::Replace, write, "config.set"),
+            ConfigOp::Apply(write) => self.change(Change::Replace, write, "config.apply"),
+            ConfigOp::Patch(write) => self.change(Change::Patch, write, "config.patch"),
+            ConfigOp::Schema => {
+                let schema = service::schema(env!("CARGO_PKG_VERSION"), &timestamp(wall_ms()));
+                Ok(ConfigOutcome { answer: ConfigAnswer::Json(schema), news: None })
+            }
+            ConfigOp::Lookup(path) => {
+                Ok(ConfigOutcome { answer: ConfigAnswer::Json(service::lookup(path)?), news: None })
+            }
+            ConfigOp::Check => self.check(),
+        }
+    }
+
+    fn get(&self) -> Result<ConfigOutcome, ConfigFault> {
+        let found = self.read().map_err(ConfigFault::Failed)?;
+        let (mut snapshot, loaded) =
+            self.with_context(|context| service::snapshot(found.as_option(), context));
+        let news = self.observe(&found, &loaded);
+        let waiting = self.known().restart.clone();
+        let wait = |path: String| Issue {
+            path,
+            message: "changed; takes effect when the gateway is restarted".to_owned(),
+            allowed: Vec::new(),
+        };
+        snapshot.warnings.extend(waiting.into_iter().map(wait));
+        Ok(ConfigOutcome { answer: ConfigAnswer::Snapshot(Box::new(snapshot)), news })
+    }
+
+    fn change(
+        &self,
+        change: Change,
+        write: &ConfigWrite,
+        method: &'static str,
+    ) -> Result<ConfigOutcome, ConfigFault> {
+        let found = self.read().map_err(ConfigFault::Failed)?;
+        let Edited { text, loaded, .. } =
+            self.with_context(|context| service::change(change, write, found.as_option(), context))?;
+        let ts = wall_ms();
+        let put = ConfigPut {
+            path: &self.start.path,
+            old: found.content.as_ref().map(|(text, mark)| (text.as_slice(), *mark)),
+            new: &text,
+            state_dir: &self.start.state_dir,
+            wall_ms: ts,
+            by: method,
+        };
+        let mark = write::put(&self.storage, &put).map_err(|fault| match fault {
+            PutFault::Conflict(_) => {
+                ConfigFault::invalid("config changed since last load; re-run config.get and retry")
+            }
+            PutFault::Failed(why) => ConfigFault::Failed(why),
+        })?;
+        let config = loaded.shown_config().to_json();
+        let news = self.observe(&Read { content: Some((text.into_bytes(), mark)) }, &loaded);
+        let written = ConfigWritten {
+            method,
+            path: self.start.path.display().to_string(),
+            config,
+            restart: self.known().restart.clone(),
+            note: write.note.clone(),
+            session_key: write.session_key.clone(),
+            pid: std::process::id(),
+            ts,
+        };
+        Ok(ConfigOutcome { answer: ConfigAnswer::Written(Box::new(written)), news })
+    }
+
+    fn check(&self) -> Result<ConfigOutcome, ConfigFault> {
+        let marks = self.known().marks.clone();
+        let is_same =
+            |(path, mark): &(PathBuf, Version)| self.storage.mark(path).is_ok_and(|now| now == *mark);
+        let mut news = None;
+        if marks.is_empty() || !marks.iter().all(is_same) {
+            match self.read() {
+                Ok(found) => news = self.observe(&found, &self.load(&found)),
+                Err(why) => {
+                    // Told once: the marks are those of the file that cannot be read.
+                    let mut known = self.known();
+                    known.marks = self.mark_of_root();
+                    known.hash.clear();
+                    drop(known);
+                    self.logger.log(&Record::new(Level::Warn, "config.unreadable").field("what", why));
+                }
+            }
+        }
+        Ok(ConfigOutcome { answer: ConfigAnswer::Checked, news })
+    }
+
+    /// Compares with what is known; logs and tells what is new.
+    fn observe(&self, found: &Read, loaded: &Loaded) -> Option<Box<ConfigNews>> {
+        let hash = service::hash(found.text());
+        let marks = self.marks(found, loaded);
+        let mut known = self.known();
+        known.marks = marks;
+        let is_same_text = known.hash == hash;
+        if is_same_text && (!loaded.is_valid() || loaded.resolved == known.document) {
+            return None;
+        }
+        known.hash.clone_from(&hash);
+        let path = self.start.path.display().to_string();
+        let mut news = Box::new(ConfigNews { path, hash, ts: wall_ms(), live: None });
+        if !loaded.is_valid() {
+            drop(known);
+            let faults: Vec<String> = loaded.issues.iter().map(ToString::to_string).collect();
+            self.logger.log(
+                &Record::new(Level::Warn, "config.invalid")
+                    .field("path", &news.path)
+                    .field("faults", faults.join("; "))
+                    .field(
+                        "hint",
+                        "the settings in force stay; mend the file, nothing needs to be restarted",
+                    ),
+            );
+            return Some(news);
+        }
+        let changed = changed_paths(&known.document, &loaded.resolved);
+        let is_off =
+            loaded.resolved.at(&["gateway", "reload", "mode"]).and_then(Node::as_text) == Some("off");
+        known.document.clone_from(&loaded.resolved);
+        known.restart = changed_paths(&known.started, &loaded.resolved)
+            .into_iter()
+            .filter(|path| Reload::of(path) == Reload::Restart)
+            .collect();
+        let restart = known.restart.clone();
+        drop(known);
+        let hot: Vec<&str> =
+            changed.iter().map(String::as_str).filter(|path| Reload::of(path) == Reload::Hot).collect();
+        if !hot.is_empty() && !is_off {
+            match self.live(loaded) {
+                Ok(live) => news.live = Some(live),
+                Err(why) => self.logger.log(
+                    &Record::new(Level::Warn, "config.not-in-force")
+                        .field("paths", hot.join(","))
+                        .field("why", why),
+                ),
+            }
+        }
+        let mut record = Record::new(Level::Info, "config.changed").field("paths", changed.join(","));
+        if news.live.is_some() {
+            record = record.field("now", hot.join(","));
+        }
+        if !restart.is_empty() {
+            record = record.field("restart-needed", restart.join(","));
+        }
+        if is_off {
+            record =
+                record.field("why", "gateway.reload.mode is off: nothing is taken over before a restart");
+        }
+        self.logger.log(&record);
+        Some(news)
+    }
+
+    /// What the core takes over; refused when the gateway could not have started like this.
+    fn live(&self, loaded: &Loaded) -> Result<LiveConfig, String> {
+        let Start { path, environment, overrides, bind, .. } = &self.start;
+        let mut environment = environment.clone();
+        environment.complete(variables_of(&loaded.source));
+        let settings = settings_of(loaded, &environment).map_err(|faults| faults.join("; "))?;
+        let auth = Resolved::new(overrides, &settings, path, &environment)?;
+        auth.check(overrides, &settings, *bind)?;
+        if auth.mode != AuthMode::None && auth.in_force().is_none() {
+            return Err("no token is configured any more; the one in force stays until a restart".to_owned());
+        }
+        for sourced in [&auth.token, &auth.password].into_iter().flatten() {
+            self.logger.hide(sourced.secret.clone());
+        }
+        for warning in &settings.warnings {
+            self.logger.log(&Record::new(Level::Warn, "gateway.warning").field("what", warning));
+        }
+        Ok(live_config(&auth, &settings))
+    }
+
+    fn read(&self) -> Result<Read, String> {
+        read(&self.storage, &self.start.path)
+    }
+
+    fn load(&self, found: &Read) -> Loaded {
+        load(&self.start.path, found.as_option(), &self.start.environment)
+    }
+
+    fn with_context<T>(&self, work: impl FnOnce(&service::Context<'_>) -> T) -> T {
+        with_context(&self.start.path, &self.start.environment, work)
+    }
+
+    fn marks(&self, found: &Read, loaded: &Loaded) -> Vec<(PathBuf, Version)> {
+        let root = found.content.as_ref().map_or(Version::MISSING, |(_, mark)| *mark);
+        let mut marks = vec![(self.start.path.clone(), root)];
+        for path in &loaded.included {
+            let path = PathBuf::from(path);
+            let mark = self.storage.mark(&path).unwrap_or(Version::MISSING);
+            marks.push((path, mark));
+        }
+        marks
+    }
+
+    fn mark_of_root(&self) -> Vec<(PathBuf, Version)> {
+        let mark = self.storage.mark(&self.start.path).unwrap_or(Version::MISSING);
+        vec![(self.start.path.clone(), mark)]
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The part of what was decided that the core compares with.
+pub fn live_config(auth: &Resolved, settings: &Settings) -> LiveConfig {
+    let secret =
+        |sourced: &Option<super::secrets::Sourced>| sourced.as_ref().map(|sourced| sourced.secret.clone());
+    LiveConfig {
+        auth: AuthConfig {
+            mode: auth.mode,
+            token: secret(&auth.token),
+            password: secret(&auth.password),
+            rate_limit: settings.rate_limit,
+        },
+        allowed_origins: settings.allowed_origins.clone(),
+        trusted_proxies: settings.trusted_proxies.clone(),
+        allow_real_ip_fallback: settings.allow_real_ip_fallback,
+    }
+}
+
+/// A file as it was read.
+pub struct Read {
+    /// Its text and mark, when it is there.
+    pub content: Option<(Vec<u8>, Version)>,
+}
+
+impl Read {
+    /// Its text.
+    pub fn as_option(&self) -> Option<&[u8]> {
+        self.content.as_ref().map(|(text, _)| text.as_slice())
+    }
+
+    fn text(&self) -> &[u8] {
+        self.as_option().unwrap_or_default()
+    }
+}
+
+impl core::fmt::Debug for Read {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Read").field("bytes", &self.text().len()).finish_non_exhaustive()
+    }
+}
+
+/// Reads a configuration file, if it is not too large to be one.
+///
+/// # Errors
+/// It is there and cannot be read; a sentence for a person.
+pub fn read<D: Disk>(storage: &Storage<D>, path: &Path) -> Result<Read, String> {
+    if std::fs::metadata(path).is_ok_and(|metadata| metadata.len() > CONFIG_BYTES_MAX as u64) {
+        return Err(format!("{} is larger than {CONFIG_BYTES_MAX} bytes", path.display()));
+    }
+    Ok(Read { content: storage.read(path)? })
+}
+
+/// Works on a document with the files beside it and these variables.
+pub fn with_context<T>(
+    path: &Path,
+    environment: &Environment,
+    work: impl FnOnce(&service::Context<'_>) -> T,
+) -> T {
+    let variables = |name: &str| environment.get(name).map(str::to_owned);
+    let (name, now) = (path.display().to_string(), timestamp(wall_ms()));
+    let files = super::files::FilesBeside::of(path);
+    work(&service::Context { path: &name, files: &files, variables: &variables, now: &now })
+}

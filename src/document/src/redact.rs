@@ -1,0 +1,352 @@
+//! Secrets out of what is shown, and back into what is sent back.
+//!
+//! A value is a secret because the table says so, or because its name looks like one where the table says nothing, or
+//! because it is an address with a password in it. References to variables are no secrets and stay.
+
+use crate::schema::{Key, Kind, Schema};
+use crate::validate::is_reference;
+use crate::value::{Index, Node};
+
+/// What stands where a secret was.
+pub const REDACTED: &str = "__OPENCLAW_REDACTED__";
+
+/// Cuts every secret out of a document. Gives whether there was one.
+pub fn redact(schema: &Schema, root: &mut Node) -> bool {
+    let mut found = false;
+    visit(Some(schema.root()), false, root, &mut |value| {
+        *value = Node::Text(REDACTED.to_owned());
+        found = true;
+    });
+    found
+}
+
+/// Whether the value at a path of names is a secret, or holds one.
+pub fn is_secret_at(schema: &Schema, path: &[&str], value: &Node) -> bool {
+    let mut whole = value.clone();
+    for name in path.iter().rev() {
+        whole = Node::Object(vec![((*name).to_owned(), whole)]);
+    }
+    redact(schema, &mut whole)
+}
+
+/// Puts the stored secrets back where `new` holds the mark.
+///
+/// # Errors
+/// A mark for which there is no secret, or more than one could be meant; a sentence for a person.
+pub fn restore(schema: &Schema, new: &mut Node, stored: &Node) -> Result<(), String> {
+    let mut restore = Restore { path: String::new() };
+    restore.node(Some(schema.root()), false, new, Some(stored))
+}
+
+/// Calls `hide` for every secret.
+fn visit(key: Option<&Key>, is_sensitive: bool, value: &mut Node, hide: &mut dyn FnMut(&mut Node)) {
+    match value {
+        Node::Text(_) | Node::Integer(_) | Node::Float(_) => {
+            if is_hidden(key, is_sensitive, value) {
+                hide(value);
+            }
+        }
+        Node::List(items) => {
+            for item in items {
+                let place = place(key, is_sensitive, None);
+                visit(place.0, place.1, item, hide);
+            }
+        }
+        Node::Object(_) => {
+            let is_reference = is_reference(value);
+            let Node::Object(members) = value else { return };
+            for (name, value) in members {
+                let place = member(key, is_sensitive, is_reference, name);
+                visit(place.0, place.1, value, hide);
+            }
+        }
+        Node::Null | Node::Bool(_) => {}
+    }
+}
+
+/// Whether this single value is shown as the mark.
+fn is_hidden(key: Option<&Key>, is_sensitive: bool, value: &Node) -> bool {
+    match value {
+        Node::Text(text) => {
+            let is_reference =
+                text.trim().starts_with("${") && text.trim().find('}') == Some(text.trim().len() - 1);
+            !text.is_empty() && !is_reference && (is_sensitive || has_password(text))
+        }
+        // A number is no secret where the table wants a number.
+        Node::Integer(_) | Node::Float(_) => {
+            is_sensitive && key.is_none_or(|key| !matches!(key.kind, Kind::Number { .. }))
+        }
+        Node::Null | Node::Bool(_) | Node::List(_) | Node::Object(_) => false,
+    }
+}
+
+/// What is known of a member: its line in the table, and whether it is a secret.
+fn member<'k>(
+    key: Option<&'k Key>,
+    is_sensitive: bool,
+    is_reference: bool,
+    name: &str,
+) -> (Option<&'k Key>, bool) {
+    if is_sensitive && is_reference {
+        return (None, name == "id");
+    }
+    place(key, is_sensitive, Some(name))
+}
+
+fn place<'k>(key: Option<&'k Key>, is_sensitive: bool, name: Option<&str>) -> (Option<&'k Key>, bool) {
+    let child = key.and_then(|key| key.child(name.unwrap_or("[]")));
+    match child {
+        Some(child) => (Some(child), child.is_sensitive || child.kind == Kind::Secret),
+        None => (None, is_sensitive || name.is_some_and(looks_secret)),
+    }
+}
+
+/// Names under which people keep secrets. `maxTokens` is none.
+fn looks_secret(name: &str) -> bool {
+    let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+    let name = name.to_ascii_lowercase();
+    let is_file = name.ends_with("file") || name.ends_with("path");
+    !is_file
+        && (name.ends_with("token")
+            || matches!(name.as_str(), "headers" | "authorization" | "cookie" | "serviceaccount" | "pat")
+            || ["password", "passphrase", "secret", "apikey", "privatekey", "accesskey", "credential"]
+                .iter()
+                .any(|part| name.contains(part)))
+}
+
+/// An address such as `https://user:password@host`.
+fn has_password(text: &str) -> bool {
+    let Some((_, rest)) = text.split_once("://") else { return false };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
+}
+
+struct Restore {
+    path: String,
+}
+
+impl Restore {
+    fn node(
+        &mut self,
+        key: Option<&Key>,
+        is_sensitive: bool,
+        new: &mut Node,
+        stored: Option<&Node>,
+    ) -> Result<(), String> {
+        match new {
+            Node::Text(text) if text == REDACTED => {
+                // What was shown as the mark is what comes back. A reference to a variable stays one: it was shown
+                // as the mark where its value was.
+                let was_shown = |stored: &Node| {
+                    is_hidden(key, is_sensitive, stored)
+                        || is_sensitive && matches!(stored, Node::Text(text) if !text.is_empty())
+                        || matches!(stored, Node::Text(text) if text.contains("${"))
+                };
+                match stored.filter(|stored| was_shown(stored)) {
+                    Some(stored) => *new = stored.clone(),
+                    None => return Err(self.no_secret()),
+                }
+                Ok(())
+            }
+            Node::Object(members) => {
+                let is_reference = stored.is_some_and(is_reference);
+                let stored = Index::of(stored);
+                for (name, value) in members {
+                    if name == REDACTED {
+                        return Err(self.no_secret());
+                    }
+                    let place = member(key, is_sensitive, is_reference, name);
+                    let below = stored.get(name);
+                    self.inside(name, |restore| restore.node(place.0, place.1, value, below))?;
+                }
+                Ok(())
+            }
+            Node::List(items) if items.iter().any(has_mark) => {
+                let stored: &[Node] = if let Some(Node::List(stored)) = stored { stored } else { &[] };
+                let place = place(key, is_sensitive, None);
+                let shown: Vec<Node> = stored
+                    .iter()
+                    .map(|item| {
+                        let mut item = item.clone();
+                        visit(place.0, place.1, &mut item, &mut |value| {
+                            *value = Node::Text(REDACTED.to_owned())
+                        });
+                        item
+                    })
+                    .collect();
+                let partners = partners(items, stored, &shown);
+                for (index, item) in items.iter_mut().enumerate().filter(|(_, item)| has_mark(item)) {
+                    let partner = partners.get(index).copied().flatten();
+                    self.inside(&index.to_string(), |restore| match partner {
+                        Some(partner) => restore.node(place.0, place.1, item, stored.get(partner)),
+                        None if stored.is_empty() => Err(restore.no_secret()),
+                        None => Err(format!(
+                            "it is not clear which stored secret \"{REDACTED}\" in key {} stands for; send the \
+                             secret itself, or give the items of this list an \"id\"",
+                            restore.path
+                        )),
+                    })?;
+                }
+                Ok(())
+            }
+            Node::Null
+            | Node::Bool(_)
+            | Node::Integer(_)
+            | Node::Float(_)
+            | Node::Text(_)
+            | Node::List(_) => Ok(()),
+        }
+    }
+
+    fn no_secret(&self) -> String {
+        format!("Sentinel value \"{REDACTED}\" in key {} is not valid as real data", self.path)
+    }
+
+    fn inside<T>(&mut self, name: &str, look: impl FnOnce(&mut Self) -> T) -> T {
+        let outer = self.path.len();
+        if outer > 0 {
+            self.path.push('.');
+        }
+        self.path.push_str(name);
+        let result = look(self);
+        self.path.truncate(outer);
+        result
+    }
+}
+
+/// Which stored item each new one is, where that is beyond doubt: the same `id`, or the same in everything that was
+/// shown. When all others stand at their places, the one that is left is at its own.
+fn partners(items: &[Node], stored: &[Node], shown: &[Node]) -> Vec<Option<usize>> {
+    let stands = |index: usize| shown.get(index).is_some_and(|shown| *shown == items[index]);
+    let moved: Vec<usize> = (0..items.len()).filter(|index| !stands(*index)).take(2).collect();
+    let is_one_edited = items.len() == stored.len() && moved.len() <= 1;
+    let id = |item: &Node| item.get("id").and_then(Node::as_text).map(str::to_owned);
+    let only = |mut found: Vec<usize>| if found.len() == 1 { found.pop() } else { None };
+    let mut partners = Vec::with_capacity(items.len().min(LIST_MAX));
+    for (index, item) in items.iter().enumerate().take(LIST_MAX) {
+        let partner = if is_one_edited {
+            Some(index)
+        } else if let Some(wanted) = id(item) {
+            only(
+                (0..stored.len())
+                    .filter(|at| id(&stored[*at]).as_deref() == Some(&*wanted))
+                    .take(2)
+                    .collect(),
+            )
+        } else if has_mark(item) {
+            only((0..shown.len()).filter(|at| shown[*at] == *item).take(2).collect())
+        } else {
+            None
+        };
+        partners.push(partner);
+    }
+    partners
+}
+
+fn has_mark(node: &Node) -> bool {
+    match node {
+        Node::Text(text) => text == REDACTED,
+        Node::List(items) => items.iter().any(has_mark),
+        Node::Object(members) => members.iter().any(|(name, value)| name == REDACTED || has_mark(value)),
+        Node::Null | Node::Bool(_) | Node::Integer(_) | Node::Float(_) => false,
+    }
+}
+
+/// In longer lists items with secrets are not looked for: that takes the square of their number.
+const LIST_MAX: usize = 1_000;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    fn shown(text: &str) -> Node {
+        let mut node = Node::parse(text).unwrap();
+        redact(&Schema::load(), &mut node);
+        node
+    }
+
+    fn back(new: &str, stored: &str) -> Result<String, String> {
+        let mut new = Node::parse(new).unwrap();
+        restore(&Schema::load(), &mut new, &Node::parse(stored).unwrap())?;
+        Ok(new.to_json())
+    }
+
+    const FULL: &str = "{gateway: {port: 5, auth: {token: 'S1', password: '${P}'}, remote: {url: 'wss://u:S2@h/'}}, \
+        env: {vars: {K: 'S3'}, MORE: 'S4', shellEnv: {enabled: true}}, secrets: {providers: {a: {source: 'env'}}}, \
+        channels: {x: {botToken: 'S5', password: 5017, accounts: {b: {apiKey: {source: 'file', provider: 'p', id: 'S6'}}}}, \
+        y: {serviceAccount: {private_key: 'S7', list: ['S8']}, maxTokens: 17, tokenFile: '/t'}}, \
+        models: {providers: {p: {headers: {'X-K': 'S9'}}}}, plain: 'text'}";
+
+    #[test]
+    fn every_secret_is_cut_out_and_nothing_else() {
+        let shown = shown(FULL).to_json();
+        for n in 1..=9 {
+            assert!(!shown.contains(&format!("S{n}")), "S{n} in {shown}");
+        }
+        assert!(!shown.contains("5017"), "{shown}");
+        for kept in [
+            "${P}",
+            "\"port\":5",
+            "\"maxTokens\":17",
+            "/t",
+            "\"source\":\"file\"",
+            "\"provider\":\"p\"",
+            "text",
+        ] {
+            assert!(shown.contains(kept), "{kept} not in {shown}");
+        }
+    }
+
+    #[test]
+    fn what_is_sent_back_unchanged_is_what_was_stored() {
+        let schema = Schema::load();
+        let stored = Node::parse(FULL).unwrap();
+        let mut new = shown(FULL);
+        restore(&schema, &mut new, &stored).unwrap();
+        assert_eq!(new.to_json(), stored.to_json());
+    }
+
+    #[test]
+    fn a_mark_without_a_secret_is_refused() {
+        for new in [
+            "{gateway: {auth: {token: '__OPENCLAW_REDACTED__'}}}",
+            "{gateway: {mode: '__OPENCLAW_REDACTED__'}}",
+            "{channels: {a: [{token: '__OPENCLAW_REDACTED__'}]}}",
+            "{__OPENCLAW_REDACTED__: 1}",
+        ] {
+            let fault = back(new, "{gateway: {mode: 'local'}}").unwrap_err();
+            assert!(fault.starts_with("Sentinel value \"__OPENCLAW_REDACTED__\" in key "), "{fault}");
+        }
+    }
+
+    #[test]
+    fn list_items_are_matched_by_id_by_likeness_or_not_at_all() {
+        let m = REDACTED;
+        let stored = "{channels: {l: [{id: 'a', token: '1'}, {id: 'b', token: '2'}]}}";
+        let swapped = format!("{{channels: {{l: [{{id: 'b', token: '{m}'}}, {{id: 'a', token: '{m}'}}]}}}}");
+        assert_eq!(
+            back(&swapped, stored).unwrap(),
+            r#"{"channels":{"l":[{"id":"b","token":"2"},{"id":"a","token":"1"}]}}"#
+        );
+        let stored = "{channels: {l: [{n: 1, token: 'x'}, {n: 2, token: 'y'}]}}";
+        let fewer = format!("{{channels: {{l: [{{n: 2, token: '{m}'}}]}}}}");
+        assert_eq!(back(&fewer, stored).unwrap(), r#"{"channels":{"l":[{"n":2,"token":"y"}]}}"#);
+        let edited = format!("{{channels: {{l: [{{n: 9, token: '{m}'}}, {{n: 2, token: '{m}'}}]}}}}");
+        assert_eq!(
+            back(&edited, stored).unwrap(),
+            r#"{"channels":{"l":[{"n":9,"token":"x"},{"n":2,"token":"y"}]}}"#
+        );
+        let unclear = format!("{{channels: {{l: [{{n: 8, token: '{m}'}}, {{n: 9, token: '{m}'}}]}}}}");
+        assert!(back(&unclear, stored).unwrap_err().contains("not clear which"));
+    }
+
+    #[test]
+    fn one_value_is_judged_by_its_path() {
+        let schema = Schema::load();
+        let text = |text: &str| Node::Text(text.to_owned());
+        assert!(is_secret_at(&schema, &["gateway", "auth", "token"], &text("x")));
+        assert!(!is_secret_at(&schema, &["gateway", "auth", "mode"], &text("token")));
+    }
+}

@@ -1,0 +1,43 @@
+//! The configuration of a running gateway: `clawgate config`, `config.*` over the wire, and files that others change.
+
+use crate::RUNTIMES;
+use crate::shell::{configured, run, start, stop};
+use serde_json::{Value, json};
+use std::fs;
+use std::time::Duration;
+
+/// The gateway looks at its file every five seconds.
+const LOOK_AGAIN: Duration = Duration::from_millis(6_000);
+
+#[test]
+fn a_running_gateway_follows_its_file_and_a_bad_one_changes_nothing() {
+    for runtime in RUNTIMES {
+        let settings = configured(runtime);
+        let gateway = start(&settings);
+        let path = settings.config_path();
+        let shown = run(&settings, "call config.get");
+        let shown: Value = serde_json::from_str(shown.done()).unwrap();
+        assert_eq!((&shown["valid"], &shown["path"]), (&json!(true), &json!(path.to_str().unwrap())));
+        // Over the wire: durable, with a backup, and what must wait for a restart is told.
+        let params = json!({"raw": "{gateway: {channelHealthCheckMinutes: 7}}", "baseHash": shown["hash"]});
+        let line = format!("call config.patch --params {}", params.to_string().replace(' ', ""));
+        let patched: Value = serde_json::from_str(run(&settings, &line).done()).unwrap();
+        assert_eq!(patched["restart"]["required"], json!(["gateway.channelHealthCheckMinutes"]));
+        assert!(fs::read_to_string(&path).unwrap().contains("\"channelHealthCheckMinutes\": 7"));
+        assert!(path.with_file_name("openclaw.json.bak").exists());
+        // A file that cannot be used: the gateway goes on, and the log names the fault.
+        let good = fs::read_to_string(&path).unwrap();
+        fs::write(&path, "{gateway: {mode: 'local', prot: 1}}").unwrap();
+        let fault = run(&settings, "config validate");
+        fault.failed(1, &["gateway: Unrecognized key: \"prot\"; did you mean \"port\"?"]);
+        run(&settings, "call config.get").done();
+        fs::write(&path, &good).unwrap();
+        run(&settings, "health").done();
+        // What is changed by the command line is taken over within seconds.
+        run(&settings, "config set gateway.controlUi.allowedOrigins [\"https://desk.example\"]").done();
+        std::thread::sleep(LOOK_AGAIN);
+        let said = stop(gateway);
+        assert!(said.contains("config.invalid") && said.contains("did you mean"), "{said}");
+        assert!(said.contains("config.in-force"), "{said}");
+    }
+}

@@ -1,0 +1,213 @@
+//! The configuration file over the wire: shown, changed, refused, and what a running gateway takes over.
+
+use super::{PROTOCOLS, admin, asking, event_names, refused, speaking};
+use clawgate_proto::config::{AuthConfig, AuthMode};
+use clawgate_proto::host::config::LiveConfig;
+use clawgate_proto::secret::Secret;
+use clawgate_support::{Place, Stage};
+use serde_json::{Value, json};
+
+const FILE: &str =
+    "{gateway: {mode: 'local', auth: {token: 'cLaWmArKeR-in-the-file'}}, channels: {x: {n: 1}}}";
+const HIDDEN: &str = "__OPENCLAW_REDACTED__";
+
+/// A gateway with this file, and an admin.
+fn staged(place: Place, protocol: u64, text: Option<&str>) -> (Stage, clawgate_support::Actor) {
+    let mut stage = Stage::new(place);
+    stage.host().edit_config(text);
+    let operator = admin(&mut stage, protocol);
+    (stage, operator)
+}
+
+pub(crate) fn the_configuration_is_shown_without_its_secrets(place: Place) {
+    for protocol in PROTOCOLS {
+        let (mut stage, operator) = staged(place, protocol, Some(FILE));
+        let shown = stage.call(operator, "config.get", json!({})).unwrap();
+        assert_eq!((&shown["valid"], &shown["exists"]), (&json!(true), &json!(true)));
+        for part in ["parsed", "resolved", "config"] {
+            assert_eq!(shown[part]["gateway"]["auth"]["token"], HIDDEN, "{part}");
+            assert_eq!(shown[part]["channels"]["x"]["n"], 1, "{part}");
+        }
+        assert!(!shown.to_string().contains("in-the-file"));
+        assert_eq!(shown.get("runtimeConfig").is_some(), protocol == 4);
+        assert_eq!(shown["hash"].as_str().unwrap().len(), 64);
+        let (mut stage, operator) = staged(place, protocol, None);
+        let shown = stage.call(operator, "config.get", json!({})).unwrap();
+        assert_eq!(
+            (&shown["exists"], &shown["raw"], &shown["parsed"]),
+            (&json!(false), &Value::Null, &json!({}))
+        );
+    }
+}
+
+pub(crate) fn a_change_names_what_it_was_made_from_and_is_durable(place: Place) {
+    for protocol in PROTOCOLS {
+        let (mut stage, operator) = staged(place, protocol, Some(FILE));
+        let shown = stage.call(operator, "config.get", json!({})).unwrap();
+        let hash = &shown["hash"];
+        // What was shown comes back with one change.
+        let mut next = shown["parsed"].clone();
+        next["gateway"]["port"] = json!(18_790);
+        let set =
+            stage.call(operator, "config.set", json!({"raw": next.to_string(), "baseHash": hash})).unwrap();
+        assert_eq!((&set["ok"], set.get("restart")), (&json!(true), None));
+        assert_eq!(set["config"]["gateway"]["auth"]["token"], HIDDEN);
+        let text = stage.host().config_text().unwrap();
+        assert!(
+            text.contains("in-the-file") && text.contains("18790") && text.contains("\"n\": 1"),
+            "{text}"
+        );
+        // The next one made from the same text is too late.
+        let late = json!({"raw": "{}", "baseHash": hash});
+        let error = stage.call(operator, "config.set", late).unwrap_err();
+        assert_eq!(error.message, "config changed since last load; re-run config.get and retry");
+        let hash = stage.call(operator, "config.get", json!({})).unwrap()["hash"].clone();
+        let params = json!({"raw": "{gateway: {port: null}}", "baseHash": hash, "note": "why"});
+        let patched = stage.call(operator, "config.patch", params).unwrap();
+        assert_eq!(patched["restart"]["ok"], false, "nothing restarts by itself");
+        let sentinel = &patched["sentinel"]["payload"];
+        assert_eq!((&sentinel["kind"], &sentinel["message"]), (&json!("config-patch"), &json!("why")));
+        assert!(!stage.host().config_text().unwrap().contains("18790"));
+        // Durable first: what cannot be written is not answered as done.
+        stage.host().set_read_only(true);
+        let hash = stage.call(operator, "config.get", json!({})).unwrap()["hash"].clone();
+        let error = stage.call(operator, "config.apply", json!({"raw": "{}", "baseHash": hash})).unwrap_err();
+        assert_eq!((error.code.as_str(), error.message.as_str()), ("UNAVAILABLE", "read-only file system"));
+    }
+}
+
+pub(crate) fn a_refused_change_says_why_and_changes_nothing(place: Place) {
+    for protocol in PROTOCOLS {
+        let (mut stage, operator) = staged(place, protocol, Some(FILE));
+        let hash = stage.call(operator, "config.get", json!({})).unwrap()["hash"].clone();
+        for (method, raw, want) in [
+            ("config.set", "{", "SyntaxError: JSON5: "),
+            ("config.set", "[]", "invalid config"),
+            ("config.patch", "[]", "config.patch raw must be an object"),
+            (
+                "config.set",
+                "{gateway: {bind: 'everywhere'}}",
+                "invalid config: gateway.bind: found \"everywhere\", expected",
+            ),
+            (
+                "config.patch",
+                "{gateway: {prot: 1}}",
+                "invalid config: gateway: Unrecognized key: \"prot\"; did you mean",
+            ),
+            (
+                "config.patch",
+                "{channels: {token: '__OPENCLAW_REDACTED__'}}",
+                "Sentinel value \"__OPENCLAW_REDACTED__\"",
+            ),
+        ] {
+            let error = stage.call(operator, method, json!({"raw": raw, "baseHash": hash})).unwrap_err();
+            assert_eq!(error.code, "INVALID_REQUEST");
+            assert!(error.message.starts_with(want), "{}", error.message);
+        }
+        let error =
+            stage.call(operator, "config.set", json!({"raw": "{a: 1}", "baseHash": hash})).unwrap_err();
+        assert_eq!(error.details.unwrap()["issues"][0]["message"], "Unrecognized key: \"a\"");
+        let error = stage.call(operator, "config.set", json!({"raw": "{}"})).unwrap_err();
+        assert_eq!(error.message, "config base hash required; re-run config.get and retry");
+        let error = stage.call(operator, "config.set", json!({"raw": ""})).unwrap_err();
+        assert_eq!(
+            error.message,
+            "invalid config.set params: at /raw: must not have fewer than 1 characters"
+        );
+        assert_eq!(stage.host().config_text().as_deref(), Some(FILE));
+    }
+}
+
+pub(crate) fn the_schema_is_shown_whole_and_by_path(place: Place) {
+    for protocol in PROTOCOLS {
+        let (mut stage, operator) = staged(place, protocol, None);
+        let schema = stage.call(operator, "config.schema", json!({})).unwrap();
+        assert_eq!(schema["schema"]["properties"]["gateway"]["properties"]["port"]["default"], 18_789);
+        assert_eq!(schema["uiHints"]["gateway.auth.token"]["sensitive"], true);
+        let found = stage.call(operator, "config.schema.lookup", json!({"path": "gateway.auth"})).unwrap();
+        assert!(found["children"].as_array().unwrap().iter().any(|child| child["key"] == "token"));
+        let error = stage.call(operator, "config.schema.lookup", json!({"path": "no.such"})).unwrap_err();
+        assert_eq!(error.message, "config schema path not found");
+    }
+}
+
+pub(crate) fn only_admins_change_and_only_readers_read(place: Place) {
+    for protocol in PROTOCOLS {
+        let (mut stage, _) = staged(place, protocol, Some(FILE));
+        let key = stage.key();
+        let config = speaking(protocol, stage.client(Some(key)));
+        let (reader, _) = stage.admit(asking(&["operator.read"], config));
+        for method in ["config.get", "config.schema"] {
+            assert!(stage.call(reader, method, json!({})).is_ok(), "{method}");
+        }
+        for method in ["config.set", "config.patch", "config.apply"] {
+            let error = stage.call(reader, method, json!({"raw": "{}"})).unwrap_err();
+            assert_eq!(error.message, "missing scope: operator.admin", "{method}");
+        }
+        let key = stage.key();
+        let config = speaking(protocol, stage.client(Some(key)));
+        let (approver, _) = stage.admit(asking(&["operator.pairing"], config));
+        let error = stage.call(approver, "config.get", json!({})).unwrap_err();
+        assert_eq!(error.message, "missing scope: operator.read");
+        assert_eq!(stage.host().config_text().as_deref(), Some(FILE));
+    }
+}
+
+/// The settings of this gateway with another token.
+fn with_new_token(stage: &Stage) -> LiveConfig {
+    let config = stage.config();
+    LiveConfig {
+        auth: AuthConfig {
+            mode: AuthMode::Token,
+            token: Secret::new("cLaWmArKeR-rotated"),
+            ..config.auth.clone()
+        },
+        allowed_origins: config.allowed_origins.clone(),
+        trusted_proxies: config.trusted_proxies.clone(),
+        allow_real_ip_fallback: config.allow_real_ip_fallback,
+    }
+}
+
+pub(crate) fn a_changed_secret_closes_who_came_in_with_the_old_one(place: Place) {
+    for protocol in PROTOCOLS {
+        let (mut stage, operator) = staged(place, protocol, Some(FILE));
+        let key = stage.key();
+        let first = speaking(protocol, stage.client(Some(key.clone())));
+        let (socket, hello) = stage.admit(first.clone());
+        stage.close(socket);
+        let by_token = super::with_token(hello.device_token().unwrap(), first.clone());
+        let (device, _) = stage.admit(by_token);
+        stage.host().set_live_config(with_new_token(&stage));
+        let hash = stage.call(operator, "config.get", json!({})).unwrap()["hash"].clone();
+        let params = json!({"raw": "{gateway: {auth: {token: 'cLaWmArKeR-rotated'}}}", "baseHash": hash});
+        stage.call(operator, "config.patch", params).unwrap();
+        let (code, reason) = stage.closed(operator);
+        assert_eq!((code, reason.as_str()), (4001, "gateway auth changed"));
+        assert!(stage.call(device, "health", json!({})).is_ok(), "a device token stays what it was");
+        let key = stage.key();
+        let old = speaking(protocol, stage.client(Some(key)));
+        assert_eq!(refused(&mut stage, old.clone()).detail_code(), Some("AUTH_TOKEN_MISMATCH"));
+        let mut new = old;
+        new.auth.token = Some("cLaWmArKeR-rotated".to_owned());
+        stage.admit(new);
+    }
+}
+
+pub(crate) fn a_file_that_somebody_else_changed_is_noticed(place: Place) {
+    for protocol in PROTOCOLS {
+        let mut stage = Stage::with(place, |config| config.limits.config_check_ms = 50);
+        stage.host().edit_config(Some(FILE));
+        let operator = admin(&mut stage, protocol);
+        stage.host().edit_config(Some("{gateway: {mode: 'local'}}"));
+        if protocol == 4 {
+            let changed = stage.event(operator, "config.changed");
+            let payload: Value = serde_json::from_str(changed.payload.unwrap().get()).unwrap();
+            assert_eq!(payload["path"], "/home/gw/.openclaw/openclaw.json");
+            assert_eq!(payload["hash"].as_str().unwrap().len(), 64);
+        } else {
+            stage.call(operator, "config.get", json!({})).unwrap();
+            let events = stage.drain(operator);
+            assert!(!event_names(&events).contains(&"config.changed"), "protocol 3 does not have it");
+        }
+    }
+}
