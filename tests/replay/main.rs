@@ -132,7 +132,7 @@ fn a_wrong_step_is_noticed() {
 
 const FOLDERS: [&str; 2] = ["v3", "v4"];
 
-const DIFFERENCES: [&str; 42] = [
+const DIFFERENCES: [&str; 44] = [
     "v3/cli-approvals-get-node node-token",
     "v3/cli-gateway-status status-gateway",
     "v3/cli-nodes-invoke-not-allowed node-token",
@@ -162,6 +162,8 @@ const DIFFERENCES: [&str; 42] = [
     "v3/protocol-high protocol-range",
     "v3/read-methods no-agent",
     "v3/read-methods status-gateway",
+    "v4/cli-approvals-get fewer-members",
+    "v4/cli-approvals-get-node fewer-members",
     "v4/control-ui empty-lists",
     "v4/control-ui fewer-members",
     "v4/control-ui methods-unavailable",

@@ -37,6 +37,7 @@ pub(crate) struct Player {
 pub(crate) fn play(case: &Case, place: Place) -> Result<(), String> {
     let stage = Stage::with(place, |config| shorten(case, place, config));
     stage.host().set_log("{\"0\":\"a line\"}\n");
+    stage.host().edit_config(Some("{gateway: {mode: 'local'}}"));
     let mut player = Player {
         stage,
         actors: BTreeMap::new(),
