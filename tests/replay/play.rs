@@ -109,11 +109,13 @@ impl Player {
             (Some(part), Ok(())) => {
                 Err(format!("no longer waits for {part:?}: take it off the list\n  saw {seen:?}"))
             }
-            // Half built is not waiting: what answers has the shape, even when it does not say everything yet.
-            (Some(_), Err(_)) => match (&wanted.ok, &seen.ok) {
-                (Some(shape), Some(payload)) => shape::fits_in_part(shape, payload, "payload"),
-                (_, Some(_)) => Err("is answered, where an error was due".to_owned()),
-                (_, None) => Ok(()),
+            // Half built is not waiting: an answer has the shape, even when it does not say everything yet, and a
+            // refusal says that the method is not here.
+            (Some(_), Err(why)) => match (&wanted.ok, &seen.ok, &seen.error) {
+                (Some(shape), Some(payload), _) => shape::fits_in_part(shape, payload, "payload"),
+                (None, Some(_), _) => Err("is answered, where an error was due".to_owned()),
+                (_, None, Some(error)) if error["details"]["reason"] != "feature-unavailable" => Err(why),
+                (_, None, _) => Ok(()),
             },
             (None, Err(why)) => Err(why),
             (None, Ok(())) => match &step.here {
