@@ -83,7 +83,7 @@ fn a_file_for_another_mode_is_refused_and_left_alone() {
 fn allow_unconfigured_passes_and_changes_nothing_else() {
     for runtime in RUNTIMES {
         let token = secrets::chosen("remote");
-        let text = format!("{{gateway: {{mode: 'remote', auth: {{token: '{token}'}}}}, x: 1}}");
+        let text = format!("{{gateway: {{mode: 'remote', auth: {{token: '{token}'}}}}, agents: {{x: 1}}}}");
         let settings = with_text(runtime, &text);
         let said = stop(start(&settings.clone().arg("--allow-unconfigured")));
         assert!(said.contains("auth     token, from gateway.auth.token in "), "{said}");
