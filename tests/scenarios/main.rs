@@ -68,7 +68,8 @@ play! {
         the_schema_is_shown_whole_and_by_path
         only_admins_change_and_only_readers_read
         a_changed_secret_closes_who_came_in_with_the_old_one
-        a_file_that_somebody_else_changed_is_noticed;
+        a_file_that_somebody_else_changed_is_noticed
+        too_many_operations_at_once_are_refused;
     handshake:
         an_address_gets_32_sockets_before_hello
         frames_behind_connect_are_answered_after_hello
