@@ -10,6 +10,7 @@ mod handshake;
 mod pairing;
 mod store;
 mod system;
+mod wizard;
 
 use clawgate_proto::client::{ClientConfig, ClientEvent, DeviceKey, Hello};
 use clawgate_support::client::Refusal;
@@ -102,6 +103,9 @@ play! {
         a_restart_is_told_with_the_time_it_takes
         an_idle_hour_says_nothing_that_is_kept
         nodes_hear_their_words_right_behind_hello;
+    wizard:
+        a_set_up_asks_and_writes_once
+        a_set_up_that_is_cancelled_or_overtaken_writes_nothing;
 }
 
 /// Both protocols.
