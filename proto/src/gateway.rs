@@ -25,6 +25,7 @@ mod tests;
 mod timers;
 pub(crate) mod voice;
 mod web;
+pub(crate) mod wizards;
 mod writes;
 
 use crate::budget::Budget;
@@ -90,6 +91,7 @@ pub struct Gateway {
     /// Who asked for `system.info`. One question to the host answers them all: others wait for that host as well, and
     /// a peer could ask it more than it can answer.
     relays: relay::Relays,
+    setup: Option<wizards::Setup>,
     system_events: VecDeque<String>,
     /// `status`, encoded, for others and for admins. Empty when what it tells has changed.
     status: [Option<Bytes>; 2],
@@ -143,6 +145,10 @@ enum Purpose {
     Config { conn: ConnId, id: Box<str> },
     /// A look at the configuration file.
     ConfigCheck,
+    /// What a set-up begins with.
+    WizardStart { conn: ConnId, id: Box<str> },
+    /// What a set-up came to.
+    WizardWrite { conn: ConnId, id: Box<str> },
     /// An answer to `logs.tail`.
     LogsTail { conn: ConnId, id: Box<str> },
     /// The first in line for the wake words.
@@ -196,6 +202,7 @@ impl Gateway {
             timers,
             tickets: BTreeMap::new(),
             relays: relay::Relays::new(),
+            setup: None,
             system_events: VecDeque::new(),
             status: [None, None],
             log_level: Level::Trace,
@@ -647,6 +654,8 @@ impl Gateway {
             }
             Purpose::Config { conn, id } => self.config_answered(conn, id, answer, out),
             Purpose::ConfigCheck => self.config_checked(now, answer, out),
+            Purpose::WizardStart { conn, id } => self.wizard_started(now, (conn, id), answer, out),
+            Purpose::WizardWrite { conn, id } => self.wizard_written((conn, id), answer, out),
             Purpose::LogsTail { conn, id } => self.log_read(conn, id, answer, out),
             Purpose::VoiceWake => self.voicewake_answered(now, answer, out),
             Purpose::Restart { conn, id, reason } => {

@@ -8,8 +8,10 @@ use crate::log::Record;
 use crate::log::tail::{self, LogSpan};
 use crate::methods::system_params::LogsTail;
 use crate::store::{self, Devices, voicewake};
+use crate::wizard::Draft;
 use bytes::Bytes;
-use config::{ConfigFault, ConfigNews, ConfigOp, ConfigOutcome};
+use config::{ConfigAnswer, ConfigFault, ConfigNews, ConfigOp, ConfigOutcome};
+use serde_json::Value;
 use std::sync::Arc;
 
 /// A question or an order for the host. Answered by a [`HostAnswer`] with the same ticket.
@@ -50,6 +52,8 @@ pub enum HostRequest {
         /// By the wall clock.
         now_ms: u64,
     },
+    /// What a set-up suggests, from the configuration file. Answered by [`HostAnswer::WizardStart`].
+    WizardStart,
     /// Be ready to start again when the run that is about to end has ended. Answered by [`HostAnswer::Restart`].
     PrepareRestart,
     /// Something about the configuration file. Answered by [`HostAnswer::Config`].
@@ -75,6 +79,7 @@ impl HostRequest {
             Self::ReadVoiceWake | Self::StoreVoiceWake { .. } => {
                 HostAnswer::VoiceWake(Err(HostFault(why.to_owned())))
             }
+            Self::WizardStart => HostAnswer::WizardStart(Err(ConfigFault::Failed(why.to_owned()))),
             Self::PrepareRestart => HostAnswer::Restart(Err(HostFault(why.to_owned()))),
             Self::Config { .. } => HostAnswer::Config(Err(ConfigFault::Failed(why.to_owned()))),
         }
@@ -100,10 +105,21 @@ pub enum HostAnswer {
     LogsTail(Result<Bytes, HostFault>),
     /// To [`HostRequest::ReadVoiceWake`] and [`HostRequest::StoreVoiceWake`]: the words now on disk.
     VoiceWake(Result<Arc<[String]>, HostFault>),
+    /// To [`HostRequest::WizardStart`].
+    WizardStart(Result<Box<WizardStart>, ConfigFault>),
     /// To [`HostRequest::PrepareRestart`].
     Restart(Result<(), HostFault>),
     /// To [`HostRequest::Config`].
     Config(Result<ConfigDone, ConfigFault>),
+}
+
+/// What a set-up begins with.
+#[derive(Clone, Debug)]
+pub struct WizardStart {
+    /// What is suggested.
+    pub draft: Draft,
+    /// Of the configuration file's text.
+    pub base_hash: String,
 }
 
 /// A messenger account that this gateway is configured for.
@@ -347,10 +363,24 @@ pub fn perform<H: Host + ?Sized>(host: &H, request: HostRequest) -> HostAnswer {
             HostAnswer::VoiceWake(store_voicewake(host, &triggers, now_ms).map(|()| triggers))
         }
         HostRequest::PrepareRestart => HostAnswer::Restart(host.prepare_restart()),
+        HostRequest::WizardStart => HostAnswer::WizardStart(wizard_start(host)),
         HostRequest::Config { op, dialect } => HostAnswer::Config(host.config(&op).map(|outcome| {
             ConfigDone { payload: dialect::config::answer(dialect, &outcome.answer), news: outcome.news }
         })),
     }
+}
+
+/// The file as it is shown is enough: whether there is a secret can be seen, and what it is need not be.
+fn wizard_start<H: Host + ?Sized>(host: &H) -> Result<Box<WizardStart>, ConfigFault> {
+    let ConfigAnswer::Snapshot(snapshot) = host.config(&ConfigOp::Get)?.answer else {
+        return Err(ConfigFault::Failed("the host does not show its configuration".to_owned()));
+    };
+    if !snapshot.valid {
+        let message = format!("{} is invalid; mend it first", snapshot.path);
+        return Err(ConfigFault::Invalid { message, issues: snapshot.issues });
+    }
+    let config: Value = serde_json::from_str(&snapshot.config).unwrap_or_default();
+    Ok(Box::new(WizardStart { draft: Draft::of(&config), base_hash: snapshot.hash }))
 }
 
 fn check_devices<H: Host + ?Sized>(host: &H, known: DevicesVersion) -> Result<DevicesCheck, HostFault> {

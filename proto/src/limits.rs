@@ -83,6 +83,8 @@ pub struct Limits {
     pub relay_waiting_max: usize,
     /// Between looks at the configuration file; never, when zero.
     pub config_check_ms: u64,
+    /// How long a set-up that nobody goes on with keeps others out.
+    pub wizard_idle_ms: u64,
     /// Operations on the configuration file that may wait for the host; one more is `UNAVAILABLE`.
     pub config_queue_max: usize,
     /// A host request unanswered for this long is given up.
@@ -162,6 +164,7 @@ impl Default for Limits {
             relay_waiting_max: 4_096,
             config_check_ms: 0,
             config_queue_max: 16,
+            wizard_idle_ms: 600_000,
             host_timeout_ms: 10_000,
             control_writes_max: 30,
             control_writes_window_ms: 60_000,

@@ -47,6 +47,13 @@ impl Random {
         Seed(self.bytes())
     }
 
+    /// A shared token as both programs make them: 24 random bytes, 48 hex digits in lower case.
+    pub fn hex_token(&mut self) -> String {
+        let bytes: [u8; 24] = self.bytes();
+        let digits = |byte: u8| [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
+        bytes.into_iter().flat_map(digits).map(char::from).collect()
+    }
+
     /// A random (version 4) UUID in lower case, RFC 9562 section 5.4.
     pub fn uuid(&mut self) -> String {
         let mut b: [u8; 16] = self.bytes();

@@ -230,6 +230,23 @@ impl Wizard {
 }
 
 impl Draft {
+    /// What a configuration suggests; where it says nothing, what is safe.
+    pub fn of(config: &Value) -> Self {
+        let gateway = &config["gateway"];
+        let has = |name: &str| !matches!(&gateway["auth"][name], Value::Null) && gateway["auth"][name] != "";
+        let port =
+            gateway["port"].as_u64().and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
+        Self {
+            port: port.unwrap_or(DEFAULT_PORT),
+            bind: gateway["bind"].as_str().and_then(Bind::named).unwrap_or(Bind::Loopback),
+            custom_host: gateway["customBindHost"].as_str().and_then(|host| host.trim().parse().ok()),
+            auth: if gateway["auth"]["mode"] == "password" { Auth::Password } else { Auth::Token },
+            secret: None,
+            has_token: has("token"),
+            has_password: has("password"),
+        }
+    }
+
     /// Whether a token must be made: one is wanted, none was given and none is there.
     pub fn wants_token(&self) -> bool {
         self.auth == Auth::Token && self.secret.is_none() && !self.has_token
@@ -316,6 +333,9 @@ impl Auth {
 fn shown(text: &str) -> String {
     format!("{:?}", text.chars().take(40).collect::<String>())
 }
+
+/// The port of a gateway that is told no other.
+const DEFAULT_PORT: u16 = 18_789;
 
 const BINDS: [(Bind, &str, &str); 5] = [
     (Bind::Loopback, "This machine only", "others come through SSH or a tailnet"),

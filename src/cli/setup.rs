@@ -209,11 +209,11 @@ mod tests {
     fn flags_answer_and_everything_else_stays() {
         let folder = Folder::new();
         let path = folder.path().join("openclaw.json");
-        std::fs::write(&path, "{x: {y: 1}, gateway: {auth: {token: 'kept'}, tls: {enabled: false}}}")
+        std::fs::write(&path, "{channels: {y: 1}, gateway: {auth: {token: 'kept'}, tls: {enabled: false}}}")
             .unwrap();
         let text = setup(&folder, "--port 19001 --bind custom --custom-bind-host 192.0.2.7").unwrap();
         let root: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!((&root["x"]["y"], &root["gateway"]["tls"]["enabled"]), (&json!(1), &json!(false)));
+        assert_eq!((&root["channels"]["y"], &root["gateway"]["tls"]["enabled"]), (&json!(1), &json!(false)));
         assert_eq!((&root["gateway"]["port"], &root["gateway"]["bind"]), (&json!(19_001), &json!("custom")));
         assert_eq!(root["gateway"]["customBindHost"], "192.0.2.7");
         assert_eq!(root["gateway"]["auth"]["token"], "kept");

@@ -83,7 +83,7 @@ fn a_file_for_another_mode_is_refused_and_left_alone() {
 fn allow_unconfigured_passes_and_changes_nothing_else() {
     for runtime in RUNTIMES {
         let token = secrets::chosen("remote");
-        let text = format!("{{gateway: {{mode: 'remote', auth: {{token: '{token}'}}}}, x: 1}}");
+        let text = format!("{{gateway: {{mode: 'remote', auth: {{token: '{token}'}}}}, agents: {{x: 1}}}}");
         let settings = with_text(runtime, &text);
         let said = stop(start(&settings.clone().arg("--allow-unconfigured")));
         assert!(said.contains("auth     token, from gateway.auth.token in "), "{said}");
@@ -97,7 +97,7 @@ fn allow_unconfigured_passes_and_changes_nothing_else() {
 
 #[test]
 fn a_file_without_a_token_gets_one_and_keeps_everything_else() {
-    let old = "// by hand\n{z: [1, {deep: true}], gateway: {port: 5, mode: 'local', nodes: {}}, a: 'last'}";
+    let old = "// by hand\n{channels: {z: [1, {deep: true}]}, gateway: {port: 5, mode: 'local', nodes: {}}, plugins: {a: 'last'}}";
     let settings = with_text(RUNTIMES[0], old);
     let said = stop(start(&settings));
     assert!(said.contains("Gateway auth token was missing. Generated a new token and saved it"), "{said}");
@@ -129,7 +129,7 @@ fn a_file_that_makes_no_sense_is_named_and_nothing_of_it_shown() {
         (format!("{{gateway: {{auth: {{token: '{secret}"), "not valid JSON5"),
         (deep.clone(), "- it nests deeper than 128 levels"),
         (format!("{{x: '{secret}', y: {}", "{a:".repeat(200_000)), "- it nests deeper than 128 levels"),
-        ("[]".to_owned(), "- the file holds a list, expected an object"),
+        ("[]".to_owned(), "- <root>: the file holds a list, expected an object"),
     ] {
         let settings = with_text(RUNTIMES[0], &text);
         let place = format!("Invalid config at {}.\n", settings.config_path().display());

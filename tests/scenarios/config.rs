@@ -211,3 +211,19 @@ pub(crate) fn a_file_that_somebody_else_changed_is_noticed(place: Place) {
         }
     }
 }
+
+pub(crate) fn too_many_operations_at_once_are_refused(place: Place) {
+    let mut stage = Stage::with(place, |config| config.limits.config_queue_max = 3);
+    stage.host().edit_config(Some(FILE));
+    let operator = admin(&mut stage, 4);
+    stage.hold_host(true);
+    let asked: Vec<String> = stage.with_client(operator, |client| {
+        (0..5).map(|_| client.request("config.get", json!({})).unwrap()).collect()
+    });
+    stage.pass(50);
+    stage.hold_host(false);
+    let answers: Vec<_> = asked.iter().map(|id| stage.answer(operator, id).unwrap()).collect();
+    let busy = answers.iter().filter_map(|answer| answer.error.as_ref());
+    let reasons: Vec<_> = busy.map(|error| error.detail("reason").map(str::to_owned)).collect();
+    assert_eq!(reasons, [Some("config-busy".to_owned()), Some("config-busy".to_owned())]);
+}

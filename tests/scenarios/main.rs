@@ -10,6 +10,7 @@ mod handshake;
 mod pairing;
 mod store;
 mod system;
+mod wizard;
 
 use clawgate_proto::client::{ClientConfig, ClientEvent, DeviceKey, Hello};
 use clawgate_support::client::Refusal;
@@ -68,7 +69,8 @@ play! {
         the_schema_is_shown_whole_and_by_path
         only_admins_change_and_only_readers_read
         a_changed_secret_closes_who_came_in_with_the_old_one
-        a_file_that_somebody_else_changed_is_noticed;
+        a_file_that_somebody_else_changed_is_noticed
+        too_many_operations_at_once_are_refused;
     handshake:
         an_address_gets_32_sockets_before_hello
         frames_behind_connect_are_answered_after_hello
@@ -101,6 +103,9 @@ play! {
         a_restart_is_told_with_the_time_it_takes
         an_idle_hour_says_nothing_that_is_kept
         nodes_hear_their_words_right_behind_hello;
+    wizard:
+        a_set_up_asks_and_writes_once
+        a_set_up_that_is_cancelled_or_overtaken_writes_nothing;
 }
 
 /// Both protocols.

@@ -36,7 +36,10 @@ pub(crate) fn ask(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
 impl Gateway {
     /// Operations that peers wait for.
     pub(super) fn config_ops(&self) -> usize {
-        self.tickets.values().filter(|purpose| matches!(purpose, Purpose::Config { .. })).count()
+        self.tickets
+            .values()
+            .filter(|purpose| matches!(purpose, Purpose::Config { .. } | Purpose::WizardWrite { .. }))
+            .count()
     }
 
     /// Whether a change may be on its way to the disk.
@@ -98,7 +101,7 @@ impl Gateway {
     }
 
     /// Tells of a changed file, and takes over what can be taken over.
-    fn config_news(&mut self, news: ConfigNews, out: &mut Vec<Output>) {
+    pub(super) fn config_news(&mut self, news: ConfigNews, out: &mut Vec<Output>) {
         self.broadcast(&events::CONFIG_CHANGED, dialect::config::changed(&news), out);
         if let Some(live) = news.live {
             self.take_over(live, out);

@@ -180,7 +180,8 @@ impl<K> DeviceStore<K> {
                 | HostAnswer::LogsTail(_)
                 | HostAnswer::VoiceWake(_)
                 | HostAnswer::Restart(_)
-                | HostAnswer::Config(_),
+                | HostAnswer::Config(_)
+                | HostAnswer::WizardStart(_),
             ) => self.phase = phase,
         }
     }

@@ -308,6 +308,18 @@ fn is_utc_offset(text: &str) -> bool {
         && minutes.is_none_or(|minutes| minutes.len() == 2 && are_digits(minutes) && minutes < "60")
 }
 
+pub(super) static WIZARD_START: Shape = Shape(&[
+    choice("mode", &["local", "remote"]),
+    any_text("workspace"),
+    flag("installDaemon"),
+    choice("flow", &["setup", "channels"]),
+    text("channel"),
+]);
+pub(super) static WIZARD_NEXT: Shape =
+    Shape(&[id("sessionId"), optional("answer", Rule::Object(&WIZARD_ANSWER))]);
+static WIZARD_ANSWER: Shape = Shape(&[id("stepId"), optional("value", Rule::Any)]);
+pub(super) static WIZARD_SESSION: Shape = Shape(&[id("sessionId")]);
+
 #[cfg(test)]
 mod tests {
     use super::*;

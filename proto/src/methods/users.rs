@@ -2,8 +2,8 @@
 
 use super::access::Access;
 use super::{ADMIN, Method, READ, V4, closed, shapes, told, told_open};
-use crate::dialect::lists;
-use crate::gateway::reads;
+use crate::dialect::{BOTH, lists};
+use crate::gateway::{reads, wizards};
 
 pub(super) const ROWS: &[Method] = &[
     told("controlUi.sessionPullRequests.subscribe", V4, READ, &shapes::PULL_REQUESTS, lists::SUBSCRIBED),
@@ -16,5 +16,9 @@ pub(super) const ROWS: &[Method] = &[
     told("projects.list", V4, READ, &shapes::PROJECTS, lists::PROJECTS),
     told_open("terminal.list", V4, ADMIN, lists::TERMINALS),
     told("users.prefs.get", V4, READ, &shapes::PREFS, lists::PREFS),
+    closed("wizard.cancel", BOTH, ADMIN, &shapes::WIZARD_SESSION, wizards::cancel),
+    closed("wizard.next", BOTH, ADMIN, &shapes::WIZARD_NEXT, wizards::next),
+    closed("wizard.start", BOTH, ADMIN, &shapes::WIZARD_START, wizards::start),
+    closed("wizard.status", BOTH, ADMIN, &shapes::WIZARD_SESSION, wizards::status),
     told("worktrees.list", V4, READ, &shapes::NOTHING, lists::WORKTREES),
 ];

@@ -271,8 +271,8 @@ mod tests {
             ("{gateway: {port: '5'}}", "gateway.port: found a text, expected a whole number from 1 to 65535"),
             (
                 "{gateway: {bind: 'lann'}}",
-                "gateway.bind: found \"lann\", expected one of \"auto\", \"lan\", \"loopback\", \"custom\", \
-                 \"tailnet\"; did you mean \"lan\"?",
+                "gateway.bind: found \"lann\", expected one of \"loopback\", \"lan\", \"auto\", \"tailnet\", \
+                 \"custom\"; did you mean \"lan\"?",
             ),
             ("{gatway: {}}", "<root>: Unrecognized key: \"gatway\"; did you mean \"gateway\"?"),
             ("{gateway: {prot: 1}}", "gateway: Unrecognized key: \"prot\"; did you mean \"port\"?"),

@@ -118,7 +118,8 @@ impl StoreBook {
             | HostAnswer::Restart(_)
             | HostAnswer::ExecApprovals(_)
             | HostAnswer::Load(_)
-            | HostAnswer::Config(_) => {}
+            | HostAnswer::Config(_)
+            | HostAnswer::WizardStart(_) => {}
         }
         is_awaited
     }

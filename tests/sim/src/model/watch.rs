@@ -188,6 +188,9 @@ impl Model {
             }
             HostAnswer::LogsTail(answer) => if answer.is_ok() { "log" } else { "no log" }.to_owned(),
             HostAnswer::VoiceWake(answer) => if answer.is_ok() { "words" } else { "no words" }.to_owned(),
+            HostAnswer::WizardStart(answer) => {
+                if answer.is_ok() { "suggestions" } else { "no suggestions" }.to_owned()
+            }
             HostAnswer::Restart(answer) => if answer.is_ok() { "ready" } else { "not ready" }.to_owned(),
             HostAnswer::ExecApprovals(answer) => {
                 if answer.is_ok() { "exec approvals" } else { "no exec approvals" }.to_owned()
@@ -224,5 +227,6 @@ fn show_request(request: &HostRequest) -> String {
         HostRequest::StoreVoiceWake { triggers, .. } => format!("store {} wake words", triggers.len()),
         HostRequest::PrepareRestart => "be ready to restart".to_owned(),
         HostRequest::Config { .. } => "config".to_owned(),
+        HostRequest::WizardStart => "what a set-up suggests".to_owned(),
     }
 }
