@@ -60,10 +60,6 @@ pub(crate) enum Part {
     Canvas,
     /// Conversations.
     Chat,
-    /// `config.*`.
-    Config,
-    /// Logs, wake words, talk mode, suspension.
-    System,
 }
 
 /// What a client does.
