@@ -25,7 +25,7 @@ pub enum Access {
     Both(&'static [&'static str; 2]),
     /// Nodes.
     Node,
-    /// [`by_params`] says.
+    /// `by_params` says.
     ByParams,
 }
 
