@@ -126,8 +126,8 @@ pub struct LogsArgs {
     /// Go on until interrupted, through restarts of the gateway
     #[arg(long, short)]
     pub follow: bool,
-    /// Most lines at once
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=5_000))]
+    /// Most lines of what there is already; with --follow, what comes is shown whole
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=super::logs::LIMIT_MAX))]
     pub limit: u64,
     /// Most bytes to look at
     #[arg(long, value_name = "N", default_value_t = 250_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
