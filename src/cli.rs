@@ -15,6 +15,7 @@ pub mod run;
 pub mod session;
 pub mod setup;
 mod signals;
+pub mod summary;
 pub mod system;
 pub mod target;
 pub mod token;
