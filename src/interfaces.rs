@@ -9,6 +9,11 @@ pub fn tailnet_address() -> Option<Ipv4Addr> {
     addresses().into_iter().find(|address| is_tailnet(*address))
 }
 
+/// The first address that others on a network may reach this machine at.
+pub fn lan_address() -> Option<Ipv4Addr> {
+    addresses().into_iter().find(|address| !address.is_loopback() && !address.is_link_local())
+}
+
 /// Whether an address is in 100.64.0.0/10.
 pub fn is_tailnet(address: Ipv4Addr) -> bool {
     let [first, second, ..] = address.octets();

@@ -3,6 +3,7 @@
 //! these are not set.
 
 use crate::environment::Environment;
+use std::path::Path;
 
 /// The name of the installation without a profile.
 pub const DEFAULT: &str = "default";
@@ -61,6 +62,13 @@ pub fn name_of(environment: &Environment) -> &str {
     environment.get("OPENCLAW_PROFILE").filter(|name| is_name(name)).unwrap_or(DEFAULT)
 }
 
+/// How a person names this program for this installation: with the profile, where its state folder is a profile's.
+pub fn program(environment: &Environment, state_dir: &Path) -> String {
+    let name = name_of(environment);
+    let is_profile = state_dir.file_name().is_some_and(|folder| *folder == *format!(".openclaw-{name}"));
+    if is_profile { format!("clawgate --profile {name}") } else { "clawgate".to_owned() }
+}
+
 fn is_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     bytes.next().is_some_and(|first| first.is_ascii_alphanumeric())
@@ -77,6 +85,17 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
+
+    #[test]
+    fn hints_name_the_profile_only_where_it_moves_something() {
+        let home = Environment::new([("HOME", "/h")]);
+        let rescue = environment(Some("rescue"), false, home.clone()).unwrap();
+        assert_eq!(program(&rescue, Path::new("/h/.openclaw-rescue")), "clawgate --profile rescue");
+        assert_eq!(program(&rescue, Path::new("/elsewhere")), "clawgate");
+        assert_eq!(program(&home, Path::new("/h/.openclaw")), "clawgate");
+        let named = Environment::new([("HOME", "/h"), ("OPENCLAW_PROFILE", "rescue")]);
+        assert_eq!(program(&named, Path::new("/h/.openclaw")), "clawgate");
+    }
 
     const NAMES: [&str; 4] =
         ["OPENCLAW_PROFILE", "OPENCLAW_STATE_DIR", "OPENCLAW_CONFIG_PATH", "OPENCLAW_GATEWAY_PORT"];

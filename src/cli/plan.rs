@@ -19,6 +19,7 @@ use crate::identity::Identity;
 use crate::listen::Place;
 use crate::lock::Owner;
 use crate::log::{self, Logger};
+use crate::profile;
 use crate::storage::{RealDisk, Storage, explain};
 use clawgate_proto::config::{About, AuthMode, Config};
 use clawgate_proto::limits::Limits;
@@ -41,6 +42,10 @@ pub(super) struct Plan {
     settings: Settings,
     pub(super) place: Place,
     pub(super) port: u16,
+    /// Where the client commands look for it when nothing else is said.
+    port_for_clients: u16,
+    /// This program, with its profile.
+    program: String,
     pub(super) auth: Resolved,
     /// The messenger accounts to own.
     accounts: Vec<Account>,
@@ -79,6 +84,8 @@ impl Plan {
         let bind = choose_bind(args, &environment, &settings)?;
         let place = place(bind, &settings)?;
         let port = choose_port(args.port, &environment, &settings)?;
+        let port_for_clients = choose_port(None, &environment, &settings)?;
+        let program = profile::program(&environment, &places.state_dir);
         let mut auth =
             Resolved::new(&overrides, &settings, &file.path, &environment).map_err(Failure::Failed)?;
         auth.check(&overrides, &settings, bind).map_err(Failure::Failed)?;
@@ -123,6 +130,8 @@ impl Plan {
             settings,
             place,
             port,
+            port_for_clients,
+            program,
             auth,
             accounts,
             limits,
@@ -133,6 +142,14 @@ impl Plan {
             wrote,
             warnings,
         })
+    }
+
+    /// How a person calls a client command for this gateway. A port that only a flag names is not found by them.
+    pub(super) fn program(&self, port: Option<u16>) -> String {
+        match port.filter(|port| *port != self.port_for_clients) {
+            Some(port) => format!("OPENCLAW_GATEWAY_PORT={port} {}", self.program),
+            None => self.program.clone(),
+        }
     }
 
     /// Takes the messenger accounts, as `owner`.

@@ -6,13 +6,15 @@ use super::plan::Plan;
 use super::signals::{self, Asked, Wish};
 use crate::environment::Environment;
 use crate::instances::{self, Instance};
-use crate::listen::{self, BindFault, Bound, Place};
+use crate::interfaces;
+use crate::listen::{self, BindFault, Bound};
 use crate::lock::Owner;
 use crate::log::Logger;
 use crate::profile;
 use clawgate_proto::config::AuthMode;
 use clawgate_proto::log::{Level, Record};
 use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::sync::Arc;
@@ -151,26 +153,28 @@ fn announce(plan: &Plan, bound: &Bound, runtime: Runtime, others: &[Owner], logg
     line("config", &plan.places.config.display().to_string());
     line("state", &plan.places.state_dir.display().to_string());
     let log = logger.file().map_or_else(|| "in memory".to_owned(), |path| path.display().to_string());
-    line("log", &format!("{log}   clawgate logs shows it"));
+    let program = plan.program(bound.addresses.first().map(SocketAddr::port));
+    line("log", &format!("{log}   {program} logs shows it"));
     if let Some(wrote) = &plan.wrote {
         line("note", wrote);
     }
     for other in others {
         line("note", &instances::sentence(other));
     }
-    line("connect", "clawgate status");
-    if let Some(url) = urls.first() {
-        let remark = if plan.place == Place::Lan { " (from elsewhere: this machine's address)" } else { "" };
-        line(
-            "",
-            &format!(
-                "OPENCLAW_GATEWAY_URL={} openclaw gateway status{remark}",
-                url.replace("0.0.0.0", "127.0.0.1")
-            ),
-        );
+    line("connect", &format!("{program} status"));
+    if let Some(address) = bound.addresses.first() {
+        let url = |ip: IpAddr| format!("ws://{}", SocketAddr::new(ip, address.port()));
+        let is_every = address.ip().is_unspecified();
+        let here = if is_every { Ipv4Addr::LOCALHOST.into() } else { address.ip() };
+        line("", &format!("OPENCLAW_GATEWAY_URL={} openclaw gateway status", url(here)));
+        if is_every {
+            let there = interfaces::lan_address();
+            let there = there.map_or_else(|| "this machine's address".to_owned(), |there| url(there.into()));
+            line("", &format!("from another machine: {there}, with the {auth}"));
+        }
     }
     if plan.auth.mode == AuthMode::Token {
-        line("token", "clawgate token   shows it");
+        line("token", &format!("{program} token   shows it"));
     }
     eprint!(
         "clawgate {} ({} runtime), for OpenClaw protocols 3 and 4\nlistening on {} (PID {pid})\n{text}",

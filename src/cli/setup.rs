@@ -9,6 +9,7 @@ use crate::config::{self, Node, Opened, Settings};
 use crate::entropy;
 use crate::environment::Environment;
 use crate::storage::{RealDisk, Storage, explain};
+use crate::{instances, interfaces, profile};
 use clawgate_proto::config::AuthMode;
 use clawgate_proto::secret::Secret;
 use clawgate_proto::wizard::{Auth, Bind, Draft, Wizard};
@@ -22,7 +23,7 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 /// An answer or a flag makes no sense, or the file cannot be written.
 pub fn run(args: &SetupArgs, environment: &Environment) -> Result<(), Failure> {
     let storage = Storage::new(RealDisk, u64::from_ne_bytes(entropy::bytes()));
-    let Opened { mut file, settings, environment, .. } =
+    let Opened { mut file, settings, places, environment, .. } =
         config::open(&storage, environment).map_err(Failure::Failed)?;
     let root = file.found.as_ref().map(|found| &found.root);
     let bind = root.and_then(|root| root.get("gateway")?.get("bind")?.as_text()).and_then(Bind::named);
@@ -57,14 +58,30 @@ pub fn run(args: &SetupArgs, environment: &Environment) -> Result<(), Failure> {
         });
         return print(&format!("{said:#}\n"));
     }
+    let program = profile::program(&environment, &places.state_dir);
     let mut text = format!("wrote {}\n", file.path.display());
     if !is_new {
         text += &format!("the file before is {}\n", backup_of(&file.path).display());
     }
     if generated.is_some() {
-        text += "made a token; `clawgate token` shows it\n";
+        text += &format!("made a token; `{program} token` shows it\n");
     }
-    text += &format!("start it with `clawgate gateway`; clients connect to {reach}\n");
+    let running = instances::others(&environment);
+    match running.iter().find(|other| other.config.as_deref() == file.path.to_str()) {
+        Some(other) => {
+            let pid = other.pid;
+            text += &format!(
+                "the gateway that runs (pid {pid}) takes a new port or bind when it restarts: kill -USR1 {pid}\n"
+            );
+            text += &format!("clients then connect to {reach}\n");
+        }
+        None => text += &format!("start it with `{program} gateway`; clients connect to {reach}\n"),
+    }
+    if draft.bind == Bind::Lan
+        && let Some(there) = interfaces::lan_address()
+    {
+        text += &format!("from another machine: ws://{there}:{}\n", draft.port);
+    }
     print(&text)
 }
 
