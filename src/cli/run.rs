@@ -117,7 +117,8 @@ fn serve(args: &RunArgs, environment: &Environment) -> Result<Wish, Failure> {
         Runtime::Smol => drive!(clawgate_runtime_smol),
     }
     .map_err(|why| Failure::Failed(format!("the gateway cannot run: {why}")))?;
-    let restarts = restart.load(Ordering::Acquire);
+    // A restart that was asked for by a method gives way to whoever stops the process meanwhile.
+    let restarts = restart.load(Ordering::Acquire) && asked.wish() != Some(Wish::Stop);
     logger.log(&Record::new(Level::Info, "gateway.stopped").field("restarts", restarts));
     drop(instance);
     Ok(if restarts { Wish::Restart } else { Wish::Stop })
