@@ -13,7 +13,7 @@ use clawgate_proto::log::tail::LogSpan;
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Where lines go.
@@ -194,15 +194,27 @@ impl LogFile {
 }
 
 impl Open {
-    /// Opens for appending, and makes it when there is none. Never through a link, never a device.
+    /// Opens for appending, and makes it when there is none. Never through a link, never a device, never a file that
+    /// holds something else: lines would ruin it, and `logs.tail` would show it.
     fn at(path: PathBuf, day: u64) -> io::Result<Self> {
         let nofollow = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
         let flags = i32::try_from(nofollow.bits()).unwrap_or(0);
-        let file =
-            OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(&path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .custom_flags(flags)
+            .open(&path)?;
         let found = file.metadata()?;
         if !found.is_file() {
             return Err(io::Error::other("it is no ordinary file"));
+        }
+        // A disk that was full may have cut the first line short.
+        let mut start = [0; LINE_START.len()];
+        let held = file.read_at(&mut start, 0)?;
+        if start[..held] != LINE_START[..held] {
+            return Err(io::Error::other("it holds something else than a log; name another file"));
         }
         let (size, inode) = (found.len(), found.ino());
         Ok(Self { file, path, size, inode, day })
@@ -335,6 +347,8 @@ fn forget_old(folder: &Path, now_ms: u64) {
     }
 }
 
+/// How each line begins, ours and the reference's.
+const LINE_START: &[u8; 4] = b"{\"0\"";
 /// What `logs.tail` calls a log that is in no file.
 pub const MEMORY_NAME: &str = "memory";
 const DAY_MS: u64 = 86_400_000;
@@ -411,10 +425,24 @@ mod tests {
         let mut file = LogFile::new(Place::Fixed(path.clone()), 10).unwrap();
         file.write(NOON, b"12345678\n");
         fs::rename(&path, folder.path().join("theirs")).unwrap();
-        fs::write(&path, b"new\n").unwrap();
+        fs::write(&path, b"{\"0\":1}\n").unwrap();
         file.write(NOON, b"abc\n");
-        assert_eq!(fs::read_to_string(&path).unwrap(), "new\nabc\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"0\":1}\nabc\n");
         assert!(!folder.path().join("x.1.log").exists());
+    }
+
+    #[test]
+    fn a_file_that_holds_something_else_is_no_log_file() {
+        let folder = Folder::new();
+        let path = folder.path().join("openclaw.json");
+        for held in ["{\"gateway\": {}}\n", "x"] {
+            fs::write(&path, held).unwrap();
+            let why = LogFile::new(Place::Fixed(path.clone()), 1_000).unwrap_err().to_string();
+            assert!(why.contains("something else than a log"), "{why}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), held);
+        }
+        fs::write(&path, "{\"0\":\"a\"}\n").unwrap();
+        LogFile::new(Place::Fixed(path), 1_000).unwrap();
     }
 
     #[test]
