@@ -197,18 +197,16 @@ impl Open {
     /// Opens for appending, and makes it when there is none. Never through a link, never a device, never a file that
     /// holds something else: lines would ruin it, and `logs.tail` would show it.
     fn at(path: PathBuf, day: u64) -> io::Result<Self> {
-        let nofollow = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-        let flags = i32::try_from(nofollow.bits()).unwrap_or(0);
         let file = OpenOptions::new()
             .read(true)
             .append(true)
             .create(true)
             .mode(0o600)
-            .custom_flags(flags)
+            .custom_flags(open_flags())
             .open(&path)?;
         let found = file.metadata()?;
         if !found.is_file() {
-            return Err(io::Error::other("it is no ordinary file"));
+            return Err(not_ordinary());
         }
         // A disk that was full may have cut the first line short.
         let mut start = [0; LINE_START.len()];
@@ -246,11 +244,24 @@ impl Ring {
 /// # Errors
 /// It cannot be read.
 pub fn read(path: &Path, start: u64, bytes: usize) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
+    let mut file = OpenOptions::new().read(true).custom_flags(open_flags()).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(not_ordinary());
+    }
     file.seek(SeekFrom::Start(start))?;
     let mut out = Vec::new();
     file.take(bytes as u64).read_to_end(&mut out)?;
     Ok(out)
+}
+
+/// Somebody may have put a link or a pipe where the file was: it would show another file, or wait for ever.
+fn open_flags() -> i32 {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    i32::try_from(flags.bits()).unwrap_or(0)
+}
+
+fn not_ordinary() -> io::Error {
+    io::Error::other("it is no ordinary file")
 }
 
 /// A place by its path: a name with a date is one of a row.
@@ -453,6 +464,20 @@ mod tests {
         assert!(LogFile::new(Place::Fixed(link), 10).is_err());
         assert!(LogFile::new(Place::Fixed("/dev/full".into()), 10).is_err());
         assert!(!folder.path().join("target").exists());
+    }
+
+    #[test]
+    fn what_was_put_in_place_of_the_file_is_not_read() {
+        let folder = Folder::new();
+        let (path, secret) = (folder.path().join("x.log"), folder.path().join("secret"));
+        fs::write(&secret, "hunter22").unwrap();
+        std::os::unix::fs::symlink(&secret, &path).unwrap();
+        assert!(read(&path, 0, 100).is_err());
+        fs::remove_file(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let (done, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || done.send(read(&path, 0, 100).is_err()));
+        assert_eq!(ended.recv_timeout(std::time::Duration::from_secs(20)), Ok(true));
     }
 
     #[test]
