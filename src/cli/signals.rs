@@ -70,7 +70,14 @@ impl Asked {
 
 /// The first SIGINT or SIGTERM asks the gateway to stop, also one that is about to restart; the second ends the process. SIGUSR1 asks it to restart, where
 /// that is allowed.
-pub(super) fn watch(logger: &Arc<Logger>, asked: &Arc<Asked>, may_restart: bool) -> Result<(), Failure> {
+///
+/// # Errors
+/// Signals cannot be watched.
+pub(super) fn watch(
+    logger: &Arc<Logger>,
+    asked: &Arc<Asked>,
+    may_restart: impl Fn() -> Result<(), String> + Send + 'static,
+) -> Result<(), Failure> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1])
         .map_err(|why| Failure::Failed(format!("signals cannot be watched: {why}")))?;
     let (logger, asked) = (Arc::clone(logger), Arc::clone(asked));
@@ -85,9 +92,10 @@ pub(super) fn watch(logger: &Arc<Logger>, asked: &Arc<Asked>, may_restart: bool)
             match (since, wish) {
                 (None, _) => {
                     logger.log(&Record::new(Level::Info, "signal.received").field("signal", name));
-                    if wish == Wish::Restart && !may_restart {
-                        let record = Record::new(Level::Warn, "restart.refused");
-                        logger.log(&record.field("why", "commands.restart is false"));
+                    if wish == Wish::Restart
+                        && let Err(why) = may_restart()
+                    {
+                        logger.log(&Record::new(Level::Warn, "restart.refused").field("why", why));
                         continue;
                     }
                     since = Some((wish, Instant::now()));
@@ -117,8 +125,8 @@ pub(super) fn watch(logger: &Arc<Logger>, asked: &Arc<Asked>, may_restart: bool)
 
 /// Signals closer together than this are one request.
 const ONE_REQUEST: Duration = Duration::from_millis(100);
-/// It formats one record.
-const STACK_BYTES: usize = 64 * 1024;
+/// It formats records, and reads the configuration before a restart.
+const STACK_BYTES: usize = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -122,6 +122,23 @@ fn a_signal_restarts_only_where_that_is_allowed() {
 }
 
 #[test]
+fn a_signal_does_not_restart_into_a_file_that_no_gateway_starts_with() {
+    for runtime in RUNTIMES {
+        let settings = configured(runtime);
+        let gateway = start(&settings);
+        let path = settings.state_dir().join("openclaw.json");
+        let good = fs::read_to_string(&path).unwrap();
+        fs::write(&path, "{gateway: {port: 'x'}}").unwrap();
+        gateway.signal(Signal::USR1);
+        until("a refusal", || gateway.output().contains("restart.refused"));
+        fs::write(&path, good).unwrap();
+        gateway.signal(Signal::USR1);
+        until("a second start", || gateway.output().matches("gateway.stopped restarts=true").count() == 1);
+        stop(gateway);
+    }
+}
+
+#[test]
 fn a_log_may_be_in_memory_or_in_a_file_of_ones_choice() {
     for runtime in RUNTIMES {
         let settings = configured(runtime).arg("--log-file").arg("off");
