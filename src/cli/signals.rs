@@ -27,33 +27,33 @@ pub(super) struct Asked {
 #[derive(Default)]
 struct State {
     wish: Option<Wish>,
-    act: Option<Box<dyn FnOnce(Wish) + Send>>,
+    act: Option<Box<dyn FnMut(Wish) + Send>>,
 }
 
 impl Asked {
-    /// Somebody asks.
+    /// Somebody asks. Who wishes an end after a restart gets the end.
     fn ask(&self, wish: Wish) {
-        let act = {
-            let mut state = self.lock();
-            state.wish = Some(wish);
-            state.act.take()
-        };
-        self.changed.notify_all();
-        if let Some(act) = act {
+        let mut state = self.lock();
+        state.wish = Some(wish);
+        if let Some(act) = &mut state.act {
             act(wish);
         }
+        drop(state);
+        self.changed.notify_all();
     }
 
     /// From now on asking does this; at once, when somebody asked already.
-    pub(super) fn on_wish(&self, act: impl FnOnce(Wish) + Send + 'static) {
+    pub(super) fn on_wish(&self, mut act: impl FnMut(Wish) + Send + 'static) {
         let mut state = self.lock();
-        match state.wish {
-            Some(wish) => {
-                drop(state);
-                act(wish);
-            }
-            None => state.act = Some(Box::new(act)),
+        if let Some(wish) = state.wish {
+            act(wish);
         }
+        state.act = Some(Box::new(act));
+    }
+
+    /// The latest wish, as far as there is one.
+    pub(super) fn wish(&self) -> Option<Wish> {
+        self.lock().wish
     }
 
     /// Waits for a wish.
@@ -68,14 +68,21 @@ impl Asked {
     }
 }
 
-/// The first SIGINT or SIGTERM asks the gateway to stop; the second ends the process. SIGUSR1 asks it to restart, where
+/// The first SIGINT or SIGTERM asks the gateway to stop, also one that is about to restart; the second ends the process. SIGUSR1 asks it to restart, where
 /// that is allowed.
-pub(super) fn watch(logger: &Arc<Logger>, asked: &Arc<Asked>, may_restart: bool) -> Result<(), Failure> {
+///
+/// # Errors
+/// Signals cannot be watched.
+pub(super) fn watch(
+    logger: &Arc<Logger>,
+    asked: &Arc<Asked>,
+    may_restart: impl Fn() -> Result<(), String> + Send + 'static,
+) -> Result<(), Failure> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1])
         .map_err(|why| Failure::Failed(format!("signals cannot be watched: {why}")))?;
     let (logger, asked) = (Arc::clone(logger), Arc::clone(asked));
     let watch = move || {
-        let mut since: Option<Instant> = None;
+        let mut since: Option<(Wish, Instant)> = None;
         for signal in signals.forever() {
             let (name, wish) = match signal {
                 SIGINT => ("SIGINT", Wish::Stop),
@@ -85,19 +92,26 @@ pub(super) fn watch(logger: &Arc<Logger>, asked: &Arc<Asked>, may_restart: bool)
             match (since, wish) {
                 (None, _) => {
                     logger.log(&Record::new(Level::Info, "signal.received").field("signal", name));
-                    if wish == Wish::Restart && !may_restart {
-                        let record = Record::new(Level::Warn, "restart.refused");
-                        logger.log(&record.field("why", "commands.restart is false"));
+                    if wish == Wish::Restart
+                        && let Err(why) = may_restart()
+                    {
+                        logger.log(&Record::new(Level::Warn, "restart.refused").field("why", why));
                         continue;
                     }
-                    since = Some(Instant::now());
+                    since = Some((wish, Instant::now()));
+                    asked.ask(wish);
+                }
+                // Whoever stops a gateway that is about to restart wants none to be there afterwards.
+                (Some((Wish::Restart, _)), Wish::Stop) => {
+                    logger.log(&Record::new(Level::Info, "signal.received").field("signal", name));
+                    since = Some((wish, Instant::now()));
                     asked.ask(wish);
                 }
                 // It is ending already.
                 (Some(_), Wish::Restart) => {}
                 // Some tools signal a process and then its group: that is one request, not two.
-                (Some(at), Wish::Stop) if at.elapsed() < ONE_REQUEST => {}
-                (Some(_), Wish::Stop) => {
+                (Some((Wish::Stop, at)), Wish::Stop) if at.elapsed() < ONE_REQUEST => {}
+                (Some((Wish::Stop, _)), Wish::Stop) => {
                     logger.log(&Record::new(Level::Warn, "gateway.cut").field("signal", name));
                     std::process::exit(128 + signal);
                 }
@@ -111,8 +125,8 @@ pub(super) fn watch(logger: &Arc<Logger>, asked: &Arc<Asked>, may_restart: bool)
 
 /// Signals closer together than this are one request.
 const ONE_REQUEST: Duration = Duration::from_millis(100);
-/// It formats one record.
-const STACK_BYTES: usize = 64 * 1024;
+/// It formats records, and reads the configuration before a restart.
+const STACK_BYTES: usize = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -134,6 +148,9 @@ mod tests {
             }
             assert!(acted.load(Ordering::Relaxed));
             assert_eq!(asked.wait(Duration::from_secs(60)), Some(Wish::Restart));
+            asked.ask(Wish::Stop);
+            assert!(!acted.load(Ordering::Relaxed), "an end after a restart is an end");
+            assert_eq!(asked.wish(), Some(Wish::Stop));
         }
     }
 }
