@@ -15,6 +15,7 @@ pub mod run;
 pub mod session;
 pub mod setup;
 mod signals;
+pub mod summary;
 pub mod system;
 pub mod target;
 pub mod token;
@@ -76,7 +77,17 @@ impl Failure {
             | Self::PortTaken(message)
             | Self::Locked(message) => message.clone(),
             Self::Reported(_) => String::new(),
-            Self::Answered(error) => format!("Gateway call failed: {}", render::clean(&error.to_string())),
+            Self::Answered(error) => {
+                let advice = match error.message.as_str() {
+                    "unknown requestId" => {
+                        "\n`clawgate devices list` shows what waits. A request ends after five minutes, and has a new id \
+                         when its device asks for more."
+                    }
+                    "unknown deviceId" => "\n`clawgate devices list` shows the devices by their whole ids.",
+                    _ => "",
+                };
+                format!("Gateway call failed: {}{advice}", render::clean(&error.to_string()))
+            }
         }
     }
 

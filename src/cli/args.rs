@@ -126,8 +126,8 @@ pub struct LogsArgs {
     /// Go on until interrupted, through restarts of the gateway
     #[arg(long, short)]
     pub follow: bool,
-    /// Most lines at once
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=5_000))]
+    /// Most lines of what there is already; with --follow, what comes is shown whole
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=super::logs::LIMIT_MAX))]
     pub limit: u64,
     /// Most bytes to look at
     #[arg(long, value_name = "N", default_value_t = 250_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
@@ -383,7 +383,7 @@ pub enum DevicesCommand {
     )]
     Approve {
         /// Id of the request, as `devices list` shows it
-        #[arg(value_name = "REQUEST", required_unless_present = "latest", conflicts_with = "latest")]
+        #[arg(value_name = "REQUEST", conflicts_with = "latest")]
         request: Option<String>,
         /// Approve the newest request
         #[arg(long)]
@@ -576,6 +576,7 @@ Environment:
   OPENCLAW_CONFIG_PATH, OPENCLAW_STATE_DIR, OPENCLAW_HOME     where configuration and state are
   OPENCLAW_GATEWAY_PORT, OPENCLAW_GATEWAY_BIND
   OPENCLAW_GATEWAY_TOKEN, OPENCLAW_GATEWAY_PASSWORD, OPENCLAW_GATEWAY_URL
+  OPENCLAW_ALLOW_INSECURE_PRIVATE_WS                          1: client commands may talk to a private network in the clear
   OPENCLAW_ALLOW_MULTI_GATEWAY                                1: several gateways on one configuration, at your own risk
   OPENCLAW_LOG_LEVEL                                          silent, error, warn, info, debug or trace";
 
@@ -645,12 +646,7 @@ mod tests {
 
     #[test]
     fn mistakes_are_usage_errors() {
-        for words in [
-            "gateway --bind everywhere",
-            "gateway --port 70000",
-            "devices approve",
-            "devices approve x --latest",
-        ] {
+        for words in ["gateway --bind everywhere", "gateway --port 70000", "devices approve x --latest"] {
             let words = ["clawgate"].into_iter().chain(words.split(' '));
             assert_eq!(Cli::try_parse_from(words).unwrap_err().exit_code(), 2);
         }

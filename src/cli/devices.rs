@@ -17,6 +17,11 @@ pub fn run(command: DevicesCommand, environment: &Environment) -> Result<(), Fai
             let list = ask(&client, environment, "device.pair.list", json!({}))?;
             show(&client, &list, || table(&list))
         }
+        DevicesCommand::Approve { request: None, latest: false, client: _ } => Err(Failure::Usage(
+            "which request? `clawgate devices list` shows what waits; then `clawgate devices approve REQUEST`, or \
+             --latest for the newest"
+                .to_owned(),
+        )),
         DevicesCommand::Approve { request, latest: _, client } => approve(request, &client, environment),
         DevicesCommand::Reject { request, client } => {
             let answer = ask(&client, environment, "device.pair.reject", json!({ "requestId": request }))?;

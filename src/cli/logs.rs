@@ -66,12 +66,19 @@ impl<'a> View<'a> {
     }
 
     fn look(&mut self, session: &mut Session) -> Result<String, Failure> {
-        let mut params = json!({ "limit": self.args.limit, "maxBytes": self.args.max_bytes });
+        let tail = session.call("logs.tail", self.params())?;
+        Ok(self.shown(&tail))
+    }
+
+    /// `--limit` says how much of the past is shown. What comes later is shown whole: a start alone is more lines
+    /// than a short `--limit`.
+    fn params(&self) -> Value {
+        let limit = if self.cursor.is_some() { LIMIT_MAX } else { self.args.limit };
+        let mut params = json!({ "limit": limit, "maxBytes": self.args.max_bytes });
         if let Some(cursor) = self.cursor {
             params["cursor"] = json!(cursor);
         }
-        let tail = session.call("logs.tail", params)?;
-        Ok(self.shown(&tail))
+        params
     }
 
     /// The new part of a tail.
@@ -186,6 +193,8 @@ fn first_line(text: &str) -> &str {
 
 /// Numbered arguments of one line.
 const ARGUMENTS_MAX: usize = 16;
+/// Most lines that a gateway of either program gives at once.
+pub(super) const LIMIT_MAX: u64 = 5_000;
 /// Longest wait between two attempts to reach a gateway that is gone.
 const WAIT_MS_MAX: u64 = 10_000;
 
@@ -228,6 +237,15 @@ mod tests {
             json!({"file": "f", "cursor": 5, "size": 5, "lines": [], "truncated": false, "reset": false});
         assert_eq!(view.shown(&again), "");
         assert_eq!(view.cursor, Some(5));
+    }
+
+    #[test]
+    fn the_limit_is_for_the_past_and_following_leaves_nothing_out() {
+        let args = args("--follow --limit 2");
+        let mut view = View::new(&args);
+        assert_eq!(view.params(), json!({"limit": 2, "maxBytes": 250_000}));
+        view.shown(&json!({"file": "f", "cursor": 5, "lines": ["a"], "truncated": false, "reset": false}));
+        assert_eq!(view.params(), json!({"limit": 5_000, "maxBytes": 250_000, "cursor": 5}));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::args::{CallArgs, ClientArgs, StatusArgs};
 use super::here::Here;
 use super::session::Session;
-use super::{Failure, print, render};
+use super::{Failure, print, render, summary};
 use crate::environment::Environment;
 use serde_json::{Value, json};
 use std::time::Instant;
@@ -36,7 +36,7 @@ pub fn health(args: &ClientArgs, environment: &Environment) -> Result<(), Failur
     let answer = session.call("health", json!({}));
     session.close();
     let answer = answer?;
-    if args.json { print(&format!("{answer:#}\n")) } else { print(&render::outline(&answer)) }
+    if args.json { print(&format!("{answer:#}\n")) } else { print(&summary::health(&answer)) }
 }
 
 /// `clawgate status`.
@@ -68,14 +68,14 @@ pub fn status(args: &StatusArgs, environment: &Environment) -> Result<(), Failur
         }
         return print(&format!("{shown:#}\n"));
     }
-    let mut text = "gateway\n".to_owned();
-    text.push_str(&render::indented(&render::outline(&gateway)));
-    text.push_str("status\n");
-    text.push_str(&render::indented(&render::outline(&answer)));
+    let mut text = summary::status(&gateway, &answer);
     text.push_str(&here.text());
     if let Some(deep) = deep {
-        text.push_str("deep\n");
-        text.push_str(&render::indented(&render::outline(&deep)));
+        for (head, value) in [("status", &answer), ("deep", &deep)] {
+            text.push_str(head);
+            text.push('\n');
+            text.push_str(&render::indented(&render::outline(value)));
+        }
     }
     print(&text)
 }

@@ -7,6 +7,7 @@ use crate::config::Places;
 use crate::entropy;
 use crate::environment::Environment;
 use crate::identity::{self, HeldToken, Identity};
+use crate::instances;
 use crate::log;
 use crate::storage::{RealDisk, Storage};
 use clawgate_proto::client::policy::{self, Decision, Means, Reconnect};
@@ -110,6 +111,13 @@ impl Session {
                     let session = Self { target, hello, link, storage, places, device_id };
                     session.keep_token();
                     return Ok(session);
+                }
+                Err(Ended::Failed(Failure::Unreachable(mut why))) => {
+                    if let Some(hint) = elsewhere(args, environment, &places, &target) {
+                        why.push('\n');
+                        why.push_str(&hint);
+                    }
+                    return Err(Failure::Unreachable(why));
                 }
                 Err(Ended::Failed(failure)) => return Err(failure),
                 Err(Ended::Refused(error, close)) => {
@@ -266,6 +274,29 @@ fn attempt(
     }
 }
 
+/// When the gateway of this configuration runs, but on another port than the commands take: it was started with a
+/// flag, or the file was changed since.
+fn elsewhere(
+    args: &ClientArgs,
+    environment: &Environment,
+    places: &Places,
+    target: &Target,
+) -> Option<String> {
+    let is_named =
+        args.url.is_some() || environment.first(&["OPENCLAW_GATEWAY_URL", "CLAWDBOT_GATEWAY_URL"]).is_some();
+    if is_named || !target.is_home {
+        return None;
+    }
+    let config = places.config.to_str();
+    let owner = instances::others(environment).into_iter().find(|other| other.config.as_deref() == config)?;
+    let port = owner.port.filter(|port| target.addresses.iter().all(|address| address.port() != *port))?;
+    Some(format!(
+        "The gateway of this configuration listens on port {port} (pid {}). Restart it to have it take the port that \
+         is configured, or set OPENCLAW_GATEWAY_PORT={port} for this command.",
+        owner.pid
+    ))
+}
+
 fn connect(target: &Target, bound: Instant) -> Result<TcpStream, Failure> {
     let mut last = None;
     for address in &target.addresses {
@@ -405,6 +436,11 @@ fn refused(error: Box<ResponseError>) -> Failure {
             "Pass the gateway's password with --password or OPENCLAW_GATEWAY_PASSWORD.".to_owned()
         }
         "AUTH_RATE_LIMITED" => "Too many failed attempts. Wait a few minutes, then try again.".to_owned(),
+        "DEVICE_IDENTITY_REQUIRED" => {
+            "Who shows no device needs the gateway's token or password. `clawgate token` on its machine shows it; pass \
+             it with --token or OPENCLAW_GATEWAY_TOKEN."
+                .to_owned()
+        }
         "DEVICE_AUTH_SIGNATURE_EXPIRED" => {
             "The clocks of this machine and of the gateway are too far apart.".to_owned()
         }

@@ -16,13 +16,13 @@ fn a_running_gateway_is_asked_for_people_and_for_programs() {
         for prefix in ["", "gateway "] {
             let status = run(&settings, &format!("{prefix}status"));
             assert!(
-                status.done().contains(&format!("url: {url}")) && status.out.contains("protocol: 4"),
+                status.done().contains(&format!("running at {url}, ")) && status.out.contains("protocol 4\n"),
                 "{status:?}"
             );
             let status = run(&settings, &format!("{prefix}status --json"));
             status.done();
             assert_eq!((&status.json()["ok"], &status.json()["gateway"]["url"]), (&json!(true), &json!(url)));
-            assert!(run(&settings, &format!("{prefix}health")).done().contains("ok: yes\n"));
+            assert!(run(&settings, &format!("{prefix}health")).done().contains("healthy   yes\n"));
             let health = run(&settings, &format!("{prefix}health --json"));
             health.done();
             assert_eq!((&health.json()["ok"], health.json()["ts"].is_u64()), (&json!(true), true));
@@ -68,7 +68,16 @@ fn every_failure_has_its_exit_code_and_its_json() {
             "INVALID_REQUEST",
             &["Gateway call failed: INVALID_REQUEST: unknown method"],
         );
-        check("devices approve no-such-request", 5, "INVALID_REQUEST", &["unknown requestId"]);
+        check(
+            "devices approve no-such-request",
+            5,
+            "INVALID_REQUEST",
+            &["unknown requestId", "devices list"],
+        );
+        check("devices approve", 2, "USAGE", &["which request?", "devices list", "--latest"]);
+        let moved = run(&settings.clone().env("OPENCLAW_GATEWAY_PORT", "1"), "status");
+        let port = settings.addr().port().to_string();
+        moved.failed(3, &["ws://127.0.0.1:1/", &format!("listens on port {port} (pid {}).", gateway.pid())]);
         let text = format!("gateway --port {}", settings.addr().port());
         run(&settings, &text)
             .failed(1, &["gateway already running (pid ", "lock timeout after 5000ms\n", "--profile"]);
