@@ -71,7 +71,7 @@ fn serve(args: &RunArgs, environment: &Environment) -> Result<Wish, Failure> {
         // The new program would end at once, and nobody would be there.
         config::open(&Storage::new(RealDisk, 0), &surroundings).map(|_| ())
     };
-    signals::watch(&logger, &asked, may_restart)?;
+    let watch = signals::watch(&logger, &asked, may_restart)?;
     let mut said: Option<Instant> = None;
     let bound = listen::bind(plan.place, plan.port, &mut || {
         if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
@@ -127,7 +127,10 @@ fn serve(args: &RunArgs, environment: &Environment) -> Result<Wish, Failure> {
         Runtime::Smol => drive!(clawgate_runtime_smol),
     }
     .map_err(|why| Failure::Failed(format!("the gateway cannot run: {why}")))?;
-    // A restart that was asked for by a method gives way to whoever stops the process meanwhile.
+    // A restart gives way to whoever stops the process meanwhile. Who comes later than this finds the new program.
+    if restart.load(Ordering::Acquire) {
+        watch.end();
+    }
     let restarts = restart.load(Ordering::Acquire) && asked.wish() != Some(Wish::Stop);
     logger.log(&Record::new(Level::Info, "gateway.stopped").field("restarts", restarts));
     drop(instance);

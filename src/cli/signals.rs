@@ -4,8 +4,9 @@ use super::Failure;
 use crate::log::Logger;
 use clawgate_proto::log::{Level, Record};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
-use signal_hook::iterator::Signals;
+use signal_hook::iterator::{Handle, Signals};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// What somebody wishes.
@@ -68,8 +69,22 @@ impl Asked {
     }
 }
 
-/// The first SIGINT or SIGTERM asks the gateway to stop, also one that is about to restart; the second ends the process. SIGUSR1 asks it to restart, where
-/// that is allowed.
+/// A watch over signals.
+pub(super) struct Watch {
+    handle: Handle,
+    thread: JoinHandle<()>,
+}
+
+impl Watch {
+    /// Ends it, when every signal that has come so far has been acted on.
+    pub(super) fn end(self) {
+        self.handle.close();
+        let _ = self.thread.join();
+    }
+}
+
+/// The first SIGINT or SIGTERM asks the gateway to stop, also one that is about to restart; the second ends the process.
+/// SIGUSR1 asks it to restart, where that is allowed.
 ///
 /// # Errors
 /// Signals cannot be watched.
@@ -77,13 +92,14 @@ pub(super) fn watch(
     logger: &Arc<Logger>,
     asked: &Arc<Asked>,
     may_restart: impl Fn() -> Result<(), String> + Send + 'static,
-) -> Result<(), Failure> {
+) -> Result<Watch, Failure> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1])
         .map_err(|why| Failure::Failed(format!("signals cannot be watched: {why}")))?;
     let (logger, asked) = (Arc::clone(logger), Arc::clone(asked));
+    let handle = signals.handle();
     let watch = move || {
         let mut since: Option<(Wish, Instant)> = None;
-        for signal in signals.forever() {
+        let mut act = |signal| {
             let (name, wish) = match signal {
                 SIGINT => ("SIGINT", Wish::Stop),
                 SIGUSR1 => ("SIGUSR1", Wish::Restart),
@@ -96,7 +112,7 @@ pub(super) fn watch(
                         && let Err(why) = may_restart()
                     {
                         logger.log(&Record::new(Level::Warn, "restart.refused").field("why", why));
-                        continue;
+                        return;
                     }
                     since = Some((wish, Instant::now()));
                     asked.ask(wish);
@@ -116,11 +132,14 @@ pub(super) fn watch(
                     std::process::exit(128 + signal);
                 }
             }
-        }
+        };
+        signals.forever().for_each(&mut act);
+        signals.pending().for_each(&mut act);
     };
     let thread = std::thread::Builder::new().name("signals".to_owned()).stack_size(STACK_BYTES);
-    thread.spawn(watch).map_err(|why| Failure::Failed(format!("no thread for signals: {why}")))?;
-    Ok(())
+    let thread = thread.spawn(watch);
+    let thread = thread.map_err(|why| Failure::Failed(format!("no thread for signals: {why}")))?;
+    Ok(Watch { handle, thread })
 }
 
 /// Signals closer together than this are one request.
