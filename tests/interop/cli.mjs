@@ -83,11 +83,11 @@ async function approve(stateDir, url) {
 
 async function run(stateDir, args) {
   const child = spawn(process.execPath, [entry, ...args], { env: gatewayEnv(stateDir), cwd: stateDir });
-  let text = "";
+  let [text, said] = ["", ""];
   child.stdout.on("data", (chunk) => (text += chunk));
-  child.stderr.resume();
+  child.stderr.on("data", (chunk) => (said += chunk));
   const code = await within(120_000, args.join(" "), new Promise((resolve) => child.on("exit", resolve)));
-  return { code, text };
+  return { code, text, said };
 }
 
 /** Keys and types; lists by what they may hold. */
@@ -127,7 +127,7 @@ function parse(text) {
 }
 
 function compare(name, command, want, got) {
-  check(`${name}: exit code`, got.code === want.code, { want: want.code, got: got.code, text: got.text.slice(-400) });
+  check(`${name}: exit code`, got.code === want.code, { want: want.code, got: got.code, said: got.said.slice(-400) });
   if (command.json) {
     let found;
     try {
