@@ -135,6 +135,9 @@ impl<D: Disk> Host for StateHost<D> {
     }
 
     fn prepare_restart(&self) -> Result<(), HostFault> {
+        if let Some(config) = &self.config {
+            config.may_restart().map_err(HostFault)?;
+        }
         self.restart.store(true, Ordering::Release);
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::environment::Environment;
 use crate::lock::{self, Attempt, OsLock, Owner};
 use crate::storage::explain;
 use sha2::{Digest as _, Sha256};
-use std::fs::{DirBuilder, OpenOptions, Permissions};
+use std::fs::{DirBuilder, Metadata, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -183,7 +183,12 @@ impl Drop for ConfigLock {
 /// The other gateways of this user that run now, of either program.
 pub fn others(environment: &Environment) -> Vec<Owner> {
     let mut found: Vec<Owner> = Vec::new();
-    let Ok(entries) = std::fs::read_dir(folder(environment)) else { return found };
+    let folder = folder(environment);
+    // What another user put there is no news of ours.
+    if !std::fs::symlink_metadata(&folder).is_ok_and(|meta| is_own(&meta)) {
+        return found;
+    }
+    let Ok(entries) = std::fs::read_dir(folder) else { return found };
     for entry in entries.flatten().take(ENTRIES_MAX) {
         let path = entry.path();
         let is_lock = path.extension().is_some_and(|end| end == "lock" || end == "clawgate");
@@ -309,7 +314,7 @@ fn make_folder(folder: &Path) -> Result<(), String> {
     let failed = |why: &io::Error| format!("{}\n{what_to_do}", explain("make", folder, why));
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|why| failed(&why))?;
     let meta = std::fs::symlink_metadata(folder).map_err(|why| failed(&why))?;
-    if !meta.is_dir() || meta.uid() != rustix::process::getuid().as_raw() {
+    if !is_own(&meta) {
         return Err(format!(
             "the folder for locks, {}, is another user's, or no folder\n{what_to_do}",
             folder.display()
@@ -319,6 +324,10 @@ fn make_folder(folder: &Path) -> Result<(), String> {
         return Ok(());
     }
     std::fs::set_permissions(folder, Permissions::from_mode(0o700)).map_err(|why| failed(&why))
+}
+
+fn is_own(meta: &Metadata) -> bool {
+    meta.is_dir() && meta.uid() == rustix::process::getuid().as_raw()
 }
 
 /// Switches the locks off; the reference's name.

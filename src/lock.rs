@@ -193,7 +193,9 @@ pub fn owner_at(path: &Path) -> Option<Owner> {
 /// The beginning of a file: more is in no lock file.
 pub(crate) fn read_start(path: &Path) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    File::open(path)?.take(TEXT_BYTES_MAX).read_to_end(&mut text)?;
+    ordinary(OpenOptions::new().read(true).custom_flags(flags()).open(path)?)?
+        .take(TEXT_BYTES_MAX)
+        .read_to_end(&mut text)?;
     Ok(text)
 }
 
@@ -210,7 +212,7 @@ fn holder(path: &Path) -> Option<Owner> {
 
 /// For reading, made when it is not there.
 fn open(path: &Path) -> io::Result<File> {
-    let open = || OpenOptions::new().read(true).custom_flags(no_follow()).open(path);
+    let open = || OpenOptions::new().read(true).custom_flags(flags()).open(path).and_then(ordinary);
     match open() {
         Err(why) if why.kind() == io::ErrorKind::NotFound => {
             writable(path, true)?;
@@ -222,12 +224,19 @@ fn open(path: &Path) -> io::Result<File> {
 
 fn writable(path: &Path, create: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(create).truncate(false).mode(0o600).custom_flags(no_follow());
-    options.open(path)
+    options.read(true).write(true).create(create).truncate(false).mode(0o600).custom_flags(flags());
+    options.open(path).and_then(ordinary)
 }
 
-fn no_follow() -> i32 {
-    i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0)
+/// A pipe or a device in place of a lock file holds nothing.
+fn ordinary(file: File) -> io::Result<File> {
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no ordinary file")) }
+}
+
+/// Through no link; and opening a pipe would wait for ever.
+fn flags() -> i32 {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    i32::try_from(flags.bits()).unwrap_or(0)
 }
 
 /// Ours have less than a quarter of it, unless a path is very long.
@@ -302,6 +311,20 @@ mod tests {
         std::os::unix::fs::symlink(&target, &link).unwrap();
         assert!(OsLock::attempt(&link, &me()).is_err());
         assert!(!target.exists());
+    }
+
+    #[test]
+    fn a_pipe_is_no_lock_file_and_nobody_waits_for_it() {
+        let folder = Folder::new();
+        let path = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let (done, ended) = std::sync::mpsc::channel();
+        let look = std::thread::spawn(move || {
+            let refused = OsLock::attempt(&path, &me()).is_err();
+            let _ = done.send((refused, owner_at(&path)));
+        });
+        assert_eq!(ended.recv_timeout(Duration::from_secs(20)), Ok((true, None)));
+        look.join().unwrap();
     }
 
     #[test]

@@ -95,6 +95,8 @@ pub struct Gateway {
     system_events: VecDeque<String>,
     /// `status`, encoded, for others and for admins. Empty when what it tells has changed.
     status: [Option<Bytes>; 2],
+    /// The numbers that go with it.
+    told: Option<diagnostics::Told>,
     log_level: Level,
     replies: Replies,
     writes: Writes,
@@ -205,6 +207,7 @@ impl Gateway {
             setup: None,
             system_events: VecDeque::new(),
             status: [None, None],
+            told: None,
             log_level: Level::Trace,
             replies: Replies::default(),
             writes: Writes::default(),

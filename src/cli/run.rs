@@ -4,6 +4,7 @@ use super::Failure;
 use super::args::{RunArgs, Runtime};
 use super::plan::Plan;
 use super::signals::{self, Asked, Wish};
+use crate::config;
 use crate::environment::Environment;
 use crate::instances::{self, Instance};
 use crate::interfaces;
@@ -11,6 +12,7 @@ use crate::listen::{self, BindFault, Bound};
 use crate::lock::Owner;
 use crate::log::Logger;
 use crate::profile;
+use crate::storage::{RealDisk, Storage};
 use clawgate_proto::config::AuthMode;
 use clawgate_proto::log::{Level, Record};
 use std::fmt::Write as _;
@@ -63,7 +65,15 @@ fn serve(args: &RunArgs, environment: &Environment) -> Result<Wish, Failure> {
     let also =
         |why: String| plan.wrote.as_ref().map_or_else(|| why.clone(), |wrote| format!("{why}\n{wrote}"));
     let asked = Arc::new(Asked::default());
-    signals::watch(&logger, &asked, plan.restarts_by_signal())?;
+    let (by_signal, surroundings) = (plan.restarts_by_signal(), environment.clone());
+    let may_restart = move || {
+        if !by_signal {
+            return Err("commands.restart is false".to_owned());
+        }
+        // The new program would end at once, and nobody would be there.
+        config::open(&Storage::new(RealDisk, 0), &surroundings).map(|_| ())
+    };
+    let watch = signals::watch(&logger, &asked, may_restart)?;
     let mut said: Option<Instant> = None;
     let bound = listen::bind(plan.place, plan.port, &mut || {
         if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
@@ -119,7 +129,11 @@ fn serve(args: &RunArgs, environment: &Environment) -> Result<Wish, Failure> {
         Runtime::Smol => drive!(clawgate_runtime_smol),
     }
     .map_err(|why| Failure::Failed(format!("the gateway cannot run: {why}")))?;
-    let restarts = restart.load(Ordering::Acquire);
+    // A restart gives way to whoever stops the process meanwhile. Who comes later than this finds the new program.
+    if restart.load(Ordering::Acquire) {
+        watch.end();
+    }
+    let restarts = restart.load(Ordering::Acquire) && asked.wish() != Some(Wish::Stop);
     logger.log(&Record::new(Level::Info, "gateway.stopped").field("restarts", restarts));
     drop(instance);
     Ok(if restarts { Wish::Restart } else { Wish::Stop })

@@ -4,8 +4,9 @@ use super::Failure;
 use crate::log::Logger;
 use clawgate_proto::log::{Level, Record};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
-use signal_hook::iterator::Signals;
+use signal_hook::iterator::{Handle, Signals};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// What somebody wishes.
@@ -27,33 +28,33 @@ pub(super) struct Asked {
 #[derive(Default)]
 struct State {
     wish: Option<Wish>,
-    act: Option<Box<dyn FnOnce(Wish) + Send>>,
+    act: Option<Box<dyn FnMut(Wish) + Send>>,
 }
 
 impl Asked {
-    /// Somebody asks.
+    /// Somebody asks. Who wishes an end after a restart gets the end.
     fn ask(&self, wish: Wish) {
-        let act = {
-            let mut state = self.lock();
-            state.wish = Some(wish);
-            state.act.take()
-        };
-        self.changed.notify_all();
-        if let Some(act) = act {
+        let mut state = self.lock();
+        state.wish = Some(wish);
+        if let Some(act) = &mut state.act {
             act(wish);
         }
+        drop(state);
+        self.changed.notify_all();
     }
 
     /// From now on asking does this; at once, when somebody asked already.
-    pub(super) fn on_wish(&self, act: impl FnOnce(Wish) + Send + 'static) {
+    pub(super) fn on_wish(&self, mut act: impl FnMut(Wish) + Send + 'static) {
         let mut state = self.lock();
-        match state.wish {
-            Some(wish) => {
-                drop(state);
-                act(wish);
-            }
-            None => state.act = Some(Box::new(act)),
+        if let Some(wish) = state.wish {
+            act(wish);
         }
+        state.act = Some(Box::new(act));
+    }
+
+    /// The latest wish, as far as there is one.
+    pub(super) fn wish(&self) -> Option<Wish> {
+        self.lock().wish
     }
 
     /// Waits for a wish.
@@ -68,15 +69,37 @@ impl Asked {
     }
 }
 
-/// The first SIGINT or SIGTERM asks the gateway to stop; the second ends the process. SIGUSR1 asks it to restart, where
-/// that is allowed.
-pub(super) fn watch(logger: &Arc<Logger>, asked: &Arc<Asked>, may_restart: bool) -> Result<(), Failure> {
+/// A watch over signals.
+pub(super) struct Watch {
+    handle: Handle,
+    thread: JoinHandle<()>,
+}
+
+impl Watch {
+    /// Ends it, when every signal that has come so far has been acted on.
+    pub(super) fn end(self) {
+        self.handle.close();
+        let _ = self.thread.join();
+    }
+}
+
+/// The first SIGINT or SIGTERM asks the gateway to stop, also one that is about to restart; the second ends the process.
+/// SIGUSR1 asks it to restart, where that is allowed.
+///
+/// # Errors
+/// Signals cannot be watched.
+pub(super) fn watch(
+    logger: &Arc<Logger>,
+    asked: &Arc<Asked>,
+    may_restart: impl Fn() -> Result<(), String> + Send + 'static,
+) -> Result<Watch, Failure> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1])
         .map_err(|why| Failure::Failed(format!("signals cannot be watched: {why}")))?;
     let (logger, asked) = (Arc::clone(logger), Arc::clone(asked));
+    let handle = signals.handle();
     let watch = move || {
-        let mut since: Option<Instant> = None;
-        for signal in signals.forever() {
+        let mut since: Option<(Wish, Instant)> = None;
+        let mut act = |signal| {
             let (name, wish) = match signal {
                 SIGINT => ("SIGINT", Wish::Stop),
                 SIGUSR1 => ("SIGUSR1", Wish::Restart),
@@ -85,34 +108,44 @@ pub(super) fn watch(logger: &Arc<Logger>, asked: &Arc<Asked>, may_restart: bool)
             match (since, wish) {
                 (None, _) => {
                     logger.log(&Record::new(Level::Info, "signal.received").field("signal", name));
-                    if wish == Wish::Restart && !may_restart {
-                        let record = Record::new(Level::Warn, "restart.refused");
-                        logger.log(&record.field("why", "commands.restart is false"));
-                        continue;
+                    if wish == Wish::Restart
+                        && let Err(why) = may_restart()
+                    {
+                        logger.log(&Record::new(Level::Warn, "restart.refused").field("why", why));
+                        return;
                     }
-                    since = Some(Instant::now());
+                    since = Some((wish, Instant::now()));
+                    asked.ask(wish);
+                }
+                // Whoever stops a gateway that is about to restart wants none to be there afterwards.
+                (Some((Wish::Restart, _)), Wish::Stop) => {
+                    logger.log(&Record::new(Level::Info, "signal.received").field("signal", name));
+                    since = Some((wish, Instant::now()));
                     asked.ask(wish);
                 }
                 // It is ending already.
                 (Some(_), Wish::Restart) => {}
                 // Some tools signal a process and then its group: that is one request, not two.
-                (Some(at), Wish::Stop) if at.elapsed() < ONE_REQUEST => {}
-                (Some(_), Wish::Stop) => {
+                (Some((Wish::Stop, at)), Wish::Stop) if at.elapsed() < ONE_REQUEST => {}
+                (Some((Wish::Stop, _)), Wish::Stop) => {
                     logger.log(&Record::new(Level::Warn, "gateway.cut").field("signal", name));
                     std::process::exit(128 + signal);
                 }
             }
-        }
+        };
+        signals.forever().for_each(&mut act);
+        signals.pending().for_each(&mut act);
     };
     let thread = std::thread::Builder::new().name("signals".to_owned()).stack_size(STACK_BYTES);
-    thread.spawn(watch).map_err(|why| Failure::Failed(format!("no thread for signals: {why}")))?;
-    Ok(())
+    let thread = thread.spawn(watch);
+    let thread = thread.map_err(|why| Failure::Failed(format!("no thread for signals: {why}")))?;
+    Ok(Watch { handle, thread })
 }
 
 /// Signals closer together than this are one request.
 const ONE_REQUEST: Duration = Duration::from_millis(100);
-/// It formats one record.
-const STACK_BYTES: usize = 64 * 1024;
+/// It formats records, and reads the configuration before a restart.
+const STACK_BYTES: usize = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -134,6 +167,9 @@ mod tests {
             }
             assert!(acted.load(Ordering::Relaxed));
             assert_eq!(asked.wait(Duration::from_secs(60)), Some(Wish::Restart));
+            asked.ask(Wish::Stop);
+            assert!(!acted.load(Ordering::Relaxed), "an end after a restart is an end");
+            assert_eq!(asked.wish(), Some(Wish::Stop));
         }
     }
 }

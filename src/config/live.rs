@@ -59,6 +59,8 @@ struct Known {
     started: Node,
     /// Settings that need a restart.
     restart: Vec<String>,
+    /// Why what could have come into force at once did not. Any later change tries again.
+    not_in_force: Option<String>,
 }
 
 impl<D: Disk> LiveFile<D> {
@@ -70,6 +72,7 @@ impl<D: Disk> LiveFile<D> {
             document: Node::empty(),
             started: Node::empty(),
             restart: Vec::new(),
+            not_in_force: None,
         };
         let file = Self { storage, logger, start, known: Mutex::new(known) };
         if let Ok(found) = file.read() {
@@ -109,13 +112,20 @@ impl<D: Disk> LiveFile<D> {
         let (mut snapshot, loaded) =
             self.with_context(|context| service::snapshot(found.as_option(), context));
         let news = self.observe(&found, &loaded);
-        let waiting = self.known().restart.clone();
+        let known = self.known();
+        let (waiting, not_in_force) = (known.restart.clone(), known.not_in_force.clone());
+        drop(known);
         let wait = |path: String| Issue {
             path,
             message: "changed; takes effect when the gateway is restarted".to_owned(),
             allowed: Vec::new(),
         };
         snapshot.warnings.extend(waiting.into_iter().map(wait));
+        snapshot.warnings.extend(not_in_force.map(|why| Issue {
+            path: "gateway.auth".to_owned(),
+            message: format!("what was in force before the latest change still is: {why}"),
+            allowed: Vec::new(),
+        }));
         Ok(ConfigOutcome { answer: ConfigAnswer::Snapshot(Box::new(snapshot)), news })
     }
 
@@ -128,6 +138,13 @@ impl<D: Disk> LiveFile<D> {
         let found = self.read().map_err(ConfigFault::Failed)?;
         let Edited { text, loaded, .. } =
             self.with_context(|context| service::change(change, write, found.as_option(), context))?;
+        // A gateway that could start with what is there must be able to start with what comes: who sits elsewhere could
+        // not mend it. With a document that is of no use already any change is a step forward.
+        if let Err(why) = self.usable(&loaded)
+            && self.usable(&self.load(&found)).is_ok()
+        {
+            return Err(ConfigFault::invalid(format!("invalid config: {why}")));
+        }
         let ts = wall_ms();
         let put = ConfigPut {
             path: &self.start.path,
@@ -215,17 +232,21 @@ impl<D: Disk> LiveFile<D> {
             .filter(|path| Reload::of(path) == Reload::Restart)
             .collect();
         let restart = known.restart.clone();
+        let was_refused = if is_off { false } else { known.not_in_force.take().is_some() };
         drop(known);
         let hot: Vec<&str> =
             changed.iter().map(String::as_str).filter(|path| Reload::of(path) == Reload::Hot).collect();
-        if !hot.is_empty() && !is_off {
+        if (!hot.is_empty() || was_refused) && !is_off {
             match self.live(loaded) {
                 Ok(live) => news.live = Some(live),
-                Err(why) => self.logger.log(
-                    &Record::new(Level::Warn, "config.not-in-force")
-                        .field("paths", hot.join(","))
-                        .field("why", why),
-                ),
+                Err(why) => {
+                    self.logger.log(
+                        &Record::new(Level::Warn, "config.not-in-force")
+                            .field("paths", hot.join(","))
+                            .field("why", &why),
+                    );
+                    self.known().not_in_force = Some(why);
+                }
             }
         }
         let mut record = Record::new(Level::Info, "config.changed").field("paths", changed.join(","));
@@ -245,12 +266,8 @@ impl<D: Disk> LiveFile<D> {
 
     /// What the core takes over; refused when the gateway could not have started like this.
     fn live(&self, loaded: &Loaded) -> Result<LiveConfig, String> {
-        let Start { path, environment, overrides, bind, .. } = &self.start;
-        let mut environment = environment.clone();
-        environment.complete(variables_of(&loaded.source));
-        let settings = settings_of(loaded, &environment).map_err(|faults| faults.join("; "))?;
-        let auth = Resolved::new(overrides, &settings, path, &environment)?;
-        auth.check(overrides, &settings, *bind)?;
+        let (auth, settings) = self.usable(loaded)?;
+        auth.check(&self.start.overrides, &settings, self.start.bind)?;
         if auth.mode != AuthMode::None && auth.in_force().is_none() {
             return Err("no token is configured any more; the one in force stays until a restart".to_owned());
         }
@@ -261,6 +278,40 @@ impl<D: Disk> LiveFile<D> {
             self.logger.log(&Record::new(Level::Warn, "gateway.warning").field("what", warning));
         }
         Ok(live_config(&auth, &settings))
+    }
+
+    /// What a gateway would make of the document.
+    fn usable(&self, loaded: &Loaded) -> Result<(Resolved, Settings), String> {
+        let Start { path, environment, overrides, .. } = &self.start;
+        let mut environment = environment.clone();
+        environment.complete(variables_of(&loaded.source));
+        let settings = settings_of(loaded, &environment).map_err(|faults| faults.join("; "))?;
+        let auth = Resolved::new(overrides, &settings, path, &environment)?;
+        Ok((auth, settings))
+    }
+
+    /// Whether this gateway could start again with what is on the disk now.
+    ///
+    /// # Errors
+    /// It would end instead; a sentence for a person.
+    pub fn may_restart(&self) -> Result<(), String> {
+        let found = self.read()?;
+        let loaded = self.load(&found);
+        let mend = |why: String| format!("{why}. Mend {} first", self.start.path.display());
+        if !loaded.is_valid() {
+            let faults: Vec<String> = loaded.issues.iter().map(ToString::to_string).collect();
+            return Err(mend(faults.join("; ")));
+        }
+        let (auth, settings) = self.usable(&loaded).map_err(mend)?;
+        auth.check(&self.start.overrides, &settings, self.start.bind).map_err(mend)?;
+        let is_local = |root: &Node| {
+            root.at(&["gateway", "mode"]).and_then(Node::as_text).is_some_and(|mode| mode == "local")
+        };
+        // One that was started without is not asked for it again.
+        if is_local(&self.known().started) && !is_local(&loaded.resolved) {
+            return Err(mend("gateway.mode is not \"local\" any more".to_owned()));
+        }
+        Ok(())
     }
 
     fn read(&self) -> Result<Read, String> {
@@ -358,3 +409,6 @@ pub fn with_context<T>(
     let files = super::files::FilesBeside::of(path);
     work(&service::Context { path: &name, files: &files, variables: &variables, now: &now })
 }
+
+#[cfg(test)]
+mod tests;

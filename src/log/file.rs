@@ -13,7 +13,7 @@ use clawgate_proto::log::tail::LogSpan;
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Where lines go.
@@ -194,15 +194,25 @@ impl LogFile {
 }
 
 impl Open {
-    /// Opens for appending, and makes it when there is none. Never through a link, never a device.
+    /// Opens for appending, and makes it when there is none. Never through a link, never a device, never a file that
+    /// holds something else: lines would ruin it, and `logs.tail` would show it.
     fn at(path: PathBuf, day: u64) -> io::Result<Self> {
-        let nofollow = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-        let flags = i32::try_from(nofollow.bits()).unwrap_or(0);
-        let file =
-            OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(&path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .custom_flags(open_flags())
+            .open(&path)?;
         let found = file.metadata()?;
         if !found.is_file() {
-            return Err(io::Error::other("it is no ordinary file"));
+            return Err(not_ordinary());
+        }
+        // A disk that was full may have cut the first line short.
+        let mut start = [0; LINE_START.len()];
+        let held = file.read_at(&mut start, 0)?;
+        if start[..held] != LINE_START[..held] {
+            return Err(io::Error::other("it holds something else than a log; name another file"));
         }
         let (size, inode) = (found.len(), found.ino());
         Ok(Self { file, path, size, inode, day })
@@ -234,11 +244,24 @@ impl Ring {
 /// # Errors
 /// It cannot be read.
 pub fn read(path: &Path, start: u64, bytes: usize) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
+    let mut file = OpenOptions::new().read(true).custom_flags(open_flags()).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(not_ordinary());
+    }
     file.seek(SeekFrom::Start(start))?;
     let mut out = Vec::new();
     file.take(bytes as u64).read_to_end(&mut out)?;
     Ok(out)
+}
+
+/// Somebody may have put a link or a pipe where the file was: it would show another file, or wait for ever.
+fn open_flags() -> i32 {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    i32::try_from(flags.bits()).unwrap_or(0)
+}
+
+fn not_ordinary() -> io::Error {
+    io::Error::other("it is no ordinary file")
 }
 
 /// A place by its path: a name with a date is one of a row.
@@ -335,6 +358,8 @@ fn forget_old(folder: &Path, now_ms: u64) {
     }
 }
 
+/// How each line begins, ours and the reference's.
+const LINE_START: &[u8; 4] = b"{\"0\"";
 /// What `logs.tail` calls a log that is in no file.
 pub const MEMORY_NAME: &str = "memory";
 const DAY_MS: u64 = 86_400_000;
@@ -411,10 +436,24 @@ mod tests {
         let mut file = LogFile::new(Place::Fixed(path.clone()), 10).unwrap();
         file.write(NOON, b"12345678\n");
         fs::rename(&path, folder.path().join("theirs")).unwrap();
-        fs::write(&path, b"new\n").unwrap();
+        fs::write(&path, b"{\"0\":1}\n").unwrap();
         file.write(NOON, b"abc\n");
-        assert_eq!(fs::read_to_string(&path).unwrap(), "new\nabc\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"0\":1}\nabc\n");
         assert!(!folder.path().join("x.1.log").exists());
+    }
+
+    #[test]
+    fn a_file_that_holds_something_else_is_no_log_file() {
+        let folder = Folder::new();
+        let path = folder.path().join("openclaw.json");
+        for held in ["{\"gateway\": {}}\n", "x"] {
+            fs::write(&path, held).unwrap();
+            let why = LogFile::new(Place::Fixed(path.clone()), 1_000).unwrap_err().to_string();
+            assert!(why.contains("something else than a log"), "{why}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), held);
+        }
+        fs::write(&path, "{\"0\":\"a\"}\n").unwrap();
+        LogFile::new(Place::Fixed(path), 1_000).unwrap();
     }
 
     #[test]
@@ -425,6 +464,20 @@ mod tests {
         assert!(LogFile::new(Place::Fixed(link), 10).is_err());
         assert!(LogFile::new(Place::Fixed("/dev/full".into()), 10).is_err());
         assert!(!folder.path().join("target").exists());
+    }
+
+    #[test]
+    fn what_was_put_in_place_of_the_file_is_not_read() {
+        let folder = Folder::new();
+        let (path, secret) = (folder.path().join("x.log"), folder.path().join("secret"));
+        fs::write(&secret, "hunter22").unwrap();
+        std::os::unix::fs::symlink(&secret, &path).unwrap();
+        assert!(read(&path, 0, 100).is_err());
+        fs::remove_file(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let (done, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || done.send(read(&path, 0, 100).is_err()));
+        assert_eq!(ended.recv_timeout(std::time::Duration::from_secs(20)), Ok(true));
     }
 
     #[test]

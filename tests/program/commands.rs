@@ -144,7 +144,7 @@ fn a_command_line_that_makes_no_sense_is_explained() {
         ("gateway --port 65536", "65536 is not in 0..=65535"),
         ("gateway --bind everywhere", "[possible values: loopback, lan, tailnet, auto, custom]"),
         ("gateway --runtime tokio", "possible values"),
-        ("devices approve", "<REQUEST>"),
+        ("devices approve", "which request?"),
         ("devices rotate", "--device <DEVICE>"),
         ("status --timeout 0", "0 is not in 1..=86400000"),
     ] {

@@ -90,6 +90,24 @@ fn the_log_is_followed_through_restarts_of_the_same_process() {
 }
 
 #[test]
+fn whoever_stops_a_gateway_that_is_about_to_restart_stops_it() {
+    for runtime in RUNTIMES {
+        for _ in 0..3 {
+            let settings = configured(runtime);
+            let mut gateway = start(&settings);
+            gateway.signal(Signal::USR1);
+            // The new program is not there yet, and no longer than this.
+            gateway.signal(Signal::TERM);
+            gateway.wait().unwrap();
+        }
+        let settings = configured(runtime);
+        let mut gateway = start(&settings);
+        assert_eq!(run(&settings, "call gateway.restart.request").code, 0);
+        gateway.stop().unwrap();
+    }
+}
+
+#[test]
 fn a_signal_restarts_only_where_that_is_allowed() {
     for runtime in RUNTIMES {
         let config = json!({
@@ -100,6 +118,23 @@ fn a_signal_restarts_only_where_that_is_allowed() {
         until("a refusal", || gateway.output().contains("restart.refused"));
         let said = stop(gateway);
         assert!(said.contains("commands.restart is false") && said.contains("restarts=false"), "{said}");
+    }
+}
+
+#[test]
+fn a_signal_does_not_restart_into_a_file_that_no_gateway_starts_with() {
+    for runtime in RUNTIMES {
+        let settings = configured(runtime);
+        let gateway = start(&settings);
+        let path = settings.state_dir().join("openclaw.json");
+        let good = fs::read_to_string(&path).unwrap();
+        fs::write(&path, "{gateway: {port: 'x'}}").unwrap();
+        gateway.signal(Signal::USR1);
+        until("a refusal", || gateway.output().contains("restart.refused"));
+        fs::write(&path, good).unwrap();
+        gateway.signal(Signal::USR1);
+        until("a second start", || gateway.output().matches("gateway.stopped restarts=true").count() == 1);
+        stop(gateway);
     }
 }
 

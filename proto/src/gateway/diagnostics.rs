@@ -9,6 +9,8 @@ use crate::frame::Payload;
 use crate::host::Load;
 use crate::input::End;
 use crate::output::{Output, Reply};
+use crate::time::{Mono, Now};
+use bytes::Bytes;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -34,6 +36,24 @@ pub(super) struct Stats {
 #[derive(Debug, Default)]
 struct Reasons(BTreeMap<Box<str>, u64>);
 
+/// The numbers as text, with what they were made from. A peer that asks without a pause gets one text for a moment:
+/// making it costs several times what all the rest of such a request does.
+#[derive(Debug)]
+pub(super) struct Told {
+    at: Mono,
+    state: State,
+    text: Bytes,
+}
+
+/// What changes rarely, and shows at once; requests and memory may be told a moment late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct State {
+    events: u64,
+    sockets: [usize; 4],
+    waiting: usize,
+    phase: &'static str,
+}
+
 impl Reasons {
     fn count(&mut self, reason: &str, reasons_max: usize) {
         let is_new = !self.0.contains_key(reason);
@@ -53,6 +73,13 @@ impl Stats {
 
     pub(super) fn ended(&mut self, why: End) {
         *self.ended.entry(why.as_str()).or_default() += 1;
+    }
+
+    /// Everything that was counted but requests, together.
+    fn events(&self) -> u64 {
+        let reasons = self.refused.0.values().chain(self.failed.0.values()).chain(self.ended.values());
+        let plain = [self.accepted, self.upgraded, self.admitted, self.missed_events, self.cut];
+        plain.iter().chain(reasons).sum()
     }
 }
 
@@ -101,11 +128,40 @@ impl Gateway {
         })
     }
 
+    /// The numbers for `status`, as text.
+    pub(super) fn numbers_text(&mut self, now: Now) -> Bytes {
+        let state = State {
+            events: self.stats.events(),
+            sockets: [
+                self.peers.len(),
+                self.peers.headless_len(),
+                self.peers.preauth_len(),
+                self.peers.open_len(),
+            ],
+            waiting: self.tickets.len() + self.devices.waiting() + self.voice.waiting(),
+            phase: self.phase(),
+        };
+        let told_ms = self.config.limits.coalesce_ms;
+        if let Some(told) = &self.told
+            && told.state == state
+            && now.mono < told.at.plus_millis(told_ms)
+        {
+            return told.text.clone();
+        }
+        let text = Bytes::from(self.numbers(self.health.load()).to_string());
+        self.told = Some(Told { at: now.mono, state, text: text.clone() });
+        text
+    }
+
+    fn phase(&self) -> &'static str {
+        if self.stopping { "stopping" } else { self.suspension.phase() }
+    }
+
     /// The numbers. Every one of them is at hand: no socket is looked at.
     pub(super) fn numbers(&self, load: Option<&Load>) -> Value {
         let (limits, stats) = (&self.config.limits, &self.stats);
         json!({
-            "phase": if self.stopping { "stopping" } else { self.suspension.phase() },
+            "phase": self.phase(),
             "memory": {
                 "residentBytes": load.map(|load| load.resident_bytes),
                 "budgetUsedBytes": self.budget.used(),

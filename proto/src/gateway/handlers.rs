@@ -43,8 +43,8 @@ pub(crate) fn status(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
             status
         }
     };
-    let numbers = gateway.numbers(gateway.health.load()).to_string();
-    let status = dialect::status_with(&status, numbers.as_bytes());
+    let numbers = gateway.numbers_text(call.now);
+    let status = dialect::status_with(&status, &numbers);
     gateway.respond(call.conn, call.id, Reply::Ok(Payload::Json(status)), out);
 }
 

@@ -24,6 +24,7 @@ pub mod merge;
 pub mod redact;
 pub mod schema;
 pub mod service;
+mod shown;
 pub mod validate;
 pub mod value;
 

@@ -88,7 +88,7 @@ fn member<'k>(
     name: &str,
 ) -> (Option<&'k Key>, bool) {
     if is_sensitive && is_reference {
-        return (None, name == "id");
+        return (None, !matches!(name, "source" | "provider"));
     }
     place(key, is_sensitive, Some(name))
 }
@@ -102,17 +102,29 @@ fn place<'k>(key: Option<&'k Key>, is_sensitive: bool, name: Option<&str>) -> (O
 }
 
 /// Names under which people keep secrets. `maxTokens` is none.
-fn looks_secret(name: &str) -> bool {
+pub(crate) fn looks_secret(name: &str) -> bool {
     let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
     let name = name.to_ascii_lowercase();
     let is_file = name.ends_with("file") || name.ends_with("path");
     !is_file
         && (name.ends_with("token")
             || matches!(name.as_str(), "headers" | "authorization" | "cookie" | "serviceaccount" | "pat")
-            || ["password", "passphrase", "secret", "apikey", "privatekey", "accesskey", "credential"]
-                .iter()
-                .any(|part| name.contains(part)))
+            || SECRET_PARTS.iter().any(|part| name.contains(part)))
 }
+
+const SECRET_PARTS: [&str; 11] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "apikey",
+    "privatekey",
+    "accesskey",
+    "encryptkey",
+    "encryptionkey",
+    "signingkey",
+    "credential",
+];
 
 /// An address such as `https://user:password@host`.
 fn has_password(text: &str) -> bool {
@@ -214,13 +226,32 @@ impl Restore {
     }
 }
 
+/// Whether `item` may be what was shown of a stored item: a reference to a variable was shown as it is written, as what
+/// it stands for, or as the mark.
+fn is_alike(shown: &Node, item: &Node) -> bool {
+    match (shown, item) {
+        (Node::Text(shown), Node::Text(item)) => shown == item || shown.contains("${"),
+        (Node::List(shown), Node::List(items)) => {
+            shown.len() == items.len() && shown.iter().zip(items).all(|(shown, item)| is_alike(shown, item))
+        }
+        (Node::Object(shown), Node::Object(members)) => {
+            let known = Index::new(members);
+            shown.len() == members.len()
+                && shown.iter().all(|(name, shown)| known.get(name).is_some_and(|item| is_alike(shown, item)))
+        }
+        (_, _) => shown == item,
+    }
+}
+
 /// Which stored item each new one is, where that is beyond doubt: the same `id`, or the same in everything that was
-/// shown. When all others stand at their places, the one that is left is at its own.
+/// shown. When all others stand at their places, the one that is left is at its own, unless its `id` is another.
 fn partners(items: &[Node], stored: &[Node], shown: &[Node]) -> Vec<Option<usize>> {
-    let stands = |index: usize| shown.get(index).is_some_and(|shown| *shown == items[index]);
-    let moved: Vec<usize> = (0..items.len()).filter(|index| !stands(*index)).take(2).collect();
-    let is_one_edited = items.len() == stored.len() && moved.len() <= 1;
     let id = |item: &Node| item.get("id").and_then(Node::as_text).map(str::to_owned);
+    let stands = |index: usize| shown.get(index).is_some_and(|shown| is_alike(shown, &items[index]));
+    let moved: Vec<usize> = (0..items.len()).filter(|index| !stands(*index)).take(2).collect();
+    let is_one_edited = items.len() == stored.len()
+        && moved.len() <= 1
+        && moved.iter().all(|index| items[*index].get("id") == stored[*index].get("id"));
     let only = |mut found: Vec<usize>| if found.len() == 1 { found.pop() } else { None };
     let mut partners = Vec::with_capacity(items.len().min(LIST_MAX));
     for (index, item) in items.iter().enumerate().take(LIST_MAX) {
@@ -234,7 +265,7 @@ fn partners(items: &[Node], stored: &[Node], shown: &[Node]) -> Vec<Option<usize
                     .collect(),
             )
         } else if has_mark(item) {
-            only((0..shown.len()).filter(|at| shown[*at] == *item).take(2).collect())
+            only((0..shown.len()).filter(|at| is_alike(&shown[*at], item)).take(2).collect())
         } else {
             None
         };
@@ -340,6 +371,48 @@ mod tests {
         );
         let unclear = format!("{{channels: {{l: [{{n: 8, token: '{m}'}}, {{n: 9, token: '{m}'}}]}}}}");
         assert!(back(&unclear, stored).unwrap_err().contains("not clear which"));
+    }
+
+    #[test]
+    fn a_mark_in_a_list_never_gets_the_secret_of_another_item() {
+        let m = REDACTED;
+        let keys = |items: &str| format!("{{channels: {{apiKeys: [{items}]}}}}");
+        // Both were shown as the mark where references are resolved; one was taken out, or replaced.
+        let stored = keys("'${A}', 'S1'");
+        let fewer = keys(&format!("'{m}'"));
+        assert!(back(&fewer, &stored).unwrap_err().contains("not clear which"));
+        let replaced = keys(&format!("'{m}', 'new'"));
+        assert_eq!(back(&replaced, &stored).unwrap(), r#"{"channels":{"apiKeys":["${A}","new"]}}"#);
+        let both = keys(&format!("'{m}', '{m}'"));
+        assert_eq!(back(&both, &stored).unwrap(), r#"{"channels":{"apiKeys":["${A}","S1"]}}"#);
+        // Another id is another item, wherever it stands.
+        let list = |items: &str| format!("{{channels: {{l: [{items}]}}}}");
+        let stored = list("{id: 'a', token: '1'}, {id: 'b', token: '2'}");
+        let new = list(&format!("{{id: 'a', token: '{m}'}}, {{id: 'c', token: '{m}'}}"));
+        assert!(back(&new, &stored).unwrap_err().contains("not clear which"));
+        let (stored_number, number) =
+            (list("{id: 1, token: '1'}"), list(&format!("{{id: 2, token: '{m}'}}")));
+        assert!(back(&number, &stored_number).unwrap_err().contains("not clear which"));
+        let named = list(&format!("{{id: 'a', token: '{m}'}}, {{token: '{m}'}}"));
+        assert!(back(&named, &stored).unwrap_err().contains("not clear which"));
+    }
+
+    #[test]
+    fn a_reference_with_more_in_it_than_a_reference_hides_that() {
+        let shown = shown(
+            "{channels: {x: {token: {source: 'env', provider: 'p', id: 'i', value: 'S1', token: 'S2'}}}}",
+        );
+        let shown = shown.to_json();
+        assert!(!shown.contains("S1") && !shown.contains("S2"), "{shown}");
+    }
+
+    #[test]
+    fn names_of_keys_that_encrypt_or_sign_are_secret_too() {
+        let shown =
+            shown("{channels: {x: {encryptKey: 'S1', signingKey: 'S2', passwd: 'S3', publicKey: 'p'}}}")
+                .to_json();
+        assert!(!["S1", "S2", "S3"].iter().any(|secret| shown.contains(secret)), "{shown}");
+        assert!(shown.contains("\"p\""), "{shown}");
     }
 
     #[test]

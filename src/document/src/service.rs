@@ -7,6 +7,7 @@ use crate::include::{self, Files};
 use crate::merge;
 use crate::redact;
 use crate::schema::Schema;
+use crate::shown;
 use crate::validate;
 use crate::value::{Index, Node, ParseFault};
 use bytes::Bytes;
@@ -167,8 +168,14 @@ impl Loaded {
             fill(&["agents", "defaults", "compaction", "mode"], text("safeguard"));
         }
         fill(&["messages", "ackReactionScope"], text("group-mentions"));
-        redact::redact(&Schema::load(), &mut config);
+        self.hide(&Schema::load(), &mut config);
         config
+    }
+
+    /// Cuts out secrets of the document with its variables.
+    fn hide(&self, schema: &Schema, resolved: &mut Node) {
+        redact::redact(schema, resolved);
+        shown::hide_variables(schema, &variables_of(&self.source), &self.source, resolved);
     }
 }
 
@@ -193,16 +200,16 @@ pub fn snapshot(text: Option<&[u8]>, context: &Context<'_>) -> (ConfigSnapshot, 
     if loaded.is_valid() {
         let mut parsed = loaded.written.clone();
         let has_secret = redact::redact(&schema, &mut parsed);
-        // Comments may hold old secrets: a text with any is shown without them.
+        // What the document does not hold may be an old secret: a text with any of it is shown without.
         let plain = text.and_then(|text| core::str::from_utf8(text).ok());
         snapshot.raw = match plain {
-            Some(text) if !has_secret && !has_comment(text) => Some(text.to_owned()),
+            Some(text) if !has_secret && !shown::says_more(text, &loaded.written) => Some(text.to_owned()),
             Some(_) => Some(parsed.render_json5()),
             None => None,
         };
         snapshot.parsed = Some(parsed.to_json());
         let mut resolved = loaded.resolved.clone();
-        redact::redact(&schema, &mut resolved);
+        loaded.hide(&schema, &mut resolved);
         snapshot.resolved = resolved.to_json();
         snapshot.config = loaded.shown_config().to_json();
     }
@@ -363,11 +370,6 @@ fn with_issues(message: &str, issues: &[Issue]) -> ConfigFault {
     ConfigFault::Invalid { message: message.to_owned(), issues: issues.to_vec() }
 }
 
-/// Whether there may be a comment: a text with an address in it counts as one, which only costs its layout.
-fn has_comment(text: &str) -> bool {
-    text.contains("//") || text.contains("/*")
-}
-
 fn issue(path: &str, message: &str) -> Issue {
     Issue { path: path.to_owned(), message: message.to_owned(), allowed: Vec::new() }
 }
@@ -411,6 +413,33 @@ mod tests {
         let mut written = change(kind, &write, text.map(str::as_bytes), &CONTEXT)?.loaded.written;
         written.take(&["meta"]);
         Ok(written.to_json())
+    }
+
+    #[test]
+    fn no_part_of_a_text_that_was_shadowed_is_shown() {
+        for text in [
+            "{gateway: {auth: {token: 'hunter22'}}, gateway: {port: 1}}",
+            "{gateway: {auth: {token: 'hunter22', token: '${TOKEN}'}}}",
+        ] {
+            let shown = format!("{:?}", get(text));
+            let raw = get(text).raw.unwrap();
+            assert!(!shown.contains("hunter22") && !raw.contains("hunter22"), "{raw}");
+        }
+        let plain = "{gateway: {port: 1}, ui: {seamColor: '#112233'}}";
+        assert_eq!(get(plain).raw.as_deref(), Some(plain), "what has no secret keeps its layout");
+    }
+
+    #[test]
+    fn a_secret_is_hidden_also_where_a_variable_brings_it() {
+        let text = "{env: {vars: {K: 'hunter22'}}, channels: {x: {url: 'https://h/?k=${K}', name: '${TOKEN}', \
+            path: '/p'}}}";
+        let shown = get(text);
+        for view in [&shown.resolved, &shown.config] {
+            assert!(!view.contains("hunter22") && !view.contains("from-env"), "{view}");
+            assert!(view.contains("/p"), "{view}");
+        }
+        let back = run(Change::Replace, &shown.resolved, Some(text)).unwrap();
+        assert!(back.contains("https://h/?k=${K}") && back.contains("\"${TOKEN}\""), "{back}");
     }
 
     fn message(fault: ConfigFault) -> String {

@@ -64,11 +64,17 @@ pub fn record(secret: &str) {
     record_as(Kind::Other, secret);
 }
 
+const REDACTED: &str = "__OPENCLAW_REDACTED__";
+
 /// The same for a secret of a known kind.
 ///
 /// # Panics
 /// When the book cannot be written: a secret that is not in it would not be searched for.
 pub fn record_as(kind: Kind, secret: &str) {
+    // What `config.get` shows in a secret's place is none.
+    if secret == REDACTED {
+        return;
+    }
     let Some(book) = std::env::var_os(BOOK) else { return };
     let kind = if secret.contains(MARKER) { Kind::Chosen } else { kind };
     record_in(Path::new(&book), kind, secret);
