@@ -489,6 +489,19 @@ mod tests {
     }
 
     #[test]
+    fn a_hint_names_the_port_only_where_the_commands_would_miss_it() {
+        let folder = Folder::new();
+        let config = "{gateway: {mode: 'local', port: 5}}";
+        let hint = |line: &str, variables: &[(&str, &str)], bound: u16| {
+            plan(&folder, Some(config), line, variables).unwrap().program(Some(bound))
+        };
+        assert_eq!(hint("", &[], 5), "clawgate");
+        assert_eq!(hint("--port 7", &[], 7), "OPENCLAW_GATEWAY_PORT=7 clawgate");
+        assert_eq!(hint("--port 0", &[], 4_711), "OPENCLAW_GATEWAY_PORT=4711 clawgate");
+        assert_eq!(hint("--port 7", &[("OPENCLAW_GATEWAY_PORT", "7")], 7), "clawgate");
+    }
+
+    #[test]
     fn port_and_bind_follow_flag_variable_file_default() {
         let folder = Folder::new();
         let config = "{gateway: {mode: 'local', port: 5, bind: 'lan'}}";

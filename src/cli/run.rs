@@ -188,7 +188,7 @@ fn announce(plan: &Plan, bound: &Bound, runtime: Runtime, others: &[Owner], logg
         }
     }
     if plan.auth.mode == AuthMode::Token {
-        line("token", &format!("{program} token   shows it"));
+        line("token", &format!("{} token   shows it", plan.program(None)));
     }
     eprint!(
         "clawgate {} ({} runtime), for OpenClaw protocols 3 and 4\nlistening on {} (PID {pid})\n{text}",

@@ -291,8 +291,8 @@ fn elsewhere(
     let owner = instances::others(environment).into_iter().find(|other| other.config.as_deref() == config)?;
     let port = owner.port.filter(|port| target.addresses.iter().all(|address| address.port() != *port))?;
     Some(format!(
-        "The gateway of this configuration listens on port {port} (pid {}). Restart it to have it take the port that \
-         is configured, or set OPENCLAW_GATEWAY_PORT={port} for this command.",
+        "The gateway of this configuration listens on port {port} (pid {}): a flag said so, or the configuration was \
+         changed since. Restart it for the configured one, or set OPENCLAW_GATEWAY_PORT={port} for this command.",
         owner.pid
     ))
 }

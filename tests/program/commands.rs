@@ -77,7 +77,7 @@ fn every_failure_has_its_exit_code_and_its_json() {
         check("devices approve", 2, "USAGE", &["which request?", "devices list", "--latest"]);
         let moved = run(&settings.clone().env("OPENCLAW_GATEWAY_PORT", "1"), "status");
         let port = settings.addr().port().to_string();
-        moved.failed(3, &["ws://127.0.0.1:1/", &format!("listens on port {port} (pid {}).", gateway.pid())]);
+        moved.failed(3, &["ws://127.0.0.1:1/", &format!("listens on port {port} (pid {}):", gateway.pid())]);
         let text = format!("gateway --port {}", settings.addr().port());
         run(&settings, &text)
             .failed(1, &["gateway already running (pid ", "lock timeout after 5000ms\n", "--profile"]);
