@@ -136,7 +136,10 @@ impl Session {
                         Decision::Retry { after_ms } if worth_it && fits(bound, after_ms) => {
                             std::thread::sleep(Duration::from_millis(after_ms));
                         }
-                        Decision::Retry { .. } | Decision::Stop => return Err(refused(error)),
+                        Decision::Retry { .. } | Decision::Stop => {
+                            let hint = nobody_approves(args, environment, &target, &error);
+                            return Err(refused(error, hint));
+                        }
                     }
                 }
             }
@@ -274,6 +277,31 @@ fn attempt(
     }
 }
 
+/// Who is to be approved on the gateway's machine, and is that machine, may have nobody to turn to.
+fn nobody_approves(
+    args: &ClientArgs,
+    environment: &Environment,
+    target: &Target,
+    error: &ResponseError,
+) -> Option<&'static str> {
+    if is_named(args, environment) || !target.is_home || error.detail("code") != Some("PAIRING_REQUIRED") {
+        return None;
+    }
+    Some(if target.is_loopback {
+        "If this is the machine, and no device may approve it yet: a device that first asked from elsewhere waits, even \
+         on loopback. Try again when its request has ended, in five minutes."
+    } else {
+        "If this is the machine, and no device may approve it yet: stop the gateway, and pair this machine on loopback, \
+         with OPENCLAW_GATEWAY_BIND=loopback before `clawgate gateway` and, in another terminal, before `clawgate \
+         status`. Do it when this request has ended, in five minutes."
+    })
+}
+
+/// Whether somebody chose an address, in place of the configured gateway.
+fn is_named(args: &ClientArgs, environment: &Environment) -> bool {
+    args.url.is_some() || environment.first(&["OPENCLAW_GATEWAY_URL", "CLAWDBOT_GATEWAY_URL"]).is_some()
+}
+
 /// When the gateway of this configuration runs, but on another port than the commands take: it was started with a
 /// flag, or the file was changed since.
 fn elsewhere(
@@ -282,9 +310,7 @@ fn elsewhere(
     places: &Places,
     target: &Target,
 ) -> Option<String> {
-    let is_named =
-        args.url.is_some() || environment.first(&["OPENCLAW_GATEWAY_URL", "CLAWDBOT_GATEWAY_URL"]).is_some();
-    if is_named || !target.is_home {
+    if is_named(args, environment) || !target.is_home {
         return None;
     }
     let config = places.config.to_str();
@@ -411,7 +437,7 @@ fn closed(code: u16, reason: &str) -> Failure {
 }
 
 /// A refusal in words, with what to do about it.
-fn refused(error: Box<ResponseError>) -> Failure {
+fn refused(error: Box<ResponseError>, hint: Option<&str>) -> Failure {
     let detail = error.detail("code").unwrap_or_default();
     let advice = match detail {
         "PAIRING_REQUIRED" => {
@@ -453,6 +479,10 @@ fn refused(error: Box<ResponseError>) -> Failure {
         message.push('\n');
         message.push_str(&advice);
     }
+    if let Some(hint) = hint {
+        message.push('\n');
+        message.push_str(hint);
+    }
     Failure::Refused { message, error }
 }
 
@@ -479,3 +509,44 @@ const ROLE: &str = "operator";
 const SCOPES: [&str; 5] =
     ["operator.admin", "operator.read", "operator.write", "operator.approvals", "operator.pairing"];
 const READ_BYTES: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clawgate_proto::connect::Credentials;
+    use serde_json::json;
+
+    #[test]
+    fn the_gateways_own_machine_is_told_how_it_gets_in_when_nobody_can_approve() {
+        let target = |is_loopback, is_home| Target {
+            url: String::new(),
+            host: String::new(),
+            path: String::new(),
+            addresses: Vec::new(),
+            credentials: Credentials::default(),
+            is_loopback,
+            is_home,
+        };
+        let refusal = |code: &str| ResponseError {
+            code: "NOT_PAIRED".to_owned(),
+            message: "no".to_owned(),
+            details: Some(json!({ "code": code })),
+            retryable: None,
+            retry_after_ms: None,
+        };
+        let (args, plain) = (ClientArgs::default(), Environment::default());
+        let pairing = refusal("PAIRING_REQUIRED");
+        let hint = nobody_approves(&args, &plain, &target(false, true), &pairing);
+        assert!(hint.is_some_and(|hint| hint.contains("OPENCLAW_GATEWAY_BIND=loopback")));
+        let hint = nobody_approves(&args, &plain, &target(true, true), &pairing);
+        assert!(hint.is_some_and(|hint| hint.contains("in five minutes")));
+        // A gateway elsewhere, or another refusal: its person can do something else.
+        assert_eq!(nobody_approves(&args, &plain, &target(false, false), &pairing), None);
+        assert_eq!(
+            nobody_approves(&args, &plain, &target(false, true), &refusal("AUTH_TOKEN_MISSING")),
+            None
+        );
+        let named = Environment::new([("OPENCLAW_GATEWAY_URL", "ws://127.0.0.1:1")]);
+        assert_eq!(nobody_approves(&args, &named, &target(true, true), &pairing), None);
+    }
+}

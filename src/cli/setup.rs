@@ -77,6 +77,13 @@ pub fn run(args: &SetupArgs, environment: &Environment) -> Result<(), Failure> {
         }
         None => text += &format!("start it with `{program} gateway`; clients connect to {reach}\n"),
     }
+    if matches!(draft.bind, Bind::Tailnet | Bind::Custom) {
+        text += "this machine is a device like any other there: where it is not paired yet, pair it on loopback first\n";
+        text += &format!(
+            "(OPENCLAW_GATEWAY_BIND=loopback {program} gateway, and beside it OPENCLAW_GATEWAY_BIND=loopback {program} \
+             status)\n"
+        );
+    }
     if draft.bind == Bind::Lan
         && let Some(there) = interfaces::lan_address()
     {
