@@ -127,7 +127,12 @@ const proxied = await proxy.listen();
   for (const [method, , , text] of answers) {
     if (method === "connect" || forNodes.has(method)) continue;
     for (const { params, fits } of schema.variants(method, JSON.parse(text))) {
-      const message = await client.request(method, params).then(() => "ok", (error) => String(error.message ?? error));
+      const message = await client.request(method, params).then(async (answer) => {
+        // A gateway that was suspended for the question looks at nothing else until it is resumed.
+        const suspensionId = method === "gateway.suspend.prepare" && answer.suspensionId;
+        if (suspensionId) await client.request("gateway.suspend.resume", { suspensionId });
+        return "ok";
+      }, (error) => String(error.message ?? error));
       // Control-plane writes have a budget, and what is over it is not looked at.
       if (message.startsWith("rate limit exceeded")) continue;
       const refused = message.startsWith(`invalid ${method} params`);
