@@ -2,16 +2,29 @@
 //! is what the C library's `getifaddrs` does too: it answers in the order of the interfaces, in every network
 //! namespace, without a dependency and without `/proc`.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
 /// The first address in 100.64.0.0/10, the range that tailnets use.
 pub fn tailnet_address() -> Option<Ipv4Addr> {
     addresses().into_iter().find(|address| is_tailnet(*address))
 }
 
-/// The first address that others on a network may reach this machine at.
+/// The address that others on a network may reach this machine at: the one the default route leaves by, else the
+/// first of an interface. Nothing is sent: connecting a datagram socket only asks the routing table, here for a
+/// documentation address.
 pub fn lan_address() -> Option<Ipv4Addr> {
-    addresses().into_iter().find(|address| !address.is_loopback() && !address.is_link_local())
+    let usable =
+        |address: &Ipv4Addr| !address.is_loopback() && !address.is_link_local() && !address.is_unspecified();
+    routed_address().filter(usable).or_else(|| addresses().into_iter().find(usable))
+}
+
+fn routed_address() -> Option<Ipv4Addr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    match socket.local_addr().ok()?.ip() {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    }
 }
 
 /// Whether an address is in 100.64.0.0/10.

@@ -16,6 +16,7 @@ use crate::environment::Environment;
 use crate::host::StateHost;
 use crate::host::facts::{self, Facts};
 use crate::identity::Identity;
+use crate::interfaces;
 use crate::listen::Place;
 use crate::lock::Owner;
 use crate::log::{self, Logger};
@@ -202,7 +203,8 @@ impl Plan {
         About {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             host: facts.hostname.clone(),
-            ip: facts::lan_address().map_or_else(|| "127.0.0.1".to_owned(), |address| address.to_string()),
+            ip: interfaces::lan_address()
+                .map_or_else(|| "127.0.0.1".to_owned(), |address| address.to_string()),
             platform: format!("{} {}", facts.system, facts.release),
             device_family: facts::device_family(&facts.system),
             model_identifier: facts::architecture().to_owned(),

@@ -1,10 +1,10 @@
 //! Facts about this machine and process, for `system.info`, presence and hello-ok. What cannot be found out is
 //! left out, never made up.
 
+use crate::interfaces;
 use clawgate_proto::host::Load;
 use serde_json::{Map, Value, json};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::Path;
 use std::time::Instant;
 
@@ -96,15 +96,6 @@ pub fn architecture() -> &'static str {
     }
 }
 
-/// The address this machine would use towards the network. Nothing is sent: connecting a datagram socket only
-/// asks the routing table. The target is from a range reserved for documentation (RFC 5737).
-pub fn lan_address() -> Option<IpAddr> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
-    let address = socket.local_addr().ok()?.ip();
-    (!address.is_loopback() && !address.is_unspecified()).then_some(address)
-}
-
 /// What this process uses now.
 ///
 /// # Errors
@@ -119,7 +110,7 @@ pub fn load() -> io::Result<Load> {
 }
 
 fn add_optional(info: &mut Map<String, Value>, state_dir: &Path) {
-    if let Some(address) = lan_address() {
+    if let Some(address) = interfaces::lan_address() {
         info.insert("lanAddress".into(), address.to_string().into());
     }
     if let Some(model) = std::fs::read_to_string("/proc/cpuinfo").ok().as_deref().and_then(cpu_model) {
