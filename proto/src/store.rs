@@ -7,6 +7,7 @@ pub mod approvals;
 pub mod render;
 pub mod voicewake;
 
+use crate::secret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -104,7 +105,7 @@ impl core::fmt::Debug for PendingRequest {
 }
 
 /// One device token.
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DeviceToken {
     /// The secret: 43 characters of base64url.
@@ -127,6 +128,22 @@ pub struct DeviceToken {
     /// What others wrote here.
     #[serde(flatten)]
     pub other: Map<String, Value>,
+}
+
+// By hand: the token is compared in constant time.
+impl PartialEq for DeviceToken {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { token, role, scopes, created_at_ms, rotated_at_ms, revoked_at_ms, last_used_at_ms, other: more } =
+            self;
+        secret::same(token, &other.token)
+            && *role == other.role
+            && *scopes == other.scopes
+            && *created_at_ms == other.created_at_ms
+            && *rotated_at_ms == other.rotated_at_ms
+            && *revoked_at_ms == other.revoked_at_ms
+            && *last_used_at_ms == other.last_used_at_ms
+            && *more == other.other
+    }
 }
 
 impl core::fmt::Debug for DeviceToken {

@@ -7,6 +7,7 @@
 
 use super::{CloseDevice, rule_of};
 use crate::scope::Scopes;
+use crate::secret;
 use crate::store::{DeviceToken, Devices, Paired, PairedDevice, PendingRequest, Seen};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -275,7 +276,7 @@ fn token_lost(old: &PairedDevice, new: &PairedDevice, role: &str) -> bool {
     let Some(old) = token(old, role).filter(|token| token.revoked_at_ms.is_none()) else { return false };
     let Some(new) = token(new, role) else { return true };
     new.revoked_at_ms.is_some()
-        || new.token != old.token
+        || !secret::same(&new.token, &old.token)
         || narrower(role, &Scopes::new(&old.scopes), &Scopes::new(&new.scopes))
 }
 
