@@ -136,7 +136,9 @@ pub(crate) fn a_name_that_begins_like_loopback_is_not_loopback(place: Place) {
     for protocol in PROTOCOLS {
         let mut stage = Stage::new(place);
         let port = stage.config().port;
-        for name in ["127.evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "0.0.0.0", "2130706433"] {
+        for name in
+            ["127.evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "0.0.0.0", "2130706433"]
+        {
             // A name that was pointed at this machine (DNS rebinding) makes nobody local.
             let key = stage.key();
             let config = ClientConfig {

@@ -1,8 +1,8 @@
 //! What a peer shows and what it says: only what was verified counts, each time anew, and each wrong secret once.
 
 use super::{
-    ADMIN, PROTOCOLS, PROXY, asking, assert_powerless, forwarded, get, http, knock, operator, refused, speaking,
-    turned_away, with_device_token, with_password, with_shared,
+    ADMIN, PROTOCOLS, PROXY, asking, assert_powerless, forwarded, get, http, knock, operator, refused,
+    speaking, turned_away, with_device_token, with_password, with_shared,
 };
 use clawgate_proto::client::{ClientConfig, ClientEvent};
 use clawgate_proto::config::{AuthConfig, AuthMode, RateLimit};

@@ -132,11 +132,7 @@ fn operator(stage: &mut Stage, protocol: u64, scopes: &[&str]) -> Actor {
 }
 
 /// Connects from this address.
-fn knock(
-    stage: &mut Stage,
-    from: Ipv4Addr,
-    config: ClientConfig,
-) -> Result<(Actor, Hello), Box<Refusal>> {
+fn knock(stage: &mut Stage, from: Ipv4Addr, config: ClientConfig) -> Result<(Actor, Hello), Box<Refusal>> {
     let actor = stage.open_from(from, config);
     stage.admission(actor).map(|hello| (actor, hello))
 }

@@ -125,12 +125,14 @@ fn derives(code: &str) -> Vec<String> {
         let head = code[..at].rfind(['}', ';', '{']).map_or(&code[..at], |end| &code[end..at]);
         let compares = head.split("#[derive(").skip(1).any(|list| {
             let list = list.split(')').next().unwrap_or_default();
-            list.split(',').any(|name| matches!(name.trim(), "PartialEq" | "Eq" | "PartialOrd" | "Ord" | "Hash"))
+            list.split(',')
+                .any(|name| matches!(name.trim(), "PartialEq" | "Eq" | "PartialOrd" | "Ord" | "Hash"))
         });
         let holds = body.split('\n').any(|line| {
             let Some((field, kind)) = line.trim().split_once(": ") else { return false };
             let field = field.rsplit(' ').next().unwrap_or_default();
-            kind.contains("Secret") || (names_a_secret(field) && (kind.contains("String") || kind.contains("str")))
+            kind.contains("Secret")
+                || (names_a_secret(field) && (kind.contains("String") || kind.contains("str")))
         });
         if compares && holds {
             found.push(format!("{} derives a comparison", name.trim()));
@@ -163,14 +165,26 @@ fn is_secret(expression: &str) -> bool {
 }
 
 fn names_a_secret(name: &str) -> bool {
-    ["token", "password", "secret"].iter().any(|word| {
-        name.strip_suffix(word).is_some_and(|rest| rest.is_empty() || rest.ends_with('_'))
-    })
+    ["token", "password", "secret"]
+        .iter()
+        .any(|word| name.strip_suffix(word).is_some_and(|rest| rest.is_empty() || rest.ends_with('_')))
 }
 
 const VIEWS: [&str; 14] = [
-    "as_str", "as_bytes", "as_ref", "as_deref", "trim", "clone", "cloned", "unwrap", "unwrap_or_default", "to_owned",
-    "borrow", "as_slice", "to_string", "deref",
+    "as_str",
+    "as_bytes",
+    "as_ref",
+    "as_deref",
+    "trim",
+    "clone",
+    "cloned",
+    "unwrap",
+    "unwrap_or_default",
+    "to_owned",
+    "borrow",
+    "as_slice",
+    "to_string",
+    "deref",
 ];
 
 /// The expression that ends here: names, fields, calls and indices.

@@ -105,3 +105,52 @@ fn every_test_has_a_mutation_that_takes_its_guard_out() {
         }
     }
 }
+
+#[test]
+fn every_rule_of_the_threat_model_names_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut tests = BTreeSet::new();
+    for part in ["proto", "src", "runtime-std", "runtime-smol", "tests"] {
+        collect(&root.join(part), &mut tests);
+    }
+    assert!(tests.len() > 400, "these are not the tests: {}", tests.len());
+    let text = std::fs::read_to_string(root.join("docs/threat-model.md")).unwrap();
+    let mut rules = Vec::new();
+    // The tables whose last column is one of tests.
+    let mut in_rules = false;
+    for line in text.lines() {
+        in_rules = line.starts_with('|') && (in_rules || line.ends_with("| tests |"));
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        if !in_rules || line.ends_with("| tests |") || line.starts_with("| ---") {
+            continue;
+        }
+        let [rule, _, named] = cells[..] else { panic!("three cells: {line}") };
+        rules.push(rule.to_owned());
+        let named: Vec<&str> = named.split(", ").map(|name| name.trim_matches('`')).collect();
+        assert!(named.iter().all(|name| !name.is_empty()), "{rule}: no tests");
+        for name in named {
+            assert!(tests.contains(name), "{rule}: there is no test {name}");
+        }
+    }
+    for n in 1..=8 {
+        assert!(rules.iter().any(|rule| rule.starts_with(&format!("**R{n}** "))), "R{n} is missing");
+    }
+}
+
+/// Every test below a folder, as `file::name`; scenarios and what a macro names count, since they are functions too.
+fn collect(folder: &Path, tests: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, tests);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let names = text.lines().filter_map(|line| {
+                let line = line.trim_start().trim_start_matches("pub(crate) ");
+                line.strip_prefix("fn ")?.split(['(', '<']).next()
+            });
+            tests.extend(names.map(|name| format!("{stem}::{name}")));
+        }
+    }
+}
