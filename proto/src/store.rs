@@ -133,8 +133,16 @@ pub struct DeviceToken {
 // By hand: the token is compared in constant time.
 impl PartialEq for DeviceToken {
     fn eq(&self, other: &Self) -> bool {
-        let Self { token, role, scopes, created_at_ms, rotated_at_ms, revoked_at_ms, last_used_at_ms, other: more } =
-            self;
+        let Self {
+            token,
+            role,
+            scopes,
+            created_at_ms,
+            rotated_at_ms,
+            revoked_at_ms,
+            last_used_at_ms,
+            other: more,
+        } = self;
         secret::same(token, &other.token)
             && *role == other.role
             && *scopes == other.scopes
