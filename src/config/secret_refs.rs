@@ -199,7 +199,7 @@ impl ProgramSource {
         // A group of its own, so that what it starts ends with it.
         command.process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let child = command.spawn().map_err(|why| format!("it cannot be started: {why}"))?;
+        let child = start(&mut command).map_err(|why| format!("it cannot be started: {why}"))?;
         let mut child = Running(child, false);
         let question = json!({"protocolVersion": 1, "provider": provider, "ids": [id]}).to_string();
         let (input, output) = (child.0.stdin.take(), child.0.stdout.take());
@@ -292,6 +292,19 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// A program that is being replaced at this very moment is there a moment later.
+fn start(command: &mut Command) -> std::io::Result<Child> {
+    for _ in 0..BUSY_RETRIES {
+        match command.spawn() {
+            Err(why) if why.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            started => return started,
+        }
+    }
+    command.spawn()
 }
 
 fn check_owner(metadata: &std::fs::Metadata) -> Result<(), String> {
@@ -434,6 +447,7 @@ impl Provider<'_> {
     }
 }
 
+const BUSY_RETRIES: usize = 5;
 /// How long a fetch may take when nothing is said.
 const TIMEOUT_MS: u64 = 5_000;
 /// And at most, whatever is said: less than what the core waits for the host, or fetches would pile up.
