@@ -18,3 +18,4 @@ pub mod profile;
 #[cfg(test)]
 mod scratch;
 pub mod storage;
+pub mod tailscale;

@@ -24,6 +24,7 @@ pub(crate) mod suspend;
 mod tests;
 mod timers;
 pub(crate) mod voice;
+mod vouched;
 mod web;
 pub(crate) mod wizards;
 mod writes;
@@ -49,7 +50,7 @@ use crate::time::{Mono, Now};
 use admit::Limiters;
 use bytes::Bytes;
 pub use census::Census;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use devices::DeviceStore;
 use diagnostics::Stats;
 use events::Event;
@@ -65,6 +66,7 @@ use std::sync::Arc;
 use suspend::Suspension;
 use timers::{Timer, Timers};
 use voice::VoiceWake;
+use vouched::Whois;
 use writes::{WriteKey, Writes};
 
 /// The shared state machine of the process.
@@ -101,6 +103,7 @@ pub struct Gateway {
     replies: Replies,
     writes: Writes,
     voice: VoiceWake,
+    whois: Whois,
     suspension: Suspension,
     stats: Stats,
     accepting: bool,
@@ -153,6 +156,8 @@ enum Purpose {
     WizardWrite { conn: ConnId, id: Box<str> },
     /// An answer to `logs.tail`.
     LogsTail { conn: ConnId, id: Box<str> },
+    /// Who an address of the tailnet is.
+    WhoIs { ip: IpAddr },
     /// The first in line for the wake words.
     VoiceWake,
     /// An answer to `gateway.restart.request`.
@@ -212,6 +217,7 @@ impl Gateway {
             replies: Replies::default(),
             writes: Writes::default(),
             voice: VoiceWake::new(),
+            whois: Whois::default(),
             suspension: Suspension::default(),
             stats: Stats::default(),
             accepting: true,
@@ -311,6 +317,7 @@ impl Gateway {
             return;
         }
         if address.untrusted_proxy {
+            self.stats.untrusted_proxies += 1;
             out.push(Output::Log(
                 Record::new(Level::Warn, "peer.proxied-untrusted")
                     .conn(conn)
@@ -343,7 +350,7 @@ impl Gateway {
         let config = &self.config;
         // Only the details are for those who may know: the probes themselves answer everybody.
         let limiters = &mut self.limiters;
-        let detailed = || client.local || admit::http_bearer(config, limiters, now.mono, client.ip, request);
+        let detailed = || client.local || admit::http_bearer(config, limiters, now.mono, &client, request);
         let mut response = web::respond(request, &facts, detailed);
         response.close |= self.stopping;
         self.peers.set_phase(conn, Phase::Http);
@@ -641,10 +648,22 @@ impl Gateway {
     // ---- host ----
 
     fn ask_host(&mut self, now: Now, request: HostRequest, purpose: Purpose, out: &mut Vec<Output>) {
+        self.ask_host_for(now, self.config.limits.host_timeout_ms, request, purpose, out);
+    }
+
+    /// The same with a bound of its own.
+    fn ask_host_for(
+        &mut self,
+        now: Now,
+        timeout_ms: u64,
+        request: HostRequest,
+        purpose: Purpose,
+        out: &mut Vec<Output>,
+    ) {
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
         self.tickets.insert(ticket, purpose);
-        self.timers.set(Timer::Host(ticket), now.mono.plus_millis(self.config.limits.host_timeout_ms));
+        self.timers.set(Timer::Host(ticket), now.mono.plus_millis(timeout_ms));
         out.push(Output::Host(ticket, request));
     }
 
@@ -676,6 +695,7 @@ impl Gateway {
             Purpose::WizardStart { conn, id } => self.wizard_started(now, (conn, id), answer, out),
             Purpose::WizardWrite { conn, id } => self.wizard_written((conn, id), answer, out),
             Purpose::LogsTail { conn, id } => self.log_read(conn, id, answer, out),
+            Purpose::WhoIs { ip } => self.whois_answered(now, ip, answer, out),
             Purpose::VoiceWake => self.voicewake_answered(now, answer, out),
             Purpose::Restart { conn, id, reason } => {
                 self.restart_prepared(now, (conn, id, &reason), answer, out);

@@ -11,6 +11,7 @@ use crate::store::{self, Devices, voicewake};
 use crate::wizard::Draft;
 use bytes::Bytes;
 use config::{ConfigAnswer, ConfigFault, ConfigNews, ConfigOp, ConfigOutcome};
+use core::net::IpAddr;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -41,6 +42,11 @@ pub enum HostRequest {
     Load,
     /// The messenger accounts, and who owns them. Answered by [`HostAnswer::Channels`].
     Channels,
+    /// Whose machine of the tailnet has this address? Answered by [`HostAnswer::WhoIs`].
+    WhoIs {
+        /// The address.
+        ip: IpAddr,
+    },
     /// The end of the log. Answered by [`HostAnswer::LogsTail`].
     LogsTail(LogsTail),
     /// Which words wake. Answered by [`HostAnswer::VoiceWake`].
@@ -75,6 +81,7 @@ impl HostRequest {
             Self::ExecApprovals => HostAnswer::ExecApprovals(Err(HostFault(why.to_owned()))),
             Self::Load => HostAnswer::Load(Err(HostFault(why.to_owned()))),
             Self::Channels => HostAnswer::Channels(Err(HostFault(why.to_owned()))),
+            Self::WhoIs { .. } => HostAnswer::WhoIs(Err(HostFault(why.to_owned()))),
             Self::LogsTail(_) => HostAnswer::LogsTail(Err(HostFault(why.to_owned()))),
             Self::ReadVoiceWake | Self::StoreVoiceWake { .. } => {
                 HostAnswer::VoiceWake(Err(HostFault(why.to_owned())))
@@ -101,6 +108,8 @@ pub enum HostAnswer {
     Load(Result<Load, HostFault>),
     /// To [`HostRequest::Channels`].
     Channels(Result<Vec<ChannelAccount>, HostFault>),
+    /// To [`HostRequest::WhoIs`]: the login name of its user.
+    WhoIs(Result<String, HostFault>),
     /// To [`HostRequest::LogsTail`]: an encoded JSON object.
     LogsTail(Result<Bytes, HostFault>),
     /// To [`HostRequest::ReadVoiceWake`] and [`HostRequest::StoreVoiceWake`]: the words now on disk.
@@ -304,6 +313,16 @@ pub trait Host: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
+    /// The login name of the user whose machine has this address in the tailnet, as its daemon on this machine says.
+    /// Takes at most a few seconds.
+    ///
+    /// # Errors
+    /// There is no daemon, it does not answer, or it does not know.
+    fn whois(&self, ip: IpAddr) -> Result<String, HostFault> {
+        let _ = ip;
+        Err(HostFault("this host has no tailscaled to ask".to_owned()))
+    }
+
     /// Where the log is, and how much there is of it.
     ///
     /// # Errors
@@ -357,6 +376,7 @@ pub fn perform<H: Host + ?Sized>(host: &H, request: HostRequest) -> HostAnswer {
         }
         HostRequest::Load => HostAnswer::Load(host.load()),
         HostRequest::Channels => HostAnswer::Channels(host.channels()),
+        HostRequest::WhoIs { ip } => HostAnswer::WhoIs(host.whois(ip)),
         HostRequest::LogsTail(wanted) => HostAnswer::LogsTail(tail::read(host, &wanted)),
         HostRequest::ReadVoiceWake => HostAnswer::VoiceWake(read_voicewake(host)),
         HostRequest::StoreVoiceWake { triggers, now_ms } => {

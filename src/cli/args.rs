@@ -502,6 +502,8 @@ pub enum AuthArg {
     Token,
     /// A shared password
     Password,
+    /// The users that a proxy in front names
+    TrustedProxy,
 }
 
 impl From<AuthArg> for AuthMode {
@@ -510,6 +512,7 @@ impl From<AuthArg> for AuthMode {
             AuthArg::None => Self::None,
             AuthArg::Token => Self::Token,
             AuthArg::Password => Self::Password,
+            AuthArg::TrustedProxy => Self::TrustedProxy,
         }
     }
 }

@@ -6,10 +6,11 @@ use super::args::{AuthArg, RunArgs};
 use super::log_plan::LogPlan;
 use super::target::{self, BIND_VARIABLE};
 use crate::accounts::{self, Account, Keeper};
+use crate::config::exposure::Exposure;
 use crate::config::first_run::{backup_of, generate_token};
 use crate::config::live::{self, LiveFile, Start};
 use crate::config::secrets::{self, Overrides, Resolved, Source, Sourced};
-use crate::config::settings::{Bind, Setting};
+use crate::config::settings::{Bind, Setting, TailscaleMode};
 use crate::config::{self, ConfigFile, Opened, Places, Settings, own};
 use crate::entropy;
 use crate::environment::Environment;
@@ -22,9 +23,11 @@ use crate::lock::Owner;
 use crate::log::{self, Logger};
 use crate::profile;
 use crate::storage::{RealDisk, Storage, explain};
+use crate::tailscale::Tailscaled;
 use clawgate_proto::config::{About, AuthMode, Config};
 use clawgate_proto::limits::Limits;
-use clawgate_proto::log::Level;
+use clawgate_proto::log::{Level, Record};
+use clawgate_proto::net::Origin;
 use clawgate_proto::secret::Secret;
 use clawgate_proto::seed::{Random, Seed};
 use clawgate_proto::{Gateway, Now};
@@ -53,6 +56,9 @@ pub(super) struct Plan {
     limits: Limits,
     /// What a changed configuration file is read with.
     watch: Start,
+    tailscaled: Tailscaled,
+    /// `OPENCLAW_MDNS_HOSTNAME` and `OPENCLAW_TAILNET_DNS`: what this machine is called, when it is not what it says.
+    names: [Option<String>; 2],
     identity: Identity,
     /// `OPENCLAW_LOG_LEVEL`.
     pub(super) log_level: Option<String>,
@@ -90,16 +96,24 @@ impl Plan {
         let mut auth =
             Resolved::new(&overrides, &settings, &file.path, &environment).map_err(Failure::Failed)?;
         auth.check(&overrides, &settings, bind).map_err(Failure::Failed)?;
+        let own = own::read(&storage, &places.own_config(), &environment).map_err(Failure::Failed)?;
+        let exposure = Exposure {
+            beyond_loopback: place.is_beyond_loopback(),
+            bind: bind.as_str(),
+            proxy: own.proxy,
+            own_origins: Vec::new(),
+        };
+        exposure.check(&auth, &settings).map_err(Failure::Failed)?;
         let root = file.found.as_ref().map(|found| &found.root);
         let accounts = accounts::configured(root, &places, &environment);
         lock(&places, port)?;
         let wrote =
             complete(&mut file, &storage, &mut auth, &overrides, &settings).map_err(Failure::Failed)?;
         secrets::refuse_open_bind(&auth, bind, &host_of(place), port).map_err(Failure::Failed)?;
-        let limits = own::limits(&storage, &places.own_config()).map_err(Failure::Failed)?;
         let identity =
             Identity::load_or_create(&storage, &places.state_dir, log::wall_ms()).map_err(Failure::Failed)?;
         let mut warnings = settings.warnings.clone();
+        warnings.extend(exposure.warnings(&auth, &settings));
         warnings.extend(bridge_is_gone(args, &environment));
         warnings.extend(identity.notice.clone());
         warnings.extend(exposed_file(&file.path));
@@ -123,7 +137,11 @@ impl Plan {
             environment: base,
             overrides,
             bind,
+            exposure,
         };
+        let tailscaled = own.tailscale_socket.map_or_else(Tailscaled::default, Tailscaled::at);
+        let names = ["OPENCLAW_MDNS_HOSTNAME", "OPENCLAW_TAILNET_DNS"]
+            .map(|name| environment.get(name).map(str::to_owned));
         Ok(Self {
             places,
             home,
@@ -135,14 +153,23 @@ impl Plan {
             program,
             auth,
             accounts,
-            limits,
+            limits: own.limits,
             watch,
+            tailscaled,
+            names,
             identity,
             log_level,
             log_file,
             wrote,
             warnings,
         })
+    }
+
+    /// What no line of the log may show.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = Secret> {
+        let shared = [&self.auth.token, &self.auth.password].into_iter().flatten();
+        let proof = self.watch.exposure.proxy.proof.as_ref().map(|(_, proof)| proof.clone());
+        shared.map(|sourced| sourced.secret.clone()).chain(proof)
     }
 
     /// How a person calls a client command for this gateway. A port that only a flag names is not found by them.
@@ -171,7 +198,10 @@ impl Plan {
         let mut random = Random::new(Seed::new(entropy::bytes()));
         let port = addresses.first().map_or(self.port, SocketAddr::port);
         let facts = Facts::gather(random.uuid(), port);
-        let live = live::live_config(&self.auth, &self.settings);
+        let own_origins = self.own_origins(&facts.hostname, addresses, logger);
+        let mut watch = self.watch.clone();
+        watch.exposure.own_origins = own_origins;
+        let live = live::live_config(&self.auth, &self.settings, &watch.exposure);
         let config = Config {
             limits: Limits { config_check_ms: CONFIG_CHECK_MS, ..self.limits.clone() },
             auth: live.auth,
@@ -184,14 +214,55 @@ impl Plan {
         let mut gateway = Gateway::new(config, random.seed(), now);
         gateway.set_log_level(logger.threshold().unwrap_or(Level::Error));
         let storage = Arc::clone(&self.storage);
-        let file = LiveFile::new(Arc::clone(&storage), Arc::clone(logger), self.watch.clone());
+        let file = LiveFile::new(Arc::clone(&storage), Arc::clone(logger), watch);
         let mut host = StateHost::new(storage, self.places.state_dir.clone(), facts, Arc::clone(logger))
             .with_accounts(accounts)
+            .with_tailscaled(self.tailscaled.clone())
             .with_config(file);
         if let Some(home) = &self.home {
             host = host.with_home(home);
         }
         (gateway, Arc::new(host))
+    }
+
+    /// The origins of pages that this gateway itself would serve, wherever it listens beyond loopback: no other server
+    /// can be at these addresses, and nobody else can take these names from outside.
+    fn own_origins(&self, hostname: &str, addresses: &[SocketAddr], logger: &Logger) -> Vec<String> {
+        let mut authorities = Vec::new();
+        for address in addresses.iter().filter(|address| !address.ip().is_loopback()) {
+            if address.ip().is_unspecified() {
+                let here = interfaces::addresses().into_iter().filter(|ip| !ip.is_loopback());
+                authorities.extend(here.map(|ip| SocketAddr::from((ip, address.port())).to_string()));
+            } else {
+                authorities.push(address.to_string());
+            }
+        }
+        let [mdns, tailnet] = &self.names;
+        if let Some(address) = addresses.iter().find(|address| !address.ip().is_loopback()) {
+            let first = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
+            for name in [Some(hostname), mdns.as_deref()].into_iter().flatten().map(first) {
+                authorities.push(format!("{name}.local:{}", address.port()));
+            }
+        }
+        let is_served = self.settings.tailscale_mode != TailscaleMode::Off;
+        let mut origins: Vec<String> = authorities.iter().map(|at| format!("http://{at}")).collect();
+        if is_served || self.place == Place::Tailnet {
+            match tailnet.clone().map_or_else(|| self.tailscaled.dns_name(), Ok) {
+                Ok(name) if is_served => origins.push(format!("https://{name}")),
+                Ok(name) => {
+                    origins.push(format!("http://{name}:{}", addresses.first().map_or(0, SocketAddr::port)))
+                }
+                Err(why) => {
+                    logger.log(&Record::new(Level::Warn, "tailscale.name-unknown").field("why", why).field(
+                        "hint",
+                        "pages at this machine's tailnet name need gateway.controlUi.allowedOrigins",
+                    ))
+                }
+            }
+        }
+        // In the form that browsers send: no default port, lower case.
+        let origins = origins.iter().filter_map(|origin| Origin::parse(origin)).map(|origin| origin.text);
+        origins.take(OWN_ORIGINS_MAX).collect()
     }
 
     /// Whether SIGUSR1 restarts the gateway.
@@ -373,6 +444,9 @@ fn exposed_file(path: &Path) -> Option<String> {
         format!("{} can be read by others (mode {:03o}): chmod 600 it", path.display(), mode & 0o777)
     })
 }
+
+/// A machine with more addresses than this is told in `gateway.controlUi.allowedOrigins` which of them count.
+const OWN_ORIGINS_MAX: usize = 64;
 
 /// Between looks at the configuration file: one system call each.
 const CONFIG_CHECK_MS: u64 = 5_000;

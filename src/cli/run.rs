@@ -56,8 +56,7 @@ fn serve(args: &RunArgs, environment: &Environment) -> Result<Wish, Failure> {
     })?;
     let mut instance = instance.expect("a plan is not made without the lock");
     let threshold = plan.log_file.console(args.verbose, plan.log_level.as_deref());
-    let known = [&plan.auth.token, &plan.auth.password].into_iter().flatten();
-    let logger = Logger::new(threshold, args.json).hiding(known.map(|sourced| sourced.secret.clone()));
+    let logger = Logger::new(threshold, args.json).hiding(plan.secrets());
     let (logger, trouble) = plan.log_file.attach(logger);
     let logger = Arc::new(logger);
     report_panics(Arc::clone(&logger));

@@ -185,7 +185,7 @@ fn configured(
     let resolved = Resolved::new(&overrides, settings, &file.path, environment).map_err(Failure::Failed)?;
     let text = resolved.in_force().map(|sourced| sourced.secret.expose().to_owned());
     Ok(match resolved.mode {
-        AuthMode::None => Credentials::default(),
+        AuthMode::None | AuthMode::TrustedProxy => Credentials::default(),
         AuthMode::Token => Credentials { token: text, ..Credentials::default() },
         AuthMode::Password => Credentials { password: text, ..Credentials::default() },
     })

@@ -2,6 +2,7 @@
 //!
 //! A file that cannot be used never stops a gateway: the settings in force stay, and its faults are told once.
 
+use super::exposure::Exposure;
 use super::open::{load, settings_of};
 use super::secrets::{Overrides, Resolved};
 use super::settings::{Bind, Settings};
@@ -13,7 +14,7 @@ use clawgate_config::Node;
 use clawgate_config::merge::changed_paths;
 use clawgate_config::schema::Reload;
 use clawgate_config::service::{self, Change, Edited, Loaded, variables_of};
-use clawgate_proto::config::{AuthConfig, AuthMode};
+use clawgate_proto::config::AuthMode;
 use clawgate_proto::host::Version;
 use clawgate_proto::host::config::{
     ConfigAnswer, ConfigFault, ConfigNews, ConfigOp, ConfigOutcome, ConfigWrite, ConfigWritten, Issue,
@@ -46,12 +47,16 @@ pub struct Start {
     pub overrides: Overrides,
     /// Where this gateway listens.
     pub bind: Bind,
+    /// What it may be opened to.
+    pub exposure: Exposure,
 }
 
 /// What was found at the latest look.
 #[derive(Debug)]
 struct Known {
     marks: Vec<(PathBuf, Version)>,
+    /// Of files that secrets are fetched from.
+    secret_marks: Vec<(PathBuf, Version)>,
     hash: String,
     /// The latest document that could be used.
     document: Node,
@@ -68,6 +73,7 @@ impl<D: Disk> LiveFile<D> {
     pub fn new(storage: Arc<Storage<D>>, logger: Arc<Logger>, start: Start) -> Self {
         let known = Known {
             marks: Vec::new(),
+            secret_marks: Vec::new(),
             hash: String::new(),
             document: Node::empty(),
             started: Node::empty(),
@@ -79,6 +85,7 @@ impl<D: Disk> LiveFile<D> {
             let loaded = file.load(&found);
             let mut known = file.known();
             known.marks = file.marks(&found, &loaded);
+            known.secret_marks = file.secret_marks(&loaded);
             known.hash = service::hash(found.text());
             known.document.clone_from(&loaded.resolved);
             known.started = loaded.resolved;
@@ -176,7 +183,9 @@ impl<D: Disk> LiveFile<D> {
     }
 
     fn check(&self) -> Result<ConfigOutcome, ConfigFault> {
-        let marks = self.known().marks.clone();
+        let known = self.known();
+        let marks: Vec<(PathBuf, Version)> = known.marks.iter().chain(&known.secret_marks).cloned().collect();
+        drop(known);
         let is_same =
             |(path, mark): &(PathBuf, Version)| self.storage.mark(path).is_ok_and(|now| now == *mark);
         let mut news = None;
@@ -199,11 +208,13 @@ impl<D: Disk> LiveFile<D> {
     /// Compares with what is known; logs and tells what is new.
     fn observe(&self, found: &Read, loaded: &Loaded) -> Option<Box<ConfigNews>> {
         let hash = service::hash(found.text());
-        let marks = self.marks(found, loaded);
+        let (marks, secret_marks) = (self.marks(found, loaded), self.secret_marks(loaded));
         let mut known = self.known();
         known.marks = marks;
+        let has_other_secrets = known.secret_marks != secret_marks;
+        known.secret_marks = secret_marks;
         let is_same_text = known.hash == hash;
-        if is_same_text && (!loaded.is_valid() || loaded.resolved == known.document) {
+        if is_same_text && !has_other_secrets && (!loaded.is_valid() || loaded.resolved == known.document) {
             return None;
         }
         known.hash.clone_from(&hash);
@@ -236,7 +247,7 @@ impl<D: Disk> LiveFile<D> {
         drop(known);
         let hot: Vec<&str> =
             changed.iter().map(String::as_str).filter(|path| Reload::of(path) == Reload::Hot).collect();
-        if (!hot.is_empty() || was_refused) && !is_off {
+        if (!hot.is_empty() || was_refused || has_other_secrets) && !is_off {
             match self.live(loaded) {
                 Ok(live) => news.live = Some(live),
                 Err(why) => {
@@ -268,16 +279,18 @@ impl<D: Disk> LiveFile<D> {
     fn live(&self, loaded: &Loaded) -> Result<LiveConfig, String> {
         let (auth, settings) = self.usable(loaded)?;
         auth.check(&self.start.overrides, &settings, self.start.bind)?;
-        if auth.mode != AuthMode::None && auth.in_force().is_none() {
+        self.start.exposure.check(&auth, &settings)?;
+        let wants_secret = matches!(auth.mode, AuthMode::Token | AuthMode::Password);
+        if wants_secret && auth.in_force().is_none() {
             return Err("no token is configured any more; the one in force stays until a restart".to_owned());
         }
         for sourced in [&auth.token, &auth.password].into_iter().flatten() {
             self.logger.hide(sourced.secret.clone());
         }
-        for warning in &settings.warnings {
+        for warning in settings.warnings.iter().chain(&self.start.exposure.warnings(&auth, &settings)) {
             self.logger.log(&Record::new(Level::Warn, "gateway.warning").field("what", warning));
         }
-        Ok(live_config(&auth, &settings))
+        Ok(live_config(&auth, &settings, &self.start.exposure))
     }
 
     /// What a gateway would make of the document.
@@ -304,6 +317,11 @@ impl<D: Disk> LiveFile<D> {
         }
         let (auth, settings) = self.usable(&loaded).map_err(mend)?;
         auth.check(&self.start.overrides, &settings, self.start.bind).map_err(mend)?;
+        let place = |root: &Node| ["bind", "customBindHost"].map(|name| root.at(&["gateway", name]).cloned());
+        // One that will listen elsewhere is judged when it does.
+        if place(&self.known().started) == place(&loaded.resolved) {
+            self.start.exposure.check(&auth, &settings).map_err(mend)?;
+        }
         let is_local = |root: &Node| {
             root.at(&["gateway", "mode"]).and_then(Node::as_text).is_some_and(|mode| mode == "local")
         };
@@ -337,6 +355,14 @@ impl<D: Disk> LiveFile<D> {
         marks
     }
 
+    fn secret_marks(&self, loaded: &Loaded) -> Vec<(PathBuf, Version)> {
+        let mut environment = self.start.environment.clone();
+        environment.complete(variables_of(&loaded.source));
+        let Ok(settings) = settings_of(loaded, &environment) else { return Vec::new() };
+        let mark = |path: &Path| (path.to_owned(), self.storage.mark(path).unwrap_or(Version::MISSING));
+        settings.secret_files().map(mark).collect()
+    }
+
     fn mark_of_root(&self) -> Vec<(PathBuf, Version)> {
         let mark = self.storage.mark(&self.start.path).unwrap_or(Version::MISSING);
         vec![(self.start.path.clone(), mark)]
@@ -348,16 +374,9 @@ impl<D: Disk> LiveFile<D> {
 }
 
 /// The part of what was decided that the core compares with.
-pub fn live_config(auth: &Resolved, settings: &Settings) -> LiveConfig {
-    let secret =
-        |sourced: &Option<super::secrets::Sourced>| sourced.as_ref().map(|sourced| sourced.secret.clone());
+pub fn live_config(auth: &Resolved, settings: &Settings, exposure: &Exposure) -> LiveConfig {
     LiveConfig {
-        auth: AuthConfig {
-            mode: auth.mode,
-            token: secret(&auth.token),
-            password: secret(&auth.password),
-            rate_limit: settings.rate_limit,
-        },
+        auth: exposure.auth_config(auth, settings),
         allowed_origins: settings.allowed_origins.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
         allow_real_ip_fallback: settings.allow_real_ip_fallback,

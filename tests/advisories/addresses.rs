@@ -124,9 +124,12 @@ pub(crate) fn a_trusted_hop_that_names_nobody_is_not_the_client(place: Place) {
             let field = chain.map(|chain| format!("X-Forwarded-For: {chain}\r\n")).unwrap_or_default();
             assert!(!http(&mut stage, PROXY, &get("/readyz", &field)).1.contains("uptimeMs"), "{chain:?}");
         }
-        // A client that the proxy names is where it says.
+        // Who comes directly from this host is paired, and one that somebody approved comes in behind the proxy too.
+        let admin = operator(&mut stage, protocol, &[ADMIN]);
         let key = stage.key();
-        let config = forwarded("::1", speaking(protocol, stage.client(Some(key))));
+        let config = speaking(protocol, stage.client(Some(key)));
+        let waits = turned_away(&mut stage, PROXY, config.clone());
+        stage.call(admin, "device.pair.approve", json!({"requestId": request_id(&waits)})).unwrap();
         assert!(knock(&mut stage, PROXY, config).is_ok());
     }
 }

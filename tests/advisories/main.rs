@@ -10,6 +10,7 @@ mod command_line;
 mod credentials;
 mod door;
 mod pages;
+mod proxies;
 mod secrets;
 mod table;
 
@@ -68,6 +69,9 @@ play! {
         a_page_cannot_guess_the_password_from_loopback
         only_our_own_page_is_paired_silently
         a_foreign_page_comes_in_in_no_mode;
+    proxies:
+        a_program_of_this_host_is_not_the_proxy
+        a_header_gives_nobody_scopes;
     addresses:
         one_address_has_one_counter_however_it_is_spelt
         hops_that_a_client_invented_make_it_neither_local_nor_new

@@ -177,6 +177,7 @@ impl<K> DeviceStore<K> {
                 | HostAnswer::ExecApprovals(_)
                 | HostAnswer::Load(_)
                 | HostAnswer::Channels(_)
+                | HostAnswer::WhoIs(_)
                 | HostAnswer::LogsTail(_)
                 | HostAnswer::VoiceWake(_)
                 | HostAnswer::Restart(_)

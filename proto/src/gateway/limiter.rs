@@ -1,8 +1,7 @@
 //! Failed credentials, counted per address and kind of secret (spec: auth section 9).
 //!
-//! Two instances: one for pages (an `Origin` was sent), which always exists and never spares loopback, since any
-//! page in the user's browser comes from there; one for everybody else, when configured. Every failed secret
-//! counts, whatever else was sent beside it.
+//! Two instances: one for pages (an `Origin` was sent), which never spares loopback, since any page in the user's browser
+//! comes from there; one for everybody else. Every failed secret counts, whatever else was sent beside it.
 
 use crate::config::RateLimit;
 use crate::time::Mono;
@@ -43,9 +42,6 @@ impl Limiter {
 
     /// `Err` with the remaining lock in milliseconds.
     pub(super) fn check(&mut self, now: Mono, kind: SecretKind, ip: Option<IpAddr>) -> Result<(), u64> {
-        if self.spares(ip) {
-            return Ok(());
-        }
         let Some(failures) = self.keys.get_mut(&(kind, ip)) else { return Ok(()) };
         match failures.locked_until {
             Some(until) if until > now => Err(until.millis_since(now).max(1)),
@@ -59,9 +55,6 @@ impl Limiter {
 
     /// Counts a failure; the last one allowed locks the key.
     pub(super) fn failed(&mut self, now: Mono, kind: SecretKind, ip: Option<IpAddr>) {
-        if self.spares(ip) {
-            return;
-        }
         if !self.keys.contains_key(&(kind, ip)) && self.keys.len() >= KEYS_MAX {
             self.sweep(now);
         }
@@ -83,10 +76,6 @@ impl Limiter {
     /// Forgets the failures of a key that proved itself.
     pub(super) fn succeeded(&mut self, kind: SecretKind, ip: Option<IpAddr>) {
         self.keys.remove(&(kind, ip));
-    }
-
-    fn spares(&self, ip: Option<IpAddr>) -> bool {
-        self.limit.exempt_loopback && ip.is_some_and(|ip| ip.is_loopback())
     }
 
     /// Drops what has run out, then, if an attacker with many addresses filled the table, the unlocked rest.

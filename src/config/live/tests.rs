@@ -29,6 +29,7 @@ impl Rig {
             environment: Environment::default(),
             overrides: Overrides::default(),
             bind: Bind::Loopback,
+            exposure: Exposure::default(),
         };
         let storage = Arc::new(Storage::new(RealDisk, 1));
         let file = LiveFile::new(storage, Arc::new(Logger::new(None, false)), start);
