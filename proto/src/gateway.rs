@@ -328,6 +328,19 @@ impl Gateway {
                     ),
             ));
         }
+        if address.ip.is_none() {
+            // Such a proxy makes all its clients one; such a program is taken for one of them.
+            out.push(Output::Log(
+                Record::new(Level::Warn, "peer.proxy-silent")
+                    .conn(conn)
+                    .field("peer", slot.peer.remote.ip())
+                    .field(
+                        "hint",
+                        "it comes from a trusted proxy's address, and no client is named: have the proxy send \
+                         X-Forwarded-For, and use an address that other programs do not",
+                    ),
+            ));
+        }
         let handshake = Handshake { address, request, deciding: false };
         self.peers.set_phase(conn, Phase::Handshake(Box::new(handshake)));
         self.stats.upgraded += 1;

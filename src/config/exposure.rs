@@ -132,6 +132,14 @@ impl Exposure {
                 );
             }
         }
+        let usual = std::net::Ipv4Addr::LOCALHOST.into();
+        if settings.trusted_proxies.iter().any(|range| range.contains(usual)) {
+            warnings.push(
+                "gateway.trustedProxies names 127.0.0.1: programs of this machine come from there too, and count as clients of \
+                 the proxy, even the command line; have the proxy connect to [::1] and name ::1"
+                    .to_owned(),
+            );
+        }
         if allows_tailscale(auth, settings) && auth.mode == AuthMode::None {
             warnings
                 .push("gateway.auth.allowTailscale: with auth none nobody is asked who they are".to_owned());
@@ -237,7 +245,13 @@ mod tests {
             assert!(fault.contains(want), "{proxy} {proxies}: {fault}");
         }
         assert_eq!(with(&lan(), usual, "'10.0.0.1'"), Ok(Vec::new()));
-        assert_eq!(with(&proved(loopback()), usual, "'127.0.0.1'"), Ok(Vec::new()));
+        assert_eq!(with(&proved(loopback()), usual, "'::1'"), Ok(Vec::new()));
+        // What comes from there are programs of this machine as well.
+        let warned = with(&proved(loopback()), usual, "'127.0.0.1'").unwrap();
+        assert!(
+            warned.len() == 1 && warned[0].starts_with("gateway.trustedProxies names 127.0.0.1"),
+            "{warned:?}"
+        );
         let proxy = ProxyProof { proof: None, trusts_loopback: true };
         let trusting = with(&Exposure { proxy, ..loopback() }, usual, "'127.0.0.0/8'").unwrap();
         assert!(trusting[0].starts_with("trustedProxy.dangerouslyTrustLoopback"), "{trusting:?}");

@@ -33,7 +33,7 @@ function swap(text, from, to) {
 const KINDS = {
   nginx(program, folder, port, gatewayPort, withUsers) {
     let site = swap(block("nginx"), "listen 443 ssl;", `listen 127.0.0.1:${port};`);
-    site = swap(site, "127.0.0.1:18789", `127.0.0.1:${gatewayPort}`).replaceAll(/^ *ssl_.*\n/gm, "");
+    site = swap(site, "[::1]:18789", `[::1]:${gatewayPort}`).replaceAll(/^ *ssl_.*\n/gm, "");
     if (withUsers) {
       let users = swap(block("nginx-users"), IN_GUIDE, PROOF);
       users = swap(users, "/etc/nginx/clawgate.users", `${folder}/users`);
@@ -49,7 +49,7 @@ const KINDS = {
   },
   caddy(program, folder, port, gatewayPort, withUsers) {
     let site = swap(block(withUsers ? "caddyfile-users" : "caddyfile"), "gw.example.com {", `http://127.0.0.1:${port} {`);
-    site = swap(site, "127.0.0.1:18789", `127.0.0.1:${gatewayPort}`);
+    site = swap(site, "[::1]:18789", `[::1]:${gatewayPort}`);
     if (withUsers) {
       const hash = execFileSync(program, ["hash-password", "--plaintext", PASSWORD], { encoding: "utf8" }).trim();
       site = swap(swap(site, "HASH_THAT_CADDY_HASH_PASSWORD_PRINTS", hash), IN_GUIDE, PROOF);
@@ -109,8 +109,8 @@ function command(at, ...args) {
 
 /** Connects through a port and gives the answer and the socket. */
 async function attempt(port, options = {}) {
-  const { headers = {}, protocol = 4, key = deviceKey(), ...rest } = options;
-  const socket = new RawClient(`ws://127.0.0.1:${port}/`, { headers });
+  const { headers = {}, protocol = 4, key = deviceKey(), host = "127.0.0.1", ...rest } = options;
+  const socket = new RawClient(`ws://${host}:${port}/`, { headers });
   const answer = await socket.connect({ protocol, key, ...rest });
   return { socket, answer, code: answer.error?.details?.code };
 }
@@ -122,12 +122,13 @@ const FORGED = {
 };
 
 recordSecret("shared-token", TOKEN);
+process.setMaxListeners(0);
 for (const entry of proxies) {
   const [kind, program] = entry.split("=");
   console.log(`${kind} in front, driver ${runtime}`);
   const tokenAuth = { mode: "token", token: TOKEN };
   {
-    const at = await gateway({ gateway: { mode: "local", auth: tokenAuth, trustedProxies: ["127.0.0.1"] } });
+    const at = await gateway({ gateway: { mode: "local", auth: tokenAuth, trustedProxies: ["::1"] } });
     const front = await proxy(kind, program, at.port);
     const health = await get(front.port, "/healthz");
     check("a probe goes through", health.status === 200 && JSON.parse(health.body).ok === true, health);
@@ -157,7 +158,7 @@ for (const entry of proxies) {
     check("and is answered", health2.ok, health2.error);
     const status = await admitted.socket.request("status", {});
     check("the proxy is known as trusted", status.payload?.gateway?.proxies?.state === "trusted", status.payload?.gateway);
-    const large = "x".repeat(1_000_000);
+    const large = "x".repeat(60_000);
     const told = await admitted.socket.request("wake", { mode: "now", text: large });
     check("a large message goes through", told.ok, told.error);
     const again = await attempt(front.port, { key, deviceToken, scopes: ["operator.admin"] });
@@ -193,7 +194,7 @@ for (const entry of proxies) {
   {
     const trustedProxy = { userHeader: "X-Forwarded-User", requiredHeaders: ["X-Forwarded-Proto"], allowUsers: ["ada"] };
     const config = { gateway: {
-      mode: "local", trustedProxies: ["127.0.0.1"], controlUi: { allowedOrigins: [ORIGIN] },
+      mode: "local", trustedProxies: ["::1"], controlUi: { allowedOrigins: [ORIGIN] },
       auth: { mode: "trusted-proxy", trustedProxy },
     } };
     const refused = new GatewayProcess(binary, ["gateway", "--port", String(await freePort())], tempDir("refused"), 0, true);
@@ -205,7 +206,7 @@ for (const entry of proxies) {
     const ada = { Authorization: `Basic ${Buffer.from(`ada:${PASSWORD}`).toString("base64")}` };
     check("strangers stay outside the proxy", (await get(front.port, "/healthz")).status === 401);
     const client = { id: "openclaw-control-ui", mode: "webchat" };
-    const page = (port, headers) => attempt(port, { client, headers: { Origin: ORIGIN, ...headers } });
+    const page = (port, headers, host) => attempt(port, { client, host, headers: { Origin: ORIGIN, ...headers } });
     const admitted = await page(front.port, ada);
     check("the proxy's user is let in with a page", admitted.answer.ok, admitted.answer.error);
     check("with its scopes and without a token",
@@ -219,11 +220,13 @@ for (const entry of proxies) {
     both.socket.close();
     const without = { ...FORGED };
     delete without["X-Clawgate-Proof"];
-    for (const [what, headers, reason] of [
-      ["without the proof", without, "trusted_proxy_proof_mismatch"],
-      ["with a guess", { ...FORGED, "X-Clawgate-Proof": "cLaWmArKeR-guess" }, "trusted_proxy_proof_mismatch"],
+    const guess = { ...FORGED, "X-Clawgate-Proof": "cLaWmArKeR-guess" };
+    for (const [what, headers, host, reason] of [
+      ["without the proof", without, "[::1]", "trusted_proxy_proof_mismatch"],
+      ["with a guess", guess, "[::1]", "trusted_proxy_proof_mismatch"],
+      ["from another address", FORGED, "127.0.0.1", "trusted_proxy_untrusted_source"],
     ]) {
-      const { answer } = await page(at.port, headers);
+      const { answer } = await page(at.port, headers, host);
       check(`a local program is not the proxy ${what}`, answer.error?.details?.authReason === reason, answer);
     }
     check("the log says what to mend", at.output.includes("peer.proxy-refused"));
