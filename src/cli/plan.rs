@@ -598,6 +598,32 @@ mod tests {
     }
 
     #[test]
+    fn a_gateway_knows_its_own_names() {
+        let logger = Logger::new(None, false);
+        let names = |config: &str, variables: &[(&str, &str)], address: &str| {
+            let folder = Folder::new();
+            let config = format!("{{gateway: {{mode: 'local', {config}}}}}");
+            let plan = plan(&folder, Some(&config), "", variables).unwrap();
+            plan.own_origins("Board.example", &[address.parse().unwrap()], &logger)
+        };
+        assert!(names("port: 5", &[], "127.0.0.1:5").is_empty(), "loopback pages are known without a list");
+        let custom = "bind: 'custom', customBindHost: '192.0.2.7'";
+        let want = ["http://192.0.2.7:5", "http://board.local:5", "http://pi.local:5"];
+        assert_eq!(names(custom, &[("OPENCLAW_MDNS_HOSTNAME", "pi.local")], "192.0.2.7:5"), want);
+        assert_eq!(names(custom, &[], "192.0.2.7:80"), ["http://192.0.2.7", "http://board.local"]);
+        let every = names("bind: 'lan'", &[], "0.0.0.0:5");
+        assert!(every.contains(&"http://board.local:5".to_owned()), "{every:?}");
+        assert!(
+            !every.iter().any(|origin| origin.contains("0.0.0.0") || origin.contains("127.")),
+            "{every:?}"
+        );
+        let tailnet = [("OPENCLAW_TAILNET_DNS", "pi.tail1.ts.net")];
+        assert_eq!(names("tailscale: {mode: 'serve'}", &tailnet, "127.0.0.1:5"), ["https://pi.tail1.ts.net"]);
+        let want = ["http://100.64.0.7:5", "http://board.local:5", "http://pi.tail1.ts.net:5"];
+        assert_eq!(names("bind: 'tailnet'", &tailnet, "100.64.0.7:5"), want);
+    }
+
+    #[test]
     fn a_custom_bind_needs_an_ipv4_address() {
         let folder = Folder::new();
         let with = |host: &str| {

@@ -5,7 +5,7 @@
 
 use super::Failure;
 use super::args::ClientArgs;
-use crate::config::secrets::{Overrides, Resolved};
+use crate::config::secrets::{Overrides, Resolved, Sourced};
 use crate::config::settings::{Bind, Setting};
 use crate::config::{self, ConfigFile, Opened, Settings};
 use crate::environment::Environment;
@@ -183,9 +183,16 @@ fn configured(
             .map(|secret| (secret, None)),
     };
     let resolved = Resolved::new(&overrides, settings, &file.path, environment).map_err(Failure::Failed)?;
-    let text = resolved.in_force().map(|sourced| sourced.secret.expose().to_owned());
+    let exposed = |sourced: Option<&Sourced>| sourced.map(|sourced| sourced.secret.expose().to_owned());
+    let text = exposed(resolved.in_force());
     Ok(match resolved.mode {
-        AuthMode::None | AuthMode::TrustedProxy => Credentials::default(),
+        AuthMode::None => Credentials::default(),
+        // The gateway may have been started with another mode, to pair this machine before the proxy decides.
+        AuthMode::TrustedProxy => Credentials {
+            token: exposed(resolved.token.as_ref()),
+            password: exposed(resolved.password.as_ref()),
+            ..Credentials::default()
+        },
         AuthMode::Token => Credentials { token: text, ..Credentials::default() },
         AuthMode::Password => Credentials { password: text, ..Credentials::default() },
     })
