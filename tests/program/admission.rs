@@ -229,9 +229,11 @@ fn a_proxy_that_names_users_is_believed_with_its_proof_only() {
         // The command line does not come through the proxy: it is paired before, as the guide says.
         let token = secrets::chosen("before-the-proxy");
         let with_token = settings.clone().env("OPENCLAW_GATEWAY_TOKEN", &token);
+        fs::write(settings.config_path(), text.replace("127.0.0.1", "192.0.2.1")).unwrap();
         let before = start(&with_token.clone().arg("--auth").arg("token"));
         run(&with_token, "status").done();
         stop(before);
+        fs::write(settings.config_path(), text).unwrap();
         let proof = secrets::chosen("the-proof-of-the-proxy");
         own_settings(&settings, "{trustedProxy: {proofHeader: 'X-Proof', proof: '${PROOF}'}}");
         let gateway = start(&settings.clone().env("PROOF", &proof));
