@@ -506,7 +506,7 @@ mod tests {
             ),
             (
                 set(&folder, "gateway.auth.mode", "trusted-proxy"),
-                "gateway.auth.mode: this version does not have",
+                "gateway auth mode is trusted-proxy, but no trustedProxy config was provided",
             ),
             (
                 set(&folder, "gateway.auth", "{token: 'a', password: 'b'}"),

@@ -139,6 +139,7 @@ fn what_a_start_would_refuse_does_not_come_into_force() {
 
 #[test]
 fn programs_that_hold_secrets_are_named_on_the_machine_itself() {
+    // Compatibility row exec-providers-local.
     let provider = |command: &str| {
         format!(
             "{{gateway: {{mode: 'local', auth: {{mode: 'token', token: 'old'}}}}, secrets: {{providers: {{p: {{source: 'exec', \
