@@ -74,12 +74,15 @@ impl Tailscaled {
 
     fn get(&self, target: &str) -> Result<Value, String> {
         let until = Instant::now() + self.patience;
-        let answer = self.exchange(target, until).map_err(|why| match why.kind() {
-            io::ErrorKind::NotFound => format!("there is no {}", self.socket.display()),
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                format!("{} does not answer within {} ms", self.socket.display(), self.patience.as_millis())
+        let answer = self.exchange(target, until).map_err(|why| {
+            let (kind, socket) = (why.kind(), self.socket.display());
+            if kind == io::ErrorKind::NotFound {
+                format!("there is no {socket}")
+            } else if matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) {
+                format!("{socket} does not answer within {} ms", self.patience.as_millis())
+            } else {
+                format!("{socket} cannot be asked: {why}")
             }
-            _ => format!("{} cannot be asked: {why}", self.socket.display()),
         })?;
         body_of(&answer)
     }

@@ -47,7 +47,6 @@ use crate::request::{MethodRef, ParamsFault, Request};
 use crate::scope::Role;
 use crate::seed::{Random, Seed};
 use crate::time::{Mono, Now};
-use admit::Limiters;
 use bytes::Bytes;
 pub use census::Census;
 use core::net::{IpAddr, SocketAddr};
@@ -55,6 +54,7 @@ use devices::DeviceStore;
 use diagnostics::Stats;
 use events::Event;
 use health::Health;
+use limiter::Limiters;
 use pair::Key;
 use peers::{Handshake, Peers, Phase};
 use presence::Presence;
@@ -100,6 +100,8 @@ pub struct Gateway {
     /// The numbers that go with it.
     told: Option<diagnostics::Told>,
     log_level: Level,
+    /// Settings that changed and wait for a restart, for people: not more than are worth reading.
+    restart_needed: Vec<String>,
     replies: Replies,
     writes: Writes,
     voice: VoiceWake,
@@ -214,6 +216,7 @@ impl Gateway {
             status: [None, None],
             told: None,
             log_level: Level::Trace,
+            restart_needed: Vec::new(),
             replies: Replies::default(),
             writes: Writes::default(),
             voice: VoiceWake::new(),

@@ -4,13 +4,14 @@
 use super::Failure;
 use super::args::{AuthArg, RunArgs};
 use super::log_plan::LogPlan;
-use super::target::{self, BIND_VARIABLE};
+use super::target;
 use crate::accounts::{self, Account, Keeper};
-use crate::config::exposure::Exposure;
 use crate::config::first_run::{backup_of, generate_token};
 use crate::config::live::{self, LiveFile, Start};
+use crate::config::own::ProxyProof;
 use crate::config::secrets::{self, Overrides, Resolved, Source, Sourced};
-use crate::config::settings::{Bind, Setting, TailscaleMode};
+use crate::config::settings::TailscaleMode;
+use crate::config::start::{self, Decided, Flags};
 use crate::config::{self, ConfigFile, Opened, Places, Settings, own};
 use crate::entropy;
 use crate::environment::Environment;
@@ -60,8 +61,6 @@ pub(super) struct Plan {
     /// `OPENCLAW_MDNS_HOSTNAME` and `OPENCLAW_TAILNET_DNS`: what this machine is called, when it is not what it says.
     names: [Option<String>; 2],
     identity: Identity,
-    /// `OPENCLAW_LOG_LEVEL`.
-    pub(super) log_level: Option<String>,
     /// Where records are kept, and from which level on.
     pub(super) log_file: LogPlan,
     /// What was written at this start; a sentence for a person.
@@ -78,37 +77,30 @@ impl Plan {
         environment: &Environment,
         lock: &mut dyn FnMut(&Places, u16) -> Result<(), Failure>,
     ) -> Result<Self, Failure> {
-        let overrides = overrides(args, environment)?;
+        let mut flags = Flags {
+            auth: overrides(args, environment)?,
+            bind: args.bind.map(Into::into),
+            allow_unconfigured: args.allow_unconfigured,
+            proxy: ProxyProof::default(),
+        };
         let storage = Arc::new(Storage::new(RealDisk, u64::from_ne_bytes(entropy::bytes())));
         let Opened { places, mut file, settings, environment, base } =
             config::open(&storage, environment).map_err(Failure::Failed)?;
-        if file.found.is_some() && settings.mode.as_deref() != Some("local") && !args.allow_unconfigured {
-            return Err(Failure::Failed(format!(
-                "Gateway start blocked: set gateway.mode=local (current: {}) or pass --allow-unconfigured.",
-                settings.mode.as_deref().unwrap_or("unset")
-            )));
-        }
-        let bind = choose_bind(args, &environment, &settings)?;
-        let place = place(bind, &settings)?;
+        // Where there is no file yet, this start writes one for a gateway.
+        flags.allow_unconfigured |= file.found.is_none();
+        let own = own::read(&storage, &places.own_config(), &environment).map_err(Failure::Failed)?;
+        flags.proxy.clone_from(&own.proxy);
+        let Decided { bind, place, mut auth, exposure } =
+            start::decide(&flags, &settings, &file.path, &environment).map_err(Failure::Failed)?;
+        flags.allow_unconfigured = args.allow_unconfigured;
         let port = choose_port(args.port, &environment, &settings)?;
         let port_for_clients = choose_port(None, &environment, &settings)?;
         let program = profile::program(&environment, &places.state_dir);
-        let mut auth =
-            Resolved::new(&overrides, &settings, &file.path, &environment).map_err(Failure::Failed)?;
-        auth.check(&overrides, &settings, bind).map_err(Failure::Failed)?;
-        let own = own::read(&storage, &places.own_config(), &environment).map_err(Failure::Failed)?;
-        let exposure = Exposure {
-            beyond_loopback: place.is_beyond_loopback(),
-            bind: bind.as_str(),
-            proxy: own.proxy,
-            own_origins: Vec::new(),
-        };
-        exposure.check(&auth, &settings).map_err(Failure::Failed)?;
         let root = file.found.as_ref().map(|found| &found.root);
         let accounts = accounts::configured(root, &places, &environment);
         lock(&places, port)?;
         let wrote =
-            complete(&mut file, &storage, &mut auth, &overrides, &settings).map_err(Failure::Failed)?;
+            complete(&mut file, &storage, &mut auth, &flags.auth, &settings).map_err(Failure::Failed)?;
         secrets::refuse_open_bind(&auth, bind, &host_of(place), port).map_err(Failure::Failed)?;
         let identity =
             Identity::load_or_create(&storage, &places.state_dir, log::wall_ms()).map_err(Failure::Failed)?;
@@ -128,14 +120,14 @@ impl Plan {
         if let Some(folder) = file.path.parent() {
             warnings.extend(storage.sweep(folder).err());
         }
-        let log_level = environment.get("OPENCLAW_LOG_LEVEL").map(str::to_owned);
-        let log_file = LogPlan::make(args.log_file.as_deref(), &settings.logging, &environment);
+        let log_file = LogPlan::make(args.log_file.as_deref(), args.verbose, &settings.logging, &environment);
         let home = environment.home();
         let watch = Start {
             path: file.path.clone(),
             state_dir: places.state_dir.clone(),
             environment: base,
-            overrides,
+            flags,
+            verbose: args.verbose,
             bind,
             exposure,
         };
@@ -158,7 +150,6 @@ impl Plan {
             tailscaled,
             names,
             identity,
-            log_level,
             log_file,
             wrote,
             warnings,
@@ -201,7 +192,7 @@ impl Plan {
         let own_origins = self.own_origins(&facts.hostname, addresses, logger);
         let mut watch = self.watch.clone();
         watch.exposure.own_origins = own_origins;
-        let live = live::live_config(&self.auth, &self.settings, &watch.exposure);
+        let live = live::live_config(&self.auth, &self.settings, &watch.exposure, self.log_file.levels);
         let config = Config {
             limits: Limits { config_check_ms: CONFIG_CHECK_MS, ..self.limits.clone() },
             auth: live.auth,
@@ -212,7 +203,7 @@ impl Plan {
             about: self.about(&facts),
         };
         let mut gateway = Gateway::new(config, random.seed(), now);
-        gateway.set_log_level(logger.threshold().unwrap_or(Level::Error));
+        gateway.set_log_level(live.log_level);
         let storage = Arc::clone(&self.storage);
         let file = LiveFile::new(Arc::clone(&storage), Arc::clone(logger), watch);
         let mut host = StateHost::new(storage, self.places.state_dir.clone(), facts, Arc::clone(logger))
@@ -265,6 +256,11 @@ impl Plan {
         origins.take(OWN_ORIGINS_MAX).collect()
     }
 
+    /// What the command line says, as far as it is stronger than the file.
+    pub(super) fn flags(&self) -> &Flags {
+        &self.watch.flags
+    }
+
     /// Whether SIGUSR1 restarts the gateway.
     pub(super) fn restarts_by_signal(&self) -> bool {
         self.settings.restart_by_signal != Some(false)
@@ -307,50 +303,6 @@ fn overrides(args: &RunArgs, environment: &Environment) -> Result<Overrides, Fai
         mode: args.auth.map(|mode: AuthArg| mode.into()),
         token: args.token.as_deref().and_then(Secret::new),
         password,
-    })
-}
-
-fn choose_bind(args: &RunArgs, environment: &Environment, settings: &Settings) -> Result<Bind, Failure> {
-    if let Some(flag) = args.bind {
-        return Ok(flag.into());
-    }
-    if let Some(name) = environment.get(BIND_VARIABLE) {
-        return Bind::named(name).ok_or_else(|| {
-            Failure::Failed(format!(
-                "Invalid bind: {BIND_VARIABLE} is {:?} (use \"loopback\", \"lan\", \"tailnet\", \"auto\", or \"custom\")",
-                super::render::clean(name)
-            ))
-        });
-    }
-    match &settings.bind {
-        None => Ok(Bind::Loopback),
-        Some(Setting::Known(bind)) => Ok(*bind),
-        Some(Setting::Unusable(why)) => Err(Failure::Failed(why.clone())),
-    }
-}
-
-/// The addresses that a bind means.
-fn place(bind: Bind, settings: &Settings) -> Result<Place, Failure> {
-    Ok(match bind {
-        Bind::Loopback => Place::Loopback,
-        Bind::Lan => Place::Lan,
-        Bind::Tailnet => Place::Tailnet,
-        Bind::Custom => {
-            match settings.custom_bind_host.as_deref().map(str::trim).filter(|host| !host.is_empty()) {
-                None => {
-                    let sentence = "gateway.bind=custom requires gateway.customBindHost";
-                    return Err(Failure::Failed(format!(
-                        "{sentence}\nSet it to the IPv4 address of this machine to listen on."
-                    )));
-                }
-                Some(host) => Place::Custom(host.parse().map_err(|_| {
-                    Failure::Failed(format!(
-                        "gateway.bind=custom requires a valid IPv4 customBindHost (got {})",
-                        super::render::clean(host)
-                    ))
-                })?),
-            }
-        }
     })
 }
 
@@ -457,6 +409,7 @@ mod tests {
 
     use super::super::args::{Cli, Command};
     use super::*;
+    use crate::config::start::BIND_VARIABLE;
     use crate::scratch::Folder;
     use clap::Parser as _;
 
@@ -595,6 +548,32 @@ mod tests {
         assert_eq!(plan(&folder, Some(config), "--bind auto", &variable).unwrap().place, Place::Loopback);
         let fault = plan(&folder, Some(config), "", &[(BIND_VARIABLE, "0.0.0.0")]).unwrap_err();
         assert!(fault.message().starts_with("Invalid bind: OPENCLAW_GATEWAY_BIND is \"0.0.0.0\""));
+    }
+
+    #[test]
+    fn a_gateway_knows_its_own_names() {
+        let logger = Logger::new(None, false);
+        let names = |config: &str, variables: &[(&str, &str)], address: &str| {
+            let folder = Folder::new();
+            let config = format!("{{gateway: {{mode: 'local', {config}}}}}");
+            let plan = plan(&folder, Some(&config), "", variables).unwrap();
+            plan.own_origins("Board.example", &[address.parse().unwrap()], &logger)
+        };
+        assert!(names("port: 5", &[], "127.0.0.1:5").is_empty(), "loopback pages are known without a list");
+        let custom = "bind: 'custom', customBindHost: '192.0.2.7'";
+        let want = ["http://192.0.2.7:5", "http://board.local:5", "http://pi.local:5"];
+        assert_eq!(names(custom, &[("OPENCLAW_MDNS_HOSTNAME", "pi.local")], "192.0.2.7:5"), want);
+        assert_eq!(names(custom, &[], "192.0.2.7:80"), ["http://192.0.2.7", "http://board.local"]);
+        let every = names("bind: 'lan'", &[], "0.0.0.0:5");
+        assert!(every.contains(&"http://board.local:5".to_owned()), "{every:?}");
+        assert!(
+            !every.iter().any(|origin| origin.contains("0.0.0.0") || origin.contains("127.")),
+            "{every:?}"
+        );
+        let tailnet = [("OPENCLAW_TAILNET_DNS", "pi.tail1.ts.net")];
+        assert_eq!(names("tailscale: {mode: 'serve'}", &tailnet, "127.0.0.1:5"), ["https://pi.tail1.ts.net"]);
+        let want = ["http://100.64.0.7:5", "http://board.local:5", "http://pi.tail1.ts.net:5"];
+        assert_eq!(names("bind: 'tailnet'", &tailnet, "100.64.0.7:5"), want);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::{
 use clawgate_proto::client::{ClientConfig, ClientEvent};
 use clawgate_proto::config::{AuthConfig, AuthMode, RateLimit};
 use clawgate_proto::host::config::LiveConfig;
+use clawgate_proto::log::Level;
 use clawgate_proto::net::Cidr;
 use clawgate_proto::secret::Secret;
 use clawgate_support::stage::{ANSWER_MS, shared_token};
@@ -152,6 +153,7 @@ pub(crate) fn a_rotated_secret_counts_from_the_next_request(place: Place) {
             allowed_origins: config.allowed_origins,
             trusted_proxies: config.trusted_proxies,
             allow_real_ip_fallback: config.allow_real_ip_fallback,
+            log_level: Level::Trace,
         });
         let hash = stage.call(admin, "config.get", json!({})).unwrap()["hash"].clone();
         let raw = format!("{{gateway: {{auth: {{token: '{NEW}'}}}}}}");

@@ -226,6 +226,14 @@ fn a_proxy_that_names_users_is_believed_with_its_proof_only() {
         let settings = with_text(runtime, text);
         run(&settings, "gateway")
             .failed(1, &["every program of this machine could say that it is the proxy"]);
+        // The command line does not come through the proxy: it is paired before, as the guide says.
+        let token = secrets::chosen("before-the-proxy");
+        let with_token = settings.clone().env("OPENCLAW_GATEWAY_TOKEN", &token);
+        fs::write(settings.config_path(), text.replace("127.0.0.1", "192.0.2.1")).unwrap();
+        let before = start(&with_token.clone().arg("--auth").arg("token"));
+        run(&with_token, "status").done();
+        stop(before);
+        fs::write(settings.config_path(), text).unwrap();
         let proof = secrets::chosen("the-proof-of-the-proxy");
         own_settings(&settings, "{trustedProxy: {proofHeader: 'X-Proof', proof: '${PROOF}'}}");
         let gateway = start(&settings.clone().env("PROOF", &proof));
@@ -243,6 +251,7 @@ fn a_proxy_that_names_users_is_believed_with_its_proof_only() {
         let forged = page(&[from, ("X-User", "ada"), ("X-Proof", "cLaWmArKeR-guess")]);
         assert_eq!(code(&gateway, forged).as_deref(), Some("CONTROL_UI_DEVICE_IDENTITY_REQUIRED"));
         run(&settings, "token").failed(1, &["this gateway lets in whom its proxy names"]);
+        run(&settings, "devices list").done();
         let said = stop(gateway);
         assert!(said.contains("trusted_proxy_proof_mismatch"), "{said}");
     }

@@ -2,7 +2,7 @@
 //! not. Every decision here rests on what was verified (the socket, the proof, a secret), in the order of the
 //! specification (v4 sections 3, 5.1, 6), the same for both dialects.
 
-use super::limiter::{Limiter, SecretKind};
+use super::limiter::{Limiters, SecretKind, Source};
 use super::peers::Handshake;
 use super::vouched::{self, Tailnet};
 use crate::config::{AuthMode, Config};
@@ -14,7 +14,6 @@ use crate::net::{self, ClientAddress, Origin};
 use crate::scope::{Role, Scopes};
 use crate::secret::{self, Secret};
 use crate::time::Mono;
-use core::net::{IpAddr, Ipv4Addr};
 
 /// A peer that passed the checks that need no store.
 #[derive(Debug)]
@@ -79,89 +78,12 @@ impl SharedMethod {
     }
 }
 
-/// Whose failures are counted together.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Source {
-    /// A page sent it: an `Origin` was there.
-    page: bool,
-    ip: Option<IpAddr>,
-    /// Nothing says that somebody forwarded it.
-    direct: bool,
-}
-
-impl Source {
-    pub(super) fn of(address: &ClientAddress, page: bool) -> Self {
-        Self { page, ip: address.ip.map(net::holder), direct: !address.forwarded }
-    }
-}
-
 /// A device token as shown.
 #[derive(Debug)]
 pub(super) struct Candidate {
     pub(super) token: Secret,
     /// Shown as `auth.deviceToken`, rather than as `auth.token`.
     pub(super) explicit: bool,
-}
-
-/// The limiters, one for pages and one for everybody else.
-#[derive(Debug)]
-pub(super) struct Limiters {
-    pages: Limiter,
-    others: Limiter,
-    /// Whether programs of this machine are never throttled, unless somebody forwards for them.
-    spares_loopback: bool,
-}
-
-impl Limiters {
-    pub(super) fn new(config: &Config) -> Self {
-        let numbers = config.auth.rate_limit.unwrap_or_default();
-        Self {
-            pages: Limiter::new(numbers),
-            others: Limiter::new(numbers),
-            spares_loopback: numbers.exempt_loopback,
-        }
-    }
-
-    /// Takes other numbers; what was counted stays.
-    pub(super) fn follow(&mut self, config: &Config) {
-        let numbers = config.auth.rate_limit.unwrap_or_default();
-        self.pages.set_limit(numbers);
-        self.others.set_limit(numbers);
-        self.spares_loopback = numbers.exempt_loopback;
-    }
-
-    /// The limiter and the key for a peer; none when it is spared.
-    fn of(&mut self, source: Source) -> Option<(&mut Limiter, Option<IpAddr>)> {
-        let is_loopback = source.ip.is_some_and(|ip| ip.is_loopback());
-        if source.page {
-            // All pages in the browsers of this host share one key; it is a documentation address (RFC 2544).
-            let shared = IpAddr::V4(Ipv4Addr::new(198, 18, 0, 1));
-            return Some((&mut self.pages, if is_loopback { Some(shared) } else { source.ip }));
-        }
-        // Behind a proxy of this machine that nobody trusts, everybody comes from loopback.
-        let is_spared = self.spares_loopback && is_loopback && source.direct;
-        (!is_spared).then_some((&mut self.others, source.ip))
-    }
-
-    /// Milliseconds for which this peer's secrets of that kind are not looked at.
-    pub(super) fn locked(&mut self, now: Mono, source: Source, kind: SecretKind) -> Option<u64> {
-        let (limiter, ip) = self.of(source)?;
-        limiter.check(now, kind, ip).err()
-    }
-
-    /// Counts a wrong secret.
-    pub(super) fn failed(&mut self, now: Mono, source: Source, kind: SecretKind) {
-        if let Some((limiter, ip)) = self.of(source) {
-            limiter.failed(now, kind, ip);
-        }
-    }
-
-    /// Forgets wrong secrets after a right one.
-    pub(super) fn succeeded(&mut self, source: Source, kind: SecretKind) {
-        if let Some((limiter, ip)) = self.of(source) {
-            limiter.succeeded(kind, ip);
-        }
-    }
 }
 
 /// What a client says it is, sorted into the classes that the rules know.

@@ -1,11 +1,11 @@
 //! Devices at the gateway: a `connect` that the store must decide, the `device.*` methods, and what follows from
 //! the store's decisions for sockets that are open.
 
-use super::admit::{self, Checked, DeviceFacts, Passed, SharedMethod, Source};
+use super::admit::{self, Checked, DeviceFacts, Passed, SharedMethod};
 use super::devices::pairing::{Candidate, ConnectOp, Connected, DeviceClient, Locality};
 use super::devices::tokens::TokenFault;
 use super::devices::{Caller, CloseDevice, DeviceError, Done, Effect, Notice, Op};
-use super::limiter::SecretKind;
+use super::limiter::{SecretKind, Source};
 use super::nodes::NodeQuery;
 use super::peers::{Phase, Session, Slot};
 use super::presence::Facts;
@@ -48,7 +48,7 @@ pub(super) struct Waiting {
     params: ConnectParams,
     shared: Result<SharedMethod, AuthReason>,
     /// For the limiters.
-    source: Source,
+    limiter_key: Source,
 }
 
 /// An admission that is decided.
@@ -127,14 +127,14 @@ impl Gateway {
                 self.admit(now, Decided { conn, id, dialect, role, scopes, params, device: None }, out);
             }
             Checked::Device(facts) => {
-                let source = Source::of(&address, facts.origin_present);
+                let limiter_key = Source::of(&address, facts.origin_present);
                 let token_counts = facts.shared.is_err();
-                let locked = self.limiters.locked(now.mono, source, SecretKind::Device);
+                let locked = self.limiters.locked(now.mono, limiter_key, SecretKind::Device);
                 if let Some(retry_after_ms) = locked.filter(|_| token_counts) {
                     // Locked is the device token only. What was shown beside it, or in its place, was tried as the
                     // shared secret and was wrong.
                     if admit::shown_shared(&params) {
-                        self.limiters.failed(now.mono, source, SecretKind::Shared);
+                        self.limiters.failed(now.mono, limiter_key, SecretKind::Shared);
                     }
                     let why =
                         admit::unauthorized(&config, &params, AuthReason::RateLimited, Some(retry_after_ms));
@@ -142,7 +142,7 @@ impl Gateway {
                 }
                 let op = connect_op(&params, *facts, role, address.reported());
                 let (op, shared) = op;
-                let waiting = Waiting { conn, id, dialect, role, params, shared, source };
+                let waiting = Waiting { conn, id, dialect, role, params, shared, limiter_key };
                 self.submit(now, Op::Connect(Box::new(op)), Key::Connect(Box::new(waiting)), out);
             }
         }
@@ -316,7 +316,7 @@ impl Gateway {
     }
 
     fn connect_done(&mut self, now: Now, waiting: Waiting, done: Done, out: &mut Vec<Output>) {
-        let Waiting { conn, id, dialect, role, params, shared, source } = waiting;
+        let Waiting { conn, id, dialect, role, params, shared, limiter_key } = waiting;
         let is_good_token = match &done {
             Done::Connected(connected) => connected.by_device_token,
             Done::TokenRejected { fault, .. } => *fault == TokenFault::ScopeMismatch,
@@ -333,12 +333,12 @@ impl Gateway {
         };
         // A good device token does not make guesses at the shared secret free, wherever it leads.
         if is_good_token && shared.is_err() && admit::guessed_shared(&params) {
-            self.limiters.failed(now.mono, source, SecretKind::Shared);
+            self.limiters.failed(now.mono, limiter_key, SecretKind::Shared);
         }
         let error = match done {
             Done::Connected(connected) => {
                 if connected.by_device_token {
-                    self.limiters.succeeded(source, SecretKind::Device);
+                    self.limiters.succeeded(limiter_key, SecretKind::Device);
                 }
                 let scopes = Scopes::new(&params.scopes);
                 let device = Some(*connected);
@@ -353,12 +353,12 @@ impl Gateway {
                 };
                 if fault == TokenFault::Mismatch {
                     // Every failed secret counts, and `auth.token` was tried as the shared one too.
-                    self.limiters.failed(now.mono, source, SecretKind::Device);
+                    self.limiters.failed(now.mono, limiter_key, SecretKind::Device);
                     if admit::shown_shared(&params) {
-                        self.limiters.failed(now.mono, source, SecretKind::Shared);
+                        self.limiters.failed(now.mono, limiter_key, SecretKind::Shared);
                     }
                 }
-                let retry_after_ms = self.limiters.locked(now.mono, source, SecretKind::Shared);
+                let retry_after_ms = self.limiters.locked(now.mono, limiter_key, SecretKind::Shared);
                 let retry_after_ms = retry_after_ms.filter(|_| reason == AuthReason::RateLimited);
                 ConnectError::Unauthorized(admit::unauthorized(&self.config, &params, reason, retry_after_ms))
             }

@@ -106,7 +106,7 @@ pub(super) fn tailnet_claim(config: &Config, handshake: &Handshake) -> Result<Op
     }
     let Some(login) = only(request, LOGIN) else { return Err(TailnetFault::UserMissing) };
     let is_there = |name: &&str| request.header(name).is_some_and(|value| !value.trim().is_empty());
-    if !handshake.address.socket.is_loopback() || !SERVE_HEADERS.iter().all(|name| is_there(name)) {
+    if !handshake.address.socket.is_loopback() || !SERVE_HEADERS.iter().all(is_there) {
         return Err(TailnetFault::ProxyMissing);
     }
     let Some(ip) = net::client_of_local_proxy(request) else { return Err(TailnetFault::ProxyMissing) };

@@ -249,6 +249,8 @@ const RELOADS: &[(&str, Reload)] = &[
     ("gateway.allowRealIpFallback", Reload::Hot),
     ("gateway.controlUi.allowedOrigins", Reload::Hot),
     ("gateway.controlUi.dangerouslyAllowHostHeaderOriginFallback", Reload::Hot),
+    ("logging.level", Reload::Hot),
+    ("logging.consoleLevel", Reload::Hot),
     ("gateway.remote", Reload::None),
     ("gateway.reload", Reload::None),
     ("meta", Reload::None),
