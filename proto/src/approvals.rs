@@ -522,7 +522,8 @@ impl Book {
             let is_over =
                 self.ended.len() > limits.approvals_kept_max || self.bytes > limits.approvals_bytes_max;
             // Whoever ended the latest is about to tell of it.
-            if !is_old && !(is_over && self.ended.len() > 1) {
+            let is_spare = is_over && self.ended.len() > 1;
+            if !is_old && !is_spare {
                 return;
             }
             self.forget_oldest();

@@ -38,7 +38,7 @@ use crate::config::Config;
 use crate::frame::CloseFrame;
 use crate::id::ConnId;
 use crate::input::{End, Input};
-use crate::output::Order;
+use crate::output::{Order, Reply};
 use crate::seed::Seed;
 use crate::time::{Mono, Now};
 use core::fmt;
@@ -180,7 +180,7 @@ impl Connection {
             (Order::Http(response), Phase::Http(_)) => self.answer(now, *response, cost),
             (Order::Admit(admission), Phase::Open(_)) => self.admit(admission, cost),
             (Order::Respond { id, reply }, Phase::Open(open)) => {
-                let dialect = open.answered();
+                let dialect = open.answered(matches!(reply, Reply::Accepted(_)));
                 self.outbox.push(Item::Response { id, reply, dialect }, cost);
             }
             (Order::Event(event), Phase::Open(_)) => self.outbox.push(Item::Event(event), cost),

@@ -1,6 +1,7 @@
 //! The two shapes of one protocol. Authority is decided elsewhere, once, by protocol 4's rules; this file only
 //! changes shapes, and [`Exceptions`] holds the few places where the dialects behave differently.
 
+pub(crate) mod approvals;
 pub(crate) mod config;
 pub(crate) mod lists;
 pub(crate) mod nodes;
@@ -47,6 +48,9 @@ pub struct Exceptions {
     pub shared_writes: &'static [&'static str],
     /// How many of those a window takes.
     pub shared_writes_max: u32,
+    /// Whoever may decide a command's approval is asked, the asker too (protocol 3 has no word by which a client says
+    /// that it shows such requests to people).
+    pub asks_every_approver: bool,
 }
 
 impl Dialect {
@@ -85,12 +89,14 @@ impl Dialect {
                 presence_after_hello: false,
                 shared_writes: &["config.apply", "config.patch", "update.run"],
                 shared_writes_max: 3,
+                asks_every_approver: true,
             },
             Self::V4 => Exceptions {
                 health_after_hello: false,
                 presence_after_hello: true,
                 shared_writes: &[],
                 shared_writes_max: 0,
+                asks_every_approver: false,
             },
         }
     }
@@ -261,7 +267,14 @@ pub(crate) fn has_voice_routing(dialect: Dialect) -> bool {
 pub(crate) fn own_events(dialect: Dialect) -> &'static [&'static str] {
     match dialect {
         Dialect::V3 => &[],
-        Dialect::V4 => &["voicewake.routing.changed", "gateway.suspension"],
+        Dialect::V4 => &[
+            "voicewake.routing.changed",
+            "gateway.suspension",
+            "plugin.approval.requested",
+            "plugin.approval.resolved",
+            "question.requested",
+            "question.resolved",
+        ],
     }
 }
 

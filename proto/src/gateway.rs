@@ -2,6 +2,7 @@
 //! Never sees raw bytes; short decisions only.
 
 mod admit;
+pub(crate) mod approvals;
 mod census;
 pub(crate) mod channels;
 pub(crate) mod config;
@@ -47,6 +48,7 @@ use crate::scope::Role;
 use crate::seed::{Random, Seed};
 use crate::time::{Mono, Now};
 use admit::Limiters;
+use approvals::Approvals;
 use bytes::Bytes;
 pub use census::Census;
 use core::net::SocketAddr;
@@ -98,6 +100,7 @@ pub struct Gateway {
     /// The numbers that go with it.
     told: Option<diagnostics::Told>,
     log_level: Level,
+    approvals: Approvals,
     replies: Replies,
     writes: Writes,
     voice: VoiceWake,
@@ -151,6 +154,8 @@ enum Purpose {
     WizardStart { conn: ConnId, id: Box<str> },
     /// What a set-up came to.
     WizardWrite { conn: ConnId, id: Box<str> },
+    /// A change of the file of exec approvals.
+    ExecApprovals { conn: ConnId, id: Box<str> },
     /// An answer to `logs.tail`.
     LogsTail { conn: ConnId, id: Box<str> },
     /// The first in line for the wake words.
@@ -209,6 +214,7 @@ impl Gateway {
             status: [None, None],
             told: None,
             log_level: Level::Trace,
+            approvals: Approvals::default(),
             replies: Replies::default(),
             writes: Writes::default(),
             voice: VoiceWake::new(),
@@ -274,6 +280,7 @@ impl Gateway {
             Input::Tick => self.tick(now, out),
         }
         self.flush(now, out);
+        self.set_approvals_timer();
     }
 
     /// The earliest moment at which [`Input::Tick`] would change anything.
@@ -400,6 +407,7 @@ impl Gateway {
     fn end_session(&mut self, conn: ConnId) {
         let Some(session) = self.peers.session(conn) else { return };
         self.left.extend(session.presence_key.clone());
+        self.approvals_left(conn);
         self.peers.set_phase(conn, Phase::Ending);
     }
 
@@ -466,34 +474,44 @@ impl Gateway {
             .then_some(StateVersion { presence: self.presence.version, health: self.health.version });
         let conns: Vec<ConnId> = self.peers.open().collect();
         for conn in conns {
-            let Some(session) = self.peers.session(conn) else { continue };
-            let Some(payload) = payload[session.dialect.index()].clone() else { continue };
-            let entitled = event
-                .scope
-                .is_none_or(|scope| session.role == Role::Operator && session.scopes.satisfies(scope));
-            if !entitled {
-                continue;
-            }
-            let Some(slot) = self.peers.get_mut(conn) else { continue };
-            slot.seq += 1;
-            let frame = EventFrame { name: event.name, payload, seq: Some(slot.seq), state_version };
-            let order = Order::Event(frame);
-            let cost = order.cost();
-            let slow = slot.queued + cost > self.config.limits.queued_bytes_max;
-            if event.drop_if_slow && (slow || !self.budget.has_spare(cost)) {
-                self.stats.missed_events += 1;
-                continue; // one slow reader must not cost the others anything, and a few must not cost them all
-            }
-            if slow {
-                out.push(Output::Log(
-                    Record::new(Level::Warn, "peer.slow").conn(conn).field("event", event.name),
-                ));
-                self.stats.cut += 1;
-                self.close(conn, CloseFrame::new(1008, "slow consumer"), out);
-                continue;
-            }
-            self.order(conn, order, out);
+            self.send_event(conn, event, &payload, state_version, out);
         }
+    }
+
+    /// Sends an event to one peer, if it may see it.
+    fn send_event(
+        &mut self,
+        conn: ConnId,
+        event: &'static Event,
+        payload: &[Option<Bytes>; 2],
+        state_version: Option<StateVersion>,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(session) = self.peers.session(conn) else { return };
+        let Some(payload) = payload[session.dialect.index()].clone() else { return };
+        let entitled =
+            event.scope.is_none_or(|scope| session.role == Role::Operator && session.scopes.satisfies(scope));
+        if !entitled {
+            return;
+        }
+        let Some(slot) = self.peers.get_mut(conn) else { return };
+        slot.seq += 1;
+        let frame = EventFrame { name: event.name, payload, seq: Some(slot.seq), state_version };
+        let order = Order::Event(frame);
+        let cost = order.cost();
+        let slow = slot.queued + cost > self.config.limits.queued_bytes_max;
+        if event.drop_if_slow && (slow || !self.budget.has_spare(cost)) {
+            self.stats.missed_events += 1;
+            return; // one slow reader must not cost the others anything, and a few must not cost them all
+        }
+        if slow {
+            out.push(Output::Log(
+                Record::new(Level::Warn, "peer.slow").conn(conn).field("event", event.name),
+            ));
+            self.stats.cut += 1;
+            return self.close(conn, CloseFrame::new(1008, "slow consumer"), out);
+        }
+        self.order(conn, order, out);
     }
 
     /// Sends what waits, when it has waited long enough.
@@ -659,6 +677,7 @@ impl Gateway {
             Purpose::ConfigCheck => self.config_checked(now, answer, out),
             Purpose::WizardStart { conn, id } => self.wizard_started(now, (conn, id), answer, out),
             Purpose::WizardWrite { conn, id } => self.wizard_written((conn, id), answer, out),
+            Purpose::ExecApprovals { conn, id } => self.exec_approvals_stored((conn, id), answer, out),
             Purpose::LogsTail { conn, id } => self.log_read(conn, id, answer, out),
             Purpose::VoiceWake => self.voicewake_answered(now, answer, out),
             Purpose::Restart { conn, id, reason } => {
@@ -702,6 +721,7 @@ impl Gateway {
                         self.finish_stop(out);
                     }
                 }
+                Timer::Approvals => self.approvals_due(now, out),
                 Timer::Suspension => self.suspension_due(now, out),
                 Timer::Restart => self.stop(now, Stopping::ToRestart, out),
                 Timer::Drain => {
@@ -749,7 +769,10 @@ impl Gateway {
 
     /// The drain is over when nobody is left and nothing promised is still on its way to the disk.
     fn finish_stop(&mut self, out: &mut Vec<Output>) {
-        let promised = self.devices.waiting() + self.voice.waiting() + usize::from(self.is_config_busy());
+        let promised = self.devices.waiting()
+            + self.voice.waiting()
+            + self.exec_approvals_waiting()
+            + usize::from(self.is_config_busy());
         if self.stopping && self.peers.len() == 0 && promised == 0 {
             self.timers.clear(Timer::Drain);
             out.push(Output::Stopped);

@@ -7,7 +7,8 @@ use crate::dialect::{self, Dialect};
 use crate::log::Record;
 use crate::log::tail::{self, LogSpan};
 use crate::methods::system_params::LogsTail;
-use crate::store::{self, Devices, voicewake};
+use crate::seed::{Random, Seed};
+use crate::store::{self, Devices, approvals, voicewake};
 use crate::wizard::Draft;
 use bytes::Bytes;
 use config::{ConfigAnswer, ConfigFault, ConfigNews, ConfigOp, ConfigOutcome};
@@ -37,6 +38,15 @@ pub enum HostRequest {
     SystemInfo,
     /// The file of approvals, for `exec.approvals.get`. Answered by [`HostAnswer::ExecApprovals`].
     ExecApprovals,
+    /// Make this file of approvals durable, for `exec.approvals.set`. Answered by [`HostAnswer::ExecApprovalsStored`].
+    StoreExecApprovals {
+        /// The new file, as the peer sent it.
+        file: Arc<Value>,
+        /// Of the text that it was made from.
+        base_hash: Option<String>,
+        /// For ids that are missing.
+        seed: Seed,
+    },
     /// What this process uses. Answered by [`HostAnswer::Load`].
     Load,
     /// The messenger accounts, and who owns them. Answered by [`HostAnswer::Channels`].
@@ -73,6 +83,9 @@ impl HostRequest {
             Self::StoreDevices { .. } => HostAnswer::Stored(Err(StoreFault::Failed(why.to_owned()))),
             Self::SystemInfo => HostAnswer::SystemInfo(Err(HostFault(why.to_owned()))),
             Self::ExecApprovals => HostAnswer::ExecApprovals(Err(HostFault(why.to_owned()))),
+            Self::StoreExecApprovals { .. } => {
+                HostAnswer::ExecApprovalsStored(Err(ExecApprovalsFault::Failed(why.to_owned())))
+            }
             Self::Load => HostAnswer::Load(Err(HostFault(why.to_owned()))),
             Self::Channels => HostAnswer::Channels(Err(HostFault(why.to_owned()))),
             Self::LogsTail(_) => HostAnswer::LogsTail(Err(HostFault(why.to_owned()))),
@@ -97,6 +110,8 @@ pub enum HostAnswer {
     SystemInfo(Result<Bytes, HostFault>),
     /// To [`HostRequest::ExecApprovals`]: an encoded JSON object without secrets.
     ExecApprovals(Result<Bytes, HostFault>),
+    /// To [`HostRequest::StoreExecApprovals`]: the file as it is shown now.
+    ExecApprovalsStored(Result<Bytes, ExecApprovalsFault>),
     /// To [`HostRequest::Load`].
     Load(Result<Load, HostFault>),
     /// To [`HostRequest::Channels`].
@@ -219,7 +234,16 @@ pub enum StoreFault {
     Failed(String),
 }
 
-/// A document of the state folder.
+/// Why the file of exec approvals was not changed; for a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExecApprovalsFault {
+    /// It was not made from what is there.
+    Refused(String),
+    /// It could not be read or written.
+    Failed(String),
+}
+
+/// A document of the state folder, or of the home folder where it says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Document {
     /// `devices/paired.json`.
@@ -228,15 +252,18 @@ pub enum Document {
     DevicesPending,
     /// `settings/voicewake.json`.
     VoiceWake,
+    /// `exec-approvals.json`, which is in `.openclaw` of the home folder wherever the state folder is.
+    ExecApprovals,
 }
 
 impl Document {
-    /// Its path below the state folder.
+    /// Its path below its folder.
     pub fn path(self) -> &'static str {
         match self {
             Self::DevicesPaired => "devices/paired.json",
             Self::DevicesPending => "devices/pending.json",
             Self::VoiceWake => "settings/voicewake.json",
+            Self::ExecApprovals => "exec-approvals.json",
         }
     }
 }
@@ -280,11 +307,11 @@ pub trait Host: Send + Sync + 'static {
     /// Nothing could be found out.
     fn system_info(&self) -> Result<Bytes, HostFault>;
 
-    /// Where the file of approvals is, and its text; `None` when there is no file.
+    /// Where [`Document::ExecApprovals`] is, for people.
     ///
     /// # Errors
-    /// It cannot be read, or this host has no place for it.
-    fn exec_approvals(&self) -> Result<(String, Option<Vec<u8>>), HostFault> {
+    /// This host has no place for it.
+    fn exec_approvals_path(&self) -> Result<String, HostFault> {
         Err(HostFault("there is no home folder to keep exec approvals in".to_owned()))
     }
 
@@ -351,10 +378,15 @@ pub fn perform<H: Host + ?Sized>(host: &H, request: HostRequest) -> HostAnswer {
         }
         HostRequest::SystemInfo => HostAnswer::SystemInfo(host.system_info()),
         HostRequest::ExecApprovals => {
-            HostAnswer::ExecApprovals(host.exec_approvals().and_then(|(path, text)| {
-                store::approvals::snapshot(&path, text.as_deref()).map_err(HostFault)
+            HostAnswer::ExecApprovals(host.exec_approvals_path().and_then(|path| {
+                let found = host.read(Document::ExecApprovals)?;
+                let text = found.as_ref().map(|(text, _)| &text[..]);
+                approvals::snapshot(&path, text).map_err(HostFault)
             }))
         }
+        HostRequest::StoreExecApprovals { file, base_hash, seed } => HostAnswer::ExecApprovalsStored(
+            store_exec_approvals(host, &file, base_hash.as_deref(), &mut Random::new(seed)),
+        ),
         HostRequest::Load => HostAnswer::Load(host.load()),
         HostRequest::Channels => HostAnswer::Channels(host.channels()),
         HostRequest::LogsTail(wanted) => HostAnswer::LogsTail(tail::read(host, &wanted)),
@@ -403,9 +435,39 @@ fn read_voicewake<H: Host + ?Sized>(host: &H) -> Result<Arc<[String]>, HostFault
     words.map(Arc::from).map_err(|why| unreadable(Document::VoiceWake, &why))
 }
 
+/// The file is set as a whole, on top of the text that its maker read.
+fn store_exec_approvals<H: Host + ?Sized>(
+    host: &H,
+    file: &Value,
+    base_hash: Option<&str>,
+    random: &mut Random,
+) -> Result<Bytes, ExecApprovalsFault> {
+    let failed = |HostFault(why): HostFault| ExecApprovalsFault::Failed(why);
+    let path = host.exec_approvals_path().map_err(failed)?;
+    for _ in 0..WRITE_ATTEMPTS {
+        let found = host.read(Document::ExecApprovals).map_err(failed)?;
+        let (text, version) = match &found {
+            Some((text, version)) => (Some(&text[..]), *version),
+            None => (None, Version::MISSING),
+        };
+        approvals::check_base(text, base_hash).map_err(|why| ExecApprovalsFault::Refused(why.to_owned()))?;
+        let content = approvals::render(&path, text, file, random).map_err(ExecApprovalsFault::Failed)?;
+        let write = Write { document: Document::ExecApprovals, expected: Some(version), content: &content };
+        match host.write(&[write]) {
+            Ok(_) => {
+                return approvals::snapshot(&path, Some(&content)).map_err(ExecApprovalsFault::Failed);
+            }
+            // The next look says whether it is still what the change was made from.
+            Err(StoreFault::Conflict) => {}
+            Err(StoreFault::Failed(why)) => return Err(ExecApprovalsFault::Failed(why)),
+        }
+    }
+    Err(ExecApprovalsFault::Failed(format!("{path} is being written by somebody else")))
+}
+
 /// The words are set as a whole: whoever comes last wins, and what else is in the document stays.
 fn store_voicewake<H: Host + ?Sized>(host: &H, triggers: &[String], now_ms: u64) -> Result<(), HostFault> {
-    for _ in 0..VOICEWAKE_ATTEMPTS {
+    for _ in 0..WRITE_ATTEMPTS {
         let found = host.read(Document::VoiceWake)?;
         let (bytes, version) = match &found {
             Some((bytes, version)) => (Some(&bytes[..]), *version),
@@ -428,7 +490,7 @@ fn unreadable(document: Document, why: &str) -> HostFault {
 }
 
 /// Looks at a document that somebody else keeps writing before a write is given up.
-const VOICEWAKE_ATTEMPTS: usize = 4;
+const WRITE_ATTEMPTS: usize = 4;
 
 fn read<H: Host + ?Sized, T: Default>(
     host: &H,

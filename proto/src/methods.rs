@@ -5,6 +5,8 @@
 
 pub(crate) mod access;
 mod agents;
+pub(crate) mod approval_params;
+mod approval_shapes;
 mod approvals;
 mod channels;
 pub(crate) mod config;
@@ -19,6 +21,7 @@ mod users;
 
 pub use access::Access;
 
+use crate::approvals::Draft;
 use crate::dialect::Dialect;
 use crate::dialect::lists::Text;
 use crate::gateway::{Call, Gateway};
@@ -111,7 +114,7 @@ pub enum Params {
     SystemEvent(Box<SystemEvent>),
     /// `set-heartbeats`.
     Enabled(bool),
-    /// `device.pair.approve`, `device.pair.reject`.
+    /// `device.pair.approve`, `device.pair.reject`, `exec.approval.waitDecision`, `plugin.approval.waitDecision`.
     RequestId(String),
     /// `device.pair.remove`.
     DeviceId(String),
@@ -150,6 +153,8 @@ pub enum Params {
     },
     /// `config.*`.
     Config(Box<ConfigOp>),
+    /// `exec.approval.request`, `plugin.approval.request`, `question.request`.
+    Ask(Box<Draft>),
 }
 
 /// `system-event` params; members of a wrong type are dropped, not refused.

@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod access;
+mod approvals;
 mod config;
 mod devices;
 mod events;
 mod handshake;
 mod pairing;
+mod questions;
 mod store;
 mod system;
 mod wizard;
@@ -62,6 +64,29 @@ play! {
         the_gateways_own_page_pairs_silently_with_the_secret_only
         a_page_of_another_local_server_asks
         a_command_line_with_an_origin_asks;
+    approvals:
+        a_command_is_approved_in_two_phases
+        only_who_may_decide_is_asked_and_finds_anything
+        a_reviewer_is_named_by_its_device
+        what_reaches_nobody_ends_at_once_at_protocol_4
+        what_nobody_decides_ends_at_its_deadline
+        of_two_who_decide_the_first_counts
+        an_asker_that_comes_back_hears_the_decision
+        as_much_of_an_id_as_is_needed_is_enough
+        what_is_asked_must_say_what_runs
+        a_plugin_asks_as_well
+        what_was_decided_is_remembered
+        only_so_many_ask_and_wait
+        the_file_is_changed_on_top_of_what_was_read
+        a_failed_write_leaves_the_file_as_it_is
+        only_so_many_changes_of_the_file_wait
+        a_stop_waits_for_no_decision;
+    questions:
+        a_question_is_answered_once
+        a_question_ends_unanswered_or_cancelled
+        secret_answers_are_for_the_asker
+        only_who_answers_questions_is_asked
+        a_question_that_cannot_be_kept_is_not_taken;
     config:
         the_configuration_is_shown_without_its_secrets
         a_change_names_what_it_was_made_from_and_is_durable

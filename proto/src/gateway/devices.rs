@@ -175,6 +175,7 @@ impl<K> DeviceStore<K> {
                 | HostAnswer::Stored(_)
                 | HostAnswer::SystemInfo(_)
                 | HostAnswer::ExecApprovals(_)
+                | HostAnswer::ExecApprovalsStored(_)
                 | HostAnswer::Load(_)
                 | HostAnswer::Channels(_)
                 | HostAnswer::LogsTail(_)

@@ -2,6 +2,7 @@
 //! the store's decisions for sockets that are open.
 
 use super::admit::{self, Checked, DeviceFacts, SharedMethod};
+use super::approvals::Shows;
 use super::devices::pairing::{Candidate, ConnectOp, Connected, DeviceClient, Locality};
 use super::devices::tokens::TokenFault;
 use super::devices::{Caller, CloseDevice, DeviceError, Done, Effect, Notice, Op};
@@ -178,6 +179,8 @@ impl Gateway {
             presence_key,
             is_page: admit::is_page(&params),
             is_phone: role == Role::Node && is_phone(&params.client.platform),
+            name: name_of(&params).into(),
+            shows: Shows::of(&params),
         };
         self.stats.admitted += 1;
         self.peers.set_phase(conn, Phase::Open(Box::new(session)));
@@ -497,6 +500,15 @@ fn connect_op(
 }
 
 /// Whether a platform is one that people talk through.
+/// The name that a client gives itself, else its id.
+fn name_of(params: &ConnectParams) -> String {
+    let name = params.client.display_name.as_deref().map(str::trim).filter(|name| !name.is_empty());
+    name.unwrap_or(&params.client.id).chars().take(NAME_CHARS_MAX).collect()
+}
+
+/// Longest name that is kept for as long as its connection lasts.
+const NAME_CHARS_MAX: usize = 128;
+
 fn is_phone(platform: &str) -> bool {
     let platform = platform.trim().to_ascii_lowercase();
     ["ios", "ipados", "android"].iter().any(|name| platform.starts_with(name))

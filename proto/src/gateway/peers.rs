@@ -2,6 +2,7 @@
 //! known (R7). Counting happens here and nowhere else.
 
 use super::Peer;
+use super::approvals::Shows;
 use crate::config::Config;
 use crate::dialect::Dialect;
 use crate::http::HttpRequest;
@@ -68,6 +69,10 @@ pub(super) struct Session {
     pub(super) is_page: bool,
     /// Whether it is a phone or a tablet that serves as a node.
     pub(super) is_phone: bool,
+    /// What it calls itself: for people.
+    pub(super) name: Box<str>,
+    /// Which requests it shows to people.
+    pub(super) shows: Shows,
 }
 
 /// Every socket, and the counts.

@@ -1,6 +1,7 @@
 //! What the simulator found, and what else is easiest said to the gateway directly.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod approvals;
 mod costs;
 mod probes;
 
@@ -10,6 +11,7 @@ use crate::connect::{ConnectParams, ConnectRequest, Proof};
 use crate::host::{DevicesCheck, DevicesVersion, HostFault, Version};
 use crate::http::HttpRequest;
 use crate::limits::Limits;
+use crate::scope;
 use crate::time::Wall;
 use serde_json::value::to_raw_value;
 

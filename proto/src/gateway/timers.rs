@@ -21,6 +21,8 @@ pub(super) enum Timer {
     Host(Ticket),
     /// The end of a suspension that nobody renews.
     Suspension,
+    /// The earliest end of a request that a person decides, or of somebody's patience.
+    Approvals,
     /// The stop before a restart.
     Restart,
     /// The end of the drain at shutdown.

@@ -73,12 +73,6 @@ pub(super) static AUDIT: Shape = Shape(&[
 ]);
 pub(super) static UPDATE_STATUS: Shape = Shape(&[flag("refreshCheckout")]);
 
-pub(super) static APPROVAL_HISTORY: Shape = Shape(&[
-    optional("cursor", LABEL),
-    up_to("limit", 100),
-    choice("kind", &["exec", "plugin", "system-agent"]),
-]);
-
 pub(super) static IDENTITY: Shape = Shape(&[AGENT, any_text("sessionKey")]);
 pub(super) static ARTIFACTS: Shape = Shape(&[text("sessionKey"), text("runId"), text("taskId"), AGENT]);
 pub(super) static CHAT_HISTORY: Shape = Shape(&[

@@ -329,7 +329,8 @@ impl Model {
                 | Params::SuspendPrepare(_)
                 | Params::SuspensionId(_)
                 | Params::Restart { .. }
-                | Params::Config(_),
+                | Params::Config(_)
+                | Params::Ask(_),
             )
             | Err(_) => OpParams::None,
         };
@@ -400,7 +401,7 @@ impl Model {
                 self.admitted(now, conn, admission);
             }
             Order::Respond { id, reply } if matches!(book.phase, Phase::Handshake | Phase::Open(_)) => {
-                let ok = matches!(reply, Reply::Ok(_));
+                let ok = matches!(reply, Reply::Ok(_) | Reply::Accepted(_));
                 book.said.push_back(Said::Response { id: id.to_string(), ok });
                 self.responded(now, conn, id, reply);
             }
@@ -488,6 +489,9 @@ impl Model {
             return self.accuse(now, format!("{conn}: an answer to {id}, which nobody asked"));
         };
         match reply {
+            Reply::Accepted(_) => {
+                self.accuse(now, format!("{conn}: half an answer to {}, which is answered whole", op.method));
+            }
             Reply::Ok(_) if !op.is_allowed => {
                 self.accuse(now, format!("{conn} may not call {}, and is answered", op.method));
             }

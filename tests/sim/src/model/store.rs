@@ -117,6 +117,7 @@ impl StoreBook {
             | HostAnswer::VoiceWake(_)
             | HostAnswer::Restart(_)
             | HostAnswer::ExecApprovals(_)
+            | HostAnswer::ExecApprovalsStored(_)
             | HostAnswer::Load(_)
             | HostAnswer::Config(_)
             | HostAnswer::WizardStart(_) => {}

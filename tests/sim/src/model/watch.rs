@@ -195,6 +195,9 @@ impl Model {
             HostAnswer::ExecApprovals(answer) => {
                 if answer.is_ok() { "exec approvals" } else { "no exec approvals" }.to_owned()
             }
+            HostAnswer::ExecApprovalsStored(answer) => {
+                if answer.is_ok() { "exec approvals stored" } else { "exec approvals not stored" }.to_owned()
+            }
             HostAnswer::Load(answer) => if answer.is_ok() { "load" } else { "no load" }.to_owned(),
             HostAnswer::Config(answer) => if answer.is_ok() { "config" } else { "no config" }.to_owned(),
         };
@@ -220,6 +223,7 @@ fn show_request(request: &HostRequest) -> String {
         }
         HostRequest::SystemInfo => "system info".to_owned(),
         HostRequest::ExecApprovals => "exec approvals".to_owned(),
+        HostRequest::StoreExecApprovals { .. } => "store exec approvals".to_owned(),
         HostRequest::Load => "load".to_owned(),
         HostRequest::Channels => "channels".to_owned(),
         HostRequest::LogsTail(_) => "read the log".to_owned(),
