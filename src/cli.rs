@@ -1,5 +1,6 @@
 //! The command line: which command, how it ended, and what the shell is told.
 
+pub mod approvals;
 pub mod args;
 pub mod config;
 pub mod devices;
@@ -83,6 +84,9 @@ impl Failure {
                         "\n`clawgate devices list` shows what waits. A request ends after five minutes, and has a new id \
                          when its device asks for more."
                     }
+                    "unknown or expired approval id" => {
+                        "\n`clawgate approvals list` shows what waits. What was decided, or ran out of time, waits no longer."
+                    }
                     "unknown deviceId" => "\n`clawgate devices list` shows the devices by their whole ids.",
                     _ => "",
                 };
@@ -163,6 +167,7 @@ fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Command::System { command } => system::run(&command, environment),
         Command::Man => print(&man::page()),
         Command::Devices { command } => devices::run(command, environment),
+        Command::Approvals { command } => approvals::run(&command, environment),
         Command::Config { command } => config::run(&command, environment),
         Command::Token(token) => token::show(&token, environment),
         Command::Setup(args) => setup::run(&args, environment),
@@ -188,6 +193,7 @@ fn wants_json(command: &Command) -> bool {
         Command::Logs(logs) => logs.client.json,
         Command::System { command } => command.client().json,
         Command::Devices { command } => command.client().json,
+        Command::Approvals { command } => command.client().json,
         Command::Config { command } => command.json(),
         Command::Token(token) => token.json,
         Command::Setup(args) => args.json,

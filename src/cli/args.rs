@@ -1,5 +1,6 @@
 //! What may be typed: commands, flags, help with examples, exit codes.
 
+use super::approvals::ApprovalsCommand;
 use super::config::ConfigCommand;
 use crate::config::settings::Bind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -53,6 +54,12 @@ pub enum Command {
         /// What to do with them.
         #[command(subcommand)]
         command: DevicesCommand,
+    },
+    /// Show what waits for a person's decision, and decide it
+    Approvals {
+        /// What to do about it.
+        #[command(subcommand)]
+        command: ApprovalsCommand,
     },
     /// Read, check and change the configuration file; no gateway is needed
     Config {
