@@ -161,6 +161,65 @@ const proxied = await proxy.listen();
 }
 
 {
+  console.log("approvals and questions between two published clients");
+  const scopes = ["operator.admin"];
+  const page = publishedClient(proxied, deviceKey(), new Map(), { token: TOKEN, scopes, caps: ["approvals"] });
+  const tool = publishedClient(proxied, deviceKey(), new Map(), { token: TOKEN, scopes });
+  for (const { client, seen, until } of [page, tool]) {
+    client.start();
+    await until("hello-ok", () => seen.hellos.length > 0);
+  }
+  const told = (name, id) => page.seen.events.find((event) => event.event === name && event.payload.id === id);
+  const shown = (approval) => [approval.status, approval.decision, approval.reason].join(" ");
+  for (const [id, decision, outcome] of [["a", "allow-once", "allowed allow-once user"], ["b", "deny", "denied deny user"]]) {
+    const params = {
+      id, command: "ls -l", host: "gateway", agentId: "main", sessionKey: "agent:main:main", warningText: "careful",
+      scope: { kind: "external-post", target: "here", visibility: "public" }, timeoutMs: 30_000,
+    };
+    const asked = tool.client.request("exec.approval.request", params);
+    await page.until("the request", () => told("exec.approval.requested", id));
+    const pending = await page.client.request("approval.get", { id });
+    check(`${id} is pending, with its session`, pending.approval.sourceSessionKey === "agent:main:main", pending);
+    const resolved = await page.client.request("approval.resolve", { id, kind: "exec", decision });
+    check(`${id} is ${outcome}`, resolved.applied && shown(resolved.approval) === outcome, resolved);
+    check(`${id} is told its asker`, (await asked).decision === decision);
+  }
+  const soon = { id: "c", command: "ls", timeoutMs: 50, twoPhase: true };
+  await tool.client.request("exec.approval.request", soon);
+  await tool.client.request("exec.approval.waitDecision", { id: "c" });
+  const expired = await page.client.request("approval.get", { id: "c" });
+  check("c ends at its deadline", shown(expired.approval) === "expired  timeout", expired);
+  const plugin = { title: "Send", description: "mail", detail: "to all", severity: "critical", pluginId: "mail", twoPhase: true };
+  const { id } = await tool.client.request("plugin.approval.request", plugin);
+  const allowed = await page.client.request("approval.resolve", { id, kind: "plugin", decision: "allow-always" });
+  check("a plugin is allowed", shown(allowed.approval) === "allowed allow-always user", allowed);
+  await page.client.stopAndWait?.().catch(() => {});
+  page.client.stop();
+  const unrouted = await tool.client.request("exec.approval.request", { id: "d", command: "ls", twoPhase: true });
+  check("d reaches nobody and ends at once", unrouted.decision === null && unrouted.status === undefined, unrouted);
+  const history = await tool.client.request("approval.history", { limit: 4 });
+  check("the history has all, in pages", history.items.length === 4 && history.items[0].id === "d" && !!history.nextCursor, history);
+  const question = { questionId: "q", header: "Colour", question: "Which?", options: [{ label: "red" }] };
+  await tool.client.request("question.request", { id: "q1", questions: [question] });
+  await tool.client.request("question.waitAnswer", { id: "q1", timeoutMs: 20 });
+  const answers = { answers: { q: ["red"] } };
+  const answered = await tool.client.request("question.resolve", { id: "q1", answers });
+  check("a question is answered", answered.status === "answered", answered);
+  await tool.client.request("question.get", { id: "q1" });
+  await tool.client.request("question.request", { id: "q2", questions: [question] });
+  await tool.client.request("question.list", {});
+  await tool.client.request("question.resolve", { id: "q2", cancel: true });
+  await tool.until("question.resolved", () => tool.seen.events.some((event) => event.event === "question.resolved"));
+  const file = await tool.client.request("exec.approvals.get", {});
+  const rules = { version: 1, agents: { main: { allowlist: [{ pattern: "/bin/ls" }] } } };
+  const base = file.exists ? { baseHash: file.hash } : {};
+  const set = await tool.client.request("exec.approvals.set", { file: rules, ...base });
+  check("the file of exec approvals is changed", set.file.agents.main.allowlist[0].pattern === "/bin/ls", set);
+  await tool.client.stopAndWait?.().catch(() => {});
+  tool.client.stop();
+}
+
+{
   console.log("reconnect with the stored device token, over a restart");
   const { client, seen, until } = publishedClient(url, key, tokens);
   client.start();

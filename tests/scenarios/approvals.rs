@@ -451,7 +451,7 @@ pub(crate) fn what_was_decided_is_remembered(place: Place) {
     assert_eq!(page(&mut stage, other, json!({})).0, Vec::<String>::new(), "others have no part in it");
     assert_eq!(page(&mut stage, tool, json!({"kind": "exec"})).0.len(), 4, "the asker has");
     let error = stage.call(person, "approval.history", json!({"cursor": "odd"})).unwrap_err();
-    assert_eq!(error.message, "invalid approval.history params: unknown cursor");
+    assert_eq!(error.message, "unknown cursor of approval.history; start again without one");
     is_unknown(&stage.call(person, "approval.get", json!({"id": "x0"})).unwrap_err(), 4);
     let revoked = stage.call(person, "exec.approval.grants.revoke", json!({"grantId": "g"})).unwrap();
     assert_eq!(revoked, json!({"outcome": "not-found"}));

@@ -225,8 +225,9 @@ pub(crate) fn history(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) 
         Some(cursor) => match cursor.parse() {
             Ok(number) => number,
             Err(_) => {
-                let error =
-                    RequestError::Invalid("invalid approval.history params: unknown cursor".to_owned());
+                let error = RequestError::Invalid(
+                    "unknown cursor of approval.history; start again without one".to_owned(),
+                );
                 return gateway.fail(call.conn, call.id, &error, out);
             }
         },
