@@ -86,7 +86,7 @@ pub struct Draft {
     /// Decisions that may be taken.
     pub allowed: Vec<Decision>,
     /// Devices, besides the asker's own, whose people may see and decide it.
-    pub reviewers: Vec<String>,
+    pub reviewers: BTreeSet<String>,
     /// What a claim to have been allowed must agree with.
     pub binding: Option<Binding>,
     /// How long the asker would wait.
@@ -141,7 +141,7 @@ pub struct Entry {
     /// Decisions that may be taken.
     pub allowed: Vec<Decision>,
     /// Devices whose people may see and decide it, besides the asker's.
-    pub reviewers: Vec<String>,
+    pub reviewers: BTreeSet<String>,
     /// When it was asked, in Unix milliseconds.
     pub created_ms: u64,
     /// When it ends by itself, in Unix milliseconds.

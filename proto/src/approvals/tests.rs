@@ -27,7 +27,7 @@ fn draft() -> Draft {
         kind: Kind::Exec,
         request: json!({"command": "/bin/ls -l"}),
         allowed: Decision::ALL.to_vec(),
-        reviewers: Vec::new(),
+        reviewers: BTreeSet::new(),
         binding: Some(Binding { node_id: Some("n".to_owned()), run: run() }),
         timeout_ms: Some(5_000),
         two_phase: false,

@@ -377,7 +377,7 @@ fn audience(gateway: &Gateway, number: u64) -> Vec<ConnId> {
 /// Who may see and decide.
 fn may_see(session: &Session, conn: ConnId, entry: &Entry) -> bool {
     let device_id = session.device_id.as_deref();
-    let is_reviewer = || device_id.is_some_and(|device_id| entry.reviewers.iter().any(|id| id == device_id));
+    let is_reviewer = || device_id.is_some_and(|device_id| entry.reviewers.contains(device_id));
     session.role == Role::Operator
         && session.scopes.satisfies(scope::APPROVALS)
         && (session.scopes.satisfies(scope::ADMIN) || entry.is_of(conn, device_id) || is_reviewer())

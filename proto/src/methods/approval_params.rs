@@ -178,7 +178,7 @@ fn asked(
         kind,
         request: Value::Object(request),
         allowed,
-        reviewers: strings(given.get("approvalReviewerDeviceIds")).unwrap_or_default(),
+        reviewers: strings(given.get("approvalReviewerDeviceIds")).into_iter().flatten().collect(),
         binding,
         // A shape let it in, so it is whole; it may be written `5.0`.
         timeout_ms: given.get("timeoutMs").and_then(Value::as_f64).map(|ms| ms as u64),
