@@ -101,6 +101,8 @@ pub struct Gateway {
     told: Option<diagnostics::Told>,
     log_level: Level,
     approvals: Approvals,
+    /// Settings that changed and wait for a restart, for people: not more than are worth reading.
+    restart_needed: Vec<String>,
     replies: Replies,
     writes: Writes,
     voice: VoiceWake,
@@ -215,6 +217,7 @@ impl Gateway {
             told: None,
             log_level: Level::Trace,
             approvals: Approvals::default(),
+            restart_needed: Vec::new(),
             replies: Replies::default(),
             writes: Writes::default(),
             voice: VoiceWake::new(),
