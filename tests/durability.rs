@@ -99,7 +99,15 @@ fn store(
     touched: (bool, bool),
 ) -> Result<DevicesVersion, StoreFault> {
     let devices = Arc::new(devices.clone());
-    let request = HostRequest::StoreDevices { expected, devices, paired: touched.0, pending: touched.1 };
+    let request = HostRequest::StoreDevices {
+        expected,
+        devices,
+        paired: touched.0,
+        pending: touched.1,
+        setup: false,
+        nodes: false,
+        node_requests: false,
+    };
     let answer = host::perform(&host_on(disk), request);
     let HostAnswer::Stored(stored) = answer else { panic!("not an answer to a store request: {answer:?}") };
     stored

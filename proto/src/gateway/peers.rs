@@ -2,12 +2,14 @@
 //! known (R7). Counting happens here and nowhere else.
 
 use super::Peer;
+use super::devices::setup::Redeemed;
 use crate::config::Config;
 use crate::dialect::Dialect;
 use crate::http::HttpRequest;
 use crate::id::ConnId;
 use crate::net::ClientAddress;
 use crate::scope::{Role, Scopes};
+use crate::store::nodes::{NodeAbout, Surface};
 use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -68,6 +70,30 @@ pub(super) struct Session {
     pub(super) is_page: bool,
     /// Whether it is a phone or a tablet that serves as a node.
     pub(super) is_phone: bool,
+    /// What a node declared.
+    pub(super) declared: Option<Box<NodeSession>>,
+    /// Its setup code was spent, and it has not confirmed that it knows.
+    pub(super) delivery: Option<Box<Delivery>>,
+}
+
+/// A node that is here.
+#[derive(Debug)]
+pub(super) struct NodeSession {
+    /// About itself.
+    pub(super) about: NodeAbout,
+    /// What it offers.
+    pub(super) surface: Surface,
+    /// Since when, Unix milliseconds.
+    pub(super) since_ms: u64,
+}
+
+/// A hello-ok on its way to a device whose setup code is spent.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    /// The code and the device.
+    pub(super) redeemed: Redeemed,
+    /// Bytes that must leave the queue before hello-ok has.
+    pub(super) left: usize,
 }
 
 /// Every socket, and the counts.
@@ -97,6 +123,14 @@ impl Peers {
 
     pub(super) fn session(&self, conn: ConnId) -> Option<&Session> {
         match &self.slots.get(&conn)?.phase {
+            Phase::Open(session) => Some(session),
+            Phase::Headless | Phase::Http | Phase::Handshake(_) | Phase::Ending => None,
+        }
+    }
+
+    /// The same, to change.
+    pub(super) fn session_mut(&mut self, conn: ConnId) -> Option<&mut Session> {
+        match &mut self.slots.get_mut(&conn)?.phase {
             Phase::Open(session) => Some(session),
             Phase::Headless | Phase::Http | Phase::Handshake(_) | Phase::Ending => None,
         }

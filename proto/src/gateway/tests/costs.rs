@@ -58,7 +58,11 @@ impl Lab {
     }
 
     fn carry(&mut self, out: Vec<Output>) {
-        let version = DevicesVersion { paired: Some(Version([1; 4])), pending: Some(Version([1; 4])) };
+        let version = DevicesVersion {
+            paired: Some(Version([1; 4])),
+            pending: Some(Version([1; 4])),
+            ..Default::default()
+        };
         for output in out {
             let answer = match output {
                 Output::To(conn, order) => {
