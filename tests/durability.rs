@@ -38,7 +38,7 @@ fn load(disk: SimulatedDisk) -> (Devices, DevicesVersion) {
     let HostAnswer::Devices(Ok(DevicesCheck::Changed { devices, version })) = answer else {
         panic!("the store does not load: {answer:?}")
     };
-    ((*devices).clone(), version)
+    ((*devices).clone(), *version)
 }
 
 /// One change, and which documents it touches.
@@ -110,7 +110,7 @@ fn store(
     };
     let answer = host::perform(&host_on(disk), request);
     let HostAnswer::Stored(stored) = answer else { panic!("not an answer to a store request: {answer:?}") };
-    stored
+    stored.map(|version| *version)
 }
 
 #[test]

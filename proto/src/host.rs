@@ -98,7 +98,7 @@ pub enum HostAnswer {
     /// To [`HostRequest::CheckDevices`].
     Devices(Result<DevicesCheck, HostFault>),
     /// To [`HostRequest::StoreDevices`]: the versions now on disk.
-    Stored(Result<DevicesVersion, StoreFault>),
+    Stored(Result<Box<DevicesVersion>, StoreFault>),
     /// To [`HostRequest::SystemInfo`]: an encoded JSON object.
     SystemInfo(Result<Bytes, HostFault>),
     /// To [`HostRequest::ExecApprovals`]: an encoded JSON object without secrets.
@@ -190,7 +190,7 @@ pub enum DevicesCheck {
         /// Parsed content of both documents.
         devices: Arc<Devices>,
         /// Its versions.
-        version: DevicesVersion,
+        version: Box<DevicesVersion>,
     },
 }
 
@@ -369,7 +369,7 @@ pub fn perform<H: Host + ?Sized>(host: &H, request: HostRequest) -> HostAnswer {
         HostRequest::CheckDevices { known } => HostAnswer::Devices(check_devices(host, known)),
         HostRequest::StoreDevices { expected, devices, paired, pending, setup, nodes, node_requests } => {
             let touched = [setup, paired, pending, nodes, node_requests];
-            HostAnswer::Stored(store_devices(host, expected, &devices, touched))
+            HostAnswer::Stored(store_devices(host, expected, &devices, touched).map(Box::new))
         }
         HostRequest::SystemInfo => HostAnswer::SystemInfo(host.system_info()),
         HostRequest::ExecApprovals => {
@@ -432,7 +432,7 @@ fn check_devices<H: Host + ?Sized>(host: &H, known: DevicesVersion) -> Result<De
         node_requests: Some(requests_version),
     };
     let devices = Devices { paired, pending, setup, nodes, node_requests, damage };
-    Ok(DevicesCheck::Changed { devices: Arc::new(devices), version })
+    Ok(DevicesCheck::Changed { devices: Arc::new(devices), version: Box::new(version) })
 }
 
 /// A document without which devices can still come and go: what is wrong with it is noted.

@@ -250,7 +250,7 @@ impl<K> DeviceStore<K> {
             Ok(DevicesCheck::Unchanged) => return self.unreadable("the disk was not read", out),
             Ok(DevicesCheck::Changed { devices, version }) => {
                 self.note_damage(&devices, out);
-                self.adopt(devices, version, out);
+                self.adopt(devices, *version, out);
             }
             Err(HostFault(why)) => return self.unreadable(&why, out),
         }
@@ -354,12 +354,12 @@ impl<K> DeviceStore<K> {
         &mut self,
         now: Now,
         storing: Storing<K>,
-        result: Result<DevicesVersion, StoreFault>,
+        result: Result<Box<DevicesVersion>, StoreFault>,
         out: &mut Vec<Effect<K>>,
     ) {
         match result {
             Ok(version) => {
-                self.known = version;
+                self.known = *version;
                 self.committed = storing.next;
                 self.seen = storing.seen;
                 if storing.writes.paired {

@@ -301,12 +301,13 @@ impl Gateway {
                 Effect::Done { key: Key::Setup { conn, id, place }, done } => {
                     setup::done(self, conn, id, &place, done, out);
                 }
-                Effect::Done { key: Key::Upgrade { conn, id, wanted }, done } => match done {
-                    Done::UpgradeFiled { request_id, device_id } => {
+                Effect::Done { key: Key::Upgrade { conn, id, wanted }, done } => {
+                    if let Done::UpgradeFiled { request_id, device_id } = done {
                         self.upgrade_filed(now, (conn, id), (request_id, device_id, wanted), out);
+                    } else {
+                        self.method_done(conn, id, done, out);
                     }
-                    other => self.method_done(conn, id, other, out),
-                },
+                }
                 Effect::Notice(notice) => self.notice(notice, out),
             }
         }

@@ -149,9 +149,10 @@ pub(super) fn done(
     done: Done,
     out: &mut Vec<Output>,
 ) {
-    match done {
-        Done::SetupIssued(issued) => gateway.setup_issued(conn, id, place, &issued, out),
-        other => gateway.method_done(conn, id, other, out),
+    if let Done::SetupIssued(issued) = done {
+        gateway.setup_issued(conn, id, place, &issued, out);
+    } else {
+        gateway.method_done(conn, id, done, out);
     }
 }
 

@@ -182,11 +182,17 @@ fn settle(rig: &mut Rig, mut out: Vec<Output>) -> (Vec<Output>, Option<Arc<crate
                 }
                 Output::Host(ticket, HostRequest::CheckDevices { .. }) => {
                     let devices = Arc::default();
-                    (ticket, HostAnswer::Devices(Ok(DevicesCheck::Changed { devices, version })))
+                    (
+                        ticket,
+                        HostAnswer::Devices(Ok(DevicesCheck::Changed {
+                            devices,
+                            version: Box::new(version),
+                        })),
+                    )
                 }
                 Output::Host(ticket, HostRequest::StoreDevices { devices, .. }) => {
                     stored = Some(devices);
-                    (ticket, HostAnswer::Stored(Ok(version)))
+                    (ticket, HostAnswer::Stored(Ok(Box::new(version))))
                 }
                 other @ (Output::To(..)
                 | Output::Host(..)

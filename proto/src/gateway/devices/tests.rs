@@ -487,7 +487,7 @@ fn a_hundred_connects_cost_two_writes() {
 fn an_answer_to_another_question_is_ignored() {
     let mut rig = Rig::new();
     let key = rig.submit(Op::List);
-    rig.answer(HostAnswer::Stored(Ok(DevicesVersion::default())));
+    rig.answer(HostAnswer::Stored(Ok(Box::default())));
     rig.answer(HostAnswer::SystemInfo(Ok(Bytes::new())));
     assert!(rig.done.is_empty());
     rig.settle();

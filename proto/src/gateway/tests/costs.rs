@@ -70,12 +70,12 @@ impl Lab {
                     continue;
                 }
                 Output::Host(ticket, HostRequest::CheckDevices { known }) => {
-                    let fresh = DevicesCheck::Changed { devices: Arc::default(), version };
+                    let fresh = DevicesCheck::Changed { devices: Arc::default(), version: Box::new(version) };
                     let check = if known == version { DevicesCheck::Unchanged } else { fresh };
                     (ticket, HostAnswer::Devices(Ok(check)))
                 }
                 Output::Host(ticket, HostRequest::StoreDevices { .. }) => {
-                    (ticket, HostAnswer::Stored(Ok(version)))
+                    (ticket, HostAnswer::Stored(Ok(Box::new(version))))
                 }
                 Output::Host(ticket, request) => (ticket, request.fault("not here")),
                 Output::Log(_) | Output::Accept(_) | Output::Stopped => continue,
