@@ -25,6 +25,16 @@ pub(super) fn surface(
     }
 }
 
+/// The family of a desktop, for a node that names none.
+pub(super) fn family(platform: &str) -> Option<&'static str> {
+    match Platform::of(platform, None) {
+        Platform::MacOs => Some("Mac"),
+        Platform::Linux => Some("Linux"),
+        Platform::Windows => Some("Windows"),
+        Platform::Ios | Platform::IPhone | Platform::WatchOs | Platform::Android | Platform::Unknown => None,
+    }
+}
+
 fn tidy(names: &[String], items_max: usize, is_kept: impl Fn(&str) -> bool) -> Vec<String> {
     let names = names.iter().map(|name| name.trim());
     let kept = names.filter(|name| !name.is_empty() && name.len() <= NAME_BYTES_MAX && is_kept(name));

@@ -119,7 +119,10 @@ pub(super) fn declared(params: &ConnectParams, limits: &Limits) -> (NodeAbout, S
         display_name: client.display_name.clone(),
         platform: Some(client.platform.clone()),
         version: Some(client.version.clone()),
-        device_family: client.device_family.clone(),
+        device_family: client
+            .device_family
+            .clone()
+            .or_else(|| node_policy::family(&client.platform).map(str::to_owned)),
         model_identifier: client.model_identifier.clone(),
         ..NodeAbout::default()
     };
