@@ -116,6 +116,12 @@ impl Watch for Model {
                 {
                     self.accuse(now, why);
                 }
+                if let HostRequest::StoreDevices { devices, .. } = request
+                    && self.store.is_known()
+                    && let Err(why) = self.store.check_views(devices)
+                {
+                    self.accuse(now, why);
+                }
                 self.transcript.line(now, "gw", '!', &format!("{ticket:?} {}", show_request(request)));
             }
             Output::Log(record) => {
