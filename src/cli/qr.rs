@@ -5,9 +5,11 @@
 use super::args::QrArgs;
 use super::session::Session;
 use super::{Failure, print, render};
+use crate::config;
 use crate::environment::Environment;
 use crate::log::wall_ms;
 use crate::qr::Code;
+use crate::storage::{RealDisk, Storage};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
@@ -26,6 +28,15 @@ pub fn run(args: &QrArgs, environment: &Environment) -> Result<(), Failure> {
     }
     if let Some(profile) = args.access.profile() {
         params["bootstrapProfile"] = json!(profile);
+    }
+    if args.remote {
+        let storage = Storage::new(RealDisk, 0);
+        let opened = config::open(&storage, environment).map_err(Failure::Failed)?;
+        if opened.settings.remote_url.is_none() {
+            return Err(Failure::Usage(
+                "gateway.remote.url is not set; set it, or say the address with --url".to_owned(),
+            ));
+        }
     }
     let mut session = Session::open(&args.client(), environment)?;
     let answer = session.call("device.pair.setupCode", params);
