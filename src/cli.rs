@@ -8,8 +8,10 @@ pub mod here;
 mod log_plan;
 pub mod logs;
 pub mod man;
+pub mod nodes;
 mod plan;
 pub mod probe;
+pub mod qr;
 pub mod query;
 pub mod render;
 pub mod run;
@@ -88,6 +90,7 @@ impl Failure {
                         "\n`clawgate approvals list` shows what waits. What was decided, or ran out of time, waits no longer."
                     }
                     "unknown deviceId" => "\n`clawgate devices list` shows the devices by their whole ids.",
+                    "unknown nodeId" => "\n`clawgate nodes list` shows the nodes by their whole ids.",
                     _ => "",
                 };
                 format!("Gateway call failed: {}{advice}", render::clean(&error.to_string()))
@@ -168,6 +171,8 @@ fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Command::Man => print(&man::page()),
         Command::Devices { command } => devices::run(command, environment),
         Command::Approvals { command } => approvals::run(&command, environment),
+        Command::Nodes { command } => nodes::run(command, environment),
+        Command::Qr(args) => qr::run(&args, environment),
         Command::Config { command } => config::run(&command, environment),
         Command::Token(token) => token::show(&token, environment),
         Command::Setup(args) => setup::run(&args, environment),
@@ -194,6 +199,8 @@ fn wants_json(command: &Command) -> bool {
         Command::System { command } => command.client().json,
         Command::Devices { command } => command.client().json,
         Command::Approvals { command } => command.client().json,
+        Command::Nodes { command } => command.client().json,
+        Command::Qr(args) => args.json,
         Command::Config { command } => command.json(),
         Command::Token(token) => token.json,
         Command::Setup(args) => args.json,

@@ -71,9 +71,12 @@ impl<D: Disk> StateHost<D> {
 
     fn path(&self, document: Document) -> Result<PathBuf, HostFault> {
         match document {
-            Document::DevicesPaired | Document::DevicesPending | Document::VoiceWake => {
-                Ok(self.state_dir.join(document.path()))
-            }
+            Document::DevicesPaired
+            | Document::DevicesPending
+            | Document::DevicesSetup
+            | Document::Nodes
+            | Document::NodeRequests
+            | Document::VoiceWake => Ok(self.state_dir.join(document.path())),
             Document::ExecApprovals => self.approvals.clone().ok_or_else(|| {
                 HostFault("there is no home folder to keep exec approvals in; set HOME".to_owned())
             }),

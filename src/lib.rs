@@ -15,6 +15,7 @@ pub mod listen;
 pub mod lock;
 pub mod log;
 pub mod profile;
+pub mod qr;
 #[cfg(test)]
 mod scratch;
 pub mod storage;

@@ -44,6 +44,8 @@ pub struct Exceptions {
     pub health_after_hello: bool,
     /// A `presence` event follows every hello-ok.
     pub presence_after_hello: bool,
+    /// The approval of a node's device covers what the node declares for the first time; what comes later asks.
+    pub pairing_covers_surface: bool,
     /// Control-plane writes that share one budget; each other one has its own (see [`crate::limits::Limits`]).
     pub shared_writes: &'static [&'static str],
     /// How many of those a window takes.
@@ -87,6 +89,7 @@ impl Dialect {
             Self::V3 => Exceptions {
                 health_after_hello: true,
                 presence_after_hello: false,
+                pairing_covers_surface: true,
                 shared_writes: &["config.apply", "config.patch", "update.run"],
                 shared_writes_max: 3,
                 asks_every_approver: true,
@@ -94,6 +97,7 @@ impl Dialect {
             Self::V4 => Exceptions {
                 health_after_hello: false,
                 presence_after_hello: true,
+                pairing_covers_surface: false,
                 shared_writes: &[],
                 shared_writes_max: 0,
                 asks_every_approver: false,
@@ -159,6 +163,18 @@ struct HelloAuth<'a> {
     scopes: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     issued_at_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    device_tokens: Vec<HandedToken<'a>>,
+}
+
+/// A token of another role than the one that came in.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HandedToken<'a> {
+    device_token: &'a str,
+    role: &'a str,
+    scopes: &'a [String],
+    issued_at_ms: u64,
 }
 
 #[derive(Serialize)]
@@ -184,6 +200,7 @@ pub fn hello_ok(admission: &Admission) -> Vec<u8> {
                 role: admission.role.as_str(),
                 scopes: issued.scopes.clone(),
                 issued_at_ms: Some(issued.issued_at_ms),
+                device_tokens: Vec::new(),
             });
             (auth, None)
         }
@@ -193,6 +210,7 @@ pub fn hello_ok(admission: &Admission) -> Vec<u8> {
                 role: admission.role.as_str(),
                 scopes: admission.scopes.as_slice().to_vec(),
                 issued_at_ms: admission.token.as_ref().map(|issued| issued.issued_at_ms),
+                device_tokens: handed(admission),
             };
             (Some(auth), Some([]))
         }
@@ -232,6 +250,16 @@ pub fn hello_ok(admission: &Admission) -> Vec<u8> {
         },
     };
     serde_json::to_vec(&hello).expect("hello-ok has only string keys")
+}
+
+fn handed(admission: &Admission) -> Vec<HandedToken<'_>> {
+    let handed = admission.handoff.iter().map(|(role, issued)| HandedToken {
+        device_token: &issued.token,
+        role,
+        scopes: &issued.scopes,
+        issued_at_ms: issued.issued_at_ms,
+    });
+    handed.collect()
 }
 
 fn raw(json: &Bytes) -> &RawValue {
@@ -274,6 +302,9 @@ pub(crate) fn own_events(dialect: Dialect) -> &'static [&'static str] {
             "plugin.approval.resolved",
             "question.requested",
             "question.resolved",
+            "device.pair.changed",
+            "device.pair.setup.completed",
+            "device.pair.setup.deliveryUncertain",
         ],
     }
 }
@@ -535,7 +566,7 @@ fn unauthorized(dialect: Option<Dialect>, why: &Unauthorized) -> ErrorShape {
         "canRetryWithDeviceToken": retry_with_device,
         "recommendedNextStep": if retry_with_device { "retry_with_device_token" } else { next_step },
     });
-    let mut shape = with_details(&unauthorized_text(why), details);
+    let mut shape = with_details(&unauthorized_text(dialect, why), details);
     if why.reason == AuthReason::RateLimited && dialect != Some(Dialect::V3) {
         shape.retryable = Some(true);
         shape.retry_after_ms = why.retry_after_ms;
@@ -547,7 +578,7 @@ const CONFIGURE: &str = "update_auth_configuration";
 const CREDENTIALS: &str = "update_auth_credentials";
 const REVIEW: &str = "review_auth_configuration";
 
-fn unauthorized_text(why: &Unauthorized) -> String {
+fn unauthorized_text(dialect: Option<Dialect>, why: &Unauthorized) -> String {
     let token_hint = match why.client {
         ClientClass::Cli => "set gateway.remote.token to match gateway.auth.token",
         ClientClass::Page => "open the dashboard URL and paste the token in Control UI settings",
@@ -569,9 +600,13 @@ fn unauthorized_text(why: &Unauthorized) -> String {
         AuthReason::PasswordMissingConfig => {
             ("gateway password not configured on gateway", "set gateway.auth.password")
         }
-        AuthReason::BootstrapTokenInvalid => {
-            ("bootstrap token invalid or expired", "scan a fresh setup code")
-        }
+        AuthReason::BootstrapTokenInvalid => match dialect {
+            Some(Dialect::V3) => ("bootstrap token invalid or expired", "scan a fresh setup code"),
+            Some(Dialect::V4) | None => (
+                "setup code invalid, expired, revoked, or already used",
+                "create a new code; review the pairing requests that wait with devices list",
+            ),
+        },
         AuthReason::DeviceTokenMismatch => ("device token mismatch", "rotate/reissue device token"),
         AuthReason::ScopeMismatch => (
             "device token does not cover the requested role or scopes",
@@ -786,6 +821,19 @@ pub(crate) fn device_list(dialect: Dialect, view: &DeviceView) -> Vec<u8> {
 pub(crate) fn approved(request_id: &str, device: &PairedDevice) -> Value {
     let row = serde_json::to_value(render::paired_row(device)).expect("a row has only string keys");
     json!({"requestId": request_id, "device": row})
+}
+
+/// What a setup code says, before it is encoded: members in the order of release 2026.3.13, and when it ends.
+pub(crate) fn setup_code(url: &str, token: &str, expires_at_ms: u64) -> String {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Code<'a> {
+        url: &'a str,
+        bootstrap_token: &'a str,
+        expires_at_ms: u64,
+    }
+    let code = Code { url, bootstrap_token: token, expires_at_ms };
+    serde_json::to_string(&code).expect("a code has only string keys")
 }
 
 /// The payload of `device.pair.resolved`.

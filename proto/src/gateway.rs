@@ -13,6 +13,7 @@ pub(crate) mod handlers;
 pub(crate) mod health;
 mod limiter;
 pub(crate) mod logs;
+mod node_policy;
 pub(crate) mod nodes;
 pub(crate) mod pair;
 mod peers;
@@ -20,10 +21,12 @@ pub(crate) mod presence;
 pub(crate) mod reads;
 pub(crate) mod relay;
 mod replies;
+pub(crate) mod setup;
 pub(crate) mod suspend;
 #[cfg(test)]
 mod tests;
 mod timers;
+pub(crate) mod upgrades;
 pub(crate) mod voice;
 mod web;
 pub(crate) mod wizards;
@@ -85,6 +88,8 @@ pub struct Gateway {
     presence_flush: Flush,
     /// Presence keys of sessions that ended during this input.
     left: Vec<String>,
+    setups: setup::Setups,
+    upgrades: upgrades::Upgrades,
     devices: DeviceStore<Key>,
     health: Health,
     health_flush: Flush,
@@ -205,6 +210,8 @@ impl Gateway {
             instance_id,
             presence_flush: Flush::default(),
             left: Vec::new(),
+            setups: setup::Setups::default(),
+            upgrades: upgrades::Upgrades::default(),
             devices: DeviceStore::new(&config.limits),
             health: Health::new(Arc::clone(&config), now),
             health_flush: Flush::default(),
@@ -274,7 +281,7 @@ impl Gateway {
             Input::Http { conn, request } => self.http(now, conn, &request, out),
             Input::Connect { conn, request } => self.connect(now, conn, *request, out),
             Input::Request { conn, request } => self.dispatch(now, conn, request, out),
-            Input::Drained { conn, bytes } => self.drained(conn, bytes, out),
+            Input::Drained { conn, bytes } => self.drained(now, conn, bytes, out),
             Input::Ending { conn, why } => self.ending(conn, why, out),
             Input::Closed { conn } => self.closed(conn, out),
             Input::Answered { ticket, answer } => self.answered(now, ticket, answer, out),
@@ -360,7 +367,7 @@ impl Gateway {
         self.order(conn, Order::Http(Box::new(response)), out);
     }
 
-    fn drained(&mut self, conn: ConnId, bytes: usize, out: &mut Vec<Output>) {
+    fn drained(&mut self, now: Now, conn: ConnId, bytes: usize, out: &mut Vec<Output>) {
         let Some(slot) = self.peers.get_mut(conn) else { return };
         let bytes = bytes.min(slot.queued);
         slot.queued -= bytes;
@@ -369,6 +376,7 @@ impl Gateway {
             slot.paused = false;
             out.push(Output::To(conn, Order::Read(true)));
         }
+        self.setup_delivered(now, conn, bytes, out);
     }
 
     fn ending(&mut self, conn: ConnId, why: End, out: &mut Vec<Output>) {
@@ -408,8 +416,9 @@ impl Gateway {
 
     /// Takes a socket out of everything that only admitted peers are in. Whom to tell is for [`Self::flush`].
     fn end_session(&mut self, conn: ConnId) {
-        let Some(session) = self.peers.session(conn) else { return };
-        self.left.extend(session.presence_key.clone());
+        let Some(session) = self.peers.session_mut(conn) else { return };
+        self.left.extend(session.presence_key.take());
+        self.setups.undelivered.extend(session.delivery.take().map(|delivery| delivery.redeemed));
         self.approvals_left(conn);
         self.peers.set_phase(conn, Phase::Ending);
     }
@@ -519,6 +528,7 @@ impl Gateway {
 
     /// Sends what waits, when it has waited long enough.
     fn flush(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.tell_undelivered(now, out);
         for key in core::mem::take(&mut self.left) {
             self.presence.disconnected(now, &key);
             self.presence_flush.dirty = [true, true];
@@ -725,6 +735,7 @@ impl Gateway {
                     }
                 }
                 Timer::Approvals => self.approvals_due(now, out),
+                Timer::Upgrades => self.upgrades_due(now, out),
                 Timer::Suspension => self.suspension_due(now, out),
                 Timer::Restart => self.stop(now, Stopping::ToRestart, out),
                 Timer::Drain => {

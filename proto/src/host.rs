@@ -33,6 +33,12 @@ pub enum HostRequest {
         paired: bool,
         /// Whether `devices/pending.json` changed.
         pending: bool,
+        /// Whether `devices/bootstrap.json` changed.
+        setup: bool,
+        /// Whether `nodes/paired.json` changed.
+        nodes: bool,
+        /// Whether `nodes/pending.json` changed.
+        node_requests: bool,
     },
     /// Facts for `system.info`. Answered by [`HostAnswer::SystemInfo`].
     SystemInfo,
@@ -105,7 +111,7 @@ pub enum HostAnswer {
     /// To [`HostRequest::CheckDevices`].
     Devices(Result<DevicesCheck, HostFault>),
     /// To [`HostRequest::StoreDevices`]: the versions now on disk.
-    Stored(Result<DevicesVersion, StoreFault>),
+    Stored(Result<Box<DevicesVersion>, StoreFault>),
     /// To [`HostRequest::SystemInfo`]: an encoded JSON object.
     SystemInfo(Result<Bytes, HostFault>),
     /// To [`HostRequest::ExecApprovals`]: an encoded JSON object without secrets.
@@ -199,17 +205,23 @@ pub enum DevicesCheck {
         /// Parsed content of both documents.
         devices: Arc<Devices>,
         /// Its versions.
-        version: DevicesVersion,
+        version: Box<DevicesVersion>,
     },
 }
 
-/// Versions of the two documents of the device store.
+/// Versions of the documents of the device store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DevicesVersion {
     /// Of `devices/paired.json`.
     pub paired: Option<Version>,
     /// Of `devices/pending.json`.
     pub pending: Option<Version>,
+    /// Of `devices/bootstrap.json`.
+    pub setup: Option<Version>,
+    /// Of `nodes/paired.json`.
+    pub nodes: Option<Version>,
+    /// Of `nodes/pending.json`.
+    pub node_requests: Option<Version>,
 }
 
 /// An opaque mark of a file's content: equal marks mean the file was not touched.
@@ -250,6 +262,12 @@ pub enum Document {
     DevicesPaired,
     /// `devices/pending.json`.
     DevicesPending,
+    /// `devices/bootstrap.json`.
+    DevicesSetup,
+    /// `nodes/paired.json`.
+    Nodes,
+    /// `nodes/pending.json`.
+    NodeRequests,
     /// `settings/voicewake.json`.
     VoiceWake,
     /// `exec-approvals.json`, which is in `.openclaw` of the home folder wherever the state folder is.
@@ -262,6 +280,9 @@ impl Document {
         match self {
             Self::DevicesPaired => "devices/paired.json",
             Self::DevicesPending => "devices/pending.json",
+            Self::DevicesSetup => "devices/bootstrap.json",
+            Self::Nodes => "nodes/paired.json",
+            Self::NodeRequests => "nodes/pending.json",
             Self::VoiceWake => "settings/voicewake.json",
             Self::ExecApprovals => "exec-approvals.json",
         }
@@ -373,8 +394,9 @@ pub trait Host: Send + Sync + 'static {
 pub fn perform<H: Host + ?Sized>(host: &H, request: HostRequest) -> HostAnswer {
     match request {
         HostRequest::CheckDevices { known } => HostAnswer::Devices(check_devices(host, known)),
-        HostRequest::StoreDevices { expected, devices, paired, pending } => {
-            HostAnswer::Stored(store_devices(host, expected, &devices, paired, pending))
+        HostRequest::StoreDevices { expected, devices, paired, pending, setup, nodes, node_requests } => {
+            let touched = [setup, paired, pending, nodes, node_requests];
+            HostAnswer::Stored(store_devices(host, expected, &devices, touched).map(Box::new))
         }
         HostRequest::SystemInfo => HostAnswer::SystemInfo(host.system_info()),
         HostRequest::ExecApprovals => {
@@ -419,14 +441,46 @@ fn check_devices<H: Host + ?Sized>(host: &H, known: DevicesVersion) -> Result<De
     let now = DevicesVersion {
         paired: Some(host.version(Document::DevicesPaired)?),
         pending: Some(host.version(Document::DevicesPending)?),
+        setup: Some(host.version(Document::DevicesSetup)?),
+        nodes: Some(host.version(Document::Nodes)?),
+        node_requests: Some(host.version(Document::NodeRequests)?),
     };
     if now == known {
         return Ok(DevicesCheck::Unchanged);
     }
     let (paired, paired_version) = read(host, Document::DevicesPaired, store::parse_paired)?;
     let (pending, pending_version) = read(host, Document::DevicesPending, store::parse_pending)?;
-    let version = DevicesVersion { paired: Some(paired_version), pending: Some(pending_version) };
-    Ok(DevicesCheck::Changed { devices: Arc::new(Devices { paired, pending }), version })
+    let mut damage = None;
+    let (setup, setup_version) =
+        read_or_damage(host, Document::DevicesSetup, store::parse_setup, &mut damage)?;
+    let (nodes, nodes_version) = read_or_damage(host, Document::Nodes, store::parse_nodes, &mut damage)?;
+    let (node_requests, requests_version) =
+        read_or_damage(host, Document::NodeRequests, store::parse_nodes, &mut damage)?;
+    let version = DevicesVersion {
+        paired: Some(paired_version),
+        pending: Some(pending_version),
+        setup: Some(setup_version),
+        nodes: Some(nodes_version),
+        node_requests: Some(requests_version),
+    };
+    let devices = Devices { paired, pending, setup, nodes, node_requests, damage };
+    Ok(DevicesCheck::Changed { devices: Arc::new(devices), version: Box::new(version) })
+}
+
+/// A document without which devices can still come and go: what is wrong with it is noted.
+fn read_or_damage<H: Host + ?Sized, T: Default>(
+    host: &H,
+    document: Document,
+    parse: fn(&[u8]) -> Result<T, String>,
+    damage: &mut Option<String>,
+) -> Result<(T, Version), HostFault> {
+    let Some((bytes, version)) = host.read(document)? else { return Ok((T::default(), Version::MISSING)) };
+    let content = parse(&bytes).unwrap_or_else(|why| {
+        let HostFault(why) = unreadable(document, &why);
+        damage.get_or_insert(why);
+        T::default()
+    });
+    Ok((content, version))
 }
 
 fn read_voicewake<H: Host + ?Sized>(host: &H) -> Result<Arc<[String]>, HostFault> {
@@ -506,31 +560,48 @@ fn read<H: Host + ?Sized, T: Default>(
     }
 }
 
+/// Writes what was touched. A power cut between two of them must not leave a setup code that could be used again, nor
+/// a device that was removed: those go first.
 fn store_devices<H: Host + ?Sized>(
     host: &H,
     expected: DevicesVersion,
     devices: &Devices,
-    paired: bool,
-    pending: bool,
+    touched: [bool; 5],
 ) -> Result<DevicesVersion, StoreFault> {
-    let paired_bytes = if paired { store::render_paired(&devices.paired) } else { Vec::new() };
-    let pending_bytes = if pending { store::render_pending(&devices.pending) } else { Vec::new() };
-    let mut writes = Vec::with_capacity(2);
-    if paired {
-        let content = &paired_bytes[..];
-        writes.push(Write { document: Document::DevicesPaired, expected: expected.paired, content });
-    }
-    if pending {
-        let content = &pending_bytes[..];
-        writes.push(Write { document: Document::DevicesPending, expected: expected.pending, content });
-    }
-    let mut versions = host.write(&writes)?.into_iter();
     let mut now = expected;
-    if paired {
-        now.paired = versions.next();
+    let places = [
+        (Document::DevicesSetup, &mut now.setup),
+        (Document::DevicesPaired, &mut now.paired),
+        (Document::DevicesPending, &mut now.pending),
+        (Document::Nodes, &mut now.nodes),
+        (Document::NodeRequests, &mut now.node_requests),
+    ];
+    let mut places: Vec<(Document, &mut Option<Version>, Vec<u8>)> = places
+        .into_iter()
+        .zip(touched)
+        .filter(|(_, touched)| *touched)
+        .map(|((document, version), _)| (document, version, rendered(devices, document)))
+        .collect();
+    let writes: Vec<Write<'_>> = places
+        .iter()
+        .map(|(document, version, content)| Write { document: *document, expected: **version, content })
+        .collect();
+    let versions = host.write(&writes)?;
+    for ((_, place, _), version) in places.iter_mut().zip(versions) {
+        **place = Some(version);
     }
-    if pending {
-        now.pending = versions.next();
-    }
+    drop(places);
     Ok(now)
+}
+
+fn rendered(devices: &Devices, document: Document) -> Vec<u8> {
+    match document {
+        Document::DevicesPaired => store::render_paired(&devices.paired),
+        Document::DevicesPending => store::render_pending(&devices.pending),
+        Document::DevicesSetup => store::render_setup(&devices.setup),
+        Document::Nodes => store::render_nodes(&devices.nodes),
+        Document::NodeRequests => store::render_nodes(&devices.node_requests),
+        // Not one of the store's.
+        Document::VoiceWake | Document::ExecApprovals => Vec::new(),
+    }
 }

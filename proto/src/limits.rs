@@ -75,6 +75,14 @@ pub struct Limits {
     /// Scopes that one pending request or one device may gather over several connects. Beyond it a pending request
     /// holds what was asked last, and a device's record stops noting covered scopes.
     pub pairing_scopes_max: usize,
+    /// Life of a setup code.
+    pub setup_ttl_ms: u64,
+    /// Setup codes kept that nobody has used; the oldest go first. As many results are remembered.
+    pub setup_codes_max: usize,
+    /// Requests for more scopes whose outcome somebody waits for, and outcomes that are remembered.
+    pub upgrade_waits_max: usize,
+    /// Capabilities, commands and permissions of one node, each; further ones are not looked at.
+    pub node_declared_max: usize,
     /// Paired devices kept; one more is refused with a hint to remove some.
     pub devices_paired_max: usize,
     /// Operations on the device store that may wait for the disk; one more is `UNAVAILABLE`.
@@ -187,6 +195,10 @@ impl Default for Limits {
             pairing_ttl_ms: 300_000,
             pairing_pending_max: 256,
             pairing_scopes_max: 64,
+            setup_ttl_ms: 600_000,
+            setup_codes_max: 64,
+            upgrade_waits_max: 256,
+            node_declared_max: 128,
             devices_paired_max: 4_096,
             store_queue_max: 4_096,
             relay_waiting_max: 4_096,

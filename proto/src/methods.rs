@@ -118,7 +118,7 @@ pub enum Params {
     RequestId(String),
     /// `device.pair.remove`.
     DeviceId(String),
-    /// `node.describe`.
+    /// `node.describe`, `node.pair.remove`.
     NodeId(String),
     /// `device.token.revoke`, and `device.token.rotate` with the scopes asked for.
     DeviceRole {
@@ -290,6 +290,8 @@ const PAIRING: Access = Access::Operator(scope::PAIRING);
 const READ: Access = Access::Operator(scope::READ);
 const TALK: Access = Access::Operator(scope::TALK);
 const WRITE: Access = Access::Operator(scope::WRITE);
+/// The dialects of a method that protocol 4 has no more.
+const V3: &[Dialect] = &[Dialect::V3];
 /// The dialects of a method that came with protocol 4.
 const V4: &[Dialect] = &[Dialect::V4];
 

@@ -61,6 +61,17 @@ pub enum Command {
         #[command(subcommand)]
         command: ApprovalsCommand,
     },
+    /// Show nodes, and approve what they ask to offer
+    Nodes {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: NodesCommand,
+    },
+    /// Make a setup code for a phone or a node host, and show it as a QR code
+    #[command(
+        after_help = "Examples:\n  clawgate qr\n  clawgate qr --access limited --url wss://gateway.example\n  clawgate qr --access node --setup-code-only"
+    )]
+    Qr(QrArgs),
     /// Read, check and change the configuration file; no gateway is needed
     Config {
         /// What to do with it.
@@ -417,6 +428,18 @@ pub enum DevicesCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
+    /// Give a paired device a name
+    Rename {
+        /// Id of the device
+        #[arg(value_name = "DEVICE")]
+        device: String,
+        /// Its name from now on
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
     /// Replace a device's token by a new one
     Rotate {
         /// Whose token, and how to reach the gateway.
@@ -441,8 +464,152 @@ impl DevicesCommand {
             Self::List { client }
             | Self::Approve { client, .. }
             | Self::Reject { client, .. }
+            | Self::Rename { client, .. }
             | Self::Remove { client, .. } => client,
             Self::Rotate { token, .. } | Self::Revoke { token } => &token.client,
+        }
+    }
+}
+
+/// `clawgate nodes`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum NodesCommand {
+    /// Show the nodes, connected or not
+    List {
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Show what nodes ask to offer
+    Pending {
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Let a node offer what it asks for
+    Approve {
+        /// Id of the request, as `nodes pending` shows it
+        #[arg(value_name = "REQUEST")]
+        request: String,
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Turn down what a node asks for
+    Reject {
+        /// Id of the request
+        #[arg(value_name = "REQUEST")]
+        request: String,
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Take the role of a node away from a device
+    Remove {
+        /// Id of the node
+        #[arg(value_name = "NODE")]
+        node: String,
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Give a node a name
+    Rename {
+        /// Id of the node
+        #[arg(value_name = "NODE")]
+        node: String,
+        /// Its name from now on
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+}
+
+impl NodesCommand {
+    /// How to reach the gateway.
+    pub fn client(&self) -> &ClientArgs {
+        match self {
+            Self::List { client }
+            | Self::Pending { client }
+            | Self::Approve { client, .. }
+            | Self::Reject { client, .. }
+            | Self::Remove { client, .. }
+            | Self::Rename { client, .. } => client,
+        }
+    }
+}
+
+/// `clawgate qr`. `Debug` shows no secret.
+#[derive(Clone, Args)]
+pub struct QrArgs {
+    /// What the code opens
+    #[arg(long, value_name = "ACCESS", default_value = "full")]
+    pub access: AccessArg,
+    /// Address in the code, such as wss://gateway.example [default: where the gateway listens]
+    #[arg(long, visible_alias = "public-url", value_name = "URL", conflicts_with = "remote")]
+    pub url: Option<String>,
+    /// Put gateway.remote.url into the code
+    #[arg(long)]
+    pub remote: bool,
+    /// Print the code and nothing else
+    #[arg(long, conflicts_with = "json")]
+    pub setup_code_only: bool,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+    /// No picture
+    #[arg(long, visible_alias = "no-ascii")]
+    pub no_picture: bool,
+    /// The gateway's token [default: OPENCLAW_GATEWAY_TOKEN, the config file]
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// The gateway's password [default: OPENCLAW_GATEWAY_PASSWORD, the config file]
+    #[arg(long, value_name = "PASSWORD")]
+    pub password: Option<String>,
+    /// How long to wait for the gateway, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+    pub timeout: u64,
+}
+
+impl QrArgs {
+    /// How to reach the gateway: this machine's own. `--url` is the one in the code.
+    pub fn client(&self) -> ClientArgs {
+        ClientArgs {
+            json: self.json,
+            url: None,
+            token: self.token.clone(),
+            password: self.password.clone(),
+            timeout: self.timeout,
+        }
+    }
+}
+
+impl fmt::Debug for QrArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QrArgs").field("access", &self.access).field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// Values of `--access`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AccessArg {
+    /// A phone: node, and operator with everything
+    Full,
+    /// A phone: node, and operator without admin
+    Limited,
+    /// A node host
+    Node,
+}
+
+impl AccessArg {
+    /// What the method calls it.
+    pub fn profile(self) -> Option<&'static str> {
+        match self {
+            Self::Full => None,
+            Self::Limited => Some("limited"),
+            Self::Node => Some("node"),
         }
     }
 }

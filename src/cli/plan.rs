@@ -22,7 +22,7 @@ use crate::lock::Owner;
 use crate::log::{self, Logger};
 use crate::profile;
 use crate::storage::{RealDisk, Storage, explain};
-use clawgate_proto::config::{About, AuthMode, Config};
+use clawgate_proto::config::{About, AuthMode, Config, Reach};
 use clawgate_proto::limits::Limits;
 use clawgate_proto::secret::Secret;
 use clawgate_proto::seed::{Random, Seed};
@@ -103,7 +103,7 @@ impl Plan {
                 "auth is none: every program on this machine may connect and ask to be paired".to_owned(),
             );
         }
-        for folder in ["devices", "identity", "settings"] {
+        for folder in ["devices", "identity", "nodes", "settings"] {
             warnings.extend(storage.sweep(&places.state_dir.join(folder)).err());
         }
         if let Some(folder) = file.path.parent() {
@@ -173,7 +173,7 @@ impl Plan {
             allowed_origins: live.allowed_origins,
             trusted_proxies: live.trusted_proxies,
             allow_real_ip_fallback: live.allow_real_ip_fallback,
-            about: self.about(&facts),
+            about: self.about(&facts, addresses),
         };
         let mut gateway = Gateway::new(config, random.seed(), now);
         gateway.set_log_level(live.log_level);
@@ -198,7 +198,7 @@ impl Plan {
         self.settings.restart_by_signal != Some(false)
     }
 
-    fn about(&self, facts: &Facts) -> About {
+    fn about(&self, facts: &Facts, addresses: &[SocketAddr]) -> About {
         About {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             host: facts.hostname.clone(),
@@ -211,7 +211,25 @@ impl Plan {
             state_dir: self.places.state_dir.display().to_string(),
             device_id: self.identity.key.device_id().to_owned(),
             public_key: self.identity.key.public_key_base64url(),
+            reach: Reach {
+                public_url: self.settings.public_url.clone(),
+                remote_url: self.settings.remote_url.clone(),
+                bound: self.bound_url(addresses),
+            },
         }
+    }
+
+    /// Where the network reaches what is listened on.
+    fn bound_url(&self, addresses: &[SocketAddr]) -> Option<(String, &'static str)> {
+        let address = addresses.first()?;
+        let ip = if address.ip().is_unspecified() { interfaces::lan_address()?.into() } else { address.ip() };
+        let source = match self.place {
+            Place::Loopback => return None,
+            Place::Lan => "gateway.bind=lan",
+            Place::Tailnet => "gateway.bind=tailnet",
+            Place::Custom(_) => "gateway.bind=custom",
+        };
+        (!ip.is_loopback()).then(|| (format!("ws://{}", SocketAddr::new(ip, address.port())), source))
     }
 }
 

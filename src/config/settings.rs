@@ -36,6 +36,10 @@ pub struct Settings {
     pub trusted_proxies: Vec<Cidr>,
     /// `gateway.allowRealIpFallback`.
     pub allow_real_ip_fallback: bool,
+    /// `gateway.remote.url`, as text for setup codes: nothing connects there.
+    pub remote_url: Option<String>,
+    /// `plugins.entries.device-pair.config.publicUrl`, likewise.
+    pub public_url: Option<String>,
     /// `logging`.
     pub logging: Logging,
     /// `commands.restart`: whether SIGUSR1 restarts the gateway; it does when nothing is said.
@@ -113,6 +117,8 @@ impl Settings {
             allowed_origins: reader.texts("gateway.controlUi.allowedOrigins"),
             trusted_proxies: trusted_proxies(&mut reader),
             allow_real_ip_fallback: reader.switch("gateway.allowRealIpFallback").unwrap_or(false),
+            remote_url: named_elsewhere(&mut reader, "gateway.remote.url"),
+            public_url: named_elsewhere(&mut reader, "plugins.entries.device-pair.config.publicUrl"),
             logging: Logging::read(&mut reader),
             restart_by_signal: reader.switch("commands.restart"),
             warnings: Vec::new(),
@@ -171,6 +177,13 @@ fn secret(reader: &mut Reader<'_>, environment: &Environment, path: &str) -> Opt
             None
         }
     }
+}
+
+/// A text that only setup codes repeat: what is no text is none, and keeps no gateway from its start.
+fn named_elsewhere(reader: &mut Reader<'_>, path: &str) -> Option<String> {
+    let text = reader.node(path)?.as_text()?;
+    let text = reader.expand(path, text).text;
+    (!text.trim().is_empty()).then_some(text)
 }
 
 fn rate_limit(reader: &mut Reader<'_>) -> Option<RateLimit> {

@@ -15,6 +15,8 @@ const EVENTS = {
   "device.pair.resolved": "DevicePairResolvedEvent",
   "question.requested": "QuestionRecord",
   "question.resolved": "QuestionResolvedEvent",
+  "device.pair.setup.completed": "DevicePairSetupCompletedEvent",
+  "device.pair.setup.deliveryUncertain": "DevicePairSetupDeliveryUncertainEvent",
 };
 /** `sessions.messages.subscribe` is `SessionsMessagesSubscribe`. */
 const byRule = (method) => method.split(/[.\-_]/).map((part) => part[0].toUpperCase() + part.slice(1)).join("");

@@ -8,6 +8,7 @@ mod config;
 mod devices;
 mod first_run;
 mod logs;
+mod qr;
 mod running;
 mod settings;
 mod shell;

@@ -10,6 +10,7 @@ mod events;
 mod handshake;
 mod pairing;
 mod questions;
+mod setup;
 mod store;
 mod system;
 mod wizard;
@@ -109,6 +110,17 @@ play! {
         each_protocol_sees_the_other_in_its_own_shape
         status_tells_what_has_changed
         a_stop_is_told_and_closes_everybody;
+    setup:
+        a_setup_code_lets_one_phone_in_once
+        a_code_that_a_person_must_confirm_waits_for_its_device
+        a_code_is_over_in_ten_minutes
+        only_admins_make_codes_and_only_where_there_is_an_address
+        a_device_waits_for_more_scopes
+        a_wait_for_more_scopes_ends
+        a_minute_of_retries_is_one_request_and_one_event
+        a_device_has_the_name_that_a_person_gave_it
+        what_a_node_offers_is_approved_before_it_counts
+        a_node_of_protocol_3_is_asked_about_once;
     store:
         a_failed_write_keeps_a_new_device_out
         a_failed_write_leaves_a_removal_undone

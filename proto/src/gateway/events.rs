@@ -31,6 +31,26 @@ pub(crate) static PAIR_REQUESTED: Event = Event {
 pub(crate) static PAIR_RESOLVED: Event =
     Event { name: "device.pair.resolved", scope: Some(scope::PAIRING), drop_if_slow: true, versioned: false };
 
+/// Protocol 4 only, as the two below.
+pub(crate) static PAIR_CHANGED: Event =
+    Event { name: "device.pair.changed", scope: Some(scope::PAIRING), drop_if_slow: true, versioned: false };
+pub(crate) static SETUP_COMPLETED: Event = Event {
+    name: "device.pair.setup.completed",
+    scope: Some(scope::PAIRING),
+    drop_if_slow: true,
+    versioned: false,
+};
+pub(crate) static SETUP_UNCERTAIN: Event = Event {
+    name: "device.pair.setup.deliveryUncertain",
+    scope: Some(scope::PAIRING),
+    drop_if_slow: true,
+    versioned: false,
+};
+pub(crate) static NODE_REQUESTED: Event =
+    Event { name: "node.pair.requested", scope: Some(scope::PAIRING), drop_if_slow: true, versioned: false };
+pub(crate) static NODE_RESOLVED: Event =
+    Event { name: "node.pair.resolved", scope: Some(scope::PAIRING), drop_if_slow: true, versioned: false };
+
 pub(crate) static TALK_MODE: Event =
     Event { name: "talk.mode", scope: Some(scope::TALK), drop_if_slow: false, versioned: false };
 pub(crate) static VOICEWAKE: Event =
@@ -68,6 +88,8 @@ pub(crate) fn names(dialect: Dialect) -> Vec<&'static str> {
         &TALK_MODE,
         &SHUTDOWN,
         &HEALTH,
+        &NODE_REQUESTED,
+        &NODE_RESOLVED,
         &PAIR_REQUESTED,
         &PAIR_RESOLVED,
         &VOICEWAKE,

@@ -116,6 +116,12 @@ impl Watch for Model {
                 {
                     self.accuse(now, why);
                 }
+                if let HostRequest::StoreDevices { devices, .. } = request
+                    && self.store.is_known()
+                    && let Err(why) = self.store.check_views(devices)
+                {
+                    self.accuse(now, why);
+                }
                 self.transcript.line(now, "gw", '!', &format!("{ticket:?} {}", show_request(request)));
             }
             Output::Log(record) => {
@@ -215,11 +221,17 @@ impl Model {
 fn show_request(request: &HostRequest) -> String {
     match request {
         HostRequest::CheckDevices { .. } => "check devices".to_owned(),
-        HostRequest::StoreDevices { devices, paired, pending, .. } => {
+        HostRequest::StoreDevices { devices, paired, pending, setup, nodes, node_requests, .. } => {
             let paired = if *paired { format!(", {} paired", devices.paired.len()) } else { String::new() };
             let pending =
                 if *pending { format!(", {} pending", devices.pending.len()) } else { String::new() };
-            format!("store devices{paired}{pending}")
+            let also = |touched: &bool, count: usize, what: &str| {
+                if *touched { format!(", {count} {what}") } else { String::new() }
+            };
+            let setup = also(setup, devices.setup.0.len(), "codes");
+            let nodes = also(nodes, devices.nodes.len(), "nodes");
+            let requests = also(node_requests, devices.node_requests.len(), "node requests");
+            format!("store devices{paired}{pending}{setup}{nodes}{requests}")
         }
         HostRequest::SystemInfo => "system info".to_owned(),
         HostRequest::ExecApprovals => "exec approvals".to_owned(),
