@@ -173,7 +173,7 @@ fn with_new_token(stage: &Stage) -> LiveConfig {
 pub(crate) fn what_waits_for_a_restart_is_in_the_status(place: Place) {
     for protocol in PROTOCOLS {
         let (mut stage, operator) = staged(place, protocol, Some(FILE));
-        let mut needed = |stage: &mut Stage, edit: &str, paths: &[&str]| {
+        let needed = |stage: &mut Stage, edit: &str, paths: &[&str]| {
             stage.host().set_restart_needed(paths);
             stage.host().edit_config(Some(edit));
             stage.call(operator, "config.get", json!({})).unwrap();
