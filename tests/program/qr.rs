@@ -3,7 +3,7 @@
 use crate::RUNTIMES;
 use crate::shell::{config_text, configured, run, run_showing, start, stop, with_text};
 use clawgate_proto::client::{ClientConfig, DeviceKey};
-use clawgate_support::{Program, TestClient, client};
+use clawgate_support::{Program, TestClient, client, secrets};
 use serde_json::{Value, json};
 
 /// A node host on another machine that has a code and nothing else.
@@ -30,7 +30,9 @@ fn read(code: &str) -> Value {
             out.push((bits >> count & 0xff) as u8);
         }
     }
-    serde_json::from_slice(&out).unwrap()
+    let code: Value = serde_json::from_slice(&out).unwrap();
+    secrets::record(code["bootstrapToken"].as_str().unwrap());
+    code
 }
 
 #[test]

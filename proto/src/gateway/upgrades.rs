@@ -106,8 +106,8 @@ impl Gateway {
             outcome: None,
             waiting: Vec::new(),
         });
-        filed.wanted = wanted;
-        filed.until = until;
+        // It waits now, whatever became of an earlier wait for it.
+        (filed.wanted, filed.until, filed.outcome) = (wanted, until, None);
         self.set_upgrade_timer();
         let result = json!({ "requestId": request_id });
         self.respond(conn, id, Reply::Ok(Payload::Value(Box::new(result))), out);
