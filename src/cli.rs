@@ -1,5 +1,6 @@
 //! The command line: which command, how it ended, and what the shell is told.
 
+mod advice;
 pub mod args;
 pub mod config;
 pub mod devices;
