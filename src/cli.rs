@@ -2,8 +2,11 @@
 
 mod advice;
 pub mod args;
+pub mod audit;
 pub mod config;
+mod deep;
 pub mod devices;
+pub mod doctor;
 pub mod here;
 mod log_plan;
 pub mod logs;
@@ -166,6 +169,8 @@ fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Command::Devices { command } => devices::run(command, environment),
         Command::Config { command } => config::run(&command, environment),
         Command::Token(token) => token::show(&token, environment),
+        Command::Doctor(args) => doctor::run(&args, environment),
+        Command::Security { command } => audit::run(&command, environment),
         Command::Setup(args) => setup::run(&args, environment),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -191,6 +196,8 @@ fn wants_json(command: &Command) -> bool {
         Command::Devices { command } => command.client().json,
         Command::Config { command } => command.json(),
         Command::Token(token) => token.json,
+        Command::Doctor(args) => args.json,
+        Command::Security { command } => command.json(),
         Command::Setup(args) => args.json,
         Command::Man | Command::Completions { .. } => false,
     }

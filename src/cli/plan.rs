@@ -145,6 +145,22 @@ impl Plan {
         })
     }
 
+    /// Whether a gateway would start here: everything that is refused before its lock is taken, and the file of its
+    /// bounds. Nothing is locked, written or bound.
+    pub(super) fn rehearse(args: &RunArgs, environment: &Environment) -> Result<(), Failure> {
+        let mut found = None;
+        let stopped = Self::make(args, environment, &mut |places, _| {
+            found = Some(places.own_config());
+            Err(Failure::Reported(0))
+        });
+        match (stopped, found) {
+            (Err(Failure::Reported(0)), Some(bounds)) => {
+                own::limits(&Storage::new(RealDisk, 0), &bounds).map(drop).map_err(Failure::Failed)
+            }
+            (stopped, _) => stopped.map(drop),
+        }
+    }
+
     /// How a person calls a client command for this gateway. A port that only a flag names is not found by them.
     pub(super) fn program(&self, port: Option<u16>) -> String {
         match port.filter(|port| *port != self.port_for_clients) {
@@ -409,6 +425,27 @@ mod tests {
 
     fn token_of(plan: &Plan) -> String {
         plan.auth.token.as_ref().unwrap().secret.expose().to_owned()
+    }
+
+    #[test]
+    fn a_rehearsal_refuses_what_a_start_refuses_and_writes_nothing() {
+        let folder = Folder::new();
+        let rehearse = |text: Option<&str>| {
+            if let Some(text) = text {
+                std::fs::write(folder.path().join("openclaw.json"), text).unwrap();
+            }
+            let environment = Environment::new([("OPENCLAW_STATE_DIR", folder.path().to_str().unwrap())]);
+            Plan::rehearse(&RunArgs::default(), &environment)
+        };
+        rehearse(None).unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        let fault =
+            rehearse(Some("{gateway: {mode: 'local', bind: 'lan', auth: {mode: 'none'}}}")).unwrap_err();
+        assert!(fault.message().starts_with("Refusing to bind gateway to lan without auth."));
+        rehearse(Some("{gateway: {mode: 'local'}}")).unwrap();
+        std::fs::write(folder.path().join("clawgate.json"), "{limit: 1}").unwrap();
+        assert!(rehearse(None).unwrap_err().message().contains("limit: unknown"));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 
     #[test]

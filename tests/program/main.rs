@@ -5,6 +5,7 @@
 mod commands;
 mod config;
 mod devices;
+mod doctor;
 mod first_run;
 mod logs;
 mod running;
