@@ -9,6 +9,7 @@ use super::target::Target;
 use super::{Failure, print};
 use crate::audit::{self, Area, Facts, Finding, Severity, mend};
 use crate::environment::Environment;
+use crate::lock::Owner;
 use crate::storage::{Put, PutFault, RealDisk, Storage, explain};
 use crate::{entropy, profile};
 use serde_json::{Value, json};
@@ -69,6 +70,8 @@ pub fn run(args: &DoctorArgs, environment: &Environment) -> Result<(), Failure> 
     let mut steps = vec![config(&facts), start(&facts, environment)];
     steps.extend(disk(&facts));
     steps.extend(gateway(&facts, environment, args.timeout));
+    // Knocking may have paired this machine.
+    facts = Facts::gather(environment).map_err(Failure::Failed)?;
     steps.push(pairing(&facts));
     steps.push(security(&audit::findings(&facts, Area::Security)));
     let found = audit::findings(&facts, Area::Operation);
@@ -174,7 +177,7 @@ fn disk(facts: &Facts) -> Option<Step> {
 /// Whether one runs, answers, and lets this shell in.
 fn gateway(facts: &Facts, environment: &Environment, timeout_ms: u64) -> Vec<Step> {
     let args = ClientArgs { timeout: timeout_ms, ..ClientArgs::default() };
-    let who = facts.own.as_ref().map(|own| format!("the gateway of this configuration ({own})"));
+    let own = facts.own.as_ref();
     let target = match Target::find(&args, environment, &Storage::new(RealDisk, 0)) {
         Ok(target) => target,
         Err(why) => {
@@ -192,7 +195,7 @@ fn gateway(facts: &Facts, environment: &Environment, timeout_ms: u64) -> Vec<Ste
     let is_open =
         target.addresses.iter().any(|address| TcpStream::connect_timeout(address, patience).is_ok());
     let started = Instant::now();
-    match (is_open, who) {
+    match (is_open, own) {
         (false, None) => {
             let url = &target.url;
             vec![Step::found(
@@ -202,8 +205,8 @@ fn gateway(facts: &Facts, environment: &Environment, timeout_ms: u64) -> Vec<Ste
                 "start it with `clawgate gateway`",
             )]
         }
-        (false, Some(who)) => {
-            let port = facts.own.as_ref().and_then(|own| own.port).filter(|port| *port != facts.port);
+        (false, Some(own)) => {
+            let (who, port) = (named(own), own.port.filter(|port| *port != facts.port));
             let (said, fix) = match port {
                 Some(port) => (
                     format!("{who} runs, and this shell looks for it at {}", target.url),
@@ -216,35 +219,50 @@ fn gateway(facts: &Facts, environment: &Environment, timeout_ms: u64) -> Vec<Ste
             };
             vec![Step::found("gateway", Severity::Critical, said, fix)]
         }
-        (true, who) => {
+        (true, own) => {
             let opened = Session::open(&args, environment);
             let latency_ms = started.elapsed().as_millis();
-            login(&target, who, opened, latency_ms)
+            login(&target, own, opened, latency_ms)
         }
     }
 }
 
 fn login(
     target: &Target,
-    who: Option<String>,
+    own: Option<&Owner>,
     opened: Result<Session, Failure>,
     latency_ms: u128,
 ) -> Vec<Step> {
     let url = &target.url;
-    let who = who.unwrap_or_else(|| "a gateway".to_owned());
+    let who = own.map_or_else(|| "a gateway".to_owned(), named);
     let answers = Step::fine("gateway", format!("{who} answers at {url}, in {latency_ms} ms"));
     let shown = target.from.as_deref().unwrap_or("this machine's device alone");
     match opened {
         Ok(session) => {
+            let scopes: Vec<&str> =
+                session.hello.scopes().iter().map(|scope| scope.trim_start_matches("operator.")).collect();
+            let scopes = scopes.join(", ");
             let protocol = session.hello.protocol().unwrap_or_default();
-            let scopes = session.hello.scopes().join(", ");
-            session.close();
-            let said = format!("this shell gets in with {shown} (protocol {protocol}; {scopes})");
-            if scopes.is_empty() {
+            let login = if session.by_device_token {
+                let said =
+                    format!("this shell gets in with this machine's device token only: {shown} was refused");
+                Step::found(
+                    "login",
+                    Severity::Warn,
+                    said,
+                    "`clawgate token` on the gateway's machine shows the right one",
+                )
+            } else if scopes.is_empty() {
                 let said = format!("this shell gets in with {shown}, and may do nothing");
-                return vec![answers, Step::found("login", Severity::Warn, said, "clawgate devices list")];
-            }
-            vec![answers, Step::fine("login", said)]
+                Step::found("login", Severity::Warn, said, "clawgate devices list")
+            } else {
+                Step::fine(
+                    "login",
+                    format!("this shell gets in with {shown} (protocol {protocol}; {scopes})"),
+                )
+            };
+            session.close();
+            vec![answers, login]
         }
         Err(Failure::Refused { message, error }) => {
             let severity = if error.detail("code") == Some("PAIRING_REQUIRED") {
@@ -257,13 +275,25 @@ fn login(
         }
         Err(why) => {
             // Something takes the connection and then says nothing, or nothing that a gateway says.
-            let said =
-                format!("{url} takes connections, and does not answer as a gateway does\n{}", why.message());
-            let fix = "if a gateway of yours should be there: `clawgate logs` if it still answers, else restart it; if it is \
-                       another program, choose another gateway.port";
+            let who = own.map_or_else(|| "what listens there".to_owned(), named);
+            let said = format!("{url} takes connections, and {who} does not answer\n{}", why.message());
+            let fix = match own {
+                Some(own) => format!(
+                    "process {} is stopped, or has no processor or memory left: look at it (`ps -o stat,args -p {}`), then \
+                     restart it",
+                    own.pid, own.pid
+                ),
+                None => "if a gateway of yours should be there, restart it; if it is another program, choose another \
+                         gateway.port"
+                    .to_owned(),
+            };
             vec![Step::found("gateway", Severity::Critical, said, fix)]
         }
     }
+}
+
+fn named(own: &Owner) -> String {
+    format!("the gateway of this configuration ({own})")
 }
 
 /// Who is paired.

@@ -28,6 +28,8 @@ pub struct Session {
     pub target: Target,
     /// What the gateway said when it let us in.
     pub hello: Hello,
+    /// Whether it did so for the device token that is kept here, and the shared secret was refused.
+    pub by_device_token: bool,
     link: Link,
     storage: Storage<RealDisk>,
     places: Places,
@@ -109,7 +111,8 @@ impl Session {
             };
             match attempt(&target, config, started, bound) {
                 Ok((link, hello)) => {
-                    let session = Self { target, hello, link, storage, places, device_id };
+                    let session =
+                        Self { target, hello, by_device_token: with_held, link, storage, places, device_id };
                     session.keep_token();
                     return Ok(session);
                 }

@@ -44,6 +44,12 @@ fn a_clean_installation_is_fine_before_its_first_start_while_it_runs_and_afterwa
         }
         let said = run(&settings, "doctor");
         assert!(said.done().contains("this shell gets in with gateway.auth.token in "), "{said:?}");
+        assert!(said.out.contains("1 device is paired"), "{said:?}");
+        // A wrong secret beside the right device token still gets in, and is not hidden by that.
+        let shell = settings.clone().env("OPENCLAW_GATEWAY_TOKEN", secrets::chosen("of-another-gateway"));
+        let said = finds(&shell, "doctor");
+        let want = "with this machine's device token only: the environment variable OPENCLAW_GATEWAY_TOKEN was refused";
+        assert!(said.out.contains(want), "{said:?}");
         let deep = run(&settings, "security audit --deep");
         assert_eq!(deep.done(), "nothing found\n");
         stop(gateway);
@@ -108,7 +114,10 @@ fn a_gateway_that_listens_and_says_nothing_is_found() {
         let gateway = start(&settings);
         gateway.signal(Signal::STOP);
         let said = finds(&settings, "doctor --timeout 300");
-        assert!(said.out.contains("takes connections, and does not answer as a gateway does"), "{said:?}");
+        assert!(
+            said.out.contains(" takes connections, and the gateway of this configuration (pid "),
+            "{said:?}"
+        );
         gateway.signal(Signal::CONT);
         stop(gateway);
     }
