@@ -85,6 +85,7 @@ impl Finding {
         means: impl Into<String>,
         fix: impl Into<String>,
     ) -> Self {
+        debug_assert!(IDS.contains(&id), "{id} is not in the list of ids");
         let (place, means, fix) = (place.into(), means.into(), fix.into());
         Self { id, severity, area: Area::Security, place, means, fix, mend: None }
     }
@@ -112,6 +113,68 @@ impl Finding {
         })
     }
 }
+
+/// Every id that a finding may have; programs rely on them, and the guides explain each.
+pub const IDS: [&str; 58] = [
+    "auth.none",
+    "auth.rate-limit",
+    "bind.clear-text",
+    "bind.open",
+    "clock.behind",
+    "clock.unset",
+    "config.note",
+    "devices.own-token",
+    "devices.revoked",
+    "devices.stale-requests",
+    "devices.unknown-role",
+    "devices.unreadable",
+    "devices.unseen-admin",
+    "devices.waiting",
+    "devices.wide-token",
+    "disk.full",
+    "disk.memory",
+    "disk.modes",
+    "disk.network",
+    "disk.read-only",
+    "files.folder-open",
+    "files.folder-writable",
+    "files.owner",
+    "files.readable",
+    "files.writable",
+    "gateway.another",
+    "gateway.port",
+    "home.another",
+    "hooks.no-token",
+    "hooks.same-token",
+    "hooks.weak-token",
+    "live.guessing",
+    "live.open",
+    "live.origins",
+    "live.reachable",
+    "live.unasked",
+    "nodes.dangerous-commands",
+    "origins.any",
+    "origins.null",
+    "origins.unmatched",
+    "proxies.any",
+    "proxies.everybody",
+    "proxies.forgeable",
+    "proxies.loopback",
+    "proxies.real-ip",
+    "proxies.unmatched",
+    "secrets.command-line",
+    "secrets.mistaken",
+    "secrets.two-sources",
+    "secrets.weak",
+    "service.lingering",
+    "state.newer",
+    "switches.dangerous",
+    "tailscale.funnel",
+    "user.borrowed",
+    "user.root",
+    "user.umask",
+    "variables.set",
+];
 
 /// Everything that is found in these facts for this area, the worst first.
 pub fn findings(facts: &Facts, area: Area) -> Vec<Finding> {
@@ -199,6 +262,17 @@ mod tests {
     }
 
     #[test]
+    fn every_id_is_explained_to_people() {
+        let guides = ["security", "troubleshooting"].map(|name| {
+            let path = format!("{}/docs/guides/{name}.md", env!("CARGO_MANIFEST_DIR"));
+            std::fs::read_to_string(&path).unwrap_or_else(|why| panic!("{path}: {why}"))
+        });
+        for id in IDS {
+            assert!(guides.iter().any(|guide| guide.contains(&format!("| `{id}`")) || guide.contains(&format!(", `{id}`"))), "{id}");
+        }
+    }
+
+    #[test]
     fn the_worst_comes_first_and_counts() {
         let mut facts = Facts::clean();
         facts.config.settings.allowed_origins = vec!["*".to_owned()];
@@ -213,10 +287,10 @@ mod tests {
 
     #[test]
     fn a_finding_for_programs_has_every_part() {
-        let mut finding = Finding::security("a.b", Severity::Warn, "where", "what", "fix");
+        let mut finding = Finding::security("bind.open", Severity::Warn, "where", "what", "fix");
         assert_eq!(
             finding.to_json(),
-            json!({"id": "a.b", "severity": "warn", "where": "where", "what": "what", "fix": "fix", "fixable": false})
+            json!({"id": "bind.open", "severity": "warn", "where": "where", "what": "what", "fix": "fix", "fixable": false})
         );
         finding.mend = Some(Mend { path: "/x".into(), mode: 0o600 });
         assert_eq!(finding.to_json()["fixable"], true);

@@ -48,7 +48,7 @@ mod tests {
 
     fn finding(path: &Path, mode: u32) -> Finding {
         let mend = Some(Mend { path: path.to_owned(), mode });
-        Finding { mend, ..Finding::security("a.b", Severity::Warn, "", "", "") }
+        Finding { mend, ..Finding::security("bind.open", Severity::Warn, "", "", "") }
     }
 
     #[test]
@@ -65,7 +65,7 @@ mod tests {
         fs::set_permissions(&target, Permissions::from_mode(0o644)).unwrap();
         std::os::unix::fs::symlink(&target, &link).unwrap();
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
-        let without = Finding::security("a.b", Severity::Warn, "", "", "");
+        let without = Finding::security("bind.open", Severity::Warn, "", "", "");
         let findings = [
             finding(&open, 0o600),
             finding(&narrow, 0o600),

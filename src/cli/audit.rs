@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn what_is_to_know_is_no_failure() {
-        let finding = |severity| Finding::security("a.b", severity, "", "", "");
+        let finding = |severity| Finding::security("bind.open", severity, "", "", "");
         let all = [finding(Severity::Info), finding(Severity::Warn), finding(Severity::Warn)];
         assert_eq!(counted(&all), "2 to be mended, 1 to know");
         assert_eq!(summary(&all), json!({ "critical": 0, "warn": 2, "info": 1 }));

@@ -1,4 +1,5 @@
 //! `doctor` and `security audit`: nothing is found in a clean installation, and what is wrong is named with what to do.
+//! That they only look is the row `doctor-looks` of `docs/compatibility.md`.
 
 use crate::RUNTIMES;
 use crate::shell::{Ran, configured, run, start, stop, unconfigured, with_text};
