@@ -398,3 +398,97 @@ fn kind_of(folder: &Path) -> DiskKind {
 fn kind_of(_: &Path) -> DiskKind {
     DiskKind::Usual
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::super::{Area, Severity, findings};
+    use super::*;
+    use crate::scratch::Folder;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    /// An installation with these files, closed to others.
+    fn gather(files: &[(&str, &str)], more: &[(&str, &str)]) -> (Folder, Facts) {
+        let folder = Folder::new();
+        let state = folder.path().join("state");
+        fs::create_dir_all(state.join("devices")).unwrap();
+        for (name, text) in files {
+            fs::write(state.join(name), text).unwrap();
+            fs::set_permissions(state.join(name), Permissions::from_mode(0o600)).unwrap();
+        }
+        for path in [state.join("devices"), state.clone()] {
+            fs::set_permissions(path, Permissions::from_mode(0o700)).unwrap();
+        }
+        let place = folder.path().to_str().unwrap();
+        let own = [("OPENCLAW_STATE_DIR", state.to_str().unwrap()), ("TMPDIR", place), ("HOME", place)];
+        let facts = Facts::gather(&Environment::new(own.into_iter().chain(more.iter().copied()))).unwrap();
+        (folder, facts)
+    }
+
+    fn ids(facts: &Facts) -> Vec<&'static str> {
+        let all = [Area::Security, Area::Operation].map(|area| findings(facts, area));
+        all.into_iter()
+            .flatten()
+            .filter(|finding| finding.severity > Severity::Info)
+            .map(|finding| finding.id)
+            .collect()
+    }
+
+    const TOKEN: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934c";
+
+    #[test]
+    fn a_closed_installation_with_a_good_token_has_nothing_to_find() {
+        let config = format!("{{gateway: {{mode: 'local', auth: {{mode: 'token', token: '{TOKEN}'}}}}}}");
+        let (_folder, facts) = gather(&[("openclaw.json", &config), ("devices/paired.json", "{}")], &[]);
+        assert_eq!(ids(&facts), [] as [&str; 0]);
+        assert!(facts.config.exists && facts.config.fault.is_none() && !facts.exposed);
+        assert_eq!((facts.mode.as_str(), facts.port, facts.secrets.len()), ("token", 18_789, 1));
+    }
+
+    #[test]
+    fn what_the_files_say_is_found_and_no_secret_is_kept() {
+        let config = "{bridge: {}, gateway: {mode: 'local', bind: 'lan', port: 5, auth: {mode: 'token', token: 'hunter2'}, \
+                      trustedProxies: ['${PROXY}', '${NONE}'], controlUi: {allowedOrigins: ['*']}}}";
+        let paired = r#"{"d":{"deviceId":"d","publicKey":"k","approvedScopes":["operator.read"],"createdAtMs":1,"approvedAtMs":1,
+            "tokens":{"operator":{"token":"hunter3","role":"operator","scopes":["operator.admin"],"createdAtMs":1}}}}"#;
+        let files = [
+            ("openclaw.json", config),
+            ("devices/paired.json", paired),
+            ("devices/pending.json", "{"),
+            (".env", "OPENCLAW_GATEWAY_TOKEN=hunter4\nPROXY=0.0.0.0/0\nOPENCLAW_BRIDGE_PORT=7\n"),
+        ];
+        let (_folder, facts) = gather(&files, &[]);
+        let found = ids(&facts);
+        for id in [
+            "secrets.weak",
+            "origins.any",
+            "proxies.any",
+            "devices.wide-token",
+            "devices.unreadable",
+            "bind.clear-text",
+            "secrets.two-sources",
+            "variables.set",
+            "config.note",
+        ] {
+            assert!(found.contains(&id), "{id} not in {found:?}");
+        }
+        assert!(facts.exposed && facts.port == 5);
+        let shown = format!("{facts:?} {:?}", findings(&facts, Area::Security));
+        assert!(!shown.contains("hunter"), "{shown}");
+    }
+
+    #[test]
+    fn the_environment_is_stronger_and_what_is_broken_is_said() {
+        let config = "{gateway: {mode: 'local', auth: {mode: 'none'}}}";
+        let (_folder, facts) = gather(&[("openclaw.json", config)], &[("OPENCLAW_GATEWAY_BIND", "tailnet")]);
+        assert!(facts.exposed && ids(&facts).contains(&"bind.open"), "{:?}", ids(&facts));
+        let (_folder, facts) = gather(&[("openclaw.json", "{gateway: {\nport: 'x'}}")], &[]);
+        assert!(facts.config.fault.as_ref().is_some_and(|why| why.contains("gateway.port: found a text")));
+        let (_folder, facts) = gather(&[("openclaw.json", "{")], &[]);
+        assert!(facts.config.exists && facts.config.fault.is_some_and(|why| why.contains("line 1")));
+        let (_folder, facts) = gather(&[], &[]);
+        assert!(!facts.config.exists && facts.config.fault.is_none());
+    }
+}
