@@ -189,14 +189,14 @@ pub fn trusted_proxy(facts: &Facts, found: &mut Vec<Finding>) {
             range.contains(Ipv4Addr::LOCALHOST.into()) || range.contains(Ipv6Addr::LOCALHOST.into())
         })
     });
-    if trusts_loopback && facts.config.texts("gateway.auth.trustedProxy.requiredHeaders").is_empty() {
+    if trusts_loopback && facts.config.own.at(&["trustedProxy", "proof"]).is_none() {
         found.push(Finding::security(
             "proxies.forgeable",
             Severity::Warn,
-            "gateway.auth.trustedProxy.requiredHeaders",
-            "any program on this machine can name a user, as the proxy does",
-            "have the proxy run elsewhere, or as the only program here that strangers can use; and require a header that \
-             it alone sends",
+            "gateway.trustedProxies",
+            "a loopback address is a trusted proxy, and any program on this machine can name a user as the proxy does",
+            "have the proxy prove itself: trustedProxy.proofHeader and trustedProxy.proof in clawgate.json; or have it run \
+             on another machine",
         ));
     }
 }
@@ -205,18 +205,18 @@ pub fn trusted_proxy(facts: &Facts, found: &mut Vec<Finding>) {
 pub fn dangerous_switches(facts: &Facts, found: &mut Vec<Finding>) {
     let mut on = Vec::new();
     switches(&facts.config.document, "", 0, &mut on);
-    for path in on {
+    let in_file = on.len();
+    switches(&facts.config.own, "", 0, &mut on);
+    for (at, path) in on.into_iter().enumerate() {
         let (severity, means) = match SWITCHES.iter().find(|(known, _, _)| *known == path) {
             Some((_, severity, means)) => (*severity, *means),
             None => (Severity::Warn, "it says of itself that it is dangerous"),
         };
-        found.push(Finding::security(
-            "switches.dangerous",
-            severity,
-            &path,
-            means,
-            format!("clawgate config unset {path}"),
-        ));
+        let (place, fix) = match at < in_file {
+            true => (path.clone(), format!("clawgate config unset {path}")),
+            false => (format!("{path} in clawgate.json"), "remove it".to_owned()),
+        };
+        found.push(Finding::security("switches.dangerous", severity, place, means, fix));
     }
 }
 
@@ -271,11 +271,12 @@ pub fn node_commands(facts: &Facts, found: &mut Vec<Finding>) {
 const GUESSES_A_DAY_MAX: u64 = 20_000;
 const SWITCH_DEPTH_MAX: usize = 12;
 /// What they open.
-const SWITCHES: [(&str, Severity, &str); 3] = [
+pub(super) const SWITCHES: [(&str, Severity, &str); 4] = [
     (
         "gateway.controlUi.dangerouslyDisableDeviceAuth",
-        Severity::Critical,
-        "a page comes in with the shared secret alone, and nobody has to approve its device",
+        Severity::Warn,
+        "it is ignored here; under the reference a page comes in with the shared secret alone, and nobody has to approve \
+         its device",
     ),
     (
         "gateway.controlUi.dangerouslyAllowHostHeaderOriginFallback",
@@ -284,8 +285,13 @@ const SWITCHES: [(&str, Severity, &str); 3] = [
     ),
     (
         "gateway.controlUi.allowInsecureAuth",
+        Severity::Info,
+        "it is ignored here; under the reference a page on this machine comes in with the shared secret alone",
+    ),
+    (
+        "trustedProxy.dangerouslyTrustLoopback",
         Severity::Warn,
-        "a page on this machine comes in with the shared secret alone",
+        "every program on this machine may come in as any user of the proxy",
     ),
 ];
 /// Allowed by nothing but a setting (spec: nodes section 3).
@@ -301,6 +307,8 @@ const DANGEROUS_COMMANDS: [&str; 7] = [
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
     use super::super::testing::{all, found};
     use super::*;
     use crate::config::settings::Bind;
@@ -411,25 +419,28 @@ mod tests {
         assert_eq!(found(trusted_proxy, &with("['10.0.0.5']", "")), [("proxies.everybody", Warn)]);
         let local = with("['127.0.0.1']", "allowUsers: ['a']");
         assert_eq!(found(trusted_proxy, &local), [("proxies.forgeable", Warn)]);
-        let proved = with("['127.0.0.1']", "allowUsers: ['a'], requiredHeaders: ['x-proof']");
+        let mut proved = local;
+        proved.config.own = Node::parse("{trustedProxy: {proofHeader: 'x-proof', proof: 'hidden'}}").unwrap();
         assert_eq!(found(trusted_proxy, &proved), []);
     }
 
     #[test]
     fn dangerous_switches_are_found_wherever_they_are() {
-        let on = Facts::with_config(
+        let mut on = Facts::with_config(
             "{gateway: {controlUi: {allowInsecureAuth: true, dangerouslyDisableDeviceAuth: true, \
              dangerouslyAllowHostHeaderOriginFallback: false}}, channels: {x: {dangerouslyDoThings: true}}}",
         );
+        on.config.own = Node::parse("{trustedProxy: {dangerouslyTrustLoopback: true}}").unwrap();
         let all = all(dangerous_switches, &on);
         let places: Vec<(&str, Severity)> =
             all.iter().map(|finding| (finding.place.as_str(), finding.severity)).collect();
         assert_eq!(
             places,
             [
-                ("gateway.controlUi.allowInsecureAuth", Warn),
-                ("gateway.controlUi.dangerouslyDisableDeviceAuth", Critical),
+                ("gateway.controlUi.allowInsecureAuth", Info),
+                ("gateway.controlUi.dangerouslyDisableDeviceAuth", Warn),
                 ("channels.x.dangerouslyDoThings", Warn),
+                ("trustedProxy.dangerouslyTrustLoopback in clawgate.json", Warn),
             ]
         );
         assert_eq!(found(dangerous_switches, &Facts::clean()), []);

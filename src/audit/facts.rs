@@ -97,13 +97,15 @@ pub struct ConfigFacts {
     pub settings: Settings,
     /// The document, with included files and variables; empty when it could not be read.
     pub document: Node,
+    /// `clawgate.json`; empty when there is none, or it could not be read.
+    pub own: Node,
 }
 
 impl Default for ConfigFacts {
     /// There is none.
     fn default() -> Self {
         let (notes, settings, document) = (Vec::new(), Settings::default(), Node::empty());
-        Self { exists: false, fault: None, notes, settings, document }
+        Self { exists: false, fault: None, notes, settings, document, own: Node::empty() }
     }
 }
 
@@ -200,8 +202,10 @@ impl Facts {
             exposed: is_exposed(bind, custom),
             mode: resolved.as_ref().map_or_else(String::new, |resolved| resolved.mode.as_str().to_owned()),
             secrets: resolved.as_ref().map_or_else(Vec::new, secrets::facts_of),
-            contradictions: secrets::contradictions(&config.settings, &completed),
-            entries: files::entries(&places, &config.document),
+            contradictions: resolved
+                .as_ref()
+                .map_or_else(Vec::new, |resolved| secrets::contradictions(resolved, &completed)),
+            entries: files::entries(&places, &config),
             held: super::devices::held(&storage, &places.state_dir, &paired),
             paired,
             pending,
@@ -289,7 +293,10 @@ fn config_facts(
     places: &Places,
     environment: &Environment,
 ) -> (ConfigFacts, Environment) {
-    let mut facts = ConfigFacts::default();
+    // What is wrong with it is said by a start; here it is read for what it opens.
+    let own = storage.read(&places.own_config()).ok().flatten();
+    let own = own.and_then(|(text, _)| Node::parse(&String::from_utf8_lossy(&text)).ok());
+    let mut facts = ConfigFacts { own: own.unwrap_or_else(Node::empty), ..ConfigFacts::default() };
     let mut completed = environment.clone();
     let file = match ConfigFile::load(storage, &places.config) {
         Ok(file) => file,
@@ -312,8 +319,12 @@ fn config_facts(
     }
     let issues = loaded.warnings.iter().chain(&loaded.legacy);
     facts.notes = issues.map(|issue| (issue.path.clone(), issue.message.clone())).collect();
-    // What this program cannot do, and settings that mean nothing. Legacy ones are among the issues already.
-    let known = |sentence: &str| facts.notes.iter().any(|(_, message)| message == sentence);
+    // What this program cannot do, and settings that mean nothing. Legacy ones are among the issues already, and
+    // switches have findings of their own.
+    let known = |sentence: &str| {
+        facts.notes.iter().any(|(_, message)| message == sentence)
+            || super::access::SWITCHES.iter().any(|(path, _, _)| sentence.starts_with(path))
+    };
     let more: Vec<(String, String)> = facts
         .settings
         .warnings

@@ -1,7 +1,8 @@
 //! Who else can read or write the files of an installation.
 
+use super::facts::ConfigFacts;
 use super::{Facts, Finding, Mend, Severity};
-use crate::config::{Node, Places};
+use crate::config::Places;
 use clawgate_config::redact;
 use clawgate_config::schema::Schema;
 use std::collections::BTreeSet;
@@ -128,7 +129,7 @@ fn may_mend(entry: &Entry) -> bool {
 }
 
 /// Everything of an installation that is there.
-pub(super) fn entries(places: &Places, document: &Node) -> Vec<Entry> {
+pub(super) fn entries(places: &Places, config: &ConfigFacts) -> Vec<Entry> {
     let mut seen = BTreeSet::new();
     let mut entries = Vec::new();
     let mut add = |path: &Path, what: What| {
@@ -145,9 +146,11 @@ pub(super) fn entries(places: &Places, document: &Node) -> Vec<Entry> {
     };
     let state = &places.state_dir;
     add(state, What::State);
-    let holds_secrets = redact::redact(&Schema::load(), &mut document.clone());
+    let holds_secrets = redact::redact(&Schema::load(), &mut config.document.clone());
     add(&places.config, if holds_secrets { What::Secret } else { What::Plain });
-    add(&places.own_config(), What::Plain);
+    // By it a proxy proves itself.
+    let holds_proof = config.own.at(&["trustedProxy", "proof"]).is_some();
+    add(&places.own_config(), if holds_proof { What::Secret } else { What::Plain });
     if let Some(folder) = places.config.parent() {
         for backup in std::iter::once(String::new()).chain((1..5).map(|age| format!(".{age}"))) {
             let mut name = places.config.file_name().unwrap_or_default().to_owned();
@@ -199,6 +202,7 @@ mod tests {
 
     use super::super::testing::{all, found};
     use super::*;
+    use crate::config::Node;
     use crate::scratch::Folder;
     use std::fs::{self, Permissions};
     use std::os::unix::fs::PermissionsExt as _;
@@ -298,7 +302,8 @@ mod tests {
         let state_dir = folder.path().join("link");
         std::os::unix::fs::symlink(&real, &state_dir).unwrap();
         let places = Places { config: state_dir.join("openclaw.json"), state_dir };
-        let secret = Node::parse("{gateway: {auth: {token: 'x'}}}").unwrap();
+        let document = Node::parse("{gateway: {auth: {token: 'x'}}}").unwrap();
+        let secret = ConfigFacts { document, ..ConfigFacts::default() };
         let real = fs::canonicalize(&real).unwrap();
         let found = entries(&places, &secret);
         let of =
@@ -319,7 +324,7 @@ mod tests {
             found.iter().find(|entry| entry.path == real.join(".env")).map(|entry| entry.mode),
             Some(0o640)
         );
-        let plain = entries(&places, &Node::empty());
+        let plain = entries(&places, &ConfigFacts::default());
         assert!(
             plain.iter().any(|entry| entry.path == real.join("openclaw.json") && entry.what == What::Plain)
         );

@@ -1,9 +1,7 @@
 //! The shared secrets: whether somebody could guess them, whether they are what they should be, and who else sees them.
 
 use super::{Facts, Finding, Severity};
-use crate::config::Settings;
-use crate::config::secrets::{Resolved, Sourced};
-use crate::config::settings::Setting;
+use crate::config::secrets::{Resolved, Source, Sourced};
 use crate::config::shape::Shape;
 use crate::environment::Environment;
 use clawgate_proto::secret::Secret;
@@ -167,26 +165,22 @@ pub(super) fn facts_of(resolved: &Resolved) -> Vec<SecretFact> {
     [&resolved.token, &resolved.password].into_iter().flatten().map(fact).collect()
 }
 
-/// Settings that a variable contradicts.
+/// Settings of the file that a variable contradicts.
 pub(super) fn contradictions(
-    settings: &Settings,
+    resolved: &Resolved,
     environment: &Environment,
 ) -> Vec<(&'static str, &'static str)> {
     let pairs = [
-        ("gateway.auth.token", &settings.token, ["OPENCLAW_GATEWAY_TOKEN", "CLAWDBOT_GATEWAY_TOKEN"]),
-        (
-            "gateway.auth.password",
-            &settings.password,
-            ["OPENCLAW_GATEWAY_PASSWORD", "CLAWDBOT_GATEWAY_PASSWORD"],
-        ),
+        (&resolved.token, ["OPENCLAW_GATEWAY_TOKEN", "CLAWDBOT_GATEWAY_TOKEN"]),
+        (&resolved.password, ["OPENCLAW_GATEWAY_PASSWORD", "CLAWDBOT_GATEWAY_PASSWORD"]),
     ];
     let mut found = Vec::new();
-    for (name, setting, variables) in pairs {
-        let Some(Setting::Known(secret)) = setting else { continue };
+    for (sourced, variables) in pairs {
+        let Some(Sourced { secret, source: Source::Config { setting, .. } }) = sourced else { continue };
         if let Some((variable, value)) = environment.first(&variables)
             && !secret.matches(value)
         {
-            found.push((name, variable));
+            found.push((*setting, variable));
         }
     }
     found
@@ -194,8 +188,8 @@ pub(super) fn contradictions(
 
 const MAKE_ANOTHER: &str = "set a long random one, such as `openssl rand -hex 24` prints: `clawgate config set \
                             gateway.auth.token` reads it from standard input. A running gateway takes it at once";
-/// Shorter than this a secret is guessed, given time: 16 letters and digits are some 80 bits.
-const CHARACTERS_MIN: usize = 16;
+/// Shorter than this a secret is guessed, given time: 12 letters and digits are some 70 bits.
+const CHARACTERS_MIN: usize = 12;
 /// Fewer different characters make a long text short.
 const DIFFERENT_MIN: usize = 6;
 /// Without marks, in lower case.
@@ -236,6 +230,7 @@ const PLACEHOLDERS: [&str; 30] = [
 mod tests {
     use super::super::testing::found;
     use super::*;
+    use crate::config::secrets::Overrides;
     use Severity::{Critical, Info, Warn};
 
     #[test]
@@ -246,8 +241,9 @@ mod tests {
             ("<your-gateway-token-here>", Some(Weakness::Placeholder)),
             ("undefined", Some(Weakness::Placeholder)),
             ("hunter2", Some(Weakness::Short(7))),
-            ("fifteen-letters", Some(Weakness::Short(15))),
+            ("eleven-long", Some(Weakness::Short(11))),
             ("abababababababababab", Some(Weakness::Uniform)),
+            ("twelve-long!", None),
             ("correct horse battery staple", None),
             ("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934c", None),
         ] {
@@ -306,9 +302,12 @@ mod tests {
 
     #[test]
     fn a_variable_that_contradicts_the_file_is_found() {
-        let facts = Facts::with_config("{gateway: {auth: {token: 'one', password: 'two'}}}");
+        let facts = Facts::with_config("{gateway: {auth: {mode: 'token', token: 'one', password: 'two'}}}");
         let contradict = |variables: &[(&str, &str)]| {
-            contradictions(&facts.config.settings, &Environment::new(variables.iter().copied()))
+            let environment = Environment::new(variables.iter().copied());
+            let path = std::path::Path::new("/c");
+            let resolved = Resolved::new(&Overrides::default(), &facts.config.settings, path, &environment);
+            resolved.map_or_else(|_| Vec::new(), |resolved| contradictions(&resolved, &environment))
         };
         assert_eq!(contradict(&[("OPENCLAW_GATEWAY_TOKEN", " one ")]), []);
         assert_eq!(
@@ -326,12 +325,8 @@ mod tests {
         let facts =
             Facts::with_config("{gateway: {auth: {mode: 'token', token: 'hunter22', password: 'hunter23'}}}");
         let path = std::path::Path::new("/c");
-        let resolved = Resolved::new(
-            &crate::config::secrets::Overrides::default(),
-            &facts.config.settings,
-            path,
-            &Environment::default(),
-        );
+        let resolved =
+            Resolved::new(&Overrides::default(), &facts.config.settings, path, &Environment::default());
         let known = resolved.as_ref().map_or_else(|_| Vec::new(), facts_of);
         assert!(!format!("{known:?}").contains("hunter"), "{known:?}");
         assert_eq!(

@@ -92,11 +92,11 @@ impl Plan {
         auth.check(&overrides, &settings, bind).map_err(Failure::Failed)?;
         let root = file.found.as_ref().map(|found| &found.root);
         let accounts = accounts::configured(root, &places, &environment);
+        let limits = own::limits(&storage, &places.own_config()).map_err(Failure::Failed)?;
         lock(&places, port)?;
         let wrote =
             complete(&mut file, &storage, &mut auth, &overrides, &settings).map_err(Failure::Failed)?;
         secrets::refuse_open_bind(&auth, bind, &host_of(place), port).map_err(Failure::Failed)?;
-        let limits = own::limits(&storage, &places.own_config()).map_err(Failure::Failed)?;
         let identity =
             Identity::load_or_create(&storage, &places.state_dir, log::wall_ms()).map_err(Failure::Failed)?;
         let mut warnings = settings.warnings.clone();
@@ -145,19 +145,12 @@ impl Plan {
         })
     }
 
-    /// Whether a gateway would start here: everything that is refused before its lock is taken, and the file of its
-    /// bounds. Nothing is locked, written or bound.
+    /// Whether a gateway would start here: everything that is refused before its lock is taken. Nothing is locked,
+    /// written or bound.
     pub(super) fn rehearse(args: &RunArgs, environment: &Environment) -> Result<(), Failure> {
-        let mut found = None;
-        let stopped = Self::make(args, environment, &mut |places, _| {
-            found = Some(places.own_config());
-            Err(Failure::Reported(0))
-        });
-        match (stopped, found) {
-            (Err(Failure::Reported(0)), Some(bounds)) => {
-                own::limits(&Storage::new(RealDisk, 0), &bounds).map(drop).map_err(Failure::Failed)
-            }
-            (stopped, _) => stopped.map(drop),
+        match Self::make(args, environment, &mut |_, _| Err(Failure::Reported(0))) {
+            Ok(_) | Err(Failure::Reported(0)) => Ok(()),
+            Err(why) => Err(why),
         }
     }
 
