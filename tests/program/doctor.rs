@@ -3,7 +3,7 @@
 
 use crate::RUNTIMES;
 use crate::shell::{Ran, configured, run, start, stop, unconfigured, with_text};
-use clawgate_support::{Settings, secrets};
+use clawgate_support::{Settings, TestClient, client, secrets};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs::{self, Permissions};
@@ -120,6 +120,31 @@ fn a_gateway_that_listens_and_says_nothing_is_found() {
             "{said:?}"
         );
         gateway.signal(Signal::CONT);
+        stop(gateway);
+    }
+}
+
+#[test]
+fn somebody_who_guesses_is_seen_by_a_deep_look() {
+    for runtime in RUNTIMES {
+        let settings = configured(runtime);
+        for path in [settings.config_path(), settings.state_dir()] {
+            let mode = if path.is_dir() { 0o700 } else { 0o600 };
+            fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        }
+        let gateway = start(&settings);
+        assert_eq!(run(&settings, "security audit --deep").done(), "nothing found\n");
+        let wrong = secrets::chosen("guess");
+        for _ in 0..20 {
+            let config = client::config(gateway.addr(), Some(&wrong), Some(client::fresh_key()));
+            assert!(TestClient::connect(gateway.addr(), config).is_err());
+        }
+        let said = finds(&settings, "security audit --deep");
+        assert!(
+            said.out.contains("live.guessing") && said.out.contains("it refused 20 wrong secrets"),
+            "{said:?}"
+        );
+        assert_eq!(run(&settings, "security audit").done(), "nothing found\n");
         stop(gateway);
     }
 }
