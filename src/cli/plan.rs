@@ -145,15 +145,6 @@ impl Plan {
         })
     }
 
-    /// Whether a gateway would start here: everything that is refused before its lock is taken. Nothing is locked,
-    /// written or bound.
-    pub(super) fn rehearse(args: &RunArgs, environment: &Environment) -> Result<(), Failure> {
-        match Self::make(args, environment, &mut |_, _| Err(Failure::Reported(0))) {
-            Ok(_) | Err(Failure::Reported(0)) => Ok(()),
-            Err(why) => Err(why),
-        }
-    }
-
     /// How a person calls a client command for this gateway. A port that only a flag names is not found by them.
     pub(super) fn program(&self, port: Option<u16>) -> String {
         match port.filter(|port| *port != self.port_for_clients) {
@@ -206,6 +197,15 @@ impl Plan {
     /// Whether SIGUSR1 restarts the gateway.
     pub(super) fn restarts_by_signal(&self) -> bool {
         self.settings.restart_by_signal != Some(false)
+    }
+
+    /// Whether a gateway would start here: everything that is refused before its lock is taken. Nothing is locked,
+    /// written or bound.
+    pub(super) fn rehearse(args: &RunArgs, environment: &Environment) -> Result<(), Failure> {
+        match Self::make(args, environment, &mut |_, _| Err(Failure::Reported(0))) {
+            Ok(_) | Err(Failure::Reported(0)) => Ok(()),
+            Err(why) => Err(why),
+        }
     }
 
     fn about(&self, facts: &Facts) -> About {
