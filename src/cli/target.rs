@@ -360,49 +360,6 @@ mod tests {
     }
 
     #[test]
-    fn what_was_pasted_by_mistake_is_named_and_not_sent() {
-        for (text, want) in [
-            ("oc-pair://abc", "what the flag --token says is a setup code, and no token"),
-            ("http://127.0.0.1:18789/", "is an address"),
-            ("${OPENCLAW_GATEWAY_TOKEN}", "a variable that nobody replaced"),
-            ("Bearer hunter22", "like an HTTP header"),
-            ("hunter\n22", "a line break"),
-        ] {
-            let fault = find(&url("ws://127.0.0.1:1", Some(text)), &[], "{}").unwrap_err();
-            let said = fault.message();
-            assert!(
-                said.contains(want) && said.ends_with("\nNothing was sent.") && !said.contains("hunter"),
-                "{said}"
-            );
-            assert_eq!(fault.exit_code(), 2);
-        }
-        let fault =
-            find(&ClientArgs::default(), &[("OPENCLAW_GATEWAY_TOKEN", "oc-pair://x")], "{}").unwrap_err();
-        assert!(
-            fault
-                .message()
-                .starts_with("what the environment variable OPENCLAW_GATEWAY_TOKEN says is a setup")
-        );
-        assert_eq!(fault.exit_code(), 1);
-        // The gateway may have read the same line with the same quotes.
-        let quoted = find(&ClientArgs::default(), &[("OPENCLAW_GATEWAY_TOKEN", "'hunter22'")], "{}").unwrap();
-        let notice = quoted.notice.unwrap();
-        assert!(notice.contains("quotation marks") && !notice.contains("hunter"), "{notice}");
-        assert_eq!(quoted.credentials.token.as_deref(), Some("'hunter22'"));
-    }
-
-    #[test]
-    fn a_secret_is_traced_to_where_it_was_taken_from() {
-        let config = "{gateway: {mode: 'local', auth: {token: 't'}}}";
-        let from = |args: &ClientArgs, env: &[(&str, &str)]| find(args, env, config).unwrap().from.unwrap();
-        assert!(from(&ClientArgs::default(), &[]).starts_with("gateway.auth.token in "));
-        let env = [("CLAWDBOT_GATEWAY_TOKEN", "e")];
-        assert_eq!(from(&ClientArgs::default(), &env), "the environment variable CLAWDBOT_GATEWAY_TOKEN");
-        let flag = ClientArgs { token: Some("f".into()), ..ClientArgs::default() };
-        assert_eq!(from(&flag, &env), "the flag --token");
-    }
-
-    #[test]
     fn credentials_leave_this_machine_only_on_request() {
         for (address, on_request) in [
             ("ws://192.168.1.1:5", true),
@@ -455,5 +412,48 @@ mod tests {
         assert_eq!((target.credentials.password.as_deref(), target.path.as_str()), (Some("p"), "/ws"));
         assert!(target.credentials.token.is_none());
         assert!(find(&ClientArgs::default(), &[("OPENCLAW_GATEWAY_PORT", "x")], "{}").is_err());
+    }
+
+    #[test]
+    fn what_was_pasted_by_mistake_is_named_and_not_sent() {
+        for (text, want) in [
+            ("oc-pair://abc", "what the flag --token says is a setup code, and no token"),
+            ("http://127.0.0.1:18789/", "is an address"),
+            ("${OPENCLAW_GATEWAY_TOKEN}", "a variable that nobody replaced"),
+            ("Bearer hunter22", "like an HTTP header"),
+            ("hunter\n22", "a line break"),
+        ] {
+            let fault = find(&url("ws://127.0.0.1:1", Some(text)), &[], "{}").unwrap_err();
+            let said = fault.message();
+            assert!(
+                said.contains(want) && said.ends_with("\nNothing was sent.") && !said.contains("hunter"),
+                "{said}"
+            );
+            assert_eq!(fault.exit_code(), 2);
+        }
+        let fault =
+            find(&ClientArgs::default(), &[("OPENCLAW_GATEWAY_TOKEN", "oc-pair://x")], "{}").unwrap_err();
+        assert!(
+            fault
+                .message()
+                .starts_with("what the environment variable OPENCLAW_GATEWAY_TOKEN says is a setup")
+        );
+        assert_eq!(fault.exit_code(), 1);
+        // The gateway may have read the same line with the same quotes.
+        let quoted = find(&ClientArgs::default(), &[("OPENCLAW_GATEWAY_TOKEN", "'hunter22'")], "{}").unwrap();
+        let notice = quoted.notice.unwrap();
+        assert!(notice.contains("quotation marks") && !notice.contains("hunter"), "{notice}");
+        assert_eq!(quoted.credentials.token.as_deref(), Some("'hunter22'"));
+    }
+
+    #[test]
+    fn a_secret_is_traced_to_where_it_was_taken_from() {
+        let config = "{gateway: {mode: 'local', auth: {token: 't'}}}";
+        let from = |args: &ClientArgs, env: &[(&str, &str)]| find(args, env, config).unwrap().from.unwrap();
+        assert!(from(&ClientArgs::default(), &[]).starts_with("gateway.auth.token in "));
+        let env = [("CLAWDBOT_GATEWAY_TOKEN", "e")];
+        assert_eq!(from(&ClientArgs::default(), &env), "the environment variable CLAWDBOT_GATEWAY_TOKEN");
+        let flag = ClientArgs { token: Some("f".into()), ..ClientArgs::default() };
+        assert_eq!(from(&flag, &env), "the flag --token");
     }
 }
