@@ -123,6 +123,7 @@ pub const IDS: [&str; 58] = [
     "clock.behind",
     "clock.unset",
     "config.note",
+    "config.unread",
     "devices.own-token",
     "devices.revoked",
     "devices.stale-requests",
@@ -197,6 +198,7 @@ pub fn worst(findings: &[Finding]) -> Option<Severity> {
 type Check = fn(&Facts, &mut Vec<Finding>);
 
 const CHECKS: &[Check] = &[
+    access::unread,
     access::open_bind,
     access::no_auth,
     access::clear_text,

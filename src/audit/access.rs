@@ -6,6 +6,22 @@ use crate::config::Node;
 use clawgate_proto::net::{Cidr, Origin};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// What could not be read was not judged, which must not pass for safe.
+pub fn unread(facts: &Facts, found: &mut Vec<Finding>) {
+    let config = facts.config.fault.as_ref().map(|_| facts.places.config.display().to_string());
+    let store =
+        facts.store_faults.first().map(|_| facts.places.state_dir.join("devices").display().to_string());
+    for place in config.into_iter().chain(store) {
+        found.push(Finding::security(
+            "config.unread",
+            Severity::Warn,
+            place,
+            "it cannot be read or makes no sense, so nothing was said about what is in it",
+            "`clawgate doctor` says what is wrong with it",
+        ));
+    }
+}
+
 /// No shared secret, and reachable from elsewhere. A gateway refuses to start like this.
 pub fn open_bind(facts: &Facts, found: &mut Vec<Finding>) {
     if facts.exposed && facts.mode == "none" {
@@ -326,6 +342,16 @@ mod tests {
 
     fn with_proxies(list: &str) -> Facts {
         Facts::with_config(&format!("{{gateway: {{trustedProxies: {list}}}}}"))
+    }
+
+    #[test]
+    fn what_could_not_be_read_does_not_pass_for_safe() {
+        let mut facts = Facts::clean();
+        assert_eq!(found(unread, &facts), []);
+        facts.config.fault = Some("line 1".to_owned());
+        assert_eq!(found(unread, &facts), [("config.unread", Warn)]);
+        facts.store_faults = vec!["line 2".to_owned()];
+        assert_eq!(found(unread, &facts), [("config.unread", Warn), ("config.unread", Warn)]);
     }
 
     #[test]
