@@ -115,7 +115,7 @@ impl Finding {
 }
 
 /// Every id that a finding may have; programs rely on them, and the guides explain each.
-pub const IDS: [&str; 58] = [
+pub const IDS: [&str; 59] = [
     "auth.none",
     "auth.rate-limit",
     "bind.clear-text",
