@@ -12,6 +12,7 @@ pub mod read;
 pub mod secrets;
 pub mod settings;
 pub mod shape;
+pub mod start;
 pub mod write;
 
 pub use clawgate_config::value;

@@ -15,27 +15,54 @@ use clawgate_proto::log::{Level, Record};
 use clawgate_proto::secret::Secret;
 use file::Sink;
 use serde_json::{Map, Value};
+use settings::Levels;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Writes records.
 #[derive(Debug)]
 pub struct Logger {
-    /// The least important level that is shown; nothing is when `None`.
-    threshold: Option<Level>,
+    /// What is shown.
+    threshold: Threshold,
     json: bool,
     colour: bool,
     secrets: RwLock<Vec<Secret>>,
     kept: Option<Kept>,
 }
 
+/// The least important level that passes, or none at all; it may change while records are written.
+#[derive(Debug)]
+struct Threshold(AtomicU8);
+
+impl Threshold {
+    fn new(level: Option<Level>) -> Self {
+        let threshold = Self(AtomicU8::new(0));
+        threshold.set(level);
+        threshold
+    }
+
+    fn set(&self, level: Option<Level>) {
+        self.0.store(level.map_or(0, |level| level as u8 + 1), Ordering::Relaxed);
+    }
+
+    fn passes(&self, level: Level) -> bool {
+        (level as u8) < self.0.load(Ordering::Relaxed)
+    }
+
+    fn level(&self) -> Option<Level> {
+        let all = [Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace];
+        all.into_iter().rev().find(|level| self.passes(*level))
+    }
+}
+
 /// The part that can be read again.
 #[derive(Debug)]
 struct Kept {
-    threshold: Option<Level>,
+    threshold: Threshold,
     hostname: String,
     sink: Mutex<Sink>,
 }
@@ -45,7 +72,7 @@ impl Logger {
     pub fn new(threshold: Option<Level>, json: bool) -> Self {
         let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let colour = !json && !no_colour && io::stderr().is_terminal();
-        Self { threshold, json, colour, secrets: RwLock::default(), kept: None }
+        Self { threshold: Threshold::new(threshold), json, colour, secrets: RwLock::default(), kept: None }
     }
 
     /// The same log, which never shows these.
@@ -56,8 +83,16 @@ impl Logger {
 
     /// The same log, which also keeps records of this level where they can be read again.
     pub fn keeping(mut self, sink: Sink, threshold: Option<Level>, hostname: String) -> Self {
-        self.kept = Some(Kept { threshold, hostname, sink: Mutex::new(sink) });
+        self.kept = Some(Kept { threshold: Threshold::new(threshold), hostname, sink: Mutex::new(sink) });
         self
+    }
+
+    /// Other levels from now on.
+    pub fn set_levels(&self, levels: &Levels) {
+        self.threshold.set(levels.console);
+        if let Some(kept) = &self.kept {
+            kept.threshold.set(levels.kept);
+        }
     }
 
     /// Never shows this from now on. A secret that was replaced stays hidden; the oldest of very many is forgotten.
@@ -73,7 +108,7 @@ impl Logger {
 
     /// The least important level that is shown or kept; `None` when nothing is.
     pub fn threshold(&self) -> Option<Level> {
-        self.threshold.max(self.kept.as_ref().and_then(|kept| kept.threshold))
+        self.threshold.level().max(self.kept.as_ref().and_then(|kept| kept.threshold.level()))
     }
 
     /// The file, when there is one.
@@ -116,7 +151,7 @@ impl Logger {
 
     /// Writes one record. A standard error that is gone is no reason to stop.
     pub fn log(&self, record: &Record) {
-        if self.threshold.is_some_and(|threshold| record.level <= threshold) {
+        if self.threshold.passes(record.level) {
             let mut line = self.line(wall_ms(), record);
             line.push('\n');
             let _ = io::stderr().lock().write_all(line.as_bytes());
@@ -127,7 +162,7 @@ impl Logger {
     /// Writes one record only where it can be read again: people were told in other words.
     pub fn keep(&self, record: &Record) {
         if let Some(kept) = &self.kept
-            && kept.threshold.is_some_and(|threshold| record.level <= threshold)
+            && kept.threshold.passes(record.level)
         {
             let line = line::line(wall_ms(), &kept.hostname, record, |name, value| self.shown(name, value));
             kept.sink.lock().unwrap_or_else(PoisonError::into_inner).write(&line);
@@ -281,7 +316,8 @@ mod tests {
     }
 
     fn logger(json: bool) -> Logger {
-        Logger { threshold: Some(Level::Info), json, colour: false, secrets: RwLock::default(), kept: None }
+        let threshold = Threshold::new(Some(Level::Info));
+        Logger { threshold, json, colour: false, secrets: RwLock::default(), kept: None }
     }
 
     #[test]
@@ -327,6 +363,21 @@ mod tests {
             "{text}"
         );
         assert_eq!((span.file.as_str(), text.len() as u64), (file::MEMORY_NAME, span.end));
+    }
+
+    #[test]
+    fn levels_change_while_it_runs() {
+        let sink = Sink::Memory(file::Ring::default());
+        let log = logger(false).keeping(sink, Some(Level::Info), "h".to_owned());
+        for (kept, is_kept) in [(None, false), (Some(Level::Warn), false), (Some(Level::Trace), true)] {
+            log.set_levels(&Levels { console: Some(Level::Warn), kept });
+            assert_eq!(log.threshold(), kept.max(Some(Level::Warn)));
+            let before = log.span().unwrap().end;
+            log.keep(&Record::new(Level::Trace, "x"));
+            assert_eq!(log.span().unwrap().end > before, is_kept, "{kept:?}");
+        }
+        log.set_levels(&Levels { console: None, kept: None });
+        assert_eq!(log.threshold(), None);
     }
 
     #[test]

@@ -98,6 +98,8 @@ pub struct Gateway {
     /// The numbers that go with it.
     told: Option<diagnostics::Told>,
     log_level: Level,
+    /// Settings that changed and wait for a restart, for people: not more than are worth reading.
+    restart_needed: Vec<String>,
     replies: Replies,
     writes: Writes,
     voice: VoiceWake,
@@ -209,6 +211,7 @@ impl Gateway {
             status: [None, None],
             told: None,
             log_level: Level::Trace,
+            restart_needed: Vec::new(),
             replies: Replies::default(),
             writes: Writes::default(),
             voice: VoiceWake::new(),

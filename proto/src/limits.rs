@@ -101,6 +101,10 @@ pub struct Limits {
     pub voicewake_queue_max: usize,
     /// Reasons for refusals that are counted one by one; further ones are counted together.
     pub counted_reasons_max: usize,
+    /// Settings waiting for a restart that `status` names, and the bytes of each name that it shows.
+    pub restart_paths_max: usize,
+    /// See `restart_paths_max`.
+    pub restart_path_bytes_max: usize,
     /// Life of a suspension that nobody renews.
     pub suspend_lease_ms: u64,
     /// From the answer to `gateway.restart.request` to the stop.
@@ -172,6 +176,8 @@ impl Default for Limits {
             log_tails_max: 8,
             voicewake_queue_max: 64,
             counted_reasons_max: 48,
+            restart_paths_max: 32,
+            restart_path_bytes_max: 128,
             suspend_lease_ms: 120_000,
             restart_delay_ms: 500,
             unauthorized_in_a_row_max: 10,

@@ -7,6 +7,7 @@ use crate::config::first_run::ConfigFile;
 use crate::config::open::{Surroundings, load, surroundings};
 use crate::config::secrets::{Overrides, Resolved};
 use crate::config::settings::{Bind, Setting};
+use crate::config::start::BIND_VARIABLE;
 use crate::config::{self, Node, Places, Settings};
 use crate::environment::Environment;
 use crate::instances;
@@ -341,7 +342,7 @@ fn config_facts(
 }
 
 fn bind_of(settings: &Settings, environment: &Environment) -> Bind {
-    let named = environment.get(crate::cli::target::BIND_VARIABLE).and_then(Bind::named);
+    let named = environment.get(BIND_VARIABLE).and_then(Bind::named);
     match (named, &settings.bind) {
         (Some(bind), _) => bind,
         (None, Some(Setting::Known(bind))) => *bind,

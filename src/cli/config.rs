@@ -2,7 +2,8 @@
 
 use super::{Failure, print, render};
 use crate::config::live::{self, Read};
-use crate::config::open::{Surroundings, surroundings};
+use crate::config::open::{Surroundings, settings_of, surroundings};
+use crate::config::start::{self, Flags};
 use crate::config::write::{self, ConfigPut};
 use crate::entropy;
 use crate::environment::Environment;
@@ -165,6 +166,10 @@ impl File {
             Failure::Failed(format!("{path} cannot be set: {place} is a list; its items are numbered from 0"))
         })?;
         redact::restore(&Schema::load(), &mut new, &stored).map_err(Failure::Failed)?;
+        if !self.loaded.exists && new.at(&["gateway", "mode"]).is_none() {
+            // As the first start of a gateway would write it.
+            let _ = new.put(&["gateway", "mode"], Node::Text("local".to_owned()));
+        }
         self.write(new, path, &names, "Updated", json)
     }
 
@@ -187,7 +192,7 @@ impl File {
             // What the document may say and this program cannot do, such as TLS.
             let mut environment = self.environment.clone();
             environment.complete(service::variables_of(&self.loaded.source));
-            let settings = crate::config::open::settings_of(&self.loaded, &environment);
+            let settings = settings_of(&self.loaded, &environment);
             let issue = |fault: String| {
                 let (path, message) = fault.split_once(": ").unwrap_or(("", &fault));
                 Issue { path: path.to_owned(), message: message.to_owned(), allowed: Vec::new() }
@@ -230,8 +235,9 @@ impl File {
 
     fn write(&self, new: Node, path: &str, names: &[&str], done: &str, json: bool) -> Result<(), Failure> {
         let finish = |context: &service::Context<'_>| service::finish(new, &self.loaded, context);
-        let Edited { text, .. } =
+        let Edited { text, loaded, .. } =
             live::with_context(&self.path, &self.environment, finish).map_err(refused)?;
+        let note = self.for_a_start(&loaded)?;
         let put = ConfigPut {
             path: &self.path,
             old: self.found.content.as_ref().map(|(text, mark)| (text.as_slice(), *mark)),
@@ -253,7 +259,10 @@ impl File {
         })?;
         let reload = Reload::of(&names.join("."));
         if json {
-            let shown = json!({"ok": true, "path": path, "file": self.path.display().to_string(), "reload": reload.as_str()});
+            let mut shown = json!({"ok": true, "path": path, "file": self.path.display().to_string(), "reload": reload.as_str()});
+            if let Some(note) = note {
+                shown["note"] = json!(note);
+            }
             return print(&format!("{shown:#}\n"));
         }
         let then = match reload {
@@ -261,7 +270,42 @@ impl File {
             Reload::Restart => " Restart the gateway to apply.",
             Reload::None => "",
         };
-        print(&format!("{done} {path}.{then}\n"))
+        let note = note.map(|note| format!("{}\n", clean_lines(&note))).unwrap_or_default();
+        print(&format!("{done} {path}.{then}\n{note}"))
+    }
+
+    /// Whether a gateway starts with what is to be written, and what its person should know when none does. A file that
+    /// no gateway starts with already may be changed, as far as that gets.
+    ///
+    /// # Errors
+    /// One starts now (or would write a file of its own), and none would any more.
+    fn for_a_start(&self, new: &Loaded) -> Result<Option<String>, Failure> {
+        let Err(why) = self.startable(new, true) else { return Ok(None) };
+        if new.resolved.at(&["gateway", "mode"]).and_then(Node::as_text) == Some("remote") {
+            let note =
+                "gateway.mode is remote: this is the file of a client now, and no gateway starts with it";
+            return Ok(Some(note.to_owned()));
+        }
+        if self.startable(&self.loaded, self.loaded.exists).is_err() {
+            return Ok(Some(format!("No gateway starts with this file yet: {why}")));
+        }
+        Err(Failure::Failed(format!(
+            "No gateway would start with that: {}\nNothing was written. What belongs together can be set in one go, as one \
+             value of gateway.auth, or of gateway.",
+            clean_lines(&why)
+        )))
+    }
+
+    /// What a start without flags would say to this document.
+    fn startable(&self, loaded: &Loaded, is_there: bool) -> Result<(), String> {
+        if !loaded.is_valid() {
+            return Err(loaded.issues.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "));
+        }
+        let mut environment = self.environment.clone();
+        environment.complete(service::variables_of(&loaded.source));
+        let settings = settings_of(loaded, &environment).map_err(|faults| faults.join("; "))?;
+        let flags = Flags { allow_unconfigured: !is_there, ..Flags::default() };
+        start::decide(&flags, &settings, &self.path, &environment).map(|_| ())
     }
 
     /// The value of a command line: JSON5, or else the text itself.
@@ -295,6 +339,11 @@ impl File {
         }
         Failure::Failed(text)
     }
+}
+
+/// Each line without what a terminal would obey.
+fn clean_lines(text: &str) -> String {
+    text.lines().map(render::clean).collect::<Vec<_>>().join("\n")
 }
 
 /// `a.b[0].c` and `a.b.0.c` are the same.
@@ -426,9 +475,61 @@ mod tests {
         unset(&folder, "gateway.prot").unwrap();
         run_in(&folder, &ConfigCommand::Validate { json: false }).unwrap();
         run_in(&folder, &get).unwrap();
-        set(&folder, "gateway.tls.enabled", "true").unwrap();
+        fs::write(folder.path().join("openclaw.json"), "{gateway: {mode: 'local', tls: {enabled: true}}}")
+            .unwrap();
         let fault = run_in(&folder, &ConfigCommand::Validate { json: false }).unwrap_err().message();
         assert!(fault.contains("gateway.tls.enabled: this version has no TLS"), "{fault}");
+    }
+
+    #[test]
+    fn what_no_gateway_starts_with_is_not_written() {
+        let folder = Folder::new();
+        set(&folder, "gateway.port", "18790").unwrap();
+        assert_eq!(
+            content(&folder).to_json(),
+            r#"{"gateway":{"port":18790,"mode":"local"}}"#,
+            "a new file is a gateway's"
+        );
+        let before = fs::read_to_string(folder.path().join("openclaw.json")).unwrap();
+        for (fault, want) in [
+            (
+                set(&folder, "gateway.auth.mode", "password"),
+                "Gateway auth is set to password, but no password",
+            ),
+            (
+                set(&folder, "gateway.auth.mode", "trusted-proxy"),
+                "gateway.auth.mode: this version does not have",
+            ),
+            (
+                set(&folder, "gateway.auth", "{token: 'a', password: 'b'}"),
+                "Invalid config: gateway.auth.token and",
+            ),
+            (set(&folder, "gateway.bind", "custom"), "gateway.bind=custom requires gateway.customBindHost"),
+            (set(&folder, "gateway.tls.enabled", "true"), "gateway.tls.enabled: this version has no TLS"),
+            (
+                unset(&folder, "gateway.mode"),
+                "Gateway start blocked: set gateway.mode=local (current: unset)",
+            ),
+        ] {
+            let fault = fault.unwrap_err();
+            let said = fault.message();
+            let rest =
+                said.strip_prefix("No gateway would start with that: ").unwrap_or_else(|| panic!("{said}"));
+            assert!(rest.starts_with(want) && rest.contains("\nNothing was written."), "{said}");
+            assert_eq!(fault.exit_code(), 1);
+        }
+        assert_eq!(fs::read_to_string(folder.path().join("openclaw.json")).unwrap(), before);
+        // Together they are fine, and so is what a client wants.
+        set(&folder, "gateway.auth", "{mode: 'password', password: 'b'}").unwrap();
+        set(&folder, "gateway.mode", "remote").unwrap();
+        set(&folder, "gateway.auth.mode", "none").unwrap();
+        // Step by step out of what no gateway starts with.
+        fs::write(folder.path().join("openclaw.json"), "{gateway: {bind: 'lan', auth: {mode: 'none'}}}")
+            .unwrap();
+        set(&folder, "gateway.port", "5").unwrap();
+        set(&folder, "gateway.mode", "local").unwrap();
+        set(&folder, "gateway.bind", "loopback").unwrap();
+        assert!(set(&folder, "gateway.bind", "lan").is_err());
     }
 
     #[test]

@@ -1,18 +1,30 @@
-//! What `status` tells about this machine beside the gateway it asked: which gateways run here, and who owns the
-//! messenger accounts of this installation. It is read from lock files, so it is there whatever a gateway answers.
+//! What `status` tells about this machine beside the gateway it asked: the configuration that holds here, which gateways
+//! run here, and who owns the messenger accounts of this installation. It is read from files and lock files, so it is
+//! there whatever a gateway answers.
 
 use crate::accounts::{self, Account};
 use crate::config;
+use crate::config::settings::{Bind, Setting};
 use crate::environment::Environment;
 use crate::instances;
+use crate::interfaces;
 use crate::lock::Owner;
 use crate::storage::{RealDisk, Storage};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 /// What was found.
 #[derive(Debug)]
 pub struct Here {
+    /// The configuration file.
+    config: Option<PathBuf>,
+    /// What is wrong with it.
+    fault: Option<String>,
+    /// `gateway.bind`.
+    bind: Option<Bind>,
+    /// `gateway.customBindHost`.
+    custom_host: Option<String>,
     gateways: Vec<Owner>,
     accounts: Vec<(Account, Option<Owner>)>,
 }
@@ -20,7 +32,11 @@ pub struct Here {
 impl Here {
     /// Looks. What cannot be read is left out: whoever needs it says so.
     pub fn look(environment: &Environment) -> Self {
-        let opened = config::open(&Storage::new(RealDisk, 0), environment);
+        let storage = Storage::new(RealDisk, 0);
+        let found = config::open::surroundings(&storage, environment).map(|found| found.places.config);
+        let opened = config::open(&storage, environment);
+        let fault = opened.as_ref().err().cloned();
+        let settings = opened.as_ref().ok().map(|opened| opened.settings.clone()).unwrap_or_default();
         let accounts = opened.map(|opened| {
             let root = opened.file.found.as_ref().map(|found| &found.root);
             accounts::configured(root, &opened.places, &opened.environment)
@@ -30,6 +46,14 @@ impl Here {
             (account, owner)
         };
         Self {
+            config: found.ok(),
+            fault,
+            bind: match settings.bind {
+                None => Some(Bind::Loopback),
+                Some(Setting::Known(bind)) => Some(bind),
+                Some(Setting::Unusable(_)) => None,
+            },
+            custom_host: settings.custom_bind_host,
             gateways: instances::others(environment),
             accounts: accounts.unwrap_or_default().into_iter().map(with_owner).collect(),
         }
@@ -47,6 +71,36 @@ impl Here {
             })
         };
         json!({ "gateways": gateways, "accounts": self.accounts.iter().map(account).collect::<Vec<_>>() })
+    }
+
+    /// `config` and members of `gateway` as the reference's `gateway status --json` has them, as far as this program
+    /// knows of such things: it installs no service, and does not look into other processes.
+    pub fn in_reference_shape(&self, url: &str, port: Option<u16>) -> (Value, Vec<(&'static str, Value)>) {
+        let mut cli = json!({
+            "path": self.config, "exists": self.config.as_ref().is_some_and(|path| path.exists()),
+            "valid": self.fault.is_none(),
+        });
+        if let Some(fault) = &self.fault {
+            cli["issues"] = json!([{"path": "", "message": fault}]);
+        }
+        let host = match self.bind {
+            None => None,
+            Some(Bind::Loopback) => Some("127.0.0.1".to_owned()),
+            Some(Bind::Lan) => Some("0.0.0.0".to_owned()),
+            Some(Bind::Tailnet) => interfaces::tailnet_address().map(|address| address.to_string()),
+            Some(Bind::Custom) => self.custom_host.clone(),
+        };
+        let mut gateway = vec![
+            ("bindMode", json!(self.bind.map(Bind::as_str))),
+            ("bindHost", json!(host)),
+            ("port", json!(port)),
+            ("portSource", json!("env/config")),
+            ("probeUrl", json!(url)),
+        ];
+        if self.bind == Some(Bind::Custom) {
+            gateway.push(("customBindHost", json!(self.custom_host)));
+        }
+        (json!({ "cli": cli }), gateway)
     }
 
     /// For people; empty when there is nothing to tell.

@@ -2,10 +2,9 @@
 
 use crate::environment::Environment;
 use crate::host::facts;
+use crate::log::Logger;
 use crate::log::file::{self, LogFile, Place, Ring, Sink};
-use crate::log::settings::{FILE_BYTES_USUAL, Logging};
-use crate::log::{Logger, threshold};
-use clawgate_proto::log::Level;
+use crate::log::settings::{FILE_BYTES_USUAL, Levels, Logging};
 use std::path::{Path, PathBuf};
 
 /// What is decided about the log before there is one.
@@ -13,15 +12,20 @@ use std::path::{Path, PathBuf};
 pub(super) struct LogPlan {
     /// `None` is memory only.
     place: Option<Place>,
-    level: Option<Level>,
-    console_level: Option<&'static str>,
+    /// What is shown, and what is kept.
+    pub(super) levels: Levels,
     bytes_max: u64,
     trouble: Option<String>,
 }
 
 impl LogPlan {
-    /// The flag before `logging.file`, before the usual folder; `OPENCLAW_LOG_LEVEL` before `logging.level`.
-    pub(super) fn make(flag: Option<&Path>, settings: &Logging, environment: &Environment) -> Self {
+    /// The flag before `logging.file`, before the usual folder.
+    pub(super) fn make(
+        flag: Option<&Path>,
+        verbose: bool,
+        settings: &Logging,
+        environment: &Environment,
+    ) -> Self {
         let mut trouble = None;
         let named = flag.map(|path| environment.path(&path.to_string_lossy()));
         let named = named.or_else(|| settings.file.as_deref().map(|path| environment.path(path)));
@@ -40,14 +44,9 @@ impl LogPlan {
                 }
             }
         };
-        let level = threshold(false, environment.get("OPENCLAW_LOG_LEVEL").or(settings.level));
+        let levels = Levels::new(settings, environment, verbose);
         let bytes_max = settings.file_bytes_max.unwrap_or(FILE_BYTES_USUAL);
-        Self { place, level, console_level: settings.console_level, bytes_max, trouble }
-    }
-
-    /// The level of standard error.
-    pub(super) fn console(&self, verbose: bool, named: Option<&str>) -> Option<Level> {
-        threshold(verbose, named.or(self.console_level))
+        Self { place, levels, bytes_max, trouble }
     }
 
     /// The log with what it keeps, and what its person should know. A log without a file is no reason not to start.
@@ -63,7 +62,7 @@ impl LogPlan {
         });
         let sink = file.map_or_else(|| Sink::Memory(Ring::default()), Sink::File);
         let trouble = trouble.map(|why| format!("{why}; the latest lines are kept in memory"));
-        (logger.keeping(sink, self.level, facts::hostname()), trouble)
+        (logger.keeping(sink, self.levels.kept, facts::hostname()), trouble)
     }
 }
 
@@ -74,9 +73,10 @@ const OFF: &str = "off";
 mod tests {
     use super::*;
     use crate::scratch::Folder;
+    use clawgate_proto::log::Level;
 
     fn plan(flag: Option<&str>, settings: &Logging, variables: &[(&str, &str)]) -> LogPlan {
-        LogPlan::make(flag.map(Path::new), settings, &Environment::new(variables.iter().copied()))
+        LogPlan::make(flag.map(Path::new), false, settings, &Environment::new(variables.iter().copied()))
     }
 
     #[test]
@@ -92,7 +92,7 @@ mod tests {
         let daily = plan(None, &Logging::default(), &usual);
         assert_eq!(daily.place, Some(Place::Daily(folder.path().join("openclaw"))));
         assert_eq!(
-            (daily.level, daily.bytes_max, daily.trouble),
+            (daily.levels.kept, daily.bytes_max, daily.trouble),
             (Some(Level::Info), FILE_BYTES_USUAL, None)
         );
     }
@@ -100,12 +100,14 @@ mod tests {
     #[test]
     fn the_file_and_standard_error_have_levels_of_their_own() {
         let settings = Logging { level: Some("debug"), console_level: Some("error"), ..Logging::default() };
-        let plan_of = |variables| plan(Some("off"), &settings, variables);
-        let quiet = plan_of(&[]);
-        assert_eq!((quiet.level, quiet.console(false, None)), (Some(Level::Debug), Some(Level::Error)));
-        assert_eq!(quiet.console(true, None), Some(Level::Debug));
-        let silent = plan_of(&[("OPENCLAW_LOG_LEVEL", "silent")]);
-        assert_eq!((silent.level, silent.console(false, Some("silent"))), (None, None));
+        let levels = |verbose, variables: &[(&str, &str)]| {
+            let environment = Environment::new(variables.iter().copied());
+            let levels = LogPlan::make(Some(Path::new("off")), verbose, &settings, &environment).levels;
+            (levels.kept, levels.console)
+        };
+        assert_eq!(levels(false, &[]), (Some(Level::Debug), Some(Level::Error)));
+        assert_eq!(levels(true, &[]), (Some(Level::Debug), Some(Level::Debug)));
+        assert_eq!(levels(false, &[("OPENCLAW_LOG_LEVEL", "silent")]), (None, None));
     }
 
     #[test]

@@ -4,12 +4,12 @@
 use super::Failure;
 use super::args::{AuthArg, RunArgs};
 use super::log_plan::LogPlan;
-use super::target::{self, BIND_VARIABLE};
+use super::target;
 use crate::accounts::{self, Account, Keeper};
 use crate::config::first_run::{backup_of, generate_token};
 use crate::config::live::{self, LiveFile, Start};
 use crate::config::secrets::{self, Overrides, Resolved, Source, Sourced};
-use crate::config::settings::{Bind, Setting};
+use crate::config::start::{self, Decided, Flags};
 use crate::config::{self, ConfigFile, Opened, Places, Settings, own};
 use crate::entropy;
 use crate::environment::Environment;
@@ -24,7 +24,6 @@ use crate::profile;
 use crate::storage::{RealDisk, Storage, explain};
 use clawgate_proto::config::{About, AuthMode, Config};
 use clawgate_proto::limits::Limits;
-use clawgate_proto::log::Level;
 use clawgate_proto::secret::Secret;
 use clawgate_proto::seed::{Random, Seed};
 use clawgate_proto::{Gateway, Now};
@@ -54,8 +53,6 @@ pub(super) struct Plan {
     /// What a changed configuration file is read with.
     watch: Start,
     identity: Identity,
-    /// `OPENCLAW_LOG_LEVEL`.
-    pub(super) log_level: Option<String>,
     /// Where records are kept, and from which level on.
     pub(super) log_file: LogPlan,
     /// What was written at this start; a sentence for a person.
@@ -72,30 +69,28 @@ impl Plan {
         environment: &Environment,
         lock: &mut dyn FnMut(&Places, u16) -> Result<(), Failure>,
     ) -> Result<Self, Failure> {
-        let overrides = overrides(args, environment)?;
+        let mut flags = Flags {
+            auth: overrides(args, environment)?,
+            bind: args.bind.map(Into::into),
+            allow_unconfigured: args.allow_unconfigured,
+        };
         let storage = Arc::new(Storage::new(RealDisk, u64::from_ne_bytes(entropy::bytes())));
         let Opened { places, mut file, settings, environment, base } =
             config::open(&storage, environment).map_err(Failure::Failed)?;
-        if file.found.is_some() && settings.mode.as_deref() != Some("local") && !args.allow_unconfigured {
-            return Err(Failure::Failed(format!(
-                "Gateway start blocked: set gateway.mode=local (current: {}) or pass --allow-unconfigured.",
-                settings.mode.as_deref().unwrap_or("unset")
-            )));
-        }
-        let bind = choose_bind(args, &environment, &settings)?;
-        let place = place(bind, &settings)?;
+        // Where there is no file yet, this start writes one for a gateway.
+        flags.allow_unconfigured |= file.found.is_none();
+        let Decided { bind, place, mut auth } =
+            start::decide(&flags, &settings, &file.path, &environment).map_err(Failure::Failed)?;
+        flags.allow_unconfigured = args.allow_unconfigured;
         let port = choose_port(args.port, &environment, &settings)?;
         let port_for_clients = choose_port(None, &environment, &settings)?;
         let program = profile::program(&environment, &places.state_dir);
-        let mut auth =
-            Resolved::new(&overrides, &settings, &file.path, &environment).map_err(Failure::Failed)?;
-        auth.check(&overrides, &settings, bind).map_err(Failure::Failed)?;
         let root = file.found.as_ref().map(|found| &found.root);
         let accounts = accounts::configured(root, &places, &environment);
         let limits = own::limits(&storage, &places.own_config()).map_err(Failure::Failed)?;
         lock(&places, port)?;
         let wrote =
-            complete(&mut file, &storage, &mut auth, &overrides, &settings).map_err(Failure::Failed)?;
+            complete(&mut file, &storage, &mut auth, &flags.auth, &settings).map_err(Failure::Failed)?;
         secrets::refuse_open_bind(&auth, bind, &host_of(place), port).map_err(Failure::Failed)?;
         let identity =
             Identity::load_or_create(&storage, &places.state_dir, log::wall_ms()).map_err(Failure::Failed)?;
@@ -114,14 +109,14 @@ impl Plan {
         if let Some(folder) = file.path.parent() {
             warnings.extend(storage.sweep(folder).err());
         }
-        let log_level = environment.get("OPENCLAW_LOG_LEVEL").map(str::to_owned);
-        let log_file = LogPlan::make(args.log_file.as_deref(), &settings.logging, &environment);
+        let log_file = LogPlan::make(args.log_file.as_deref(), args.verbose, &settings.logging, &environment);
         let home = environment.home();
         let watch = Start {
             path: file.path.clone(),
             state_dir: places.state_dir.clone(),
             environment: base,
-            overrides,
+            flags,
+            verbose: args.verbose,
             bind,
         };
         Ok(Self {
@@ -138,7 +133,6 @@ impl Plan {
             limits,
             watch,
             identity,
-            log_level,
             log_file,
             wrote,
             warnings,
@@ -171,7 +165,7 @@ impl Plan {
         let mut random = Random::new(Seed::new(entropy::bytes()));
         let port = addresses.first().map_or(self.port, SocketAddr::port);
         let facts = Facts::gather(random.uuid(), port);
-        let live = live::live_config(&self.auth, &self.settings);
+        let live = live::live_config(&self.auth, &self.settings, self.log_file.levels);
         let config = Config {
             limits: Limits { config_check_ms: CONFIG_CHECK_MS, ..self.limits.clone() },
             auth: live.auth,
@@ -182,7 +176,7 @@ impl Plan {
             about: self.about(&facts),
         };
         let mut gateway = Gateway::new(config, random.seed(), now);
-        gateway.set_log_level(logger.threshold().unwrap_or(Level::Error));
+        gateway.set_log_level(live.log_level);
         let storage = Arc::clone(&self.storage);
         let file = LiveFile::new(Arc::clone(&storage), Arc::clone(logger), self.watch.clone());
         let mut host = StateHost::new(storage, self.places.state_dir.clone(), facts, Arc::clone(logger))
@@ -192,6 +186,11 @@ impl Plan {
             host = host.with_home(home);
         }
         (gateway, Arc::new(host))
+    }
+
+    /// What the command line says, as far as it is stronger than the file.
+    pub(super) fn flags(&self) -> &Flags {
+        &self.watch.flags
     }
 
     /// Whether SIGUSR1 restarts the gateway.
@@ -245,50 +244,6 @@ fn overrides(args: &RunArgs, environment: &Environment) -> Result<Overrides, Fai
         mode: args.auth.map(|mode: AuthArg| mode.into()),
         token: args.token.as_deref().and_then(Secret::new),
         password,
-    })
-}
-
-fn choose_bind(args: &RunArgs, environment: &Environment, settings: &Settings) -> Result<Bind, Failure> {
-    if let Some(flag) = args.bind {
-        return Ok(flag.into());
-    }
-    if let Some(name) = environment.get(BIND_VARIABLE) {
-        return Bind::named(name).ok_or_else(|| {
-            Failure::Failed(format!(
-                "Invalid bind: {BIND_VARIABLE} is {:?} (use \"loopback\", \"lan\", \"tailnet\", \"auto\", or \"custom\")",
-                super::render::clean(name)
-            ))
-        });
-    }
-    match &settings.bind {
-        None => Ok(Bind::Loopback),
-        Some(Setting::Known(bind)) => Ok(*bind),
-        Some(Setting::Unusable(why)) => Err(Failure::Failed(why.clone())),
-    }
-}
-
-/// The addresses that a bind means.
-fn place(bind: Bind, settings: &Settings) -> Result<Place, Failure> {
-    Ok(match bind {
-        Bind::Loopback => Place::Loopback,
-        Bind::Lan => Place::Lan,
-        Bind::Tailnet => Place::Tailnet,
-        Bind::Custom => {
-            match settings.custom_bind_host.as_deref().map(str::trim).filter(|host| !host.is_empty()) {
-                None => {
-                    let sentence = "gateway.bind=custom requires gateway.customBindHost";
-                    return Err(Failure::Failed(format!(
-                        "{sentence}\nSet it to the IPv4 address of this machine to listen on."
-                    )));
-                }
-                Some(host) => Place::Custom(host.parse().map_err(|_| {
-                    Failure::Failed(format!(
-                        "gateway.bind=custom requires a valid IPv4 customBindHost (got {})",
-                        super::render::clean(host)
-                    ))
-                })?),
-            }
-        }
     })
 }
 
@@ -392,6 +347,7 @@ mod tests {
 
     use super::super::args::{Cli, Command};
     use super::*;
+    use crate::config::start::BIND_VARIABLE;
     use crate::scratch::Folder;
     use clap::Parser as _;
 

@@ -6,6 +6,7 @@ use super::session::Session;
 use super::{Failure, print, render, summary};
 use crate::environment::Environment;
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 use std::time::Instant;
 
 /// `clawgate call METHOD`.
@@ -34,9 +35,14 @@ pub fn call(args: &CallArgs, environment: &Environment) -> Result<(), Failure> {
 pub fn health(args: &ClientArgs, environment: &Environment) -> Result<(), Failure> {
     let mut session = Session::open(args, environment)?;
     let answer = session.call("health", json!({}));
+    // What waits for a restart is no part of the health snapshot, whose members are fixed.
+    let status = if args.json || answer.is_err() { None } else { session.call("status", json!({})).ok() };
     session.close();
     let answer = answer?;
-    if args.json { print(&format!("{answer:#}\n")) } else { print(&summary::health(&answer)) }
+    if args.json {
+        return print(&format!("{answer:#}\n"));
+    }
+    print(&summary::health(&answer, &status.unwrap_or_default()))
 }
 
 /// `clawgate status`.
@@ -50,7 +56,7 @@ pub fn status(args: &StatusArgs, environment: &Environment) -> Result<(), Failur
     let answer = session.call("status", json!({}));
     let latency = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let server = session.hello.0["server"].clone();
-    let gateway = json!({
+    let mut gateway = json!({
         "url": session.target.url,
         "version": server["version"],
         "protocol": session.hello.protocol(),
@@ -58,11 +64,20 @@ pub fn status(args: &StatusArgs, environment: &Environment) -> Result<(), Failur
         "latencyMs": latency,
     });
     let deep = deep.then(|| look_deep(&mut session));
+    let url = session.target.url.clone();
+    let port = session.target.addresses.first().map(SocketAddr::port);
     session.close();
     let here = Here::look(environment);
     let answer = answer?;
     if args.json {
-        let mut shown = json!({ "ok": true, "gateway": gateway, "status": answer, "here": here.to_json() });
+        let (config, members) = here.in_reference_shape(&url, port);
+        for (name, value) in members {
+            gateway[name] = value;
+        }
+        let mut shown = json!({
+            "ok": true, "gateway": gateway, "status": answer, "here": here.to_json(),
+            "rpc": {"ok": true, "url": url}, "config": config,
+        });
         if let Some(deep) = deep {
             shown["deep"] = deep;
         }

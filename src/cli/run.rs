@@ -4,7 +4,7 @@ use super::Failure;
 use super::args::{RunArgs, Runtime};
 use super::plan::Plan;
 use super::signals::{self, Asked, Wish};
-use crate::config;
+use crate::config::{self, start};
 use crate::environment::Environment;
 use crate::instances::{self, Instance};
 use crate::interfaces;
@@ -55,9 +55,9 @@ fn serve(args: &RunArgs, environment: &Environment) -> Result<Wish, Failure> {
         Ok(())
     })?;
     let mut instance = instance.expect("a plan is not made without the lock");
-    let threshold = plan.log_file.console(args.verbose, plan.log_level.as_deref());
     let known = [&plan.auth.token, &plan.auth.password].into_iter().flatten();
-    let logger = Logger::new(threshold, args.json).hiding(known.map(|sourced| sourced.secret.clone()));
+    let logger = Logger::new(plan.log_file.levels.console, args.json)
+        .hiding(known.map(|sourced| sourced.secret.clone()));
     let (logger, trouble) = plan.log_file.attach(logger);
     let logger = Arc::new(logger);
     report_panics(Arc::clone(&logger));
@@ -65,13 +65,17 @@ fn serve(args: &RunArgs, environment: &Environment) -> Result<Wish, Failure> {
     let also =
         |why: String| plan.wrote.as_ref().map_or_else(|| why.clone(), |wrote| format!("{why}\n{wrote}"));
     let asked = Arc::new(Asked::default());
-    let (by_signal, surroundings) = (plan.restarts_by_signal(), environment.clone());
+    let (by_signal, surroundings, flags) =
+        (plan.restarts_by_signal(), environment.clone(), plan.flags().clone());
     let may_restart = move || {
         if !by_signal {
             return Err("commands.restart is false".to_owned());
         }
         // The new program would end at once, and nobody would be there.
-        config::open(&Storage::new(RealDisk, 0), &surroundings).map(|_| ())
+        let opened = config::open(&Storage::new(RealDisk, 0), &surroundings)?;
+        let mut flags = flags.clone();
+        flags.allow_unconfigured |= opened.file.found.is_none();
+        start::decide(&flags, &opened.settings, &opened.file.path, &opened.environment).map(|_| ())
     };
     let watch = signals::watch(&logger, &asked, may_restart)?;
     let mut said: Option<Instant> = None;

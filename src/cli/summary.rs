@@ -39,13 +39,14 @@ pub fn status(gateway: &Value, status: &Value) -> String {
     for (name, member) in [("refused", "refused"), ("failed", "failed")] {
         rows.add(name, counted(&own[member]));
     }
+    rows.add("restart", restart_needed(status));
     rows.add("channels", render::joined(&status["channelSummary"]));
     rows.add("events", render::joined(&status["queuedSystemEvents"]));
     rows.0
 }
 
-/// Whether all is well, and what is not.
-pub fn health(answer: &Value) -> String {
+/// Whether all is well, and what is not. `status` is that of the same gateway, as far as it may be seen.
+pub fn health(answer: &Value, status: &Value) -> String {
     let mut rows = Rows::default();
     let ok = if answer["ok"] == true { "yes" } else { "no" };
     rows.add("healthy", ok.to_owned());
@@ -55,6 +56,7 @@ pub fn health(answer: &Value) -> String {
         let late = if timers["degraded"] == true { format!("; degraded: {why}") } else { String::new() };
         rows.add("timers", format!("at most {max} ms late{late}"));
     }
+    rows.add("restart", restart_needed(status));
     let labels = &answer["channelLabels"];
     let order = answer["channelOrder"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let named: Vec<String> = order.map(|id| render::clean(labels[id].as_str().unwrap_or(id))).collect();
@@ -63,6 +65,14 @@ pub fn health(answer: &Value) -> String {
     rows.add("sessions", render::text(&answer["sessions"]["count"]));
     rows.add("plugins", faults(&answer["plugins"]["errors"]));
     rows.0
+}
+
+/// Which settings of the file wait for a restart; empty when none does.
+fn restart_needed(status: &Value) -> String {
+    match render::joined(&status["gateway"]["restartNeeded"]) {
+        paths if paths.is_empty() => paths,
+        paths => format!("needed: {paths} changed in the configuration file, and the old still holds"),
+    }
 }
 
 /// Lines of a name and what is to be said about it; nothing to say is no line.
@@ -132,13 +142,14 @@ mod tests {
             "phase": "accepting",
             "sockets": {"accepting": true, "open": 3, "max": 64},
             "memory": {"residentBytes": 5_443_584, "budgetUsedBytes": 0, "budgetMaxBytes": 8_388_608},
-            "refused": {"AUTH_TOKEN_MISMATCH": 2, "X": 1}, "failed": {},
+            "refused": {"AUTH_TOKEN_MISMATCH": 2, "X": 1}, "failed": {}, "restartNeeded": ["gateway.port", "a.b"],
         }, "channelSummary": [], "queuedSystemEvents": ["hi\u{7}"] });
         let want = "gateway   running at ws://127.0.0.1:1/, version 1, protocol 4\n\
                     up        1 h 2 min; answered in 2 ms\n\
                     clients   2 connected, of 64 at most\n\
                     memory    5 MiB resident; messages take 0 bytes of 8 MiB\n\
                     refused   AUTH_TOKEN_MISMATCH 2, X 1\n\
+                    restart   needed: gateway.port, a.b changed in the configuration file, and the old still holds\n\
                     events    hi\u{fffd}\n";
         assert_eq!(status(&gateway, &status_of), want);
         let draining =
@@ -153,7 +164,7 @@ mod tests {
         let gateway = json!({ "url": "ws://h/", "version": "2026.3.13", "protocol": 3, "latencyMs": 2 });
         let want = "gateway   running at ws://h/, version 2026.3.13, protocol 3\nanswered  in 2 ms\n";
         assert_eq!(status(&gateway, &json!({})), want);
-        assert_eq!(health(&json!({"ok": true})), "healthy   yes\nchannels  none\n");
+        assert_eq!(health(&json!({"ok": true}), &json!({})), "healthy   yes\nchannels  none\n");
     }
 
     #[test]
@@ -166,11 +177,13 @@ mod tests {
         });
         let want = "healthy   no\n\
                     timers    at most 900 ms late; degraded: late, busy\n\
+                    restart   needed: gateway.port changed in the configuration file, and the old still holds\n\
                     channels  WhatsApp\n\
                     agents    main\n\
                     sessions  0\n\
                     plugins   1 did not load: see --json\n";
-        assert_eq!(health(&answer), want);
+        let status = json!({"gateway": {"restartNeeded": ["gateway.port"]}});
+        assert_eq!(health(&answer, &status), want);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::args::ClientArgs;
 use crate::config::secrets::{Overrides, Resolved};
 use crate::config::settings::{Bind, Setting};
 use crate::config::shape::Shape;
+use crate::config::start::BIND_VARIABLE;
 use crate::config::{self, ConfigFile, Opened, Settings};
 use crate::environment::Environment;
 use crate::interfaces;
@@ -93,8 +94,11 @@ impl Target {
     }
 
     fn at(url: &str, shown: Shown, environment: &Environment) -> Result<Self, Failure> {
-        let Address { host, port, path } = Address::parse(url)
-            .map_err(|why| Failure::Usage(format!("{}: {why}", super::render::clean(url))))?;
+        let Address { host, port, path } = Address::parse(url).map_err(|why| {
+            // What follows these may be a secret that somebody put there.
+            let named = if url.contains(['@', '?', '#']) { "the address of the gateway" } else { url };
+            Failure::Usage(format!("{}: {why}", super::render::clean(named)))
+        })?;
         let found = (host.trim_matches(['[', ']']), port)
             .to_socket_addrs()
             .map_err(|why| Failure::Unreachable(format!("{host} is no known name: {why}")))?;
@@ -150,9 +154,6 @@ fn listening_at(settings: &Settings, environment: &Environment) -> Result<Ipv4Ad
         }
     }
 }
-
-/// Where to listen, between the flag and the file.
-pub const BIND_VARIABLE: &str = "OPENCLAW_GATEWAY_BIND";
 
 /// The port that the environment names.
 ///
@@ -357,6 +358,17 @@ mod tests {
         let target = find(&url("ws://127.0.0.1:1", Some("mine")), &env, config).unwrap();
         assert_eq!(target.credentials.token.as_deref(), Some("mine"));
         assert!(target.is_loopback && !target.is_home, "nor the device token");
+    }
+
+    #[test]
+    fn a_secret_in_an_address_is_not_repeated() {
+        for address in ["ws://u:S1@127.0.0.1:1", "ws://127.0.0.1:1/?token=S1", "wss://h/#token=S1"] {
+            let fault = find(&url(address, Some("t")), &[], "{}").unwrap_err();
+            assert!(!fault.message().contains("S1"), "{}", fault.message());
+            let env = [("OPENCLAW_GATEWAY_URL", address)];
+            let fault = find(&ClientArgs::default(), &env, "{}").unwrap_err();
+            assert!(!fault.message().contains("S1"), "{}", fault.message());
+        }
     }
 
     #[test]

@@ -3,10 +3,12 @@
 //! A file that cannot be used never stops a gateway: the settings in force stay, and its faults are told once.
 
 use super::open::{load, settings_of};
-use super::secrets::{Overrides, Resolved};
+use super::secrets::Resolved;
 use super::settings::{Bind, Settings};
+use super::start::{self, Flags};
 use super::write::{self, ConfigPut};
 use crate::environment::Environment;
+use crate::log::settings::Levels;
 use crate::log::{Logger, timestamp, wall_ms};
 use crate::storage::{Disk, PutFault, Storage};
 use clawgate_config::Node;
@@ -42,8 +44,10 @@ pub struct Start {
     pub state_dir: PathBuf,
     /// Variables without those of the file.
     pub environment: Environment,
-    /// What the command line says; it stays stronger than the file.
-    pub overrides: Overrides,
+    /// What the command line says; it stays stronger than the file, and a restart says it again.
+    pub flags: Flags,
+    /// `--verbose`.
+    pub verbose: bool,
     /// Where this gateway listens.
     pub bind: Bind,
 }
@@ -122,7 +126,7 @@ impl<D: Disk> LiveFile<D> {
         };
         snapshot.warnings.extend(waiting.into_iter().map(wait));
         snapshot.warnings.extend(not_in_force.map(|why| Issue {
-            path: "gateway.auth".to_owned(),
+            path: String::new(),
             message: format!("what was in force before the latest change still is: {why}"),
             allowed: Vec::new(),
         }));
@@ -140,8 +144,8 @@ impl<D: Disk> LiveFile<D> {
             self.with_context(|context| service::change(change, write, found.as_option(), context))?;
         // A gateway that could start with what is there must be able to start with what comes: who sits elsewhere could
         // not mend it. With a document that is of no use already any change is a step forward.
-        if let Err(why) = self.usable(&loaded)
-            && self.usable(&self.load(&found)).is_ok()
+        if let Err(why) = self.startable(true, &loaded)
+            && self.startable(found.content.is_some(), &self.load(&found)).is_ok()
         {
             return Err(ConfigFault::invalid(format!("invalid config: {why}")));
         }
@@ -208,8 +212,9 @@ impl<D: Disk> LiveFile<D> {
         }
         known.hash.clone_from(&hash);
         let path = self.start.path.display().to_string();
-        let mut news = Box::new(ConfigNews { path, hash, ts: wall_ms(), live: None });
+        let mut news = Box::new(ConfigNews { path, hash, ts: wall_ms(), restart: Vec::new(), live: None });
         if !loaded.is_valid() {
+            news.restart.clone_from(&known.restart);
             drop(known);
             let faults: Vec<String> = loaded.issues.iter().map(ToString::to_string).collect();
             self.logger.log(
@@ -229,13 +234,21 @@ impl<D: Disk> LiveFile<D> {
         known.document.clone_from(&loaded.resolved);
         known.restart = changed_paths(&known.started, &loaded.resolved)
             .into_iter()
-            .filter(|path| Reload::of(path) == Reload::Restart)
+            .filter(|path| match Reload::of(path) {
+                Reload::Restart => true,
+                Reload::Hot => is_off,
+                Reload::None => false,
+            })
             .collect();
         let restart = known.restart.clone();
+        news.restart.clone_from(&restart);
         let was_refused = if is_off { false } else { known.not_in_force.take().is_some() };
-        drop(known);
         let hot: Vec<&str> =
             changed.iter().map(String::as_str).filter(|path| Reload::of(path) == Reload::Hot).collect();
+        if is_off && !hot.is_empty() {
+            known.not_in_force = Some(RELOAD_IS_OFF.to_owned());
+        }
+        drop(known);
         if (!hot.is_empty() || was_refused) && !is_off {
             match self.live(loaded) {
                 Ok(live) => news.live = Some(live),
@@ -257,8 +270,7 @@ impl<D: Disk> LiveFile<D> {
             record = record.field("restart-needed", restart.join(","));
         }
         if is_off {
-            record =
-                record.field("why", "gateway.reload.mode is off: nothing is taken over before a restart");
+            record = record.field("why", RELOAD_IS_OFF);
         }
         self.logger.log(&record);
         Some(news)
@@ -266,28 +278,42 @@ impl<D: Disk> LiveFile<D> {
 
     /// What the core takes over; refused when the gateway could not have started like this.
     fn live(&self, loaded: &Loaded) -> Result<LiveConfig, String> {
-        let (auth, settings) = self.usable(loaded)?;
-        auth.check(&self.start.overrides, &settings, self.start.bind)?;
+        let (settings, environment) = self.settings(loaded)?;
+        let Start { path, flags, verbose, bind, .. } = &self.start;
+        let auth = Resolved::new(&flags.auth, &settings, path, &environment)?;
+        auth.check(&flags.auth, &settings, *bind)?;
         if auth.mode != AuthMode::None && auth.in_force().is_none() {
             return Err("no token is configured any more; the one in force stays until a restart".to_owned());
         }
         for sourced in [&auth.token, &auth.password].into_iter().flatten() {
             self.logger.hide(sourced.secret.clone());
         }
+        let levels = Levels::new(&settings.logging, &environment, *verbose);
+        self.logger.set_levels(&levels);
         for warning in &settings.warnings {
             self.logger.log(&Record::new(Level::Warn, "gateway.warning").field("what", warning));
         }
-        Ok(live_config(&auth, &settings))
+        Ok(live_config(&auth, &settings, levels))
     }
 
-    /// What a gateway would make of the document.
-    fn usable(&self, loaded: &Loaded) -> Result<(Resolved, Settings), String> {
-        let Start { path, environment, overrides, .. } = &self.start;
-        let mut environment = environment.clone();
+    /// What a gateway would read out of the document, and the variables that hold with it.
+    fn settings(&self, loaded: &Loaded) -> Result<(Settings, Environment), String> {
+        let mut environment = self.start.environment.clone();
         environment.complete(variables_of(&loaded.source));
         let settings = settings_of(loaded, &environment).map_err(|faults| faults.join("; "))?;
-        let auth = Resolved::new(overrides, &settings, path, &environment)?;
-        Ok((auth, settings))
+        Ok((settings, environment))
+    }
+
+    /// Whether this gateway could start with the document. Where there is no file, a start writes one.
+    fn startable(&self, is_there: bool, loaded: &Loaded) -> Result<(), String> {
+        if !loaded.is_valid() {
+            let faults: Vec<String> = loaded.issues.iter().map(ToString::to_string).collect();
+            return Err(faults.join("; "));
+        }
+        let (settings, environment) = self.settings(loaded)?;
+        let mut flags = self.start.flags.clone();
+        flags.allow_unconfigured |= !is_there;
+        start::decide(&flags, &settings, &self.start.path, &environment).map(|_| ())
     }
 
     /// Whether this gateway could start again with what is on the disk now.
@@ -296,22 +322,8 @@ impl<D: Disk> LiveFile<D> {
     /// It would end instead; a sentence for a person.
     pub fn may_restart(&self) -> Result<(), String> {
         let found = self.read()?;
-        let loaded = self.load(&found);
-        let mend = |why: String| format!("{why}. Mend {} first", self.start.path.display());
-        if !loaded.is_valid() {
-            let faults: Vec<String> = loaded.issues.iter().map(ToString::to_string).collect();
-            return Err(mend(faults.join("; ")));
-        }
-        let (auth, settings) = self.usable(&loaded).map_err(mend)?;
-        auth.check(&self.start.overrides, &settings, self.start.bind).map_err(mend)?;
-        let is_local = |root: &Node| {
-            root.at(&["gateway", "mode"]).and_then(Node::as_text).is_some_and(|mode| mode == "local")
-        };
-        // One that was started without is not asked for it again.
-        if is_local(&self.known().started) && !is_local(&loaded.resolved) {
-            return Err(mend("gateway.mode is not \"local\" any more".to_owned()));
-        }
-        Ok(())
+        self.startable(found.content.is_some(), &self.load(&found))
+            .map_err(|why| format!("{why}\nMend {} first.", self.start.path.display()))
     }
 
     fn read(&self) -> Result<Read, String> {
@@ -348,7 +360,7 @@ impl<D: Disk> LiveFile<D> {
 }
 
 /// The part of what was decided that the core compares with.
-pub fn live_config(auth: &Resolved, settings: &Settings) -> LiveConfig {
+pub fn live_config(auth: &Resolved, settings: &Settings, levels: Levels) -> LiveConfig {
     let secret =
         |sourced: &Option<super::secrets::Sourced>| sourced.as_ref().map(|sourced| sourced.secret.clone());
     LiveConfig {
@@ -361,6 +373,8 @@ pub fn live_config(auth: &Resolved, settings: &Settings) -> LiveConfig {
         allowed_origins: settings.allowed_origins.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
         allow_real_ip_fallback: settings.allow_real_ip_fallback,
+        // Where nothing is logged, what is made least of is as good as nothing.
+        log_level: levels.console.max(levels.kept).unwrap_or(Level::Error),
     }
 }
 
@@ -409,6 +423,8 @@ pub fn with_context<T>(
     let files = super::files::FilesBeside::of(path);
     work(&service::Context { path: &name, files: &files, variables: &variables, now: &now })
 }
+
+const RELOAD_IS_OFF: &str = "gateway.reload.mode is off: nothing is taken over before a restart";
 
 #[cfg(test)]
 mod tests;

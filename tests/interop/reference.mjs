@@ -2,10 +2,11 @@
 // Usage: node reference.mjs PATH_OF_CLAWGATE PATH_OF_REFERENCE_FOLDER std|smol
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
+import { writeFileSync } from "node:fs";
 import path from "node:path";
 import {
-  GatewayProcess, RawClient, TOKEN, check, clawgate, deviceKey, finish, freePort, gatewayEnv, readJson, tempDir,
-  within, writeConfig,
+  GatewayProcess, RawClient, TOKEN, check, clawgate, deviceKey, finish, freePort, gatewayEnv, readJson,
+  recordSecret, tempDir, within, writeConfig,
 } from "./lib.mjs";
 
 const [binary, referenceDir, runtime] = process.argv.slice(2);
@@ -27,7 +28,6 @@ const cli = { id: "cli", mode: "cli" };
 
 /** Runs the reference's own command line against whatever listens. */
 const referenceCli = (...args) => runIn(stateDir, process.execPath, entry, ...args);
-const referenceCliIn = (dir, ...args) => runIn(dir, process.execPath, entry, ...args);
 const run = (...args) => runIn(stateDir, ...args);
 
 async function runIn(dir, program, ...args) {
@@ -122,11 +122,10 @@ check("the token is still there", written.gateway.auth.token === TOKEN);
 const valid = await referenceCli("config", "validate", "--json");
 check("the reference finds the file valid", valid.code === 0 && /"valid":true/.test(valid.text), valid.text.slice(-600));
 
-const freshDir = tempDir(`reference-first-${runtime}`);
-const first = clawgate(binary, runtime, freshDir, await freePort());
-await (await first.start()).stop();
-const firstValid = await referenceCliIn(freshDir, "config", "validate", "--json");
-check("and the one of a first start", firstValid.code === 0 && /"valid":true/.test(firstValid.text), firstValid.text.slice(-600));
+for (const name of ["gateway.controlUi.allowedOrigins", "hooks"]) {
+  const unset = await run(binary, "config", "unset", name);
+  check(`clawgate config unset ${name}`, unset.code === 0, unset.text);
+}
 
 console.log("and back at the reference");
 gateway = await reference();
@@ -135,4 +134,114 @@ check("the device token from clawgate lets it in", there.ok === true, there.erro
 const still = await connectOnce({ key: theirs, deviceToken: theirToken });
 check("and the older one still does", still.ok === true, still.error);
 await gateway.stop();
+
+console.log("every way in which clawgate writes a configuration: both gateways start with it");
+/** A gateway of ours in this folder, for as long as an admin works there. */
+async function whileOurs(dir, work) {
+  const port = await freePort();
+  const ours = await clawgate(binary, runtime, dir, port).start();
+  try {
+    const admin = new RawClient(`ws://127.0.0.1:${port}`);
+    await admin.connect({ protocol: 3, client: cli, key: deviceKey(), token: tokenIn(dir) });
+    await work(admin);
+    await admin.close();
+  } finally {
+    await ours.stop();
+  }
+}
+
+/** The token that clients are to show, wherever the file came from. */
+function tokenIn(dir) {
+  const { token } = readJson(path.join(dir, "openclaw.json")).gateway.auth;
+  recordSecret("gateway-token", token);
+  return token;
+}
+
+/** Starts each of the two with what was written and lets a client in with the token of the file. */
+async function bothStart(what, dir) {
+  for (const [whose, make] of [
+    ["the reference", (port) => new GatewayProcess(process.execPath, [entry, "gateway", "--port", String(port)], dir, port)],
+    ["clawgate", (port) => clawgate(binary, runtime, dir, port)],
+  ]) {
+    const port = await freePort();
+    const gateway = make(port);
+    try {
+      await gateway.start(240_000);
+      const client = new RawClient(`ws://127.0.0.1:${port}`);
+      const answer = await client.connect({ protocol: 3, client: cli, key: deviceKey(), token: tokenIn(dir) });
+      check(`${what}: ${whose} starts and lets a client in`, answer.ok === true, answer.error);
+      await client.close();
+    } catch (why) {
+      check(`${what}: ${whose} starts and lets a client in`, false, String(why).slice(-1500));
+    } finally {
+      await gateway.stop();
+    }
+  }
+}
+
+const setupDir = tempDir(`reference-setup-${runtime}`);
+const setUp = await runIn(setupDir, binary, "setup", "--non-interactive", "--port", String(await freePort()));
+check("clawgate setup without a terminal", setUp.code === 0, setUp.text);
+await bothStart("setup", setupDir);
+
+const firstDir = tempDir(`reference-first-${runtime}`);
+await (await clawgate(binary, runtime, firstDir, await freePort()).start()).stop();
+await bothStart("a first start", firstDir);
+
+const bareDir = tempDir(`reference-bare-${runtime}`);
+writeFileSync(path.join(bareDir, "openclaw.json"), "// mine\n{gateway: {mode: 'local'}, ui: {seamColor: '#12ab9f'}}\n");
+await (await clawgate(binary, runtime, bareDir, await freePort()).start()).stop();
+await bothStart("a token for a file without one", bareDir);
+
+const shellDir = tempDir(`reference-shell-${runtime}`);
+const shell = (...args) => runIn(shellDir, binary, "config", ...args);
+for (const [name, value] of [
+  ["gateway.port", String(await freePort())],
+  ["gateway.auth", '{mode: "token", token: "cLaWmArKeR-set-in-a-shell"}'],
+  ["gateway.bind", "auto"],
+  ["agents.list[0]", '{id: "main", default: true, name: "Ann"}'],
+  ["logging", '{level: "debug", maxFileBytes: 200000}'],
+]) {
+  const set = await shell("set", name, value);
+  check(`clawgate config set ${name}, from nothing`, set.code === 0, set.text);
+}
+check("clawgate config unset", (await shell("unset", "agents.list[0].name")).code === 0);
+for (const [name, value] of [["gateway.auth.mode", "password"], ["gateway.bind", "custom"], ["gateway.mode", "null"]]) {
+  const refused = await shell("set", name, value);
+  check(`clawgate config set ${name} ${value} is refused`, refused.code === 1, refused.text);
+}
+await bothStart("config set and unset", shellDir);
+
+for (const method of ["config.set", "config.apply", "config.patch"]) {
+  const dir = tempDir(`reference-${method}-${runtime}`);
+  writeConfig(dir);
+  await whileOurs(dir, async (client) => {
+    const { payload } = await client.request("config.get", {});
+    const change = {
+      gateway: { reload: { mode: "hot", debounceMs: 500 }, nodes: { denyCommands: ["camera.snap"] } },
+      logging: { level: "warn" }, discovery: { mdns: { mode: "off" } }, canvasHost: { enabled: false },
+      session: { scope: "per-sender" }, env: { vars: { KILN: "hot" } },
+    };
+    const whole = { ...payload.parsed, ...change, gateway: { ...payload.parsed.gateway, ...change.gateway } };
+    const raw = JSON.stringify(method === "config.patch" ? change : whole);
+    const answer = await client.request(method, { raw, baseHash: payload.hash });
+    check(`${method} over the wire`, answer.ok === true, answer.error);
+  });
+  await bothStart(method, dir);
+}
+
+const wizardDir = tempDir(`reference-wizard-${runtime}`);
+writeConfig(wizardDir);
+const wizardPort = String(await freePort());
+await whileOurs(wizardDir, async (client) => {
+  let at = (await client.request("wizard.start", { mode: "local" })).payload;
+  const { sessionId } = at;
+  while (at && !at.done) {
+    const value = at.step.id === "port" ? wizardPort : "";
+    at = (await client.request("wizard.next", { sessionId, answer: { stepId: at.step.id, value } })).payload;
+  }
+  check("a set-up over the wire", at?.status === "done", at);
+  check("and what the gateway keeps beside it", (await client.request("voicewake.set", { triggers: ["hey"] })).ok);
+});
+await bothStart("wizard and voicewake", wizardDir);
 finish();

@@ -196,6 +196,18 @@ fn the_system_is_asked_and_told() {
     deep.done();
     let shown = deep.json();
     assert_eq!(shown["status"]["queuedSystemEvents"], json!(["the kiln is hot"]));
+    // Compatibility row `status-json`: where scripts for the reference look.
+    let (gateway_shown, url) = (&shown["gateway"], shown["gateway"]["url"].clone());
+    assert_eq!(shown["rpc"], json!({"ok": true, "url": url}));
+    assert_eq!(
+        (&gateway_shown["bindMode"], &gateway_shown["bindHost"]),
+        (&json!("loopback"), &json!("127.0.0.1"))
+    );
+    assert_eq!((&gateway_shown["portSource"], &gateway_shown["probeUrl"]), (&json!("env/config"), &url));
+    assert!(url.as_str().unwrap().ends_with(&format!(":{}/", gateway_shown["port"])), "{gateway_shown}");
+    let file = &shown["config"]["cli"];
+    assert_eq!((&file["exists"], &file["valid"]), (&json!(true), &json!(true)));
+    assert!(file["path"].as_str().unwrap().ends_with("/openclaw.json"), "{file}");
     assert!(shown["deep"]["stability"]["gateway"]["memory"]["residentBytes"].is_u64(), "{shown}");
     assert!(shown["deep"]["presence"].is_array() && shown["deep"]["health"]["ok"] == json!(true));
     assert!(run(&settings, "man").done().starts_with(".TH CLAWGATE 1"));

@@ -3,6 +3,7 @@
 use super::{PROTOCOLS, admin, asking, event_names, refused, speaking};
 use clawgate_proto::config::{AuthConfig, AuthMode};
 use clawgate_proto::host::config::LiveConfig;
+use clawgate_proto::log::Level;
 use clawgate_proto::secret::Secret;
 use clawgate_support::{Place, Stage};
 use serde_json::{Value, json};
@@ -165,6 +166,25 @@ fn with_new_token(stage: &Stage) -> LiveConfig {
         allowed_origins: config.allowed_origins.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
         allow_real_ip_fallback: config.allow_real_ip_fallback,
+        log_level: Level::Trace,
+    }
+}
+
+pub(crate) fn what_waits_for_a_restart_is_in_the_status(place: Place) {
+    for protocol in PROTOCOLS {
+        let (mut stage, operator) = staged(place, protocol, Some(FILE));
+        let needed = |stage: &mut Stage, edit: &str, paths: &[&str]| {
+            stage.host().set_restart_needed(paths);
+            stage.host().edit_config(Some(edit));
+            stage.call(operator, "config.get", json!({})).unwrap();
+            stage.call(operator, "status", json!({})).unwrap()["gateway"]["restartNeeded"].clone()
+        };
+        let long = "x.".repeat(500);
+        let waits = needed(&mut stage, "{gateway: {mode: 'local', port: 5}}", &["gateway.port", &long]);
+        assert_eq!((&waits[0], waits[1].as_str().unwrap().len()), (&json!("gateway.port"), 128));
+        let many = ["env.shellEnv"; 100];
+        assert_eq!(needed(&mut stage, "{gateway: {port: 6}}", &many).as_array().unwrap().len(), 32);
+        assert_eq!(needed(&mut stage, FILE, &[]), json!([]), "it was taken back");
     }
 }
 

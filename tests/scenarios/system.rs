@@ -234,6 +234,8 @@ pub(crate) fn a_suspended_gateway_takes_no_work_until_it_is_resumed(place: Place
         assert!(
             stage.call(actor, "health", json!({})).is_ok() && stage.call(actor, "status", json!({})).is_ok()
         );
+        // What it logs meanwhile is what a person wants to see.
+        assert!(stage.call(actor, "logs.tail", json!({})).is_ok());
     }
     // Others may come in: who holds the suspension may have lost its socket.
     let key = stage.key();
@@ -275,8 +277,12 @@ pub(crate) fn a_drain_waits_for_work_in_progress(place: Place) {
     }
     let actor = admin(&mut stage, 4);
     stage.host().set_log("x\n");
+    stage.host().edit_config(Some("{}"));
     stage.hold_host(true);
-    let id = stage.send(actor, "logs.tail", json!({}));
+    let tail = stage.send(actor, "logs.tail", json!({}));
+    let flight = stage.call(actor, "gateway.restart.preflight", json!({})).unwrap();
+    assert_eq!(flight["safe"], json!(true), "who follows the log holds nobody up");
+    let id = stage.send(actor, "config.get", json!({}));
     let flight = stage.call(actor, "gateway.restart.preflight", json!({})).unwrap();
     assert_eq!((&flight["safe"], &flight["activeCount"]), (&json!(false), &json!(1)));
     let busy = stage.call(actor, "gateway.suspend.prepare", json!({"requestId": "r"})).unwrap();
@@ -287,7 +293,7 @@ pub(crate) fn a_drain_waits_for_work_in_progress(place: Place) {
     assert_eq!((&waits["status"], &waits["retryAfterMs"]), (&json!("draining"), &json!(1_000)));
     assert_eq!(stage.event(actor, "gateway.suspension").value(), json!({"phase": "draining"}));
     stage.hold_host(false);
-    assert!(stage.answer(actor, &id).unwrap().ok);
+    assert!(stage.answer(actor, &id).unwrap().ok && stage.answer(actor, &tail).unwrap().ok);
     assert_eq!(stage.event(actor, "gateway.suspension").value(), json!({"phase": "prepared"}));
     let flight = stage.call(actor, "gateway.restart.preflight", json!({})).unwrap();
     assert_eq!(flight["safe"], json!(true));

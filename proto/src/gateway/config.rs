@@ -4,6 +4,7 @@
 //! An answer to a change leaves when the host says that the bytes are durable. Two changes at once are the host's to
 //! tell apart: each names the text that it was made from.
 
+use super::presence::cut;
 use super::timers::Timer;
 use super::{Call, Gateway, Purpose, events};
 use crate::config::{AuthConfig, AuthMode};
@@ -103,6 +104,10 @@ impl Gateway {
     /// Tells of a changed file, and takes over what can be taken over.
     pub(super) fn config_news(&mut self, news: ConfigNews, out: &mut Vec<Output>) {
         self.broadcast(&events::CONFIG_CHANGED, dialect::config::changed(&news), out);
+        let limits = &self.config.limits;
+        let shown = news.restart.iter().take(limits.restart_paths_max);
+        self.restart_needed = shown.map(|path| cut(path, limits.restart_path_bytes_max).to_owned()).collect();
+        self.forget_numbers();
         if let Some(live) = news.live {
             self.take_over(live, out);
         }
@@ -110,6 +115,7 @@ impl Gateway {
 
     fn take_over(&mut self, live: LiveConfig, out: &mut Vec<Output>) {
         let is_other_auth = !is_same_auth(&self.config.auth, &live.auth);
+        self.log_level = live.log_level;
         self.config = live.over(&self.config);
         self.limiters.follow(&self.config);
         out.push(Output::Log(

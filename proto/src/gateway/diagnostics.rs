@@ -153,6 +153,11 @@ impl Gateway {
         text
     }
 
+    /// What is not in [`State`] has changed.
+    pub(super) fn forget_numbers(&mut self) {
+        self.told = None;
+    }
+
     fn phase(&self) -> &'static str {
         if self.stopping { "stopping" } else { self.suspension.phase() }
     }
@@ -191,6 +196,7 @@ impl Gateway {
             "refused": stats.refused.0,
             "failed": stats.failed.0,
             "ended": stats.ended,
+            "restartNeeded": self.restart_needed,
         })
     }
 }

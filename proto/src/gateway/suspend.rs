@@ -160,12 +160,11 @@ pub(crate) fn restart_request(gateway: &mut Gateway, call: Call, out: &mut Vec<O
 }
 
 impl Gateway {
-    /// Requests that are being answered: their answers, or what they store, would be lost.
+    /// Requests that are being answered: their answers, or what they store, would be lost. Reading the log is no work:
+    /// who follows it asks every second, and there would be no end of it.
     fn active_work(&self) -> usize {
-        let tails =
-            self.tickets.values().filter(|purpose| matches!(purpose, Purpose::LogsTail { .. })).count();
         let relayed: usize = self.relays.values().map(Vec::len).sum();
-        self.devices.waiting() + self.voice.waiting() + self.config_ops() + tails + relayed
+        self.devices.waiting() + self.voice.waiting() + self.config_ops() + relayed
     }
 
     /// Work has ended: a suspension that waits for it may be ready.
@@ -278,7 +277,7 @@ fn text_of(active: usize) -> String {
 }
 
 /// What is answered while suspended: nothing of it is work.
-const ANSWERED_MEANWHILE: [&str; 10] = [
+const ANSWERED_MEANWHILE: [&str; 11] = [
     "health",
     "status",
     "system-presence",
@@ -289,5 +288,6 @@ const ANSWERED_MEANWHILE: [&str; 10] = [
     "gateway.restart.preflight",
     "gateway.restart.request",
     "diagnostics.lanes",
+    "logs.tail",
 ];
 const RETRY_AFTER_MS: u64 = 1_000;

@@ -2,6 +2,7 @@
 //! merging, checking, writing) is the host's, off the lock; who may ask and what is answered is the core's.
 
 use crate::config::{AuthConfig, Config};
+use crate::log::Level;
 use crate::net::Cidr;
 use bytes::Bytes;
 use core::fmt;
@@ -143,6 +144,8 @@ pub struct ConfigNews {
     pub hash: String,
     /// Unix milliseconds.
     pub ts: u64,
+    /// Settings that changed since the start and come into force with the next one: dotted paths.
+    pub restart: Vec<String>,
     /// What a running gateway takes over; `None` when nothing of it changed or the file is invalid.
     pub live: Option<LiveConfig>,
 }
@@ -158,12 +161,14 @@ pub struct LiveConfig {
     pub trusted_proxies: Vec<Cidr>,
     /// `gateway.allowRealIpFallback`.
     pub allow_real_ip_fallback: bool,
+    /// The least important level of which a record is still written somewhere.
+    pub log_level: Level,
 }
 
 impl LiveConfig {
     /// The same gateway with these settings.
     pub fn over(self, config: &Config) -> Arc<Config> {
-        let Self { auth, allowed_origins, trusted_proxies, allow_real_ip_fallback } = self;
+        let Self { auth, allowed_origins, trusted_proxies, allow_real_ip_fallback, log_level: _ } = self;
         Arc::new(Config { auth, allowed_origins, trusted_proxies, allow_real_ip_fallback, ..config.clone() })
     }
 }

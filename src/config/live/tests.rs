@@ -20,6 +20,10 @@ struct Rig {
 
 impl Rig {
     fn new(text: &str) -> Self {
+        Self::with(Flags::default(), text)
+    }
+
+    fn with(flags: Flags, text: &str) -> Self {
         let folder = Folder::new();
         let path = folder.path().join("openclaw.json");
         std::fs::write(&path, text).unwrap();
@@ -27,7 +31,8 @@ impl Rig {
             path,
             state_dir: folder.path().to_owned(),
             environment: Environment::default(),
-            overrides: Overrides::default(),
+            flags,
+            verbose: false,
             bind: Bind::Loopback,
         };
         let storage = Arc::new(Storage::new(RealDisk, 1));
@@ -71,7 +76,13 @@ fn a_new_secret_that_had_to_wait_comes_into_force_when_its_obstacle_is_gone() {
 fn no_change_from_elsewhere_leaves_a_file_that_no_gateway_starts_with() {
     let rig = Rig::new(USUAL);
     let tls = "{gateway: {mode: 'local', auth: {mode: 'token', token: 'old'}, tls: {enabled: true}}}";
-    for raw in [USELESS, tls] {
+    // What a start refuses beyond what the document may say: mode, auth and bind.
+    let remote = "{gateway: {mode: 'remote', auth: {mode: 'token', token: 'old'}}}";
+    let unset = "{gateway: {auth: {mode: 'token', token: 'old'}}}";
+    let no_password = "{gateway: {mode: 'local', auth: {mode: 'password', token: 'old'}}}";
+    let open = "{gateway: {mode: 'local', bind: 'lan', auth: {mode: 'none'}}}";
+    let nowhere = "{gateway: {mode: 'local', bind: 'custom', auth: {mode: 'token', token: 'old'}}}";
+    for raw in [USELESS, tls, remote, unset, no_password, open, nowhere] {
         assert!(matches!(rig.set(raw), Err(ConfigFault::Invalid { .. })), "{raw}");
     }
     assert_eq!(std::fs::read_to_string(&rig.file.start.path).unwrap(), USUAL);
@@ -97,6 +108,38 @@ fn a_restart_that_would_be_the_end_is_refused() {
     assert!(fault("{").contains("not valid JSON5"));
     rig.edit(MENDED);
     assert_eq!(rig.file.may_restart(), Ok(()));
-    let open = Rig::new("{}");
+    // A bind that is in the file only, and that this gateway was not started with.
+    assert!(
+        fault("{gateway: {mode: 'local', bind: 'lan', auth: {mode: 'none'}}}").contains("Refusing to bind")
+    );
+    let open = Rig::with(Flags { allow_unconfigured: true, ..Flags::default() }, "{}");
     assert_eq!(open.file.may_restart(), Ok(()), "it was started without a mode");
+}
+
+#[test]
+fn the_levels_of_the_log_follow_the_file() {
+    let with = |logging: &str| USUAL.replace("{gateway", &format!("{{logging: {logging}, gateway"));
+    let rig = Rig::new(&with("{level: 'info', consoleLevel: 'silent'}"));
+    let live = rig.edit(&with("{level: 'trace', consoleLevel: 'error'}")).unwrap().live.unwrap();
+    assert_eq!((live.log_level, rig.file.logger.threshold()), (Level::Trace, Some(Level::Error)));
+    let off = with("{level: 'warn', consoleLevel: 'debug'}")
+        .replace("{mode: 'local'", "{reload: {mode: 'off'}, mode: 'local'");
+    let news = rig.edit(&off).unwrap();
+    assert!(news.live.is_none());
+    assert_eq!(news.restart, ["logging.consoleLevel", "logging.level"]);
+    assert!(rig.warnings().contains("still is: gateway.reload.mode is off"), "{}", rig.warnings());
+    assert_eq!(rig.file.logger.threshold(), Some(Level::Error));
+    // On again: what had to wait comes too.
+    let on = off.replace("'off'", "'hot'");
+    assert_eq!(rig.edit(&on).unwrap().live.unwrap().log_level, Level::Debug);
+    assert_eq!(rig.file.logger.threshold(), Some(Level::Debug));
+}
+
+#[test]
+fn what_waits_for_a_restart_is_told_until_it_is_taken_back() {
+    let rig = Rig::new(USUAL);
+    let port = USUAL.replace("{mode: 'local'", "{port: 5, mode: 'local'");
+    assert_eq!(rig.edit(&port).unwrap().restart, ["gateway.port"]);
+    assert_eq!(rig.edit("{").unwrap().restart, ["gateway.port"], "a file of no use changes nothing");
+    assert_eq!(rig.edit(USUAL).unwrap().restart, [""; 0]);
 }

@@ -1,7 +1,8 @@
 //! Secrets out of what is shown, and back into what is sent back.
 //!
 //! A value is a secret because the table says so, or because its name looks like one where the table says nothing, or
-//! because it is an address with a password in it. References to variables are no secrets and stay.
+//! because there is an address with a credential in it: before the host, or as a parameter. References to variables are
+//! no secrets and stay.
 
 use crate::schema::{Key, Kind, Schema};
 use crate::validate::is_reference;
@@ -126,12 +127,47 @@ const SECRET_PARTS: [&str; 11] = [
     "credential",
 ];
 
-/// An address such as `https://user:password@host`.
+/// An address such as `https://user:password@host`, `https://token@host` or `wss://host/?token=secret`, anywhere in a
+/// text.
 fn has_password(text: &str) -> bool {
-    let Some((_, rest)) = text.split_once("://") else { return false };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
+    let mut before = text;
+    let mut rest = text;
+    while let Some((scheme, address)) = rest.split_once("://") {
+        let is_end = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>' | '`');
+        let address = address.split(is_end).next().unwrap_or_default();
+        if has_credential(scheme, address) {
+            return true;
+        }
+        before = rest;
+        rest = &rest[scheme.len() + 3..];
+    }
+    // An address may be written without its scheme, or be the end of one.
+    before.split_once('?').is_some_and(|(_, query)| has_secret_parameter(query))
 }
+
+/// The part of one address behind `://`.
+fn has_credential(before: &str, address: &str) -> bool {
+    let (authority, rest) = address.split_at(address.find(['/', '?', '#']).unwrap_or(address.len()));
+    let scheme = before.rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '+').next().unwrap_or_default();
+    // `ssh://git@host` names an account; a single word before the host of a page is a token.
+    let is_page = ["http", "https", "ws", "wss"].iter().any(|page| scheme.eq_ignore_ascii_case(page));
+    let is_credential = |user: &str| user.contains(':') || is_page && !user.is_empty();
+    authority.rsplit_once('@').is_some_and(|(user, _)| is_credential(user))
+        || rest.split(['?', '#']).skip(1).any(has_secret_parameter)
+}
+
+/// `a=1&token=x`: whether a parameter with a secret's name has a value.
+fn has_secret_parameter(query: &str) -> bool {
+    query.split(['&', ';', '?', '#']).any(|parameter| {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let is_short = PARAMETERS.iter().any(|short| name.eq_ignore_ascii_case(short));
+        let is_name = !name.contains(char::is_whitespace);
+        !value.is_empty() && is_name && (is_short || looks_secret(name))
+    })
+}
+
+/// Names under which secrets stand in addresses, beside those of members.
+const PARAMETERS: [&str; 8] = ["key", "sig", "signature", "auth", "code", "pass", "pwd", "jwt"];
 
 struct Restore {
     path: String,
@@ -413,6 +449,43 @@ mod tests {
                 .to_json();
         assert!(!["S1", "S2", "S3"].iter().any(|secret| shown.contains(secret)), "{shown}");
         assert!(shown.contains("\"p\""), "{shown}");
+    }
+
+    #[test]
+    fn addresses_with_a_credential_are_cut_out_whole_and_come_back() {
+        for secret in [
+            "https://user:S1@host/",
+            "postgres://u:S1@db:5432/x",
+            "https://S1@host/x",
+            "wss://host/?token=S1",
+            "https://h/p?a=1&access_token=S1#x",
+            "https://h/p#token=S1",
+            "https://h/p?key=S1",
+            "HTTPS://h/?API_KEY=S1",
+            "see http://a/ and http://u:S1@b/ too",
+            "/hook?secret=S1",
+            "https://a/x?next=http://b/?token=S1",
+        ] {
+            let document = format!("{{channels: {{x: {{address: \"{secret}\"}}}}}}");
+            let hidden = shown(&document);
+            assert!(!hidden.to_json().contains("S1"), "{secret}");
+            let schema = Schema::load();
+            let (mut new, stored) = (hidden, Node::parse(&document).unwrap());
+            restore(&schema, &mut new, &stored).unwrap();
+            assert_eq!(new.to_json(), stored.to_json());
+        }
+        for plain in [
+            "https://host/a@b",
+            "https://host:8443/x?page=2&maxTokens=5",
+            "ssh://git@host/repo",
+            "https://host/?token=",
+            "is it true? token = maybe",
+            "mail me: me@host",
+            "https://h/?tokens_max",
+        ] {
+            let document = format!("{{channels: {{x: {{address: \"{plain}\"}}}}}}");
+            assert!(shown(&document).to_json().contains(plain), "{plain}");
+        }
     }
 
     #[test]

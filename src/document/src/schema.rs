@@ -248,6 +248,8 @@ const RELOADS: &[(&str, Reload)] = &[
     ("gateway.trustedProxies", Reload::Hot),
     ("gateway.allowRealIpFallback", Reload::Hot),
     ("gateway.controlUi.allowedOrigins", Reload::Hot),
+    ("logging.level", Reload::Hot),
+    ("logging.consoleLevel", Reload::Hot),
     ("gateway.remote", Reload::None),
     ("gateway.reload", Reload::None),
     ("meta", Reload::None),

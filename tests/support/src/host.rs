@@ -46,6 +46,7 @@ struct ConfigFile {
     /// What was told last.
     told: Option<Vec<u8>>,
     live: Option<LiveConfig>,
+    restart: Vec<String>,
 }
 
 /// What happens to the next write.
@@ -163,7 +164,9 @@ impl MemoryHost {
         let mut state = self.state();
         match &mut state.config {
             Some(config) => config.text = text,
-            None => state.config = Some(ConfigFile { told: text.clone(), text, live: None }),
+            None => {
+                state.config = Some(ConfigFile { told: text.clone(), text, live: None, restart: Vec::new() })
+            }
         }
     }
 
@@ -179,6 +182,13 @@ impl MemoryHost {
         let mut state = self.state();
         let config = state.config.as_mut().expect("there is a configuration file");
         config.live = Some(live);
+    }
+
+    /// What waits for a restart after the next change of the configuration file.
+    pub fn set_restart_needed(&self, paths: &[&str]) {
+        let mut state = self.state();
+        let config = state.config.as_mut().expect("there is a configuration file");
+        config.restart = paths.iter().map(|path| (*path).to_owned()).collect();
     }
 
     /// Every log record so far.
@@ -232,7 +242,13 @@ impl ConfigFile {
             self.told.clone_from(&self.text);
             let hash = service::hash(self.text.as_deref().unwrap_or_default());
             let live = self.live.take();
-            news = Some(Box::new(ConfigNews { path: CONFIG_PATH.to_owned(), hash, ts: 1, live }));
+            news = Some(Box::new(ConfigNews {
+                path: CONFIG_PATH.to_owned(),
+                hash,
+                ts: 1,
+                restart: self.restart.clone(),
+                live,
+            }));
         }
         Ok(ConfigOutcome { answer, news })
     }

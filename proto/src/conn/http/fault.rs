@@ -40,8 +40,6 @@ pub(crate) enum HttpFault {
     TransferEncoding,
     /// A transfer coding other than `chunked`.
     UnknownCoding,
-    /// A method that carries a body, without saying how long it is.
-    LengthRequired,
     /// A body beyond `body_bytes_max`.
     BodyTooLarge,
     /// An Expect other than `100-continue`.
@@ -97,7 +95,6 @@ impl HttpFault {
             | Self::UpgradeSubprotocol => 400,
             Self::Method | Self::UpgradeMethod => 405,
             Self::HeadTimeout | Self::BodyTimeout => 408,
-            Self::LengthRequired => 411,
             Self::BodyTooLarge => 413,
             Self::TargetTooLong => 414,
             Self::Expectation => 417,
@@ -139,7 +136,6 @@ impl HttpFault {
             | Self::LengthAndChunked
             | Self::TransferEncoding
             | Self::UnknownCoding
-            | Self::LengthRequired
             | Self::BodyTooLarge
             | Self::Expectation
             | Self::ChunkSize
@@ -179,7 +175,6 @@ impl HttpFault {
             Self::LengthAndChunked => "Content-Length and Transfer-Encoding must not come together.",
             Self::TransferEncoding => "Transfer-Encoding must be chunked, once, and needs HTTP/1.1.",
             Self::UnknownCoding => "The only transfer coding understood here is chunked.",
-            Self::LengthRequired => "This method needs a Content-Length or a chunked body.",
             Self::BodyTooLarge => "The request body is too large.",
             Self::Expectation => "The only expectation understood here is 100-continue.",
             Self::ChunkSize => "A chunk-size line is malformed or too long.",

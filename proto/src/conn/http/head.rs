@@ -185,12 +185,8 @@ fn body_length(limits: HttpLimits, request: &HttpRequest, http11: bool) -> Resul
         check_coding(coding)?;
         return Ok(BodyLength::Chunked);
     }
-    let Some(length) = length else {
-        return match request.method.as_str() {
-            "POST" | "PUT" | "PATCH" => Err(HttpFault::LengthRequired),
-            _ => Ok(BodyLength::None),
-        };
-    };
+    // Nothing is said, so there is no body, whatever the method (rule 7): a `curl -X POST` sends this.
+    let Some(length) = length else { return Ok(BodyLength::None) };
     if length.is_empty() || !length.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(HttpFault::ContentLength);
     }

@@ -106,7 +106,7 @@ fn a_fault_is_answered_and_the_rest_dropped() {
 fn a_wrong_upgrade_is_refused_by_the_connection() {
     for (from, to, status) in [
         ("Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 12", 400),
-        ("GET", "POST", 411),
+        ("GET", "POST", 405),
         ("Connection: Upgrade", "Connection: close", 426),
     ] {
         let mut lab = Lab::new();

@@ -100,7 +100,6 @@ fn every_fault_closes_and_says_why() {
         (Method, 405, "\r\nAllow: GET, HEAD, POST\r\n"),
         (HeadTimeout, 408, ""),
         (BodyTimeout, 408, ""),
-        (LengthRequired, 411, ""),
         (BodyTooLarge, 413, ""),
         (TargetTooLong, 414, ""),
         (Expectation, 417, ""),
