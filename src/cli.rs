@@ -1,9 +1,13 @@
 //! The command line: which command, how it ended, and what the shell is told.
 
+mod advice;
 pub mod approvals;
 pub mod args;
+pub mod audit;
 pub mod config;
+mod deep;
 pub mod devices;
+pub mod doctor;
 pub mod here;
 mod log_plan;
 pub mod logs;
@@ -175,6 +179,8 @@ fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Command::Qr(args) => qr::run(&args, environment),
         Command::Config { command } => config::run(&command, environment),
         Command::Token(token) => token::show(&token, environment),
+        Command::Doctor(args) => doctor::run(&args, environment),
+        Command::Security { command } => audit::run(&command, environment),
         Command::Setup(args) => setup::run(&args, environment),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -203,6 +209,8 @@ fn wants_json(command: &Command) -> bool {
         Command::Qr(args) => args.json,
         Command::Config { command } => command.json(),
         Command::Token(token) => token.json,
+        Command::Doctor(args) => args.json,
+        Command::Security { command } => command.json(),
         Command::Setup(args) => args.json,
         Command::Man | Command::Completions { .. } => false,
     }

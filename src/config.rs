@@ -11,6 +11,7 @@ pub mod own;
 pub mod read;
 pub mod secrets;
 pub mod settings;
+pub mod shape;
 pub mod start;
 pub mod write;
 

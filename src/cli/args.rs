@@ -80,6 +80,15 @@ pub enum Command {
     },
     /// Show the gateway's token to the person who asks
     Token(TokenArgs),
+    /// Look whether this installation can work, and say what is in the way
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(DoctorArgs),
+    /// Look who could get in who should not
+    Security {
+        /// What to do.
+        #[command(subcommand)]
+        command: SecurityCommand,
+    },
     /// Answer a few questions and write the configuration
     #[command(
         after_help = "Examples:\n  clawgate setup\n  clawgate setup --non-interactive --port 19001 --bind tailnet\n\n\
@@ -327,6 +336,57 @@ pub struct TokenArgs {
     /// Print JSON for programs
     #[arg(long)]
     pub json: bool,
+}
+
+/// `clawgate doctor`.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorArgs {
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+    /// Take the rights of others to files and folders of this installation away; nothing else is changed
+    #[arg(long, visible_alias = "repair")]
+    pub fix: bool,
+    /// How long to wait for the gateway, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 3_000, value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+    pub timeout: u64,
+    /// Nothing is ever asked; for scripts of the reference
+    #[arg(long, hide = true, alias = "yes")]
+    pub non_interactive: bool,
+}
+
+/// `clawgate security`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SecurityCommand {
+    /// Look at configuration, files and paired devices
+    #[command(after_help = AUDIT_HELP)]
+    Audit(AuditArgs),
+}
+
+impl SecurityCommand {
+    /// Whether it prints for programs.
+    pub fn json(&self) -> bool {
+        match self {
+            Self::Audit(args) => args.json,
+        }
+    }
+}
+
+/// `clawgate security audit`.
+#[derive(Clone, Debug, Args)]
+pub struct AuditArgs {
+    /// Also ask the running gateway: as a stranger, as a page from elsewhere, and as this machine
+    #[arg(long)]
+    pub deep: bool,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+    /// Take the rights of others to files and folders of this installation away; nothing else is changed
+    #[arg(long)]
+    pub fix: bool,
+    /// With --deep: how long to wait for the gateway, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 3_000, value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+    pub timeout: u64,
 }
 
 /// `clawgate setup`. `Debug` shows no secret.
@@ -731,6 +791,8 @@ Examples:
   clawgate gateway                    run a gateway for this machine on port 18789
   clawgate token                      show the token that clients need
   clawgate status                     see whether it runs, and what it knows
+  clawgate doctor                     see what is in the way when it does not
+  clawgate security audit             see who could get in who should not
   clawgate devices list               see who is paired and who asks to be
   clawgate call health --json         call any method
   clawgate --profile rescue gateway --port 19001    a second gateway with files of its own
@@ -753,6 +815,24 @@ Environment:
   OPENCLAW_ALLOW_INSECURE_PRIVATE_WS                          1: client commands may talk to a private network in the clear
   OPENCLAW_ALLOW_MULTI_GATEWAY                                1: several gateways on one configuration, at your own risk
   OPENCLAW_LOG_LEVEL                                          silent, error, warn, info, debug or trace";
+
+const DOCTOR_HELP: &str = "\
+Examples:
+  clawgate doctor
+  clawgate --profile rescue doctor --json
+
+It reads the configuration as a start would, looks at files, disk, clock and other gateways, and knocks at the gateway of
+this installation as the client commands do. Ends with 0 when nothing has to be mended, and with 1 otherwise. Secrets are
+never shown and never changed.";
+
+const AUDIT_HELP: &str = "\
+Examples:
+  clawgate security audit
+  clawgate security audit --deep --json
+  clawgate security audit --fix
+
+Each finding has a stable id, a severity (critical, warn, info), the setting or path, what it means and what to do. Ends
+with 0 when none is worse than info, and with 1 otherwise. Without --deep nothing is connected to.";
 
 const GATEWAY_HELP: &str = "\
 Examples:

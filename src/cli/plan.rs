@@ -87,11 +87,11 @@ impl Plan {
         let program = profile::program(&environment, &places.state_dir);
         let root = file.found.as_ref().map(|found| &found.root);
         let accounts = accounts::configured(root, &places, &environment);
+        let limits = own::limits(&storage, &places.own_config()).map_err(Failure::Failed)?;
         lock(&places, port)?;
         let wrote =
             complete(&mut file, &storage, &mut auth, &flags.auth, &settings).map_err(Failure::Failed)?;
         secrets::refuse_open_bind(&auth, bind, &host_of(place), port).map_err(Failure::Failed)?;
-        let limits = own::limits(&storage, &places.own_config()).map_err(Failure::Failed)?;
         let identity =
             Identity::load_or_create(&storage, &places.state_dir, log::wall_ms()).map_err(Failure::Failed)?;
         let mut warnings = settings.warnings.clone();
@@ -196,6 +196,15 @@ impl Plan {
     /// Whether SIGUSR1 restarts the gateway.
     pub(super) fn restarts_by_signal(&self) -> bool {
         self.settings.restart_by_signal != Some(false)
+    }
+
+    /// Whether a gateway would start here: everything that is refused before its lock is taken. Nothing is locked,
+    /// written or bound.
+    pub(super) fn rehearse(args: &RunArgs, environment: &Environment) -> Result<(), Failure> {
+        match Self::make(args, environment, &mut |_, _| Err(Failure::Reported(0))) {
+            Ok(_) | Err(Failure::Reported(0)) => Ok(()),
+            Err(why) => Err(why),
+        }
     }
 
     fn about(&self, facts: &Facts, addresses: &[SocketAddr]) -> About {
@@ -383,6 +392,27 @@ mod tests {
 
     fn token_of(plan: &Plan) -> String {
         plan.auth.token.as_ref().unwrap().secret.expose().to_owned()
+    }
+
+    #[test]
+    fn a_rehearsal_refuses_what_a_start_refuses_and_writes_nothing() {
+        let folder = Folder::new();
+        let rehearse = |text: Option<&str>| {
+            if let Some(text) = text {
+                std::fs::write(folder.path().join("openclaw.json"), text).unwrap();
+            }
+            let environment = Environment::new([("OPENCLAW_STATE_DIR", folder.path().to_str().unwrap())]);
+            Plan::rehearse(&RunArgs::default(), &environment)
+        };
+        rehearse(None).unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        let fault =
+            rehearse(Some("{gateway: {mode: 'local', bind: 'lan', auth: {mode: 'none'}}}")).unwrap_err();
+        assert!(fault.message().starts_with("Refusing to bind gateway to lan without auth."));
+        rehearse(Some("{gateway: {mode: 'local'}}")).unwrap();
+        std::fs::write(folder.path().join("clawgate.json"), "{limit: 1}").unwrap();
+        assert!(rehearse(None).unwrap_err().message().contains("limit: unknown"));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 
     #[test]

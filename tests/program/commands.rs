@@ -127,6 +127,8 @@ fn help_has_examples_and_names_the_exit_codes() {
         "devices approve --help",
         "approvals allow --help",
         "completions --help",
+        "doctor --help",
+        "security audit --help",
     ] {
         let help = run(&settings, line);
         assert!(help.done().contains("Usage: clawgate") && help.out.contains("Example"), "{help:?}");

@@ -6,6 +6,7 @@ mod approvals;
 mod commands;
 mod config;
 mod devices;
+mod doctor;
 mod first_run;
 mod logs;
 mod qr;
