@@ -2,6 +2,7 @@
 //! `clawgate.json` beside it for what the reference does not know.
 
 pub mod dotenv;
+pub mod exposure;
 pub mod files;
 pub mod first_run;
 pub mod live;
@@ -9,10 +10,12 @@ pub mod locate;
 pub mod open;
 pub mod own;
 pub mod read;
+pub mod secret_refs;
 pub mod secrets;
 pub mod settings;
 pub mod shape;
 pub mod start;
+pub mod weak;
 pub mod write;
 
 pub use clawgate_config::value;

@@ -7,6 +7,7 @@ use crate::accounts::Keeper;
 use crate::config::live::LiveFile;
 use crate::log::Logger;
 use crate::storage::{Disk, Put, PutFault, Storage};
+use crate::tailscale::Tailscaled;
 use bytes::Bytes;
 use clawgate_proto::Host;
 use clawgate_proto::host::config::{ConfigFault, ConfigOp, ConfigOutcome};
@@ -14,6 +15,7 @@ use clawgate_proto::host::{ChannelAccount, Document, HostFault, Load, StoreFault
 use clawgate_proto::log::Record;
 use clawgate_proto::log::tail::LogSpan;
 use facts::Facts;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +32,7 @@ pub struct StateHost<D> {
     accounts: Option<Keeper>,
     restart: Arc<AtomicBool>,
     config: Option<LiveFile<D>>,
+    tailscaled: Tailscaled,
 }
 
 impl<D: Disk> StateHost<D> {
@@ -44,6 +47,7 @@ impl<D: Disk> StateHost<D> {
             accounts: None,
             restart: Arc::default(),
             config: None,
+            tailscaled: Tailscaled::default(),
         }
     }
 
@@ -62,6 +66,11 @@ impl<D: Disk> StateHost<D> {
     pub fn with_config(mut self, config: LiveFile<D>) -> Self {
         self.config = Some(config);
         self
+    }
+
+    /// The same host, which asks this daemon who is who in the tailnet.
+    pub fn with_tailscaled(self, tailscaled: Tailscaled) -> Self {
+        Self { tailscaled, ..self }
     }
 
     /// Whether the program is to start again when the run has ended; the gateway or a signal decides.
@@ -132,6 +141,10 @@ impl<D: Disk> Host for StateHost<D> {
 
     fn channels(&self) -> Result<Vec<ChannelAccount>, HostFault> {
         Ok(self.accounts.as_ref().map(Keeper::accounts).unwrap_or_default())
+    }
+
+    fn whois(&self, ip: IpAddr) -> Result<String, HostFault> {
+        self.tailscaled.whois(ip).map_err(|why| HostFault(format!("tailscaled: {why}")))
     }
 
     fn log_span(&self) -> Result<LogSpan, HostFault> {

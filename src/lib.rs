@@ -20,3 +20,4 @@ pub mod qr;
 #[cfg(test)]
 mod scratch;
 pub mod storage;
+pub mod tailscale;

@@ -31,6 +31,17 @@ pub enum Place {
     Custom(Ipv4Addr),
 }
 
+impl Place {
+    /// Whether others than the programs of this machine can come.
+    pub fn is_beyond_loopback(self) -> bool {
+        match self {
+            Self::Loopback => false,
+            Self::Lan | Self::Tailnet => true,
+            Self::Custom(address) => !address.is_loopback(),
+        }
+    }
+}
+
 /// Why there is no gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BindFault {

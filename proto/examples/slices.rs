@@ -99,10 +99,8 @@ fn config() -> Config {
     Config {
         limits: Limits::default(),
         auth: AuthConfig {
-            mode: AuthMode::Token,
             token: Secret::new("an example is no secret"),
-            password: None,
-            rate_limit: None,
+            ..AuthConfig::new(AuthMode::Token)
         },
         port: 18_789,
         allowed_origins: Vec::new(),

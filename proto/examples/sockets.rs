@@ -189,7 +189,7 @@ fn config(token: &str, port: u16) -> Config {
     let token = Secret::new(token);
     Config {
         limits: Limits::default(),
-        auth: AuthConfig { mode: AuthMode::Token, token, password: None, rate_limit: None },
+        auth: AuthConfig { token, ..AuthConfig::new(AuthMode::Token) },
         port,
         allowed_origins: Vec::new(),
         trusted_proxies: Vec::new(),

@@ -33,8 +33,73 @@ pub struct AuthConfig {
     pub token: Option<Secret>,
     /// The shared password, when one is set.
     pub password: Option<Secret>,
-    /// `gateway.auth.rateLimit`. Peers without an `Origin` are not throttled when it is absent.
+    /// `gateway.auth.rateLimit`; the usual numbers when it is absent.
     pub rate_limit: Option<RateLimit>,
+    /// `gateway.auth.trustedProxy`, for the mode of that name.
+    pub trusted_proxy: Option<TrustedProxy>,
+    /// Whether an identity that Tailscale Serve forwards stands in for the shared secret, once the local daemon agrees.
+    pub allow_tailscale: bool,
+    /// Which pages may come in, besides those of [`Config::allowed_origins`].
+    pub pages: Pages,
+}
+
+impl AuthConfig {
+    /// This mode and nothing else: no secret, the usual limits, no identities of others.
+    pub fn new(mode: AuthMode) -> Self {
+        Self {
+            mode,
+            token: None,
+            password: None,
+            rate_limit: None,
+            trusted_proxy: None,
+            allow_tailscale: false,
+            pages: Pages::default(),
+        }
+    }
+}
+
+/// How a proxy that knows its users names them (spec: auth section 5.1). It counts only from an address of
+/// [`Config::trusted_proxies`].
+#[derive(Clone, Debug)]
+pub struct TrustedProxy {
+    /// The header that names the user, in lower case.
+    pub user_header: String,
+    /// Headers that must be there too, as they are configured.
+    pub required_headers: Vec<String>,
+    /// Users that may come in; all of the proxy's when it is empty.
+    pub allow_users: Vec<String>,
+    /// A header, in lower case, and the value by which the proxy proves that it is the proxy.
+    pub proof: Option<(String, Secret)>,
+    /// Whether a loopback address proves that. It does not when strangers can run programs on this machine.
+    pub trusts_loopback: bool,
+}
+
+impl TrustedProxy {
+    /// Whether the other one lets the same users in.
+    pub(crate) fn lets_in_the_same(&self, other: &Self) -> bool {
+        let is_same_proof = match (&self.proof, &other.proof) {
+            (Some((name, secret)), Some((other_name, other))) => {
+                name == other_name && secret.matches(other.expose())
+            }
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        is_same_proof
+            && self.user_header == other.user_header
+            && self.required_headers == other.required_headers
+            && self.allow_users == other.allow_users
+            && self.trusts_loopback == other.trusts_loopback
+    }
+}
+
+/// Pages that may come in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pages {
+    /// Origins of this gateway itself: exact, lower case, without a default port.
+    pub own_origins: Vec<String>,
+    /// `gateway.controlUi.dangerouslyAllowHostHeaderOriginFallback`: an origin that is what `Host` says may come in,
+    /// which is what an attacker's name can be made to say.
+    pub by_host: bool,
 }
 
 /// `gateway.auth.mode`.
@@ -46,6 +111,8 @@ pub enum AuthMode {
     Token,
     /// A shared password.
     Password,
+    /// A proxy in front names its users.
+    TrustedProxy,
 }
 
 impl AuthMode {
@@ -55,6 +122,7 @@ impl AuthMode {
             Self::None => "none",
             Self::Token => "token",
             Self::Password => "password",
+            Self::TrustedProxy => "trusted-proxy",
         }
     }
 }

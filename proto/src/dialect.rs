@@ -8,7 +8,9 @@ pub(crate) mod nodes;
 
 use crate::admission::{Admission, IssuedToken};
 use crate::connect::ProofFault;
-use crate::error::{AuthReason, ClientClass, ConnectError, Provided, RequestError, Unauthorized};
+use crate::error::{
+    AuthReason, ClientClass, ConnectError, Provided, ProxyFault, RequestError, TailnetFault, Unauthorized,
+};
 use crate::frame::{CloseFrame, ErrorShape, StateVersion};
 use crate::gateway::Stopping;
 use crate::gateway::devices::Rotated;
@@ -422,14 +424,19 @@ fn connect_error_shape(dialect: Option<Dialect>, error: &ConnectError) -> ErrorS
             }),
         ),
         ConnectError::InvalidRole => invalid("invalid role".to_owned()),
-        ConnectError::Origin { missing } => with_details(
-            "origin not allowed (open the Control UI from the gateway host or allow it in \
-             gateway.controlUi.allowedOrigins)",
-            json!({
-                "code": "CONTROL_UI_ORIGIN_NOT_ALLOWED",
-                "reason": if *missing { "origin missing or invalid" } else { "origin not allowed" },
-            }),
-        ),
+        ConnectError::Origin { shown } => {
+            let reason = if shown.is_none() { "origin missing or invalid" } else { "origin not allowed" };
+            let mut details = json!({"code": "CONTROL_UI_ORIGIN_NOT_ALLOWED", "reason": reason});
+            if let Some(origin) = shown.as_deref().filter(|origin| !origin.is_empty()) {
+                details["origin"] = json!(origin);
+                details["setting"] = json!(ALLOWED_ORIGINS);
+            }
+            with_details(
+                "origin not allowed (open the Control UI from the gateway host or allow it in \
+                 gateway.controlUi.allowedOrigins)",
+                details,
+            )
+        }
         ConnectError::ControlUiNeedsDevice => with_details(
             "control ui requires device identity (use HTTPS or localhost secure context)",
             json!({"code": "CONTROL_UI_DEVICE_IDENTITY_REQUIRED"}),
@@ -555,14 +562,41 @@ fn unauthorized(dialect: Option<Dialect>, why: &Unauthorized) -> ErrorShape {
         }
         AuthReason::ScopeMismatch => ("scope_mismatch", "AUTH_SCOPE_MISMATCH", REVIEW),
         AuthReason::RateLimited => ("rate_limited", "AUTH_RATE_LIMITED", "wait_then_retry"),
+        AuthReason::TrustedProxy(fault) => {
+            let code = match fault {
+                // The code came with protocol 4; to protocol 3 it is one of those not listed.
+                ProxyFault::MissingHeader(_) if dialect != Some(Dialect::V3) => {
+                    "AUTH_IDENTITY_HEADER_REQUIRED"
+                }
+                ProxyFault::MissingHeader(_)
+                | ProxyFault::NotConfigured
+                | ProxyFault::NoProxies
+                | ProxyFault::UntrustedSource
+                | ProxyFault::LoopbackSource
+                | ProxyFault::ProofMismatch
+                | ProxyFault::UserMissing
+                | ProxyFault::UserNotAllowed => "AUTH_UNAUTHORIZED",
+            };
+            (fault.as_str(), code, REVIEW)
+        }
+        AuthReason::Tailscale(fault) => {
+            let code = match fault {
+                TailnetFault::UserMissing => "AUTH_TAILSCALE_IDENTITY_MISSING",
+                TailnetFault::ProxyMissing => "AUTH_TAILSCALE_PROXY_MISSING",
+                TailnetFault::WhoisFailed => "AUTH_TAILSCALE_WHOIS_FAILED",
+                TailnetFault::UserMismatch => "AUTH_TAILSCALE_IDENTITY_MISMATCH",
+            };
+            (fault.as_str(), code, REVIEW)
+        }
     };
     let retry_with_device = why.reason == AuthReason::TokenMismatch
         && why.device
         && why.provided == Provided::Token
         && !why.device_token;
+    let header = why.header.as_deref().unwrap_or_default();
     let details = json!({
         "code": code,
-        "authReason": reason,
+        "authReason": format!("{reason}{header}"),
         "canRetryWithDeviceToken": retry_with_device,
         "recommendedNextStep": if retry_with_device { "retry_with_device_token" } else { next_step },
     });
@@ -577,6 +611,9 @@ fn unauthorized(dialect: Option<Dialect>, why: &Unauthorized) -> ErrorShape {
 const CONFIGURE: &str = "update_auth_configuration";
 const CREDENTIALS: &str = "update_auth_credentials";
 const REVIEW: &str = "review_auth_configuration";
+const TAILSCALE_SERVE_AUTH: &str = "use Tailscale Serve auth or gateway token/password";
+/// The setting that an origin must be listed in.
+pub(crate) const ALLOWED_ORIGINS: &str = "gateway.controlUi.allowedOrigins";
 
 fn unauthorized_text(dialect: Option<Dialect>, why: &Unauthorized) -> String {
     let token_hint = match why.client {
@@ -613,6 +650,19 @@ fn unauthorized_text(dialect: Option<Dialect>, why: &Unauthorized) -> String {
             "request approved scopes, or approve the upgrade on the gateway host",
         ),
         AuthReason::RateLimited => ("too many failed authentication attempts", "retry later"),
+        AuthReason::TrustedProxy(_) => return "unauthorized".to_owned(),
+        AuthReason::Tailscale(TailnetFault::UserMissing) => {
+            ("tailscale identity missing", TAILSCALE_SERVE_AUTH)
+        }
+        AuthReason::Tailscale(TailnetFault::ProxyMissing) => {
+            ("tailscale proxy headers missing", "use Tailscale Serve or gateway token/password")
+        }
+        AuthReason::Tailscale(TailnetFault::WhoisFailed) => {
+            ("tailscale identity check failed", TAILSCALE_SERVE_AUTH)
+        }
+        AuthReason::Tailscale(TailnetFault::UserMismatch) => {
+            ("tailscale identity mismatch", TAILSCALE_SERVE_AUTH)
+        }
     };
     format!("unauthorized: {what} ({hint})")
 }

@@ -111,8 +111,8 @@ pub(crate) enum ConnectError {
     InvalidRole,
     /// The page may not connect.
     Origin {
-        /// Missing or malformed, rather than not allowed.
-        missing: bool,
+        /// The origin as it would have to be listed; `None` when there is none, or none that could be.
+        shown: Option<Box<str>>,
     },
     /// The page must show a device.
     ControlUiNeedsDevice,
@@ -152,6 +152,8 @@ pub(crate) struct Unauthorized {
     pub(crate) client: ClientClass,
     /// For a locked key: when to try again.
     pub(crate) retry_after_ms: Option<u64>,
+    /// For [`ProxyFault::MissingHeader`]: which, as it is configured.
+    pub(crate) header: Option<Box<str>>,
 }
 
 /// `details.authReason`.
@@ -177,6 +179,101 @@ pub(crate) enum AuthReason {
     ScopeMismatch,
     /// Too many failures.
     RateLimited,
+    /// No user of a trusted proxy.
+    TrustedProxy(ProxyFault),
+    /// No user of a tailnet, where one was claimed.
+    Tailscale(TailnetFault),
+}
+
+/// Why a request shows no user of a trusted proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProxyFault {
+    /// `gateway.auth.trustedProxy` is missing.
+    NotConfigured,
+    /// `gateway.trustedProxies` is empty.
+    NoProxies,
+    /// It comes from no trusted proxy.
+    UntrustedSource,
+    /// It comes from this machine, where every program could be the proxy.
+    LoopbackSource,
+    /// The proxy does not prove itself.
+    ProofMismatch,
+    /// A required header is missing: the place in the configured list.
+    MissingHeader(usize),
+    /// No user is named, or several are.
+    UserMissing,
+    /// The user is not one of those allowed.
+    UserNotAllowed,
+}
+
+impl ProxyFault {
+    /// `details.authReason`; of a missing header the part before its name.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::NotConfigured => "trusted_proxy_config_missing",
+            Self::NoProxies => "trusted_proxy_no_proxies_configured",
+            Self::UntrustedSource => "trusted_proxy_untrusted_source",
+            Self::LoopbackSource => "trusted_proxy_loopback_source",
+            Self::ProofMismatch => "trusted_proxy_proof_mismatch",
+            Self::MissingHeader(_) => "trusted_proxy_missing_header_",
+            Self::UserMissing => "trusted_proxy_user_missing",
+            Self::UserNotAllowed => "trusted_proxy_user_not_allowed",
+        }
+    }
+
+    /// What the owner of the gateway can do.
+    pub(crate) fn hint(self) -> &'static str {
+        match self {
+            Self::NotConfigured => "set gateway.auth.trustedProxy.userHeader",
+            Self::NoProxies => "add the proxy's address to gateway.trustedProxies",
+            Self::UntrustedSource => {
+                "if this address is your proxy's, add it to gateway.trustedProxies; else somebody went around the proxy"
+            }
+            Self::LoopbackSource => {
+                "any program of this machine can come from here: name loopback in gateway.trustedProxies, and have the \
+                 proxy prove itself with trustedProxy.proofHeader and .proof in clawgate.json"
+            }
+            Self::ProofMismatch => {
+                "the proxy must send the header that trustedProxy.proofHeader in clawgate.json names, once, with the \
+                 value of trustedProxy.proof"
+            }
+            Self::MissingHeader(_) => {
+                "the proxy must send what gateway.auth.trustedProxy.requiredHeaders names"
+            }
+            Self::UserMissing => {
+                "the proxy must send the header that gateway.auth.trustedProxy.userHeader names, once, on WebSocket \
+                 requests too"
+            }
+            Self::UserNotAllowed => {
+                "if this user may come in, add it to gateway.auth.trustedProxy.allowUsers"
+            }
+        }
+    }
+}
+
+/// Why a tailnet identity that was shown does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TailnetFault {
+    /// No user is named, or several are.
+    UserMissing,
+    /// It did not come through Tailscale Serve of this machine.
+    ProxyMissing,
+    /// The daemon does not tell who the address is.
+    WhoisFailed,
+    /// The daemon says that it is somebody else.
+    UserMismatch,
+}
+
+impl TailnetFault {
+    /// `details.authReason`.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::UserMissing => "tailscale_user_missing",
+            Self::ProxyMissing => "tailscale_proxy_missing",
+            Self::WhoisFailed => "tailscale_whois_failed",
+            Self::UserMismatch => "tailscale_user_mismatch",
+        }
+    }
 }
 
 /// The first credential shown.

@@ -28,6 +28,7 @@ mod tests;
 mod timers;
 pub(crate) mod upgrades;
 pub(crate) mod voice;
+mod vouched;
 mod web;
 pub(crate) mod wizards;
 mod writes;
@@ -50,15 +51,15 @@ use crate::request::{MethodRef, ParamsFault, Request};
 use crate::scope::Role;
 use crate::seed::{Random, Seed};
 use crate::time::{Mono, Now};
-use admit::Limiters;
 use approvals::Approvals;
 use bytes::Bytes;
 pub use census::Census;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use devices::DeviceStore;
 use diagnostics::Stats;
 use events::Event;
 use health::Health;
+use limiter::Limiters;
 use pair::Key;
 use peers::{Handshake, Peers, Phase};
 use presence::Presence;
@@ -70,6 +71,7 @@ use std::sync::Arc;
 use suspend::Suspension;
 use timers::{Timer, Timers};
 use voice::VoiceWake;
+use vouched::Whois;
 use writes::{WriteKey, Writes};
 
 /// The shared state machine of the process.
@@ -111,6 +113,7 @@ pub struct Gateway {
     replies: Replies,
     writes: Writes,
     voice: VoiceWake,
+    whois: Whois,
     suspension: Suspension,
     stats: Stats,
     accepting: bool,
@@ -165,6 +168,8 @@ enum Purpose {
     ExecApprovals { conn: ConnId, id: Box<str> },
     /// An answer to `logs.tail`.
     LogsTail { conn: ConnId, id: Box<str> },
+    /// Who an address of the tailnet is.
+    WhoIs { ip: IpAddr },
     /// The first in line for the wake words.
     VoiceWake,
     /// An answer to `gateway.restart.request`.
@@ -228,6 +233,7 @@ impl Gateway {
             replies: Replies::default(),
             writes: Writes::default(),
             voice: VoiceWake::new(),
+            whois: Whois::default(),
             suspension: Suspension::default(),
             stats: Stats::default(),
             accepting: true,
@@ -328,6 +334,7 @@ impl Gateway {
             return;
         }
         if address.untrusted_proxy {
+            self.stats.untrusted_proxies += 1;
             out.push(Output::Log(
                 Record::new(Level::Warn, "peer.proxied-untrusted")
                     .conn(conn)
@@ -335,6 +342,19 @@ impl Gateway {
                     .field(
                         "hint",
                         "add this proxy to gateway.trustedProxies, or the client counts as remote",
+                    ),
+            ));
+        }
+        if address.ip.is_none() {
+            // Such a proxy makes all its clients one; such a program is taken for one of them.
+            out.push(Output::Log(
+                Record::new(Level::Warn, "peer.proxy-silent")
+                    .conn(conn)
+                    .field("peer", slot.peer.remote.ip())
+                    .field(
+                        "hint",
+                        "it comes from a trusted proxy's address, and no client is named: have the proxy send \
+                         X-Forwarded-For, and use an address that other programs do not",
                     ),
             ));
         }
@@ -360,7 +380,7 @@ impl Gateway {
         let config = &self.config;
         // Only the details are for those who may know: the probes themselves answer everybody.
         let limiters = &mut self.limiters;
-        let detailed = || client.local || admit::http_bearer(config, limiters, now.mono, client.ip, request);
+        let detailed = || client.local || admit::http_bearer(config, limiters, now.mono, &client, request);
         let mut response = web::respond(request, &facts, detailed);
         response.close |= self.stopping;
         self.peers.set_phase(conn, Phase::Http);
@@ -656,10 +676,22 @@ impl Gateway {
     // ---- host ----
 
     fn ask_host(&mut self, now: Now, request: HostRequest, purpose: Purpose, out: &mut Vec<Output>) {
+        self.ask_host_for(now, self.config.limits.host_timeout_ms, request, purpose, out);
+    }
+
+    /// The same with a bound of its own.
+    fn ask_host_for(
+        &mut self,
+        now: Now,
+        timeout_ms: u64,
+        request: HostRequest,
+        purpose: Purpose,
+        out: &mut Vec<Output>,
+    ) {
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
         self.tickets.insert(ticket, purpose);
-        self.timers.set(Timer::Host(ticket), now.mono.plus_millis(self.config.limits.host_timeout_ms));
+        self.timers.set(Timer::Host(ticket), now.mono.plus_millis(timeout_ms));
         out.push(Output::Host(ticket, request));
     }
 
@@ -692,6 +724,7 @@ impl Gateway {
             Purpose::WizardWrite { conn, id } => self.wizard_written((conn, id), answer, out),
             Purpose::ExecApprovals { conn, id } => self.exec_approvals_stored((conn, id), answer, out),
             Purpose::LogsTail { conn, id } => self.log_read(conn, id, answer, out),
+            Purpose::WhoIs { ip } => self.whois_answered(now, ip, answer, out),
             Purpose::VoiceWake => self.voicewake_answered(now, answer, out),
             Purpose::Restart { conn, id, reason } => {
                 self.restart_prepared(now, (conn, id, &reason), answer, out);

@@ -12,6 +12,7 @@ use crate::store::{self, Devices, approvals, voicewake};
 use crate::wizard::Draft;
 use bytes::Bytes;
 use config::{ConfigAnswer, ConfigFault, ConfigNews, ConfigOp, ConfigOutcome};
+use core::net::IpAddr;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -57,6 +58,11 @@ pub enum HostRequest {
     Load,
     /// The messenger accounts, and who owns them. Answered by [`HostAnswer::Channels`].
     Channels,
+    /// Whose machine of the tailnet has this address? Answered by [`HostAnswer::WhoIs`].
+    WhoIs {
+        /// The address.
+        ip: IpAddr,
+    },
     /// The end of the log. Answered by [`HostAnswer::LogsTail`].
     LogsTail(LogsTail),
     /// Which words wake. Answered by [`HostAnswer::VoiceWake`].
@@ -94,6 +100,7 @@ impl HostRequest {
             }
             Self::Load => HostAnswer::Load(Err(HostFault(why.to_owned()))),
             Self::Channels => HostAnswer::Channels(Err(HostFault(why.to_owned()))),
+            Self::WhoIs { .. } => HostAnswer::WhoIs(Err(HostFault(why.to_owned()))),
             Self::LogsTail(_) => HostAnswer::LogsTail(Err(HostFault(why.to_owned()))),
             Self::ReadVoiceWake | Self::StoreVoiceWake { .. } => {
                 HostAnswer::VoiceWake(Err(HostFault(why.to_owned())))
@@ -122,6 +129,8 @@ pub enum HostAnswer {
     Load(Result<Load, HostFault>),
     /// To [`HostRequest::Channels`].
     Channels(Result<Vec<ChannelAccount>, HostFault>),
+    /// To [`HostRequest::WhoIs`]: the login name of its user.
+    WhoIs(Result<String, HostFault>),
     /// To [`HostRequest::LogsTail`]: an encoded JSON object.
     LogsTail(Result<Bytes, HostFault>),
     /// To [`HostRequest::ReadVoiceWake`] and [`HostRequest::StoreVoiceWake`]: the words now on disk.
@@ -352,6 +361,16 @@ pub trait Host: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
+    /// The login name of the user whose machine has this address in the tailnet, as its daemon on this machine says.
+    /// Takes at most a few seconds.
+    ///
+    /// # Errors
+    /// There is no daemon, it does not answer, or it does not know.
+    fn whois(&self, ip: IpAddr) -> Result<String, HostFault> {
+        let _ = ip;
+        Err(HostFault("this host has no tailscaled to ask".to_owned()))
+    }
+
     /// Where the log is, and how much there is of it.
     ///
     /// # Errors
@@ -411,6 +430,7 @@ pub fn perform<H: Host + ?Sized>(host: &H, request: HostRequest) -> HostAnswer {
         ),
         HostRequest::Load => HostAnswer::Load(host.load()),
         HostRequest::Channels => HostAnswer::Channels(host.channels()),
+        HostRequest::WhoIs { ip } => HostAnswer::WhoIs(host.whois(ip)),
         HostRequest::LogsTail(wanted) => HostAnswer::LogsTail(tail::read(host, &wanted)),
         HostRequest::ReadVoiceWake => HostAnswer::VoiceWake(read_voicewake(host)),
         HostRequest::StoreVoiceWake { triggers, now_ms } => {

@@ -47,7 +47,7 @@
 //!
 //! # use clawgate_proto::{Mono, Peer, Wall};
 //! # use clawgate_proto::config::{About, AuthConfig, AuthMode, Config};
-//! # let auth = AuthConfig { mode: AuthMode::None, token: None, password: None, rate_limit: None };
+//! # let auth = AuthConfig::new(AuthMode::None);
 //! # let config = Config {
 //! #     limits: Default::default(), auth, port: 18789, allowed_origins: vec![], trusted_proxies: vec![],
 //! #     allow_real_ip_fallback: false, about: About::default(),

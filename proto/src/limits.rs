@@ -97,6 +97,18 @@ pub struct Limits {
     pub config_queue_max: usize,
     /// A host request unanswered for this long is given up.
     pub host_timeout_ms: u64,
+    /// `connect`s that may wait until the tailnet's daemon has said who they are; one more is not believed.
+    pub whois_waiting_max: usize,
+    /// Questions to that daemon at once.
+    pub whois_in_flight_max: usize,
+    /// Answers of that daemon that are remembered.
+    pub whois_known_max: usize,
+    /// A question to that daemon unanswered for this long is given up.
+    pub whois_timeout_ms: u64,
+    /// How long an answer of that daemon is good.
+    pub whois_life_ms: u64,
+    /// How long it is not asked again where it did not tell.
+    pub whois_fault_life_ms: u64,
     /// Control-plane writes that one window takes, by method, device and address.
     pub control_writes_max: u32,
     /// How long such a window lasts.
@@ -206,6 +218,12 @@ impl Default for Limits {
             config_queue_max: 16,
             wizard_idle_ms: 600_000,
             host_timeout_ms: 10_000,
+            whois_waiting_max: 64,
+            whois_in_flight_max: 1,
+            whois_known_max: 256,
+            whois_timeout_ms: 6_000,
+            whois_life_ms: 60_000,
+            whois_fault_life_ms: 5_000,
             control_writes_max: 30,
             control_writes_window_ms: 60_000,
             control_writes_windows_max: 1_024,

@@ -30,6 +30,11 @@ impl Cidr {
         (prefix <= bits).then_some(Self { base, prefix })
     }
 
+    /// Whether it holds nothing but loopback addresses: a range as wide as `0.0.0.0/0` does not name this machine.
+    pub fn is_loopback(&self) -> bool {
+        self.base.is_loopback() && self.prefix >= if self.base.is_ipv4() { 8 } else { 128 }
+    }
+
     /// Whether the range holds `addr`, compared in canonical form.
     pub fn contains(&self, addr: IpAddr) -> bool {
         match (self.base, addr.to_canonical()) {
@@ -55,6 +60,10 @@ pub struct ClientAddress {
     pub local: bool,
     /// Forwarding headers came from a peer that is no trusted proxy: they count for nothing but remoteness.
     pub untrusted_proxy: bool,
+    /// The other end of the socket, in canonical form.
+    pub socket: IpAddr,
+    /// Somebody between client and gateway left forwarding headers, trusted or not.
+    pub forwarded: bool,
 }
 
 impl ClientAddress {
@@ -81,10 +90,11 @@ impl ClientAddress {
         };
         let untrusted_proxy = forwarded && !trusted(socket);
         let named_here = request.header("host").is_some_and(names_this_host);
-        // A trusted hop on another machine may speak for a client on *its* loopback, which is not ours (R5).
+        // Whatever a hop says of a client on "loopback", it came through that hop: it is not direct (spec: v4 section
+        // 6.6, R5).
         let on_loopback = socket.is_loopback() && ip.is_some_and(|ip| ip.is_loopback());
-        let local = on_loopback && named_here && !untrusted_proxy;
-        Self { ip, local, untrusted_proxy }
+        let local = on_loopback && named_here && !forwarded;
+        Self { ip, local, untrusted_proxy, socket, forwarded }
     }
 
     /// The address that presence and pairing requests show: only that of a remote, honestly forwarded client.
@@ -92,6 +102,25 @@ impl ClientAddress {
         let ip = self.ip.filter(|ip| !self.local && !self.untrusted_proxy && !ip.is_loopback())?;
         Some(ip.to_string())
     }
+}
+
+/// What one party can be expected to hold, for counting: an IPv4 address, or the 64-bit network that an IPv6 address
+/// lies in, since whoever has one such address has all of them.
+pub fn holder(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) if !ip.is_loopback() => {
+            IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)))
+        }
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
+    }
+}
+
+/// The client that forwarding headers tell of when only a proxy on this machine is believed: the rightmost hop that is
+/// not exactly `127.0.0.1` or `::1`.
+pub fn client_of_local_proxy(request: &HttpRequest) -> Option<IpAddr> {
+    let is_proxy = |ip: &IpAddr| [IpAddr::from([127, 0, 0, 1]), Ipv6Addr::LOCALHOST.into()].contains(ip);
+    let hops: Vec<&str> = request.headers("x-forwarded-for").flat_map(|list| list.split(',')).collect();
+    hops.into_iter().rev().filter_map(parse_hop).find(|hop| !is_proxy(hop))
 }
 
 /// The host part of `host[:port]`, lower case, without brackets.
@@ -245,11 +274,11 @@ mod tests {
     }
 
     #[test]
-    fn nobody_on_another_machine_is_local_whatever_a_trusted_hop_says() {
+    fn nobody_is_local_because_a_hop_says_so() {
         let headers = [("host", "localhost"), ("x-forwarded-for", "::1")];
         let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         let request = HttpRequest { headers, ..HttpRequest::default() };
-        let auth = AuthConfig { mode: AuthMode::None, token: None, password: None, rate_limit: None };
+        let auth = AuthConfig::new(AuthMode::None);
         let config = Config {
             limits: Limits::default(),
             auth,
@@ -259,9 +288,39 @@ mod tests {
             allow_real_ip_fallback: false,
             about: About::default(),
         };
-        for (socket, local) in [("10.0.0.1", false), ("::ffff:10.0.0.1", false), ("127.0.0.1", true)] {
+        // Compatibility rows proxied-loopback and forwarded-local.
+        for socket in ["10.0.0.1", "::ffff:10.0.0.1", "127.0.0.1"] {
             let client = ClientAddress::resolve(socket.parse().unwrap(), &request, &config);
-            assert_eq!((client.ip, client.local), (Some("::1".parse().unwrap()), local), "{socket}");
+            assert_eq!((client.ip, client.local), (Some("::1".parse().unwrap()), false), "{socket}");
+            assert!(client.forwarded && !client.untrusted_proxy);
+        }
+    }
+
+    #[test]
+    fn one_party_holds_an_ipv4_address_or_an_ipv6_network() {
+        for (ip, want) in [
+            ("192.0.2.1", "192.0.2.1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+            ("::1", "::1"),
+        ] {
+            assert_eq!(holder(ip.parse().unwrap()), want.parse::<IpAddr>().unwrap(), "{ip}");
+        }
+    }
+
+    #[test]
+    fn only_a_range_within_loopback_names_this_machine() {
+        for (text, is) in [
+            ("127.0.0.1", true),
+            ("127.0.0.0/8", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("0.0.0.0/0", false),
+            ("126.0.0.0/7", false),
+            ("::/0", false),
+            ("10.0.0.1", false),
+        ] {
+            assert_eq!(Cidr::parse(text).unwrap().is_loopback(), is, "{text}");
         }
     }
 

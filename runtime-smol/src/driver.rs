@@ -291,7 +291,7 @@ mod tests {
     }
 
     fn driver(panics: bool) -> Arc<Driver<NoHost>> {
-        let auth = AuthConfig { mode: AuthMode::None, token: None, password: None, rate_limit: None };
+        let auth = AuthConfig::new(AuthMode::None);
         let config = Config {
             limits: Limits::default(),
             auth,

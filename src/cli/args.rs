@@ -736,6 +736,8 @@ pub enum AuthArg {
     Token,
     /// A shared password
     Password,
+    /// The users that a proxy in front names
+    TrustedProxy,
 }
 
 impl From<AuthArg> for AuthMode {
@@ -744,6 +746,7 @@ impl From<AuthArg> for AuthMode {
             AuthArg::None => Self::None,
             AuthArg::Token => Self::Token,
             AuthArg::Password => Self::Password,
+            AuthArg::TrustedProxy => Self::TrustedProxy,
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::{Failure, print, render};
 use crate::config::live::{self, Read};
 use crate::config::open::{Surroundings, settings_of, surroundings};
+use crate::config::own::{self, ProxyProof};
 use crate::config::start::{self, Flags};
 use crate::config::write::{self, ConfigPut};
 use crate::entropy;
@@ -125,6 +126,8 @@ pub fn run(command: &ConfigCommand, environment: &Environment) -> Result<(), Fai
 struct File {
     storage: Storage<RealDisk>,
     path: PathBuf,
+    /// `clawgate.json` beside it.
+    own: PathBuf,
     state_dir: PathBuf,
     environment: Environment,
     found: Read,
@@ -136,12 +139,13 @@ impl File {
         let storage = Storage::new(RealDisk, u64::from_ne_bytes(entropy::bytes()));
         let Surroundings { places, environment } =
             surroundings(&storage, environment).map_err(Failure::Failed)?;
+        let own = places.own_config();
         // A link stays a link: what it points at is read and written.
         let path = std::fs::canonicalize(&places.config).unwrap_or(places.config);
         let found = live::read(&storage, &path).map_err(Failure::Failed)?;
         let loaded =
             live::with_context(&path, &environment, |context| Loaded::read(found.as_option(), context));
-        Ok(Self { storage, path, state_dir: places.state_dir, environment, found, loaded })
+        Ok(Self { storage, path, own, state_dir: places.state_dir, environment, found, loaded })
     }
 
     fn get(&self, path: &str, json: bool) -> Result<(), Failure> {
@@ -304,7 +308,11 @@ impl File {
         let mut environment = self.environment.clone();
         environment.complete(service::variables_of(&loaded.source));
         let settings = settings_of(loaded, &environment).map_err(|faults| faults.join("; "))?;
-        let flags = Flags { allow_unconfigured: !is_there, ..Flags::default() };
+        // Where that file cannot be read from here, it is not judged here.
+        let unknown = || ProxyProof { trusts_loopback: true, ..ProxyProof::default() };
+        let own = own::read(&self.storage, &self.own, &environment);
+        let proxy = own.map_or_else(|_| unknown(), |own| own.proxy);
+        let flags = Flags { allow_unconfigured: !is_there, proxy, ..Flags::default() };
         start::decide(&flags, &settings, &self.path, &environment).map(|_| ())
     }
 
@@ -498,7 +506,7 @@ mod tests {
             ),
             (
                 set(&folder, "gateway.auth.mode", "trusted-proxy"),
-                "gateway.auth.mode: this version does not have",
+                "gateway auth mode is trusted-proxy, but no trustedProxy config was provided",
             ),
             (
                 set(&folder, "gateway.auth", "{token: 'a', password: 'b'}"),

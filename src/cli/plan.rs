@@ -8,7 +8,9 @@ use super::target;
 use crate::accounts::{self, Account, Keeper};
 use crate::config::first_run::{backup_of, generate_token};
 use crate::config::live::{self, LiveFile, Start};
+use crate::config::own::ProxyProof;
 use crate::config::secrets::{self, Overrides, Resolved, Source, Sourced};
+use crate::config::settings::TailscaleMode;
 use crate::config::start::{self, Decided, Flags};
 use crate::config::{self, ConfigFile, Opened, Places, Settings, own};
 use crate::entropy;
@@ -22,8 +24,11 @@ use crate::lock::Owner;
 use crate::log::{self, Logger};
 use crate::profile;
 use crate::storage::{RealDisk, Storage, explain};
+use crate::tailscale::Tailscaled;
 use clawgate_proto::config::{About, AuthMode, Config, Reach};
 use clawgate_proto::limits::Limits;
+use clawgate_proto::log::{Level, Record};
+use clawgate_proto::net::Origin;
 use clawgate_proto::secret::Secret;
 use clawgate_proto::seed::{Random, Seed};
 use clawgate_proto::{Gateway, Now};
@@ -52,6 +57,9 @@ pub(super) struct Plan {
     limits: Limits,
     /// What a changed configuration file is read with.
     watch: Start,
+    tailscaled: Tailscaled,
+    /// `OPENCLAW_MDNS_HOSTNAME` and `OPENCLAW_TAILNET_DNS`: what this machine is called, when it is not what it says.
+    names: [Option<String>; 2],
     identity: Identity,
     /// Where records are kept, and from which level on.
     pub(super) log_file: LogPlan,
@@ -73,13 +81,16 @@ impl Plan {
             auth: overrides(args, environment)?,
             bind: args.bind.map(Into::into),
             allow_unconfigured: args.allow_unconfigured,
+            proxy: ProxyProof::default(),
         };
         let storage = Arc::new(Storage::new(RealDisk, u64::from_ne_bytes(entropy::bytes())));
         let Opened { places, mut file, settings, environment, base } =
             config::open(&storage, environment).map_err(Failure::Failed)?;
         // Where there is no file yet, this start writes one for a gateway.
         flags.allow_unconfigured |= file.found.is_none();
-        let Decided { bind, place, mut auth } =
+        let own = own::read(&storage, &places.own_config(), &environment).map_err(Failure::Failed)?;
+        flags.proxy.clone_from(&own.proxy);
+        let Decided { bind, place, mut auth, exposure } =
             start::decide(&flags, &settings, &file.path, &environment).map_err(Failure::Failed)?;
         flags.allow_unconfigured = args.allow_unconfigured;
         let port = choose_port(args.port, &environment, &settings)?;
@@ -87,7 +98,6 @@ impl Plan {
         let program = profile::program(&environment, &places.state_dir);
         let root = file.found.as_ref().map(|found| &found.root);
         let accounts = accounts::configured(root, &places, &environment);
-        let limits = own::limits(&storage, &places.own_config()).map_err(Failure::Failed)?;
         lock(&places, port)?;
         let wrote =
             complete(&mut file, &storage, &mut auth, &flags.auth, &settings).map_err(Failure::Failed)?;
@@ -95,6 +105,7 @@ impl Plan {
         let identity =
             Identity::load_or_create(&storage, &places.state_dir, log::wall_ms()).map_err(Failure::Failed)?;
         let mut warnings = settings.warnings.clone();
+        warnings.extend(exposure.warnings(&auth, &settings));
         warnings.extend(bridge_is_gone(args, &environment));
         warnings.extend(identity.notice.clone());
         warnings.extend(exposed_file(&file.path));
@@ -118,7 +129,11 @@ impl Plan {
             flags,
             verbose: args.verbose,
             bind,
+            exposure,
         };
+        let tailscaled = own.tailscale_socket.map_or_else(Tailscaled::default, Tailscaled::at);
+        let names = ["OPENCLAW_MDNS_HOSTNAME", "OPENCLAW_TAILNET_DNS"]
+            .map(|name| environment.get(name).map(str::to_owned));
         Ok(Self {
             places,
             home,
@@ -130,13 +145,22 @@ impl Plan {
             program,
             auth,
             accounts,
-            limits,
+            limits: own.limits,
             watch,
+            tailscaled,
+            names,
             identity,
             log_file,
             wrote,
             warnings,
         })
+    }
+
+    /// What no line of the log may show.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = Secret> {
+        let shared = [&self.auth.token, &self.auth.password].into_iter().flatten();
+        let proof = self.watch.exposure.proxy.proof.as_ref().map(|(_, proof)| proof.clone());
+        shared.map(|sourced| sourced.secret.clone()).chain(proof)
     }
 
     /// How a person calls a client command for this gateway. A port that only a flag names is not found by them.
@@ -165,7 +189,10 @@ impl Plan {
         let mut random = Random::new(Seed::new(entropy::bytes()));
         let port = addresses.first().map_or(self.port, SocketAddr::port);
         let facts = Facts::gather(random.uuid(), port);
-        let live = live::live_config(&self.auth, &self.settings, self.log_file.levels);
+        let own_origins = self.own_origins(&facts.hostname, addresses, logger);
+        let mut watch = self.watch.clone();
+        watch.exposure.own_origins = own_origins;
+        let live = live::live_config(&self.auth, &self.settings, &watch.exposure, self.log_file.levels);
         let config = Config {
             limits: Limits { config_check_ms: CONFIG_CHECK_MS, ..self.limits.clone() },
             auth: live.auth,
@@ -178,14 +205,55 @@ impl Plan {
         let mut gateway = Gateway::new(config, random.seed(), now);
         gateway.set_log_level(live.log_level);
         let storage = Arc::clone(&self.storage);
-        let file = LiveFile::new(Arc::clone(&storage), Arc::clone(logger), self.watch.clone());
+        let file = LiveFile::new(Arc::clone(&storage), Arc::clone(logger), watch);
         let mut host = StateHost::new(storage, self.places.state_dir.clone(), facts, Arc::clone(logger))
             .with_accounts(accounts)
+            .with_tailscaled(self.tailscaled.clone())
             .with_config(file);
         if let Some(home) = &self.home {
             host = host.with_home(home);
         }
         (gateway, Arc::new(host))
+    }
+
+    /// The origins of pages that this gateway itself would serve, wherever it listens beyond loopback: no other server
+    /// can be at these addresses, and nobody else can take these names from outside.
+    fn own_origins(&self, hostname: &str, addresses: &[SocketAddr], logger: &Logger) -> Vec<String> {
+        let mut authorities = Vec::new();
+        for address in addresses.iter().filter(|address| !address.ip().is_loopback()) {
+            if address.ip().is_unspecified() {
+                let here = interfaces::addresses().into_iter().filter(|ip| !ip.is_loopback());
+                authorities.extend(here.map(|ip| SocketAddr::from((ip, address.port())).to_string()));
+            } else {
+                authorities.push(address.to_string());
+            }
+        }
+        let [mdns, tailnet] = &self.names;
+        if let Some(address) = addresses.iter().find(|address| !address.ip().is_loopback()) {
+            let first = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
+            for name in [Some(hostname), mdns.as_deref()].into_iter().flatten().map(first) {
+                authorities.push(format!("{name}.local:{}", address.port()));
+            }
+        }
+        let is_served = self.settings.tailscale_mode != TailscaleMode::Off;
+        let mut origins: Vec<String> = authorities.iter().map(|at| format!("http://{at}")).collect();
+        if is_served || self.place == Place::Tailnet {
+            match tailnet.clone().map_or_else(|| self.tailscaled.dns_name(), Ok) {
+                Ok(name) if is_served => origins.push(format!("https://{name}")),
+                Ok(name) => {
+                    origins.push(format!("http://{name}:{}", addresses.first().map_or(0, SocketAddr::port)))
+                }
+                Err(why) => {
+                    logger.log(&Record::new(Level::Warn, "tailscale.name-unknown").field("why", why).field(
+                        "hint",
+                        "pages at this machine's tailnet name need gateway.controlUi.allowedOrigins",
+                    ))
+                }
+            }
+        }
+        // In the form that browsers send: no default port, lower case.
+        let origins = origins.iter().filter_map(|origin| Origin::parse(origin)).map(|origin| origin.text);
+        origins.take(OWN_ORIGINS_MAX).collect()
     }
 
     /// What the command line says, as far as it is stronger than the file.
@@ -356,6 +424,9 @@ fn exposed_file(path: &Path) -> Option<String> {
     })
 }
 
+/// A machine with more addresses than this is told in `gateway.controlUi.allowedOrigins` which of them count.
+const OWN_ORIGINS_MAX: usize = 64;
+
 /// Between looks at the configuration file: one system call each.
 const CONFIG_CHECK_MS: u64 = 5_000;
 
@@ -525,6 +596,32 @@ mod tests {
         assert_eq!(plan(&folder, Some(config), "--bind auto", &variable).unwrap().place, Place::Loopback);
         let fault = plan(&folder, Some(config), "", &[(BIND_VARIABLE, "0.0.0.0")]).unwrap_err();
         assert!(fault.message().starts_with("Invalid bind: OPENCLAW_GATEWAY_BIND is \"0.0.0.0\""));
+    }
+
+    #[test]
+    fn a_gateway_knows_its_own_names() {
+        let logger = Logger::new(None, false);
+        let names = |config: &str, variables: &[(&str, &str)], address: &str| {
+            let folder = Folder::new();
+            let config = format!("{{gateway: {{mode: 'local', {config}}}}}");
+            let plan = plan(&folder, Some(&config), "", variables).unwrap();
+            plan.own_origins("Board.example", &[address.parse().unwrap()], &logger)
+        };
+        assert!(names("port: 5", &[], "127.0.0.1:5").is_empty(), "loopback pages are known without a list");
+        let custom = "bind: 'custom', customBindHost: '192.0.2.7'";
+        let want = ["http://192.0.2.7:5", "http://board.local:5", "http://pi.local:5"];
+        assert_eq!(names(custom, &[("OPENCLAW_MDNS_HOSTNAME", "pi.local")], "192.0.2.7:5"), want);
+        assert_eq!(names(custom, &[], "192.0.2.7:80"), ["http://192.0.2.7", "http://board.local"]);
+        let every = names("bind: 'lan'", &[], "0.0.0.0:5");
+        assert!(every.contains(&"http://board.local:5".to_owned()), "{every:?}");
+        assert!(
+            !every.iter().any(|origin| origin.contains("0.0.0.0") || origin.contains("127.")),
+            "{every:?}"
+        );
+        let tailnet = [("OPENCLAW_TAILNET_DNS", "pi.tail1.ts.net")];
+        assert_eq!(names("tailscale: {mode: 'serve'}", &tailnet, "127.0.0.1:5"), ["https://pi.tail1.ts.net"]);
+        let want = ["http://100.64.0.7:5", "http://board.local:5", "http://pi.tail1.ts.net:5"];
+        assert_eq!(names("bind: 'tailnet'", &tailnet, "100.64.0.7:5"), want);
     }
 
     #[test]

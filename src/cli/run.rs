@@ -55,9 +55,7 @@ fn serve(args: &RunArgs, environment: &Environment) -> Result<Wish, Failure> {
         Ok(())
     })?;
     let mut instance = instance.expect("a plan is not made without the lock");
-    let known = [&plan.auth.token, &plan.auth.password].into_iter().flatten();
-    let logger = Logger::new(plan.log_file.levels.console, args.json)
-        .hiding(known.map(|sourced| sourced.secret.clone()));
+    let logger = Logger::new(plan.log_file.levels.console, args.json).hiding(plan.secrets());
     let (logger, trouble) = plan.log_file.attach(logger);
     let logger = Arc::new(logger);
     report_panics(Arc::clone(&logger));

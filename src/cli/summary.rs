@@ -36,6 +36,14 @@ pub fn status(gateway: &Value, status: &Value) -> String {
         let (used, max) = (part("budgetUsedBytes"), part("budgetMaxBytes"));
         rows.add("memory", format!("{} resident; messages take {used} of {max}", size(resident)));
     }
+    if let Some(count) = own["proxies"]["untrusted"].as_u64().filter(|count| *count > 0) {
+        rows.add(
+            "proxies",
+            format!(
+                "{count} connections came through a proxy that is not in gateway.trustedProxies, and count as remote"
+            ),
+        );
+    }
     for (name, member) in [("refused", "refused"), ("failed", "failed")] {
         rows.add(name, counted(&own[member]));
     }
@@ -142,12 +150,14 @@ mod tests {
             "phase": "accepting",
             "sockets": {"accepting": true, "open": 3, "max": 64},
             "memory": {"residentBytes": 5_443_584, "budgetUsedBytes": 0, "budgetMaxBytes": 8_388_608},
+            "proxies": {"state": "proxied-untrusted", "untrusted": 3, "setting": "gateway.trustedProxies"},
             "refused": {"AUTH_TOKEN_MISMATCH": 2, "X": 1}, "failed": {}, "restartNeeded": ["gateway.port", "a.b"],
         }, "channelSummary": [], "queuedSystemEvents": ["hi\u{7}"] });
         let want = "gateway   running at ws://127.0.0.1:1/, version 1, protocol 4\n\
                     up        1 h 2 min; answered in 2 ms\n\
                     clients   2 connected, of 64 at most\n\
                     memory    5 MiB resident; messages take 0 bytes of 8 MiB\n\
+                    proxies   3 connections came through a proxy that is not in gateway.trustedProxies, and count as remote\n\
                     refused   AUTH_TOKEN_MISMATCH 2, X 1\n\
                     restart   needed: gateway.port, a.b changed in the configuration file, and the old still holds\n\
                     events    hi\u{fffd}\n";

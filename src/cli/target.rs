@@ -5,7 +5,7 @@
 
 use super::Failure;
 use super::args::ClientArgs;
-use crate::config::secrets::{Overrides, Resolved};
+use crate::config::secrets::{Overrides, Resolved, Sourced};
 use crate::config::settings::{Bind, Setting};
 use crate::config::shape::Shape;
 use crate::config::start::BIND_VARIABLE;
@@ -221,17 +221,24 @@ fn configured(settings: &Settings, file: &ConfigFile, environment: &Environment)
         password: password.as_ref().map(|(_, secret)| (secret.clone(), None)),
     };
     let resolved = Resolved::new(&overrides, settings, &file.path, environment).map_err(Failure::Failed)?;
-    let Some(sourced) = resolved.in_force() else { return Ok(Shown::default()) };
-    let is_password = resolved.mode == AuthMode::Password;
-    let variable = if is_password { &password } else { &token };
+    let (shown_token, shown_password) = match resolved.mode {
+        AuthMode::None => (None, None),
+        AuthMode::Token => (resolved.token.as_ref(), None),
+        AuthMode::Password => (None, resolved.password.as_ref()),
+        // The gateway may have been started with another mode, to pair this machine before the proxy decides.
+        AuthMode::TrustedProxy => (resolved.token.as_ref(), resolved.password.as_ref()),
+    };
+    let Some(sourced) = shown_token.or(shown_password) else { return Ok(Shown::default()) };
+    let variable = if shown_token.is_some() { &token } else { &password };
     let from = match variable {
         Some((name, _)) => format!("the environment variable {name}"),
         None => sourced.source.to_string(),
     };
-    let text = Some(sourced.secret.expose().to_owned());
-    let credentials = match is_password {
-        true => Credentials { password: text, ..Credentials::default() },
-        false => Credentials { token: text, ..Credentials::default() },
+    let exposed = |sourced: Option<&Sourced>| sourced.map(|sourced| sourced.secret.expose().to_owned());
+    let credentials = Credentials {
+        token: exposed(shown_token),
+        password: exposed(shown_password),
+        ..Credentials::default()
     };
     Shown { credentials, from: Some(from), notice: None }.check(Failure::Failed)
 }

@@ -24,6 +24,9 @@ pub fn show(args: &TokenArgs, environment: &Environment) -> Result<(), Failure> 
     let Some(token) = &auth.token else {
         return Err(Failure::Failed(match auth.mode {
             AuthMode::Password => "this gateway is configured for a password; there is no token".to_owned(),
+            AuthMode::TrustedProxy => {
+                "this gateway lets in whom its proxy names; there is no token".to_owned()
+            }
             AuthMode::None => {
                 "this gateway is configured without a shared secret; there is no token".to_owned()
             }

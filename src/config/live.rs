@@ -2,6 +2,7 @@
 //!
 //! A file that cannot be used never stops a gateway: the settings in force stay, and its faults are told once.
 
+use super::exposure::Exposure;
 use super::open::{load, settings_of};
 use super::secrets::Resolved;
 use super::settings::{Bind, Settings};
@@ -15,7 +16,7 @@ use clawgate_config::Node;
 use clawgate_config::merge::changed_paths;
 use clawgate_config::schema::Reload;
 use clawgate_config::service::{self, Change, Edited, Loaded, variables_of};
-use clawgate_proto::config::{AuthConfig, AuthMode};
+use clawgate_proto::config::AuthMode;
 use clawgate_proto::host::Version;
 use clawgate_proto::host::config::{
     ConfigAnswer, ConfigFault, ConfigNews, ConfigOp, ConfigOutcome, ConfigWrite, ConfigWritten, Issue,
@@ -50,12 +51,16 @@ pub struct Start {
     pub verbose: bool,
     /// Where this gateway listens.
     pub bind: Bind,
+    /// What it may be opened to.
+    pub exposure: Exposure,
 }
 
 /// What was found at the latest look.
 #[derive(Debug)]
 struct Known {
     marks: Vec<(PathBuf, Version)>,
+    /// Of files that secrets are fetched from.
+    secret_marks: Vec<(PathBuf, Version)>,
     hash: String,
     /// The latest document that could be used.
     document: Node,
@@ -72,6 +77,7 @@ impl<D: Disk> LiveFile<D> {
     pub fn new(storage: Arc<Storage<D>>, logger: Arc<Logger>, start: Start) -> Self {
         let known = Known {
             marks: Vec::new(),
+            secret_marks: Vec::new(),
             hash: String::new(),
             document: Node::empty(),
             started: Node::empty(),
@@ -83,6 +89,7 @@ impl<D: Disk> LiveFile<D> {
             let loaded = file.load(&found);
             let mut known = file.known();
             known.marks = file.marks(&found, &loaded);
+            known.secret_marks = file.secret_marks(&loaded);
             known.hash = service::hash(found.text());
             known.document.clone_from(&loaded.resolved);
             known.started = loaded.resolved;
@@ -142,6 +149,7 @@ impl<D: Disk> LiveFile<D> {
         let found = self.read().map_err(ConfigFault::Failed)?;
         let Edited { text, loaded, .. } =
             self.with_context(|context| service::change(change, write, found.as_option(), context))?;
+        self.refuse_new_programs(&found, &loaded)?;
         // A gateway that could start with what is there must be able to start with what comes: who sits elsewhere could
         // not mend it. With a document that is of no use already any change is a step forward.
         if let Err(why) = self.startable(true, &loaded)
@@ -179,8 +187,28 @@ impl<D: Disk> LiveFile<D> {
         Ok(ConfigOutcome { answer: ConfigAnswer::Written(Box::new(written)), news })
     }
 
+    /// Whoever may change settings from elsewhere may not have programs of this machine run by it.
+    fn refuse_new_programs(&self, found: &Read, loaded: &Loaded) -> Result<(), ConfigFault> {
+        let before = self.load(found);
+        let providers = |root: &Node| match root.at(&["secrets", "providers"]) {
+            Some(Node::Object(providers)) => providers.clone(),
+            Some(_) | None => Vec::new(),
+        };
+        let (before, after) = (providers(&before.resolved), providers(&loaded.resolved));
+        let is_program = |node: &Node| node.get("source").and_then(Node::as_text) == Some("exec");
+        match after.iter().find(|provider| is_program(&provider.1) && !before.contains(provider)) {
+            None => Ok(()),
+            Some((name, _)) => Err(ConfigFault::invalid(format!(
+                "invalid config: secrets.providers.{name}: a program that holds secrets is named on the machine itself, with \
+                 `clawgate config set` or in the file"
+            ))),
+        }
+    }
+
     fn check(&self) -> Result<ConfigOutcome, ConfigFault> {
-        let marks = self.known().marks.clone();
+        let known = self.known();
+        let marks: Vec<(PathBuf, Version)> = known.marks.iter().chain(&known.secret_marks).cloned().collect();
+        drop(known);
         let is_same =
             |(path, mark): &(PathBuf, Version)| self.storage.mark(path).is_ok_and(|now| now == *mark);
         let mut news = None;
@@ -203,11 +231,13 @@ impl<D: Disk> LiveFile<D> {
     /// Compares with what is known; logs and tells what is new.
     fn observe(&self, found: &Read, loaded: &Loaded) -> Option<Box<ConfigNews>> {
         let hash = service::hash(found.text());
-        let marks = self.marks(found, loaded);
+        let (marks, secret_marks) = (self.marks(found, loaded), self.secret_marks(loaded));
         let mut known = self.known();
         known.marks = marks;
+        let has_other_secrets = known.secret_marks != secret_marks;
+        known.secret_marks = secret_marks;
         let is_same_text = known.hash == hash;
-        if is_same_text && (!loaded.is_valid() || loaded.resolved == known.document) {
+        if is_same_text && !has_other_secrets && (!loaded.is_valid() || loaded.resolved == known.document) {
             return None;
         }
         known.hash.clone_from(&hash);
@@ -249,7 +279,7 @@ impl<D: Disk> LiveFile<D> {
             known.not_in_force = Some(RELOAD_IS_OFF.to_owned());
         }
         drop(known);
-        if (!hot.is_empty() || was_refused) && !is_off {
+        if (!hot.is_empty() || was_refused || has_other_secrets) && !is_off {
             match self.live(loaded) {
                 Ok(live) => news.live = Some(live),
                 Err(why) => {
@@ -282,7 +312,9 @@ impl<D: Disk> LiveFile<D> {
         let Start { path, flags, verbose, bind, .. } = &self.start;
         let auth = Resolved::new(&flags.auth, &settings, path, &environment)?;
         auth.check(&flags.auth, &settings, *bind)?;
-        if auth.mode != AuthMode::None && auth.in_force().is_none() {
+        self.start.exposure.check(&auth, &settings)?;
+        let wants_secret = matches!(auth.mode, AuthMode::Token | AuthMode::Password);
+        if wants_secret && auth.in_force().is_none() {
             return Err("no token is configured any more; the one in force stays until a restart".to_owned());
         }
         for sourced in [&auth.token, &auth.password].into_iter().flatten() {
@@ -290,10 +322,10 @@ impl<D: Disk> LiveFile<D> {
         }
         let levels = Levels::new(&settings.logging, &environment, *verbose);
         self.logger.set_levels(&levels);
-        for warning in &settings.warnings {
+        for warning in settings.warnings.iter().chain(&self.start.exposure.warnings(&auth, &settings)) {
             self.logger.log(&Record::new(Level::Warn, "gateway.warning").field("what", warning));
         }
-        Ok(live_config(&auth, &settings, levels))
+        Ok(live_config(&auth, &settings, &self.start.exposure, levels))
     }
 
     /// What a gateway would read out of the document, and the variables that hold with it.
@@ -349,6 +381,14 @@ impl<D: Disk> LiveFile<D> {
         marks
     }
 
+    fn secret_marks(&self, loaded: &Loaded) -> Vec<(PathBuf, Version)> {
+        let mut environment = self.start.environment.clone();
+        environment.complete(variables_of(&loaded.source));
+        let Ok(settings) = settings_of(loaded, &environment) else { return Vec::new() };
+        let mark = |path: &Path| (path.to_owned(), self.storage.mark(path).unwrap_or(Version::MISSING));
+        settings.secret_files().map(mark).collect()
+    }
+
     fn mark_of_root(&self) -> Vec<(PathBuf, Version)> {
         let mark = self.storage.mark(&self.start.path).unwrap_or(Version::MISSING);
         vec![(self.start.path.clone(), mark)]
@@ -360,16 +400,9 @@ impl<D: Disk> LiveFile<D> {
 }
 
 /// The part of what was decided that the core compares with.
-pub fn live_config(auth: &Resolved, settings: &Settings, levels: Levels) -> LiveConfig {
-    let secret =
-        |sourced: &Option<super::secrets::Sourced>| sourced.as_ref().map(|sourced| sourced.secret.clone());
+pub fn live_config(auth: &Resolved, settings: &Settings, exposure: &Exposure, levels: Levels) -> LiveConfig {
     LiveConfig {
-        auth: AuthConfig {
-            mode: auth.mode,
-            token: secret(&auth.token),
-            password: secret(&auth.password),
-            rate_limit: settings.rate_limit,
-        },
+        auth: exposure.auth_config(auth, settings),
         allowed_origins: settings.allowed_origins.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
         allow_real_ip_fallback: settings.allow_real_ip_fallback,

@@ -95,7 +95,7 @@ pub fn settings_of(loaded: &Loaded, environment: &Environment) -> Result<Setting
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-    use super::super::settings::Setting;
+    use super::super::settings::{SecretAt, Setting};
     use super::*;
     use crate::scratch::Folder;
     use crate::storage::RealDisk;
@@ -110,7 +110,7 @@ mod tests {
         std::fs::write(folder.path().join("openclaw.json"), config).unwrap();
         let environment = Environment::new([("OPENCLAW_STATE_DIR", state), ("A", "process")]);
         let opened = open(&Storage::new(RealDisk, 1), &environment).unwrap();
-        let Some(Setting::Known(token)) = &opened.settings.token else { panic!("no token") };
+        let Some(Setting::Known(SecretAt::Here(token))) = &opened.settings.token else { panic!("no token") };
         assert_eq!(token.expose(), "process dotenv vars env");
         assert_eq!(opened.environment.get("D"), None);
     }

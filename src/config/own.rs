@@ -3,29 +3,60 @@
 
 use super::read::Reader;
 use super::value::Node;
+use super::weak;
 use crate::environment::Environment;
 use crate::storage::{Disk, Storage};
 use clawgate_proto::limits::Limits;
-use std::path::Path;
+use clawgate_proto::secret::Secret;
+use std::path::{Path, PathBuf};
 
-/// Reads the bounds to run with: the defaults, changed by `limits` in that file.
+/// What that file says.
+#[derive(Clone, Debug, Default)]
+pub struct Own {
+    /// The bounds to run with: the defaults, changed by `limits`.
+    pub limits: Limits,
+    /// How a proxy proves that it is the proxy.
+    pub proxy: ProxyProof,
+    /// `tailscale.socket`: where tailscaled of this machine answers, when not where it usually does.
+    pub tailscale_socket: Option<PathBuf>,
+}
+
+/// `trustedProxy`: what `gateway.auth.trustedProxy` of the reference's file has no words for.
+#[derive(Clone, Debug, Default)]
+pub struct ProxyProof {
+    /// `proofHeader` and `proof`: a header, in lower case, and the value that only the proxy knows.
+    pub proof: Option<(String, Secret)>,
+    /// `dangerouslyTrustLoopback`: every program of this machine may name users.
+    pub trusts_loopback: bool,
+}
+
+/// Reads that file. Where a secret is asked for, `${NAME}` stands for a variable of `environment`.
 ///
 /// # Errors
 /// The file is there and wrong; a sentence for a person.
-pub fn limits<D: Disk>(storage: &Storage<D>, path: &Path) -> Result<Limits, String> {
-    let Some((text, _)) = storage.read(path)? else { return Ok(Limits::default()) };
+pub fn read<D: Disk>(storage: &Storage<D>, path: &Path, environment: &Environment) -> Result<Own, String> {
+    let Some((text, _)) = storage.read(path)? else { return Ok(Own::default()) };
     let invalid =
         |faults: &[String]| format!("Invalid config at {}.\n- {}", path.display(), faults.join("\n- "));
     let text = std::str::from_utf8(&text).map_err(|_| invalid(&["it is not UTF-8".to_owned()]))?;
     let root = Node::parse(text).map_err(|why| invalid(&[why]))?;
-    read(&root).map_err(|faults| invalid(&faults))
+    parse(&root, environment).map_err(|faults| invalid(&faults))
 }
 
-fn read(root: &Node) -> Result<Limits, Vec<String>> {
-    let environment = Environment::default();
-    let mut reader = Reader::new(root, &environment);
+fn parse(root: &Node, environment: &Environment) -> Result<Own, Vec<String>> {
+    let mut reader = Reader::new(root, environment);
     let mut limits = Limits::default();
-    check_names(&mut reader, "", root, &["limits"]);
+    check_names(&mut reader, "", root, &["limits", "trustedProxy", "tailscale"]);
+    for (name, known) in [
+        ("trustedProxy", &["proofHeader", "proof", "dangerouslyTrustLoopback"][..]),
+        ("tailscale", &["socket"]),
+    ] {
+        if let Some(section) = reader.node(name) {
+            check_names(&mut reader, &format!("{name}."), section, known);
+        }
+    }
+    let proxy = proxy_proof(&mut reader);
+    let tailscale_socket = reader.text("tailscale.socket").map(|path| environment.path(&path));
     if let Some(section) = reader.node("limits") {
         let names: Vec<&str> = LIMITS.iter().map(|limit| limit.name).collect();
         check_names(&mut reader, "limits.", section, &names);
@@ -45,7 +76,44 @@ fn read(root: &Node) -> Result<Limits, Vec<String>> {
             limits.process_bytes_max, limits.message_bytes_max
         ));
     }
-    if reader.faults.is_empty() { Ok(limits) } else { Err(reader.faults) }
+    if reader.faults.is_empty() { Ok(Own { limits, proxy, tailscale_socket }) } else { Err(reader.faults) }
+}
+
+fn proxy_proof(reader: &mut Reader<'_>) -> ProxyProof {
+    let trusts_loopback = reader.switch("trustedProxy.dangerouslyTrustLoopback").unwrap_or(false);
+    let header = reader.text("trustedProxy.proofHeader").map(|name| name.trim().to_ascii_lowercase());
+    let is_there = reader.node("trustedProxy.proof").is_some();
+    let value = reader.text("trustedProxy.proof").and_then(|text| Secret::new(&text));
+    let proof = match (header, value) {
+        (None, None) if !is_there => None,
+        (Some(header), Some(value)) if is_header_name(&header) => {
+            if weak::why(value.expose()).is_some() || value.expose().len() < PROOF_CHARS_MIN {
+                reader.faults.push(format!(
+                    "trustedProxy.proof: too easy to guess; use at least {PROOF_CHARS_MIN} random characters, such as \
+                     `openssl rand -hex 24` prints"
+                ));
+            }
+            Some((header, value))
+        }
+        (Some(header), Some(_)) => {
+            reader.fault("trustedProxy.proofHeader", &format!("{header:?}"), "the name of a header");
+            None
+        }
+        (_, _) => {
+            reader.faults.push(
+                "trustedProxy: proofHeader and proof belong together: a header, and the value that only the proxy knows"
+                    .to_owned(),
+            );
+            None
+        }
+    };
+    ProxyProof { proof, trusts_loopback }
+}
+
+/// A token as in RFC 9110 section 5.6.2.
+pub fn is_header_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 fn check_names(reader: &mut Reader<'_>, path: &str, node: &Node, known: &[&str]) {
@@ -81,6 +149,8 @@ macro_rules! limits {
     };
 }
 
+/// Half of what is generated for a token: nobody types it.
+const PROOF_CHARS_MIN: usize = 24;
 const MIB: u64 = 1024 * 1024;
 const DAY_MS: u64 = 24 * 3_600 * 1_000;
 const LIMITS: &[Limit] = limits! {
@@ -110,7 +180,31 @@ mod tests {
     use crate::storage::RealDisk;
 
     fn from(text: &str) -> Result<Limits, Vec<String>> {
-        read(&Node::parse(text).unwrap())
+        parse(&Node::parse(text).unwrap(), &Environment::default()).map(|own| own.limits)
+    }
+
+    #[test]
+    fn a_proxy_proves_itself_with_a_header_and_a_value_that_nobody_guesses() {
+        let environment = Environment::new([("PROOF", "0123456789abcdefghijklmnop")]);
+        let read = |text: &str| parse(&Node::parse(text).unwrap(), &environment);
+        let own =
+            read("{trustedProxy: {proofHeader: 'X-Proof', proof: '${PROOF}'}, tailscale: {socket: '/s'}}");
+        let own = own.unwrap();
+        let (header, value) = own.proxy.proof.unwrap();
+        assert_eq!((header.as_str(), value.expose().len()), ("x-proof", 26));
+        assert_eq!((own.tailscale_socket, own.proxy.trusts_loopback), (Some(PathBuf::from("/s")), false));
+        for (text, want) in [
+            ("{proofHeader: 'X-Proof'}", "belong together"),
+            ("{proof: '${PROOF}'}", "belong together"),
+            ("{proofHeader: 'X-Proof', proof: ''}", "belong together"),
+            ("{proofHeader: 'X Proof', proof: '${PROOF}'}", "the name of a header"),
+            ("{proofHeader: 'X-Proof', proof: 'short'}", "too easy to guess"),
+            ("{trustLoopback: true}", "unknown"),
+        ] {
+            let faults = read(&format!("{{trustedProxy: {text}}}")).unwrap_err();
+            assert!(faults.len() == 1 && faults[0].contains(want), "{text}: {faults:?}");
+            assert!(!faults[0].contains("0123"), "{faults:?}");
+        }
     }
 
     #[test]
@@ -145,7 +239,8 @@ mod tests {
         assert!(from("{limit: {}}").unwrap_err()[0].starts_with("limit: unknown; known are limits"));
         assert!(from("{limits: {socketMax: 1}}").unwrap_err()[0].starts_with("limits.socketMax: unknown"));
         assert!(from("{limits: {processBytesMax: 1048576}}").unwrap_err()[0].contains("smaller than"));
-        let absent = limits(&Storage::new(RealDisk, 1), Path::new("/nonexistent/clawgate.json"));
-        assert_eq!(absent.unwrap(), Limits::default());
+        let absent = Path::new("/nonexistent/clawgate.json");
+        let own = read(&Storage::new(RealDisk, 1), absent, &Environment::default()).unwrap();
+        assert_eq!(own.limits, Limits::default());
     }
 }

@@ -22,6 +22,11 @@ impl<'a> Reader<'a> {
         Self { root, environment, faults: Vec::new(), warnings: Vec::new() }
     }
 
+    /// The whole document.
+    pub fn root(&self) -> &'a Node {
+        self.root
+    }
+
     /// The value at a dotted path; `null` counts as absent.
     pub fn node(&self, path: &str) -> Option<&'a Node> {
         path.split('.').try_fold(self.root, |node, name| node.get(name)).filter(|node| **node != Node::Null)

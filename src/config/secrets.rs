@@ -1,7 +1,9 @@
 //! Which authentication mode is in force and which secrets, from the command line, the file and the environment,
-//! in this order (spec: auth 1.1 and 1.2), and the refusals that belong to it (auth 2).
+//! in this order (spec: auth 1.1 and 1.2), and the refusals that belong to it (auth 2). What is only pointed to is fetched
+//! here, and only when the mode in force compares with it.
 
-use super::settings::{Bind, Setting, Settings};
+use super::secret_refs::SecretRef;
+use super::settings::{Bind, SecretAt, Setting, Settings};
 use crate::environment::Environment;
 use clawgate_proto::config::AuthMode;
 use clawgate_proto::secret::Secret;
@@ -44,6 +46,13 @@ pub enum Source {
     },
     /// An environment variable.
     Variable(&'static str),
+    /// Where the configuration file points to.
+    Fetched {
+        /// The setting in it.
+        setting: &'static str,
+        /// Where that is, for a person.
+        place: String,
+    },
 }
 
 impl fmt::Display for Source {
@@ -53,6 +62,7 @@ impl fmt::Display for Source {
             Self::File(path) => write!(f, "the file {}", path.display()),
             Self::Config { file, setting } => write!(f, "{setting} in {}", file.display()),
             Self::Variable(name) => write!(f, "the environment variable {name}"),
+            Self::Fetched { setting, place } => write!(f, "{place}, as {setting} says"),
         }
     }
 }
@@ -62,7 +72,7 @@ impl fmt::Display for Source {
 pub struct Resolved {
     /// The mode.
     pub mode: AuthMode,
-    /// The token, if one is known, whatever the mode.
+    /// The token, if one is known, whatever the mode; one that would have to be fetched only in its own mode.
     pub token: Option<Sourced>,
     /// The password, likewise.
     pub password: Option<Sourced>,
@@ -82,15 +92,17 @@ impl Resolved {
         environment: &Environment,
     ) -> Result<Self, String> {
         let token = match &overrides.token {
-            Some(token) => Some(Sourced { secret: token.clone(), source: Source::Flag("--token") }),
+            Some(token) => {
+                Some(Found::Sourced(Sourced { secret: token.clone(), source: Source::Flag("--token") }))
+            }
             None => below(settings.token.as_ref(), config, TOKEN, environment)?,
         };
         let password = match &overrides.password {
             Some((secret, None)) => {
-                Some(Sourced { secret: secret.clone(), source: Source::Flag("--password") })
+                Some(Found::Sourced(Sourced { secret: secret.clone(), source: Source::Flag("--password") }))
             }
             Some((secret, Some(path))) => {
-                Some(Sourced { secret: secret.clone(), source: Source::File(path.clone()) })
+                Some(Found::Sourced(Sourced { secret: secret.clone(), source: Source::File(path.clone()) }))
             }
             None => below(settings.password.as_ref(), config, PASSWORD, environment)?,
         };
@@ -101,13 +113,23 @@ impl Resolved {
             (None, None) if password.is_some() => AuthMode::Password,
             (None, None) => AuthMode::Token,
         };
+        let fetched = |found: Option<Found<'_>>, is_in_force| match found {
+            Some(Found::Sourced(sourced)) => Ok(Some(sourced)),
+            Some(Found::Elsewhere(reference)) if is_in_force => {
+                let source = Source::Fetched { setting: reference.setting, place: reference.place() };
+                reference.fetch(environment).map(|secret| Some(Sourced { secret, source }))
+            }
+            Some(Found::Elsewhere(_)) | None => Ok(None),
+        };
+        let token = fetched(token, mode == AuthMode::Token)?;
+        let password = fetched(password, mode == AuthMode::Password)?;
         Ok(Self { mode, token, password, password_in_config: settings.password.is_some() })
     }
 
     /// The secret that the mode in force compares with.
     pub fn in_force(&self) -> Option<&Sourced> {
         match self.mode {
-            AuthMode::None => None,
+            AuthMode::None | AuthMode::TrustedProxy => None,
             AuthMode::Token => self.token.as_ref(),
             AuthMode::Password => self.password.as_ref(),
         }
@@ -147,7 +169,8 @@ impl Resolved {
 /// # Errors
 /// There would be no shared secret; the reference's sentence.
 pub fn refuse_open_bind(resolved: &Resolved, bind: Bind, host: &str, port: u16) -> Result<(), String> {
-    if bind == Bind::Loopback || resolved.in_force().is_some() {
+    // A proxy that names its users is no shared secret, and keeps strangers out all the same.
+    if bind == Bind::Loopback || resolved.in_force().is_some() || resolved.mode == AuthMode::TrustedProxy {
         return Ok(());
     }
     Err(format!(
@@ -156,22 +179,29 @@ pub fn refuse_open_bind(resolved: &Resolved, bind: Bind, host: &str, port: u16) 
     ))
 }
 
+/// A secret, or where one is.
+enum Found<'a> {
+    Sourced(Sourced),
+    Elsewhere(&'a SecretRef),
+}
+
 /// The file, else the environment.
-fn below(
-    setting: Option<&Setting<Secret>>,
+fn below<'a>(
+    setting: Option<&'a Setting<SecretAt>>,
     config: &Path,
     (name, variable): (&'static str, &'static str),
     environment: &Environment,
-) -> Result<Option<Sourced>, String> {
+) -> Result<Option<Found<'a>>, String> {
     match setting {
-        Some(Setting::Known(secret)) => {
+        Some(Setting::Known(SecretAt::Here(secret))) => {
             let source = Source::Config { file: config.to_owned(), setting: name };
-            Ok(Some(Sourced { secret: secret.clone(), source }))
+            Ok(Some(Found::Sourced(Sourced { secret: secret.clone(), source })))
         }
+        Some(Setting::Known(SecretAt::Elsewhere(reference))) => Ok(Some(Found::Elsewhere(reference))),
         Some(Setting::Unusable(why)) => Err(why.clone()),
         None => {
             let secret = environment.get(variable).and_then(Secret::new);
-            Ok(secret.map(|secret| Sourced { secret, source: Source::Variable(variable) }))
+            Ok(secret.map(|secret| Found::Sourced(Sourced { secret, source: Source::Variable(variable) })))
         }
     }
 }
@@ -278,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_setting_that_cannot_be_used_matters_only_when_nothing_overrides_it() {
-        let text = "{gateway: {auth: {mode: 'trusted-proxy', token: {source: 'exec', id: 'x'}}}}";
+        let text = "{gateway: {auth: {mode: 'token', token: {source: 'exec', id: 'x'}}}}";
         let settings = settings(text);
         let environment = Environment::default();
         let with = |overrides: &Overrides| {
@@ -286,5 +316,29 @@ mod tests {
         };
         assert!(with(&Overrides::default()).is_err());
         assert_eq!(with(&flags(Some(AuthMode::Token), Some("t"), None)), Ok(AuthMode::Token));
+    }
+
+    #[test]
+    fn a_secret_elsewhere_is_fetched_only_for_the_mode_in_force() {
+        let text = |mode: &str| {
+            format!(
+                "{{gateway: {{auth: {{mode: '{mode}', token: {{source: 'env', id: 'THERE'}}, \
+                 password: {{source: 'env', id: 'MISSING'}}}}}}}}"
+            )
+        };
+        let environment = Environment::new([("THERE", "fetched")]);
+        let with = |mode: &str| {
+            let settings = settings(&text(mode));
+            Resolved::new(&Overrides::default(), &settings, Path::new("/c"), &environment)
+        };
+        let resolved = with("token").unwrap();
+        let token = resolved.token.unwrap();
+        assert_eq!(token.secret.expose(), "fetched");
+        let source = "the environment variable THERE, as gateway.auth.token says";
+        assert_eq!((token.source.to_string().as_str(), resolved.password.is_none()), (source, true));
+        let want = "gateway.auth.password: the secret cannot be fetched from the environment variable MISSING: it is not \
+                    set";
+        assert_eq!(with("password").unwrap_err(), want);
+        assert!(with("none").unwrap().token.is_none());
     }
 }

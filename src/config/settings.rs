@@ -1,15 +1,17 @@
 //! The settings of the reference's file that this program obeys, typed.
 //!
-//! A setting that would change who may come in, and that this version cannot honour (TLS, a trusted proxy),
+//! A setting that would change who may come in, and that this version cannot honour (TLS),
 //! is a fault and not a warning: silence would serve more openly than its owner asked for.
 
 use super::read::Reader;
+use super::secret_refs::SecretRef;
 use super::value::Node;
 use crate::environment::Environment;
 use crate::log::settings::Logging;
 use clawgate_proto::config::{AuthMode, RateLimit};
 use clawgate_proto::net::Cidr;
 use clawgate_proto::secret::Secret;
+use std::path::Path;
 
 /// What the file says. Absent settings are absent here; defaults are applied by whoever uses them.
 #[derive(Clone, Debug, Default)]
@@ -25,13 +27,21 @@ pub struct Settings {
     /// `gateway.auth.mode`.
     pub auth_mode: Option<Setting<AuthMode>>,
     /// `gateway.auth.token`.
-    pub token: Option<Setting<Secret>>,
+    pub token: Option<Setting<SecretAt>>,
     /// `gateway.auth.password`.
-    pub password: Option<Setting<Secret>>,
+    pub password: Option<Setting<SecretAt>>,
+    /// `gateway.auth.trustedProxy`.
+    pub trusted_proxy: Option<ProxySettings>,
+    /// `gateway.auth.allowTailscale`.
+    pub allow_tailscale: Option<bool>,
+    /// `gateway.tailscale.mode`.
+    pub tailscale_mode: TailscaleMode,
     /// `gateway.auth.rateLimit`.
     pub rate_limit: Option<RateLimit>,
     /// `gateway.controlUi.allowedOrigins`.
     pub allowed_origins: Vec<String>,
+    /// `gateway.controlUi.dangerouslyAllowHostHeaderOriginFallback`.
+    pub origin_by_host: bool,
     /// `gateway.trustedProxies`.
     pub trusted_proxies: Vec<Cidr>,
     /// `gateway.allowRealIpFallback`.
@@ -40,6 +50,8 @@ pub struct Settings {
     pub remote_url: Option<String>,
     /// `plugins.entries.device-pair.config.publicUrl`, likewise.
     pub public_url: Option<String>,
+    /// `hooks.token`, when hooks are enabled: it must not be the gateway's.
+    pub hooks_token: Option<Secret>,
     /// `logging`.
     pub logging: Logging,
     /// `commands.restart`: whether SIGUSR1 restarts the gateway; it does when nothing is said.
@@ -55,6 +67,38 @@ pub enum Setting<T> {
     Known(T),
     /// It is set, but cannot be used; a sentence that says why. Matters only when nothing overrides it.
     Unusable(String),
+}
+
+/// A secret, or where it is.
+#[derive(Clone, Debug)]
+pub enum SecretAt {
+    /// Here.
+    Here(Secret),
+    /// Elsewhere.
+    Elsewhere(Box<SecretRef>),
+}
+
+/// How a proxy names its users.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProxySettings {
+    /// `userHeader`, trimmed.
+    pub user_header: String,
+    /// `requiredHeaders`.
+    pub required_headers: Vec<String>,
+    /// `allowUsers`.
+    pub allow_users: Vec<String>,
+}
+
+/// What Tailscale on this machine does for the gateway.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TailscaleMode {
+    /// Nothing.
+    #[default]
+    Off,
+    /// It serves the gateway to the tailnet.
+    Serve,
+    /// It serves the gateway to everybody.
+    Funnel,
 }
 
 /// Where to listen.
@@ -113,22 +157,37 @@ impl Settings {
             auth_mode: auth_mode(&mut reader),
             token: secret(&mut reader, environment, "gateway.auth.token"),
             password: secret(&mut reader, environment, "gateway.auth.password"),
+            trusted_proxy: trusted_proxy(&mut reader),
+            allow_tailscale: reader.switch("gateway.auth.allowTailscale"),
+            tailscale_mode: tailscale_mode(&mut reader),
             rate_limit: rate_limit(&mut reader),
             allowed_origins: reader.texts("gateway.controlUi.allowedOrigins"),
+            origin_by_host: reader.switch(BY_HOST).unwrap_or(false),
             trusted_proxies: trusted_proxies(&mut reader),
             allow_real_ip_fallback: reader.switch("gateway.allowRealIpFallback").unwrap_or(false),
             remote_url: named_elsewhere(&mut reader, "gateway.remote.url"),
             public_url: named_elsewhere(&mut reader, "plugins.entries.device-pair.config.publicUrl"),
+            hooks_token: hooks_token(&mut reader, environment),
             logging: Logging::read(&mut reader),
             restart_by_signal: reader.switch("commands.restart"),
             warnings: Vec::new(),
         };
-        warn_of_what_is_ignored(&mut reader);
+        warn_of_what_is_ignored(&mut reader, settings.tailscale_mode);
         if reader.faults.is_empty() {
             Ok(Self { warnings: reader.warnings, ..settings })
         } else {
             Err(reader.faults)
         }
+    }
+}
+
+impl Settings {
+    /// The files that secrets are fetched from.
+    pub fn secret_files(&self) -> impl Iterator<Item = &Path> {
+        [&self.token, &self.password].into_iter().filter_map(|setting| match setting {
+            Some(Setting::Known(SecretAt::Elsewhere(reference))) => reference.file(),
+            Some(Setting::Known(SecretAt::Here(_)) | Setting::Unusable(_)) | None => None,
+        })
     }
 }
 
@@ -143,34 +202,54 @@ fn auth_mode(reader: &mut Reader<'_>) -> Option<Setting<AuthMode>> {
         "none" => Setting::Known(AuthMode::None),
         "token" => Setting::Known(AuthMode::Token),
         "password" => Setting::Known(AuthMode::Password),
-        other => Setting::Unusable(format!(
-            "gateway.auth.mode: this version does not have \"{other}\"; use \"none\", \"token\" or \"password\" \
-             (or pass --auth)"
-        )),
+        _ => Setting::Known(AuthMode::TrustedProxy),
     })
 }
 
-/// A text, or a reference to a variable as `{source: "env", id: "NAME"}`.
-fn secret(reader: &mut Reader<'_>, environment: &Environment, path: &str) -> Option<Setting<Secret>> {
+fn trusted_proxy(reader: &mut Reader<'_>) -> Option<ProxySettings> {
+    reader.node("gateway.auth.trustedProxy")?;
+    let user_header = reader.text("gateway.auth.trustedProxy.userHeader").unwrap_or_default();
+    Some(ProxySettings {
+        user_header: user_header.trim().to_owned(),
+        required_headers: reader.texts("gateway.auth.trustedProxy.requiredHeaders"),
+        allow_users: reader.texts("gateway.auth.trustedProxy.allowUsers"),
+    })
+}
+
+fn tailscale_mode(reader: &mut Reader<'_>) -> TailscaleMode {
+    match reader.choice("gateway.tailscale.mode", &["off", "serve", "funnel"]) {
+        Some("serve") => TailscaleMode::Serve,
+        Some("funnel") => TailscaleMode::Funnel,
+        Some(_) | None => TailscaleMode::Off,
+    }
+}
+
+/// A secret of something that is not here yet: only looked at to tell it from the gateway's.
+fn hooks_token(reader: &mut Reader<'_>, environment: &Environment) -> Option<Secret> {
+    if reader.node("hooks.enabled") != Some(&Node::Bool(true)) {
+        return None;
+    }
+    let text = reader.node("hooks.token").and_then(Node::as_text)?;
+    Secret::new(&super::read::expand(text, environment).text)
+}
+
+/// A text, or a reference to a secret elsewhere.
+fn secret(
+    reader: &mut Reader<'_>,
+    environment: &Environment,
+    path: &'static str,
+) -> Option<Setting<SecretAt>> {
     let node = reader.node(path)?;
-    let text_at = |name: &str| node.get(name).and_then(Node::as_text);
     match node {
         Node::Text(text) => {
             let expanded = reader.expand(path, text);
             // A secret with a hole in it is no secret: it counts as not set.
-            if expanded.missing.is_empty() { Secret::new(&expanded.text).map(Setting::Known) } else { None }
+            let secret = Secret::new(&expanded.text).filter(|_| expanded.missing.is_empty());
+            secret.map(|secret| Setting::Known(SecretAt::Here(secret)))
         }
-        Node::Object(_) => Some(match (text_at("source"), text_at("id")) {
-            (Some("env"), Some(name)) => match environment.get(name).and_then(Secret::new) {
-                Some(secret) => Setting::Known(secret),
-                None => Setting::Unusable(format!("{path}: the environment variable {name} is not set")),
-            },
-            (Some(source @ ("file" | "exec")), _) => Setting::Unusable(format!(
-                "{path}: this version cannot fetch a secret from \"{source}\"; use a text or \"env\""
-            )),
-            (_, _) => {
-                Setting::Unusable(format!("{path}: a reference needs \"source\": \"env\" and an \"id\""))
-            }
+        Node::Object(_) => Some(match SecretRef::read(path, node, reader.root(), environment) {
+            Ok(reference) => Setting::Known(SecretAt::Elsewhere(Box::new(reference))),
+            Err(why) => Setting::Unusable(why),
         }),
         Node::Null | Node::Bool(_) | Node::Integer(_) | Node::Float(_) | Node::List(_) => {
             reader.fault(path, node.kind(), "a text, in quotes");
@@ -229,9 +308,17 @@ fn refuse_what_would_be_ignored(reader: &mut Reader<'_>) {
     }
 }
 
-fn warn_of_what_is_ignored(reader: &mut Reader<'_>) {
-    if matches!(reader.node("gateway.tailscale.mode"), Some(Node::Text(mode)) if mode != "off") {
-        reader.warnings.push("gateway.tailscale.mode: this version does not set Tailscale up".to_owned());
+fn warn_of_what_is_ignored(reader: &mut Reader<'_>, tailscale: TailscaleMode) {
+    match tailscale {
+        TailscaleMode::Off => {}
+        TailscaleMode::Serve => reader.warnings.push(not_set_up("serve")),
+        TailscaleMode::Funnel => reader.warnings.push(not_set_up("funnel")),
+    }
+    if reader.node(BY_HOST) == Some(&Node::Bool(true)) {
+        reader.warnings.push(format!(
+            "{BY_HOST}: a page of any name that is made to lead here may connect; list its origin in \
+             gateway.controlUi.allowedOrigins instead"
+        ));
     }
     for path in IGNORED_SWITCHES {
         if reader.node(path) == Some(&Node::Bool(true)) {
@@ -240,12 +327,16 @@ fn warn_of_what_is_ignored(reader: &mut Reader<'_>) {
     }
 }
 
-const IGNORED_SWITCHES: [&str; 4] = [
-    "gateway.auth.allowTailscale",
-    "gateway.controlUi.allowInsecureAuth",
-    "gateway.controlUi.dangerouslyDisableDeviceAuth",
-    "gateway.controlUi.dangerouslyAllowHostHeaderOriginFallback",
-];
+fn not_set_up(command: &str) -> String {
+    format!(
+        "gateway.tailscale.mode: this version does not set Tailscale up; run `tailscale {command} --bg PORT` yourself, with \
+         the port of this gateway"
+    )
+}
+
+const BY_HOST: &str = "gateway.controlUi.dangerouslyAllowHostHeaderOriginFallback";
+const IGNORED_SWITCHES: [&str; 2] =
+    ["gateway.controlUi.allowInsecureAuth", "gateway.controlUi.dangerouslyDisableDeviceAuth"];
 /// Thirty days: longer is a mistake in the unit.
 const DURATION_MAX_MS: u64 = 30 * 24 * 3_600 * 1_000;
 
@@ -262,10 +353,10 @@ mod tests {
         )
     }
 
-    fn exposed(setting: &Option<Setting<Secret>>) -> Option<&str> {
+    fn exposed(setting: &Option<Setting<SecretAt>>) -> Option<&str> {
         match setting {
-            Some(Setting::Known(secret)) => Some(secret.expose()),
-            Some(Setting::Unusable(_)) | None => None,
+            Some(Setting::Known(SecretAt::Here(secret))) => Some(secret.expose()),
+            Some(Setting::Known(SecretAt::Elsewhere(_)) | Setting::Unusable(_)) | None => None,
         }
     }
 
@@ -282,7 +373,7 @@ mod tests {
         assert_eq!(settings.bind, Some(Setting::Known(Bind::Lan)));
         assert_eq!(settings.auth_mode, Some(Setting::Known(AuthMode::Password)));
         assert_eq!(exposed(&settings.token), Some("from-env"));
-        assert_eq!(exposed(&settings.password), Some("from-env"));
+        assert!(matches!(settings.password, Some(Setting::Known(SecretAt::Elsewhere(_)))));
         let limit = settings.rate_limit.unwrap();
         assert_eq!((limit.attempts_max, limit.window_ms, limit.exempt_loopback), (3, 60_000, false));
         assert_eq!((settings.allowed_origins.len(), settings.trusted_proxies.len()), (1, 2));
@@ -318,8 +409,28 @@ mod tests {
     #[test]
     fn what_would_open_the_gateway_is_never_ignored() {
         assert_eq!(read("{gateway: {tls: {enabled: true}}}").unwrap_err().len(), 1);
-        let settings = read("{gateway: {auth: {mode: 'trusted-proxy'}}}").unwrap();
-        assert!(matches!(settings.auth_mode, Some(Setting::Unusable(_))));
+    }
+
+    #[test]
+    fn proxies_and_tailnets_are_read() {
+        let settings = read(
+            "{gateway: {auth: {mode: 'trusted-proxy', allowTailscale: true, trustedProxy: {userHeader: ' X-User ', \
+             requiredHeaders: ['X-A'], allowUsers: ['a@b']}}, tailscale: {mode: 'serve'}, controlUi: \
+             {dangerouslyAllowHostHeaderOriginFallback: true}}, hooks: {enabled: true, token: '${TOKEN}'}}",
+        )
+        .unwrap();
+        assert_eq!(settings.auth_mode, Some(Setting::Known(AuthMode::TrustedProxy)));
+        let proxy = settings.trusted_proxy.unwrap();
+        assert_eq!((proxy.user_header.as_str(), proxy.allow_users.len()), ("X-User", 1));
+        assert_eq!((settings.allow_tailscale, settings.tailscale_mode), (Some(true), TailscaleMode::Serve));
+        assert_eq!(settings.hooks_token.unwrap().expose(), "from-env");
+        assert!(settings.origin_by_host);
+        assert!(
+            settings.warnings.iter().any(|warning| warning.starts_with(BY_HOST)),
+            "{:?}",
+            settings.warnings
+        );
+        assert!(settings.warnings.iter().any(|warning| warning.contains("`tailscale serve --bg PORT`")));
     }
 
     #[test]

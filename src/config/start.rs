@@ -2,6 +2,8 @@
 //! themselves, with the refusals in the reference's order (spec: auth 2). Whoever writes the file asks here first, so that
 //! no change leaves one that no gateway starts with.
 
+use super::exposure::Exposure;
+use super::own::ProxyProof;
 use super::secrets::{Overrides, Resolved};
 use super::settings::{Bind, Setting, Settings};
 use crate::environment::Environment;
@@ -17,6 +19,8 @@ pub struct Flags {
     pub bind: Option<Bind>,
     /// `--allow-unconfigured`: the file need not say that it is a gateway's.
     pub allow_unconfigured: bool,
+    /// Not of the command line, but as strong: what this program's own settings say of proxies.
+    pub proxy: ProxyProof,
 }
 
 /// What a start decided.
@@ -28,6 +32,8 @@ pub struct Decided {
     pub place: Place,
     /// Mode and secrets.
     pub auth: Resolved,
+    /// What it may be opened to.
+    pub exposure: Exposure,
 }
 
 /// Decides, for the settings of the file at `config`.
@@ -50,7 +56,14 @@ pub fn decide(
     let place = place(bind, settings)?;
     let auth = Resolved::new(&flags.auth, settings, config, environment)?;
     auth.check(&flags.auth, settings, bind)?;
-    Ok(Decided { bind, place, auth })
+    let exposure = Exposure {
+        beyond_loopback: place.is_beyond_loopback(),
+        bind: bind.as_str(),
+        proxy: flags.proxy.clone(),
+        own_origins: Vec::new(),
+    };
+    exposure.check(&auth, settings)?;
+    Ok(Decided { bind, place, auth, exposure })
 }
 
 fn bind(flags: &Flags, settings: &Settings, environment: &Environment) -> Result<Bind, String> {
@@ -120,6 +133,14 @@ mod tests {
                 "{gateway: {mode: 'local', auth: {token: 'a', password: 'b'}}}",
                 "Invalid config: gateway.auth.token and",
             ),
+            (
+                "{gateway: {mode: 'local', bind: 'lan', auth: {token: 'changeme'}}}",
+                "Refusing to bind the gateway beyond loopback",
+            ),
+            (
+                "{gateway: {mode: 'local', auth: {mode: 'trusted-proxy'}}}",
+                "gateway auth mode is trusted-proxy, but no trustedProxy",
+            ),
         ] {
             let fault = decided(&Flags::default(), text).unwrap_err();
             assert!(fault.starts_with(want), "{text}: {fault}");
@@ -132,6 +153,7 @@ mod tests {
             auth: Overrides { mode: Some(AuthMode::None), ..Overrides::default() },
             bind: Some(Bind::Loopback),
             allow_unconfigured: true,
+            ..Flags::default()
         };
         let decided = decided(&flags, "{gateway: {bind: 'custom', auth: {mode: 'password'}}}").unwrap();
         assert_eq!(

@@ -38,12 +38,7 @@ struct Line {
 impl Lab {
     /// Starts a gateway on a disk, as far as its first look at the store.
     pub(crate) fn start(disk: SimulatedDisk, seed: u64) -> Self {
-        let auth = AuthConfig {
-            mode: AuthMode::Token,
-            token: Secret::new(&shared_token()),
-            password: None,
-            rate_limit: None,
-        };
+        let auth = AuthConfig { token: Secret::new(&shared_token()), ..AuthConfig::new(AuthMode::Token) };
         let config = Config {
             limits: Limits::default(),
             auth,

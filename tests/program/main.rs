@@ -2,6 +2,7 @@
 //! one, as a client, and when it is told to stop.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod admission;
 mod approvals;
 mod commands;
 mod config;

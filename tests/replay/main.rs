@@ -132,7 +132,7 @@ fn a_wrong_step_is_noticed() {
 
 const FOLDERS: [&str; 2] = ["v3", "v4"];
 
-const DIFFERENCES: [&str; 45] = [
+const DIFFERENCES: [&str; 47] = [
     "v3/cli-approvals-get-node node-token",
     "v3/cli-gateway-status status-gateway",
     "v3/cli-nodes-invoke-not-allowed node-token",
@@ -160,6 +160,7 @@ const DIFFERENCES: [&str; 45] = [
     "v3/node-presence-events node-token",
     "v3/node-role-local node-token",
     "v3/ok-range protocol-range",
+    "v3/origin-foreign origin-names",
     "v3/protocol-high protocol-range",
     "v3/read-methods no-agent",
     "v3/read-methods status-gateway",
@@ -174,6 +175,7 @@ const DIFFERENCES: [&str; 45] = [
     "v4/forwarded-for forwarded-untrusted",
     "v4/handshake-silence handshake-timeout",
     "v4/http-control-ui no-pages",
+    "v4/origin-foreign origin-names",
     "v4/read-methods fewer-members",
     "v4/read-methods no-agent",
     "v4/read-methods status-gateway",

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod access;
+mod admission;
 mod approvals;
 mod config;
 mod devices;
@@ -88,6 +89,16 @@ play! {
         secret_answers_are_for_the_asker
         only_who_answers_questions_is_asked
         a_question_that_cannot_be_kept_is_not_taken;
+    admission:
+        a_proxys_user_is_let_in_and_its_page_keeps_its_scopes
+        a_local_program_is_not_the_proxy
+        a_tailnet_identity_counts_when_the_daemon_agrees
+        a_tailnet_identity_is_nothing_where_it_is_not_wanted
+        a_daemon_that_is_silent_lets_nobody_in
+        only_so_many_wait_for_the_daemon
+        a_refused_page_is_told_what_to_list
+        what_host_says_makes_no_page_ours_unless_the_owner_says_so
+        behind_an_untrusted_proxy_guesses_are_counted;
     config:
         the_configuration_is_shown_without_its_secrets
         a_change_names_what_it_was_made_from_and_is_durable

@@ -35,7 +35,7 @@ struct Lab {
 fn config(limits: Limits) -> Arc<Config> {
     Arc::new(Config {
         limits,
-        auth: AuthConfig { mode: AuthMode::None, token: None, password: None, rate_limit: None },
+        auth: AuthConfig::new(AuthMode::None),
         port: 18789,
         allowed_origins: Vec::new(),
         trusted_proxies: Vec::new(),

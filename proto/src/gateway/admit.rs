@@ -2,20 +2,30 @@
 //! not. Every decision here rests on what was verified (the socket, the proof, a secret), in the order of the
 //! specification (v4 sections 3, 5.1, 6), the same for both dialects.
 
-use super::limiter::{Limiter, SecretKind};
+use super::limiter::{Limiters, SecretKind, Source};
 use super::peers::Handshake;
+use super::vouched::{self, Tailnet};
 use crate::config::{AuthMode, Config};
 use crate::connect::{ConnectParams, ConnectRequest, Proof};
 use crate::dialect::Dialect;
-use crate::error::{AuthReason, ClientClass, ConnectError, Provided, Unauthorized};
+use crate::error::{AuthReason, ClientClass, ConnectError, Provided, ProxyFault, Unauthorized};
 use crate::http::HttpRequest;
-use crate::net::{self, Origin};
+use crate::net::{self, ClientAddress, Origin};
 use crate::scope::{Role, Scopes};
 use crate::secret::Secret;
 use crate::time::Mono;
-use core::net::{IpAddr, Ipv4Addr};
 
-/// The outcome of the checks that need no store.
+/// A peer that passed the checks that need no store.
+#[derive(Debug)]
+pub(super) struct Passed {
+    pub(super) dialect: Dialect,
+    pub(super) role: Role,
+    pub(super) checked: Checked,
+    /// Only `Host` spoke for the page it comes from.
+    pub(super) page_by_host: bool,
+}
+
+/// What remains to be done.
 #[derive(Debug)]
 pub(super) enum Checked {
     /// In, without a device in effect.
@@ -31,7 +41,7 @@ pub(super) enum Checked {
 #[derive(Debug)]
 pub(super) struct DeviceFacts {
     pub(super) public_key: String,
-    /// Whether a shared secret was proved, or none is wanted.
+    /// Whether a shared secret was proved, or somebody vouched for it, or none is wanted.
     pub(super) shared: Result<SharedMethod, AuthReason>,
     /// A device token to try when `shared` failed.
     pub(super) candidate: Option<Candidate>,
@@ -45,13 +55,27 @@ pub(super) struct DeviceFacts {
     pub(super) own_page: bool,
 }
 
-/// How a peer proved the shared secret.
+/// How a peer got past the shared secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SharedMethod {
     /// None is wanted.
     None,
     /// Token or password.
     Secret,
+    /// The proxy in front names its user.
+    Proxy,
+    /// The tailnet's daemon says who it is.
+    Tailscale,
+}
+
+impl SharedMethod {
+    /// Whether somebody who has it may widen what a device of this machine may do (spec: v4 section 6.6).
+    pub(super) fn widens(self) -> bool {
+        match self {
+            Self::None | Self::Secret => true,
+            Self::Proxy | Self::Tailscale => false,
+        }
+    }
 }
 
 /// A device token as shown.
@@ -60,68 +84,6 @@ pub(super) struct Candidate {
     pub(super) token: Secret,
     /// Shown as `auth.deviceToken`, rather than as `auth.token`.
     pub(super) explicit: bool,
-}
-
-/// The limiters, one for pages and one for everybody else.
-#[derive(Debug)]
-pub(super) struct Limiters {
-    pages: Limiter,
-    others: Option<Limiter>,
-}
-
-impl Limiters {
-    pub(super) fn new(config: &Config) -> Self {
-        let numbers = config.auth.rate_limit.unwrap_or_default();
-        let pages = Limiter::new(crate::config::RateLimit { exempt_loopback: false, ..numbers });
-        Self { pages, others: config.auth.rate_limit.map(Limiter::new) }
-    }
-
-    /// Takes other numbers; what was counted stays.
-    pub(super) fn follow(&mut self, config: &Config) {
-        let numbers = config.auth.rate_limit.unwrap_or_default();
-        self.pages.set_limit(crate::config::RateLimit { exempt_loopback: false, ..numbers });
-        match (&mut self.others, config.auth.rate_limit) {
-            (Some(others), Some(limit)) => others.set_limit(limit),
-            (others, limit) => *others = limit.map(Limiter::new),
-        }
-    }
-
-    /// The limiter and the key for a peer.
-    fn of(&mut self, page: bool, ip: Option<IpAddr>) -> Option<(&mut Limiter, Option<IpAddr>)> {
-        if page {
-            // All pages in the browsers of this host share one key; it is a documentation address (RFC 2544).
-            let ip =
-                ip.map(|ip| if ip.is_loopback() { IpAddr::V4(Ipv4Addr::new(198, 18, 0, 1)) } else { ip });
-            Some((&mut self.pages, ip))
-        } else {
-            self.others.as_mut().map(|limiter| (limiter, ip))
-        }
-    }
-
-    /// Milliseconds for which this peer's secrets of that kind are not looked at.
-    pub(super) fn locked(
-        &mut self,
-        now: Mono,
-        peer: (bool, Option<IpAddr>),
-        kind: SecretKind,
-    ) -> Option<u64> {
-        let (limiter, ip) = self.of(peer.0, peer.1)?;
-        limiter.check(now, kind, ip).err()
-    }
-
-    /// Counts a wrong secret.
-    pub(super) fn failed(&mut self, now: Mono, peer: (bool, Option<IpAddr>), kind: SecretKind) {
-        if let Some((limiter, ip)) = self.of(peer.0, peer.1) {
-            limiter.failed(now, kind, ip);
-        }
-    }
-
-    /// Forgets wrong secrets after a right one.
-    pub(super) fn succeeded(&mut self, peer: (bool, Option<IpAddr>), kind: SecretKind) {
-        if let Some((limiter, ip)) = self.of(peer.0, peer.1) {
-            limiter.succeeded(kind, ip);
-        }
-    }
 }
 
 /// What a client says it is, sorted into the classes that the rules know.
@@ -154,13 +116,14 @@ pub(super) fn is_page(params: &ConnectParams) -> bool {
     Class::of(params).page
 }
 
-/// Whether a plain request shows the shared secret as a bearer token (spec: http section 3). A wrong one counts like
-/// one over a WebSocket; none is no guess. Without a secret to prove, nobody proves anything.
+/// Whether a plain request shows the shared secret as a bearer token, or the user of a trusted proxy (spec: http section
+/// 3). A wrong secret counts like one over a WebSocket; none is no guess. Without a secret to prove, nobody proves
+/// anything.
 pub(super) fn http_bearer(
     config: &Config,
     limiters: &mut Limiters,
     now: Mono,
-    ip: Option<IpAddr>,
+    client: &ClientAddress,
     request: &HttpRequest,
 ) -> bool {
     let auth = &config.auth;
@@ -168,6 +131,7 @@ pub(super) fn http_bearer(
         AuthMode::None => return false,
         AuthMode::Token => &auth.token,
         AuthMode::Password => &auth.password,
+        AuthMode::TrustedProxy => return vouched::proxy_user(config, client, request).is_ok(),
     };
     let Some(configured) = configured else { return false };
     let Some((scheme, shown)) = request.header("authorization").and_then(|text| text.trim().split_once(' '))
@@ -177,7 +141,7 @@ pub(super) fn http_bearer(
     let Some(shown) = Secret::new(shown).filter(|_| scheme.eq_ignore_ascii_case("bearer")) else {
         return false;
     };
-    let peer = (request.header("origin").is_some(), ip);
+    let peer = Source::of(client, request.header("origin").is_some());
     if limiters.locked(now, peer, SecretKind::Shared).is_some() {
         return false;
     }
@@ -200,7 +164,8 @@ pub(super) fn check(
     now: Mono,
     handshake: &Handshake,
     request: &ConnectRequest,
-) -> Result<(Dialect, Role, Checked), (Option<Dialect>, ConnectError)> {
+    tailnet: Tailnet,
+) -> Result<Passed, (Option<Dialect>, ConnectError)> {
     let params = &request.params;
     let (min, max) = (params.min_protocol, params.max_protocol);
     let Some(dialect) = Dialect::choose(min, max) else {
@@ -214,7 +179,7 @@ pub(super) fn check(
     let class = Class::of(params);
     let origin = check_origin(config, handshake, class).map_err(refuse)?;
     let local = handshake.address.local;
-    let peer = (origin.present, handshake.address.ip);
+    let peer = Source::of(&handshake.address, origin.present);
     // Before any secret is looked at: what a right one does to the limiter would tell it from wrong ones.
     let public_key = match (&params.device, &request.proof) {
         (None, _) => None,
@@ -222,7 +187,8 @@ pub(super) fn check(
         (Some(_), Proof::Bad(fault)) => return Err(refuse(ConnectError::Proof(*fault))),
         (Some(_), Proof::Absent) => return Err(refuse(ConnectError::DeviceRequired)),
     };
-    let shared = check_shared(config, limiters, now, peer, params);
+    let shared = check_shared(config, limiters, now, peer, handshake, params);
+    let shared = with_tailnet(shared, tailnet);
     let proved = matches!(shared, Ok(SharedMethod::Secret));
     let retry_after_ms = match shared {
         Err(AuthReason::RateLimited) => limiters.locked(now, peer, SecretKind::Shared),
@@ -236,7 +202,9 @@ pub(super) fn check(
                     ConnectError::Unauthorized(unauthorized(config, params, reason, retry_after_ms))
                 })
             });
-        return scopes.map(|scopes| (dialect, role, Checked::Admitted { scopes })).map_err(refuse);
+        let page_by_host = origin.by_host;
+        let passed = |scopes| Passed { dialect, role, checked: Checked::Admitted { scopes }, page_by_host };
+        return scopes.map(passed).map_err(refuse);
     };
     let candidate = candidate(params);
     // A setup code is for the store to judge, like a device token.
@@ -248,12 +216,36 @@ pub(super) fn check(
         public_key,
         shared,
         candidate,
-        exempt: class.backend && role == Role::Operator && local && !origin.present && proved,
+        exempt: (class.backend && role == Role::Operator && local && !origin.present && proved)
+            || is_proxied_page(class, role, &shared),
         local,
         origin_present: origin.present,
         own_page: origin.own && class.page && local && proved,
     };
-    Ok((dialect, role, Checked::Device(Box::new(facts))))
+    let checked = Checked::Device(Box::new(facts));
+    Ok(Passed { dialect, role, checked, page_by_host: origin.by_host })
+}
+
+/// Whether it is the control page of an operator that the proxy in front names: the proxy and its list of users decide
+/// about those alone (spec: auth section 5.1). Their scopes are what they ask for, and no header says anything else.
+fn is_proxied_page(class: Class, role: Role, shared: &Result<SharedMethod, AuthReason>) -> bool {
+    class.control_ui && role == Role::Operator && matches!(shared, Ok(SharedMethod::Proxy))
+}
+
+/// A tailnet identity stands in for a secret that was not shown or is wrong. Where one was claimed in vain and nothing
+/// else was shown, that is what failed.
+fn with_tailnet(
+    shared: Result<SharedMethod, AuthReason>,
+    tailnet: Tailnet,
+) -> Result<SharedMethod, AuthReason> {
+    match (shared, tailnet) {
+        (Err(AuthReason::RateLimited), _) | (Ok(_), _) | (Err(_), Tailnet::Unclaimed) => shared,
+        (Err(_), Tailnet::Proved) => Ok(SharedMethod::Tailscale),
+        (Err(AuthReason::TokenMissing | AuthReason::PasswordMissing), Tailnet::Refused(fault)) => {
+            Err(AuthReason::Tailscale(fault))
+        }
+        (Err(_), Tailnet::Refused(_)) => shared,
+    }
 }
 
 /// The refusal with everything its shape needs.
@@ -285,46 +277,63 @@ pub(super) fn unauthorized(
         ClientClass::Other
     };
     let (device, device_token) = (params.device.is_some(), shown(&auth.device_token));
-    Unauthorized { reason, provided, device, device_token, mode: config.auth.mode, client, retry_after_ms }
+    let header = match (reason, &config.auth.trusted_proxy) {
+        (AuthReason::TrustedProxy(ProxyFault::MissingHeader(at)), Some(proxy)) => {
+            proxy.required_headers.get(at).map(|name| name.as_str().into())
+        }
+        (_, _) => None,
+    };
+    let mode = config.auth.mode;
+    Unauthorized { reason, provided, device, device_token, mode, client, retry_after_ms, header }
 }
 
 struct OriginFacts {
     present: bool,
     /// It is the gateway's own page on this host.
     own: bool,
+    /// Only `Host` says that it is ours.
+    by_host: bool,
 }
 
-/// R8: an `Origin` is enforced in every auth mode, and pages must have one.
+/// R8: an `Origin` is enforced in every auth mode, and pages must have one. `Host` is what the client was told to write,
+/// so it names nobody, unless the owner said so.
 fn check_origin(config: &Config, handshake: &Handshake, class: Class) -> Result<OriginFacts, ConnectError> {
     let header = handshake.request.header("origin").map(str::trim).filter(|text| !text.is_empty());
     let Some(header) = header else {
         return if class.page {
-            Err(ConnectError::Origin { missing: true })
+            Err(ConnectError::Origin { shown: None })
         } else {
-            Ok(OriginFacts { present: false, own: false })
+            Ok(OriginFacts { present: false, own: false, by_host: false })
         };
     };
-    let listed = |text: &str| {
-        let mut entries = config.allowed_origins.iter().map(|entry| entry.trim().to_ascii_lowercase());
-        entries.any(|entry| entry == "*" || entry == text)
-    };
-    let Some(origin) = Origin::parse(header) else { return Err(ConnectError::Origin { missing: true }) };
-    let loopback = net::is_loopback_name(&origin.host);
-    let own = loopback && handshake.address.local && origin.port == config.port;
-    let allowed = listed(&origin.text) || (loopback && handshake.address.local);
-    if allowed {
-        Ok(OriginFacts { present: true, own })
-    } else {
-        Err(ConnectError::Origin { missing: false })
+    let Some(origin) = Origin::parse(header) else { return Err(ConnectError::Origin { shown: None }) };
+    let mut listed = config.allowed_origins.iter().map(|entry| entry.trim().to_ascii_lowercase());
+    let is_listed = listed.any(|entry| entry == "*" || entry == origin.text);
+    let on_this_host = net::is_loopback_name(&origin.host) && handshake.address.local;
+    let own = on_this_host && origin.port == config.port && origin.text.starts_with("http://");
+    let pages = &config.auth.pages;
+    if is_listed || on_this_host || pages.own_origins.contains(&origin.text) {
+        return Ok(OriginFacts { present: true, own, by_host: false });
     }
+    let host = handshake.request.header("host").map(|host| host.trim().to_ascii_lowercase());
+    if pages.by_host && host.is_some_and(|host| origin.text.split_once("://").is_some_and(|at| at.1 == host))
+    {
+        return Ok(OriginFacts { present: true, own: false, by_host: true });
+    }
+    let shown = Some(origin.text).filter(|text| text.len() <= SHOWN_ORIGIN_MAX);
+    Err(ConnectError::Origin { shown: Some(shown.unwrap_or_default().into()) })
 }
+
+/// An origin is a scheme, a name of at most 253 characters and a port; what is longer is nobody's.
+const SHOWN_ORIGIN_MAX: usize = 300;
 
 /// Whether the shared secret was proved. Either field may carry it, whatever the mode is called.
 fn check_shared(
     config: &Config,
     limiters: &mut Limiters,
     now: Mono,
-    peer: (bool, Option<IpAddr>),
+    peer: Source,
+    handshake: &Handshake,
     params: &ConnectParams,
 ) -> Result<SharedMethod, AuthReason> {
     let auth = &config.auth;
@@ -346,6 +355,12 @@ fn check_shared(
             AuthReason::PasswordMismatch,
             AuthReason::PasswordMissingConfig,
         ),
+        // Final: no secret stands in for the proxy's word.
+        AuthMode::TrustedProxy => {
+            return vouched::proxy_user(config, &handshake.address, &handshake.request)
+                .map(|()| SharedMethod::Proxy)
+                .map_err(AuthReason::TrustedProxy);
+        }
     };
     let Some(configured) = configured else { return Err(unset) };
     let mut shown = [&token, &password].into_iter().flatten().peekable();
@@ -410,6 +425,9 @@ fn check_missing_device(
     if role == Role::Node {
         return Err(Ok(ConnectError::DeviceRequired));
     }
+    if is_proxied_page(class, role, shared) {
+        return Ok(Scopes::new(&params.scopes));
+    }
     if class.control_ui {
         return Err(Ok(ConnectError::ControlUiNeedsDevice));
     }
@@ -417,9 +435,10 @@ fn check_missing_device(
     match shared {
         Ok(SharedMethod::Secret) if direct && (class.cli || class.backend) => Ok(Scopes::new(&params.scopes)),
         // A secret that many may know says nothing about which authority this peer should have.
-        Ok(SharedMethod::Secret) => Ok(Scopes::default()),
+        Ok(SharedMethod::Secret | SharedMethod::Proxy) => Ok(Scopes::default()),
         Ok(SharedMethod::None) if direct && class.backend => Ok(Scopes::new(&params.scopes)),
-        Ok(SharedMethod::None) => Err(Ok(ConnectError::DeviceRequired)),
+        // A tailnet's user is known, and its device is not.
+        Ok(SharedMethod::None | SharedMethod::Tailscale) => Err(Ok(ConnectError::DeviceRequired)),
         Err(reason) => {
             let sent = |value: &Option<String>| value.as_deref().is_some_and(|text| !text.is_empty());
             if sent(&params.auth.token) || sent(&params.auth.password) {

@@ -114,7 +114,7 @@ impl Gateway {
     }
 
     fn take_over(&mut self, live: LiveConfig, out: &mut Vec<Output>) {
-        let is_other_auth = !is_same_auth(&self.config.auth, &live.auth);
+        let is_other_auth = !is_same_auth(&self.config.auth, &live.auth) || self.is_other_proxy(&live);
         self.log_level = live.log_level;
         self.config = live.over(&self.config);
         self.limiters.follow(&self.config);
@@ -132,6 +132,11 @@ impl Gateway {
             }
         }
     }
+
+    /// Whether somebody that came in by the word of a proxy might not any more.
+    fn is_other_proxy(&self, live: &LiveConfig) -> bool {
+        live.auth.mode == AuthMode::TrustedProxy && live.trusted_proxies != self.config.trusted_proxies
+    }
 }
 
 /// Whether the same secret lets the same peers in.
@@ -143,10 +148,17 @@ fn is_same_auth(before: &AuthConfig, after: &AuthConfig) -> bool {
             (None, None) => true,
             (Some(_), None) | (None, Some(_)) => false,
         };
+    // Who came in by Tailscale's word stays only as long as that counts.
     before.mode == after.mode
+        && (after.allow_tailscale || !before.allow_tailscale)
         && match after.mode {
             AuthMode::None => true,
             AuthMode::Token => is_same(&before.token, &after.token),
             AuthMode::Password => is_same(&before.password, &after.password),
+            AuthMode::TrustedProxy => match (&before.trusted_proxy, &after.trusted_proxy) {
+                (Some(before), Some(after)) => before.lets_in_the_same(after),
+                (None, None) => true,
+                (Some(_), None) | (None, Some(_)) => false,
+            },
         }
 }

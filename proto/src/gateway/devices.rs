@@ -173,6 +173,7 @@ impl<K> DeviceStore<K> {
                 | HostAnswer::ExecApprovalsStored(_)
                 | HostAnswer::Load(_)
                 | HostAnswer::Channels(_)
+                | HostAnswer::WhoIs(_)
                 | HostAnswer::LogsTail(_)
                 | HostAnswer::VoiceWake(_)
                 | HostAnswer::Restart(_)

@@ -25,6 +25,8 @@ pub(super) struct Stats {
     pub(super) missed_events: u64,
     /// Peers closed or cut because they were slow, or one too many.
     pub(super) cut: u64,
+    /// Sockets that came through a proxy that is not among the trusted ones.
+    pub(super) untrusted_proxies: u64,
     /// Sockets and connects turned away, by `details.code` or our own word.
     refused: Reasons,
     /// Requests that failed, by `details.code`, `details.reason` or code.
@@ -78,7 +80,14 @@ impl Stats {
     /// Everything that was counted but requests, together.
     fn events(&self) -> u64 {
         let reasons = self.refused.0.values().chain(self.failed.0.values()).chain(self.ended.values());
-        let plain = [self.accepted, self.upgraded, self.admitted, self.missed_events, self.cut];
+        let plain = [
+            self.accepted,
+            self.upgraded,
+            self.admitted,
+            self.missed_events,
+            self.cut,
+            self.untrusted_proxies,
+        ];
         plain.iter().chain(reasons).sum()
     }
 }
@@ -192,6 +201,15 @@ impl Gateway {
                 "requests": stats.requests,
                 "missedEvents": stats.missed_events,
                 "cut": stats.cut,
+            },
+            "proxies": {
+                "state": match (stats.untrusted_proxies, self.config.trusted_proxies.len()) {
+                    (1.., _) => "proxied-untrusted",
+                    (0, 0) => "none",
+                    (0, _) => "trusted",
+                },
+                "untrusted": stats.untrusted_proxies,
+                "setting": "gateway.trustedProxies",
             },
             "refused": stats.refused.0,
             "failed": stats.failed.0,

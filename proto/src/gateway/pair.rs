@@ -1,18 +1,20 @@
 //! Devices at the gateway: a `connect` that the store must decide, the `device.*` methods, and what follows from
 //! the store's decisions for sockets that are open.
 
-use super::admit::{self, Checked, DeviceFacts, SharedMethod};
+use super::admit::{self, Checked, DeviceFacts, Passed, SharedMethod};
 use super::approvals::Shows;
 use super::devices::nodes::Declared;
 use super::devices::pairing::{Candidate, ConnectOp, Connected, DeviceClient, Locality, PairingReason};
 use super::devices::tokens::TokenFault;
 use super::devices::{Caller, CloseDevice, DeviceError, Done, Effect, Notice, Op};
-use super::limiter::SecretKind;
+use super::limiter::{SecretKind, Source};
 use super::nodes::{NodeQuery, declared};
 use super::peers::{Delivery, NodeSession, Phase, Session, Slot};
 use super::presence::Facts;
+use super::vouched::{self, Tailnet};
 use super::{Call, Gateway, Purpose, events, setup, uptime_ms};
 use crate::admission::Admission;
+use crate::config::AuthMode;
 use crate::connect::{ConnectParams, ConnectRequest};
 use crate::dialect::{self, Dialect};
 use crate::error::{AuthReason, ConnectError, RequestError};
@@ -26,7 +28,6 @@ use crate::secret::Secret;
 use crate::store::render;
 use crate::time::Now;
 use bytes::Bytes;
-use core::net::IpAddr;
 use std::sync::Arc;
 
 /// What the store gives back with an outcome.
@@ -53,8 +54,8 @@ pub(super) struct Waiting {
     role: Role,
     params: ConnectParams,
     shared: Result<SharedMethod, AuthReason>,
-    /// For the limiters: whether a page asks, and from where.
-    limiter_key: (bool, Option<IpAddr>),
+    /// For the limiters.
+    limiter_key: Source,
 }
 
 /// An admission that is decided.
@@ -73,7 +74,6 @@ impl Gateway {
     // ---- connect ----
 
     pub(super) fn connect(&mut self, now: Now, conn: ConnId, request: ConnectRequest, out: &mut Vec<Output>) {
-        let config = Arc::clone(&self.config);
         let Some(slot) = self.peers.get_mut(conn) else { return };
         let Phase::Handshake(handshake) = &mut slot.phase else { return };
         if handshake.deciding {
@@ -83,19 +83,58 @@ impl Gateway {
         if self.stopping {
             return self.refuse(conn, request.id, None, &ConnectError::Stopping, out);
         }
-        let checked = admit::check(&config, &mut self.limiters, now.mono, handshake, &request);
+        if let Some((request, tailnet)) = self.tailnet(now, conn, Box::new(request), out) {
+            self.connect_known(now, conn, *request, tailnet, out);
+        }
+    }
+
+    /// Goes on when it is known whether a tailnet identity counts.
+    pub(super) fn connect_known(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        request: ConnectRequest,
+        tailnet: Tailnet,
+        out: &mut Vec<Output>,
+    ) {
+        let config = Arc::clone(&self.config);
+        let Some(slot) = self.peers.get(conn) else { return };
+        let Phase::Handshake(handshake) = &slot.phase else { return };
+        let checked = admit::check(&config, &mut self.limiters, now.mono, handshake, &request, tailnet);
         let address = handshake.address;
-        let (dialect, role, checked) = match checked {
-            Ok(checked) => checked,
-            Err((dialect, error)) => return self.refuse(conn, request.id, dialect, &error, out),
+        let Passed { dialect, role, checked, page_by_host } = match checked {
+            Ok(passed) => passed,
+            Err((dialect, error)) => {
+                let request_of = &handshake.request;
+                if config.auth.mode == AuthMode::TrustedProxy
+                    && let Err(fault) = vouched::proxy_user(&config, &address, request_of)
+                {
+                    // What the peer is told may be about its device; here is what its owner has to mend.
+                    out.push(Output::Log(
+                        Record::new(Level::Warn, "peer.proxy-refused")
+                            .conn(conn)
+                            .field("peer", address.socket)
+                            .field("reason", fault.as_str())
+                            .field("hint", fault.hint()),
+                    ));
+                }
+                return self.refuse(conn, request.id, dialect, &error, out);
+            }
         };
+        if page_by_host {
+            out.push(Output::Log(Record::new(Level::Warn, "peer.page-by-host").conn(conn).field(
+                "what",
+                "a page was let in because its Origin is what Host says, which proves nothing \
+                     (gateway.controlUi.dangerouslyAllowHostHeaderOriginFallback)",
+            )));
+        }
         let ConnectRequest { id, params, .. } = request;
         match checked {
             Checked::Admitted { scopes } => {
                 self.admit(now, Decided { conn, id, dialect, role, scopes, params, device: None }, out);
             }
             Checked::Device(facts) => {
-                let limiter_key = (facts.origin_present, address.ip);
+                let limiter_key = Source::of(&address, facts.origin_present);
                 let token_counts = facts.shared.is_err();
                 let locked = self.limiters.locked(now.mono, limiter_key, SecretKind::Device);
                 if let Some(retry_after_ms) = locked.filter(|_| token_counts) {
@@ -138,12 +177,18 @@ impl Gateway {
         let code = shape.details.as_ref().and_then(|details| details["code"].as_str()).unwrap_or(shape.code);
         self.stats.refused(code, self.config.limits.counted_reasons_max);
         let remote = self.peers.get(conn).map(|slot| slot.peer.remote.ip().to_string());
-        out.push(Output::Log(
-            Record::new(Level::Warn, "peer.refused")
-                .conn(conn)
-                .field("code", code)
-                .field("peer", remote.unwrap_or_default()),
-        ));
+        let mut record = Record::new(Level::Warn, "peer.refused")
+            .conn(conn)
+            .field("code", code)
+            .field("peer", remote.unwrap_or_default());
+        if let Some(reason) = shape.details.as_ref().and_then(|details| details["authReason"].as_str()) {
+            record = record.field("reason", reason);
+        }
+        if let ConnectError::Origin { shown: Some(origin) } = error {
+            let hint = format!("if you trust that page, add its origin to {}", dialect::ALLOWED_ORIGINS);
+            record = record.field("origin", origin).field("hint", hint);
+        }
+        out.push(Output::Log(record));
         self.respond(conn, id, Reply::Err(Box::new(shape)), out);
         self.close(conn, close, out);
     }
@@ -591,7 +636,7 @@ fn connect_op(
             origin_present: facts.origin_present,
             own_origin_page: facts.own_page,
             native_app,
-            shared_or_none: shared.is_ok(),
+            shared_or_none: shared.is_ok_and(SharedMethod::widens),
         },
         candidate: candidate
             .map(|candidate| Candidate { token: candidate.token, explicit: candidate.explicit }),

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::dialect::Dialect;
 use crate::http::HttpRequest;
 use crate::id::ConnId;
-use crate::net::ClientAddress;
+use crate::net::{self, ClientAddress};
 use crate::scope::{Role, Scopes};
 use crate::store::nodes::{NodeAbout, Surface};
 use core::net::IpAddr;
@@ -52,6 +52,13 @@ pub(super) struct Handshake {
     pub(super) request: HttpRequest,
     /// Whether a `connect` is being decided.
     pub(super) deciding: bool,
+}
+
+impl Handshake {
+    /// Against whose budget it counts.
+    fn holder(&self) -> Option<IpAddr> {
+        self.address.ip.map(net::holder)
+    }
 }
 
 /// An admitted peer.
@@ -193,10 +200,10 @@ impl Peers {
             match &slot.phase {
                 Phase::Headless | Phase::Http => {
                     headless.insert(*conn);
-                    let address = slot.peer.remote.ip().to_canonical();
+                    let address = net::holder(slot.peer.remote.ip());
                     headless_by_address.entry(address).or_default().insert(*conn);
                 }
-                Phase::Handshake(handshake) => *preauth.entry(handshake.address.ip).or_default() += 1,
+                Phase::Handshake(handshake) => *preauth.entry(handshake.holder()).or_default() += 1,
                 Phase::Open(session) => {
                     open.insert(*conn);
                     if let Some(device_id) = &session.device_id {
@@ -216,7 +223,7 @@ impl Peers {
 
     /// Adds a socket and names the older ones that must be cut because too many have not sent a head.
     pub(super) fn insert(&mut self, conn: ConnId, peer: Peer, config: &Config) -> Vec<ConnId> {
-        let address = peer.remote.ip().to_canonical();
+        let address = net::holder(peer.remote.ip());
         let slot = Slot { peer, phase: Phase::Headless, queued: 0, paused: false, seq: 0, wrong_role: 0 };
         self.slots.insert(conn, slot);
         self.count_headless(conn, address);
@@ -233,12 +240,12 @@ impl Peers {
     /// Moves a socket on; keeps every count.
     pub(super) fn set_phase(&mut self, conn: ConnId, phase: Phase) {
         let Some(slot) = self.slots.get_mut(&conn) else { return };
-        let remote = slot.peer.remote.ip().to_canonical();
+        let remote = net::holder(slot.peer.remote.ip());
         let old = core::mem::replace(&mut slot.phase, Phase::Ending);
         self.uncount(conn, remote, &old);
         match &phase {
             Phase::Handshake(handshake) => {
-                *self.preauth.entry(handshake.address.ip).or_default() += 1;
+                *self.preauth.entry(handshake.holder()).or_default() += 1;
                 self.preauth_total += 1;
             }
             Phase::Open(session) => {
@@ -258,13 +265,13 @@ impl Peers {
     /// Forgets a socket.
     pub(super) fn remove(&mut self, conn: ConnId) -> Option<Slot> {
         let slot = self.slots.remove(&conn)?;
-        self.uncount(conn, slot.peer.remote.ip().to_canonical(), &slot.phase);
+        self.uncount(conn, net::holder(slot.peer.remote.ip()), &slot.phase);
         Some(slot)
     }
 
     /// Whether one more socket of this client may be between upgrade and hello-ok.
     pub(super) fn has_preauth_room(&self, ip: Option<IpAddr>, config: &Config) -> bool {
-        let of_address = self.preauth.get(&ip).copied().unwrap_or(0);
+        let of_address = self.preauth.get(&ip.map(net::holder)).copied().unwrap_or(0);
         of_address < config.limits.preauth_sockets_per_address_max
             && self.preauth_total < config.limits.preauth_sockets_max
     }
@@ -287,10 +294,10 @@ impl Peers {
             }
             Phase::Handshake(handshake) => {
                 self.preauth_total -= 1;
-                if let Some(count) = self.preauth.get_mut(&handshake.address.ip) {
+                if let Some(count) = self.preauth.get_mut(&handshake.holder()) {
                     *count -= 1;
                     if *count == 0 {
-                        self.preauth.remove(&handshake.address.ip);
+                        self.preauth.remove(&handshake.holder());
                     }
                 }
             }

@@ -160,7 +160,11 @@ pub(super) fn done(
 /// carries there is worth one device.
 fn place(config: &Config, public: Option<&str>, prefers_remote: bool) -> Result<Place, String> {
     match config.auth.mode {
-        AuthMode::None => return Err("Gateway auth is not configured (no token or password).".to_owned()),
+        // What a code's user shows afterwards is a token or password, or its own device token: behind a proxy that names
+        // people neither is asked for, and the answer has no word for that.
+        AuthMode::None | AuthMode::TrustedProxy => {
+            return Err("Gateway auth is not configured (no token or password).".to_owned());
+        }
         AuthMode::Token if config.auth.token.is_none() => {
             return Err("Gateway auth is set to token, but no token is configured.".to_owned());
         }

@@ -24,7 +24,7 @@ struct Rig {
 impl Rig {
     fn new(limits: Limits) -> Self {
         let now = Now { mono: Mono(0), wall: Wall(1_800_000_000_000) };
-        let auth = AuthConfig { mode: AuthMode::None, token: None, password: None, rate_limit: None };
+        let auth = AuthConfig::new(AuthMode::None);
         let config = Config {
             limits,
             auth,

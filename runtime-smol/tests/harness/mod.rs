@@ -88,7 +88,7 @@ impl Server {
         let addr = listener.local_addr().unwrap();
         let config = Config {
             limits,
-            auth: AuthConfig { mode: AuthMode::None, token: None, password: None, rate_limit: None },
+            auth: AuthConfig::new(AuthMode::None),
             port: addr.port(),
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),

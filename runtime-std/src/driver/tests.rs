@@ -79,7 +79,7 @@ const LONG: Duration = Duration::from_secs(60);
 pub(crate) fn driver() -> Arc<Driver<MemoryHost>> {
     let config = Config {
         limits: Limits::default(),
-        auth: AuthConfig { mode: AuthMode::None, token: None, password: None, rate_limit: None },
+        auth: AuthConfig::new(AuthMode::None),
         port: 1,
         allowed_origins: Vec::new(),
         trusted_proxies: Vec::new(),

@@ -123,7 +123,7 @@ pub(crate) fn listener() -> TcpListener {
 fn config(limits: Limits, port: u16) -> Config {
     Config {
         limits,
-        auth: AuthConfig { mode: AuthMode::None, token: None, password: None, rate_limit: None },
+        auth: AuthConfig::new(AuthMode::None),
         port,
         allowed_origins: Vec::new(),
         trusted_proxies: Vec::new(),

@@ -20,10 +20,14 @@ struct Rig {
 
 impl Rig {
     fn new(text: &str) -> Self {
-        Self::with(Flags::default(), text)
+        Self::opened(Flags::default(), Exposure::default(), text)
     }
 
     fn with(flags: Flags, text: &str) -> Self {
+        Self::opened(flags, Exposure::default(), text)
+    }
+
+    fn opened(flags: Flags, exposure: Exposure, text: &str) -> Self {
         let folder = Folder::new();
         let path = folder.path().join("openclaw.json");
         std::fs::write(&path, text).unwrap();
@@ -34,6 +38,7 @@ impl Rig {
             flags,
             verbose: false,
             bind: Bind::Loopback,
+            exposure,
         };
         let storage = Arc::new(Storage::new(RealDisk, 1));
         let file = LiveFile::new(storage, Arc::new(Logger::new(None, false)), start);
@@ -114,6 +119,71 @@ fn a_restart_that_would_be_the_end_is_refused() {
     );
     let open = Rig::with(Flags { allow_unconfigured: true, ..Flags::default() }, "{}");
     assert_eq!(open.file.may_restart(), Ok(()), "it was started without a mode");
+}
+
+#[test]
+fn what_a_start_would_refuse_does_not_come_into_force() {
+    let lan = Exposure { beyond_loopback: true, bind: "lan", ..Exposure::default() };
+    let with =
+        |token: &str| format!("{{gateway: {{mode: 'local', auth: {{mode: 'token', token: '{token}'}}}}}}");
+    let flags = Flags { bind: Some(Bind::Lan), ..Flags::default() };
+    let rig = Rig::opened(flags, lan, &with("3f9c2e71b04d5a66"));
+    assert!(rig.edit(&with("changeme")).unwrap().live.is_none());
+    assert!(rig.warnings().contains("with a secret that anybody would try"), "{}", rig.warnings());
+    assert!(rig.file.may_restart().unwrap_err().contains("anybody would try"));
+    let live = rig.edit(&with("88aa10ce3f9c2e71")).unwrap().live.unwrap();
+    assert!(live.auth.token.unwrap().matches("88aa10ce3f9c2e71"));
+    assert_eq!(rig.file.may_restart(), Ok(()));
+    assert!(matches!(rig.set(&with("changeme")), Err(ConfigFault::Invalid { .. })));
+}
+
+#[test]
+fn programs_that_hold_secrets_are_named_on_the_machine_itself() {
+    // Compatibility row exec-providers-local.
+    let provider = |command: &str| {
+        format!(
+            "{{gateway: {{mode: 'local', auth: {{mode: 'token', token: 'old'}}}}, secrets: {{providers: {{p: {{source: 'exec', \
+             command: '{command}'}}}}}}}}"
+        )
+    };
+    let rig = Rig::new(USUAL);
+    let ConfigFault::Invalid { message, .. } = rig.set(&provider("/bin/sh")).unwrap_err() else { panic!() };
+    assert!(message.contains("secrets.providers.p"), "{message}");
+    assert_eq!(std::fs::read_to_string(&rig.file.start.path).unwrap(), USUAL);
+    // What is there already may stay, and go.
+    let rig = Rig::new(&provider("/bin/sh"));
+    let port = provider("/bin/sh").replace("{mode: 'local'", "{mode: 'local', port: 5");
+    rig.set(&port).unwrap();
+    assert!(rig.set(&provider("/bin/false")).is_err());
+    rig.set(USUAL).unwrap();
+}
+
+#[test]
+fn a_secret_in_another_file_is_taken_over_when_that_changes() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = Folder::new();
+    let place = folder.path().join("secret");
+    let store = |secret: &str| {
+        std::fs::write(&place, secret).unwrap();
+        std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    store("first");
+    let text = format!(
+        "{{gateway: {{mode: 'local', auth: {{mode: 'token', token: {{source: 'file', provider: 'p', id: 'value'}}}}}}, \
+         secrets: {{providers: {{p: {{source: 'file', mode: 'singleValue', path: '{}'}}}}}}}}",
+        place.display()
+    );
+    let rig = Rig::new(&text);
+    assert!(rig.file.perform(&ConfigOp::Check).unwrap().news.is_none());
+    store("second, which is longer");
+    let live = rig.file.perform(&ConfigOp::Check).unwrap().news.unwrap().live.unwrap();
+    assert!(live.auth.token.unwrap().matches("second, which is longer"));
+    assert!(rig.file.perform(&ConfigOp::Check).unwrap().news.is_none(), "once");
+    std::fs::remove_file(&place).unwrap();
+    assert!(rig.file.perform(&ConfigOp::Check).unwrap().news.unwrap().live.is_none());
+    assert!(rig.warnings().contains("the secret cannot be fetched"), "{}", rig.warnings());
+    store("third");
+    assert!(rig.file.perform(&ConfigOp::Check).unwrap().news.unwrap().live.is_some());
 }
 
 #[test]

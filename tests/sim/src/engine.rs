@@ -574,10 +574,10 @@ fn config(plan: &Plan) -> Config {
     Config {
         limits: setup.limits.clone(),
         auth: AuthConfig {
-            mode: setup.mode,
             token: secret(AuthMode::Token),
             password: secret(AuthMode::Password),
             rate_limit: setup.rate_limit,
+            ..AuthConfig::new(setup.mode)
         },
         port: PORT,
         allowed_origins: Vec::new(),

@@ -11,6 +11,7 @@ use clawgate_proto::host::{Document, HostFault, Load, StoreFault, Version, Write
 use clawgate_proto::log::Record;
 use clawgate_proto::log::tail::LogSpan;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::{Condvar, Mutex, MutexGuard};
 
 /// An in-memory [`Host`]. Share it in an `Arc` between a driver and the test.
@@ -34,6 +35,8 @@ struct State {
     loads: u64,
     records: Vec<Record>,
     log: Option<Vec<u8>>,
+    whois: BTreeMap<IpAddr, String>,
+    whois_asked: u64,
     can_restart: bool,
     restarts: u64,
     /// The configuration file, once there is one to ask for.
@@ -146,6 +149,16 @@ impl MemoryHost {
     /// What the file of the log holds; before this is called there is none.
     pub fn set_log(&self, content: impl Into<Vec<u8>>) {
         self.state().log = Some(content.into());
+    }
+
+    /// Whose address of the tailnet this is; before this is called its daemon does not know.
+    pub fn set_whois(&self, ip: impl Into<IpAddr>, login: &str) {
+        self.state().whois.insert(ip.into(), login.to_owned());
+    }
+
+    /// Calls of [`Host::whois`] so far.
+    pub fn whois_asked(&self) -> u64 {
+        self.state().whois_asked
     }
 
     /// Whether [`Host::prepare_restart`] succeeds; before this is called it fails.
@@ -336,6 +349,12 @@ impl Host for MemoryHost {
         let mut state = self.state();
         state.loads += 1;
         state.load.ok_or_else(|| HostFault("nothing is measured".to_owned()))
+    }
+
+    fn whois(&self, ip: IpAddr) -> Result<String, HostFault> {
+        let mut state = self.awake();
+        state.whois_asked += 1;
+        state.whois.get(&ip).cloned().ok_or_else(|| HostFault("tailscaled does not know it".to_owned()))
     }
 
     fn log_span(&self) -> Result<LogSpan, HostFault> {

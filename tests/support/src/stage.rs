@@ -491,12 +491,7 @@ pub fn shared_token() -> String {
 pub fn config() -> Config {
     Config {
         limits: Limits::default(),
-        auth: AuthConfig {
-            mode: AuthMode::Token,
-            token: Secret::new(&shared_token()),
-            password: None,
-            rate_limit: None,
-        },
+        auth: AuthConfig { token: Secret::new(&shared_token()), ..AuthConfig::new(AuthMode::Token) },
         port: 18_789,
         allowed_origins: Vec::new(),
         trusted_proxies: Vec::new(),

@@ -32,7 +32,7 @@ struct Line {
 impl Bench {
     fn new() -> Self {
         let token = Secret::new(&secrets::chosen("shared"));
-        let auth = AuthConfig { mode: AuthMode::Token, token, password: None, rate_limit: None };
+        let auth = AuthConfig { token, ..AuthConfig::new(AuthMode::Token) };
         let config = Config {
             limits: Limits::default(),
             auth,

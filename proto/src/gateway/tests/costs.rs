@@ -25,10 +25,9 @@ impl Lab {
         let config = Config {
             limits,
             auth: AuthConfig {
-                mode: AuthMode::Password,
-                token: None,
                 password: Secret::new("open"),
                 rate_limit: Some(rate_limit),
+                ..AuthConfig::new(AuthMode::Password)
             },
             port: 18789,
             allowed_origins: Vec::new(),

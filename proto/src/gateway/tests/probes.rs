@@ -10,7 +10,12 @@ const TOKEN: &str = "cLaWmArKeR-probe";
 
 fn rig(mode: AuthMode, rate_limit: Option<RateLimit>) -> Rig {
     let mut rig = Rig::new(Limits::default());
-    let auth = AuthConfig { mode, token: Secret::new(TOKEN), password: Secret::new(TOKEN), rate_limit };
+    let auth = AuthConfig {
+        token: Secret::new(TOKEN),
+        password: Secret::new(TOKEN),
+        rate_limit,
+        ..AuthConfig::new(mode)
+    };
     let about = About { version: "1.2.3".to_owned(), ..About::default() };
     let config = Config { auth, about, ..(*rig.gateway.config).clone() };
     rig.gateway = Gateway::new(config, Seed::new([7; 32]), rig.now);

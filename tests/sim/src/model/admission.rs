@@ -120,7 +120,7 @@ impl Model {
                 AuthMode::Token | AuthMode::Password if shows_secret => {
                     is_direct && matches!(who, ("cli", "cli") | ("gateway-client", "backend"))
                 }
-                AuthMode::None | AuthMode::Token | AuthMode::Password => {
+                AuthMode::None | AuthMode::Token | AuthMode::Password | AuthMode::TrustedProxy => {
                     return Err("without a device and without the secret".to_owned());
                 }
             };

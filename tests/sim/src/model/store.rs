@@ -156,6 +156,7 @@ impl StoreBook {
             | HostAnswer::Stored(_)
             | HostAnswer::SystemInfo(_)
             | HostAnswer::Channels(_)
+            | HostAnswer::WhoIs(_)
             | HostAnswer::LogsTail(_)
             | HostAnswer::VoiceWake(_)
             | HostAnswer::Restart(_)

@@ -192,6 +192,7 @@ impl Model {
             HostAnswer::Channels(answer) => {
                 if answer.is_ok() { "channels" } else { "no channels" }.to_owned()
             }
+            HostAnswer::WhoIs(answer) => if answer.is_ok() { "a user" } else { "no user" }.to_owned(),
             HostAnswer::LogsTail(answer) => if answer.is_ok() { "log" } else { "no log" }.to_owned(),
             HostAnswer::VoiceWake(answer) => if answer.is_ok() { "words" } else { "no words" }.to_owned(),
             HostAnswer::WizardStart(answer) => {
@@ -238,6 +239,7 @@ fn show_request(request: &HostRequest) -> String {
         HostRequest::StoreExecApprovals { .. } => "store exec approvals".to_owned(),
         HostRequest::Load => "load".to_owned(),
         HostRequest::Channels => "channels".to_owned(),
+        HostRequest::WhoIs { ip } => format!("who is {ip}"),
         HostRequest::LogsTail(_) => "read the log".to_owned(),
         HostRequest::ReadVoiceWake => "read the wake words".to_owned(),
         HostRequest::StoreVoiceWake { triggers, .. } => format!("store {} wake words", triggers.len()),

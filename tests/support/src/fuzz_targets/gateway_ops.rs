@@ -58,7 +58,7 @@ impl World {
     fn new(choice: u8) -> Self {
         let mode = if choice & 1 == 0 { AuthMode::Token } else { AuthMode::Password };
         let secret = Secret::new(TOKEN);
-        let auth = AuthConfig { mode, token: secret.clone(), password: secret, rate_limit: None };
+        let auth = AuthConfig { token: secret.clone(), password: secret, ..AuthConfig::new(mode) };
         let config = Config { auth, ..config(limits()) };
         let now = Now { mono: Mono(1_000_000), wall: Wall(1_700_000_000_000) };
         let host = MemoryHost::new();

@@ -24,7 +24,7 @@ use std::sync::Arc;
 pub(super) fn config(limits: Limits) -> Config {
     Config {
         limits,
-        auth: AuthConfig { mode: AuthMode::None, token: None, password: None, rate_limit: None },
+        auth: AuthConfig::new(AuthMode::None),
         port: 18789,
         allowed_origins: Vec::new(),
         trusted_proxies: Vec::new(),

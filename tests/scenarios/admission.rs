@@ -1,0 +1,349 @@
+//! Ways in that rest on somebody else's word: a proxy that names its users, a tailnet's daemon, pages and their origins; and
+//! how often a wrong secret may be tried.
+
+use super::{ADMIN, PROTOCOLS, asking, refused, speaking};
+use clawgate_proto::client::ClientConfig;
+use clawgate_proto::config::{AuthMode, Config, TrustedProxy};
+use clawgate_proto::net::Cidr;
+use clawgate_proto::secret::Secret;
+use clawgate_support::client::Refusal;
+use clawgate_support::{Place, Stage};
+use serde_json::json;
+
+const PROOF: &str = "cLaWmArKeR-proxy-proof";
+
+/// A gateway behind a proxy on loopback that proves itself.
+fn proxied(config: &mut Config) {
+    config.auth.mode = AuthMode::TrustedProxy;
+    config.trusted_proxies = vec![Cidr::parse("127.0.0.0/8").unwrap()];
+    config.allowed_origins = vec!["https://desk.example".to_owned()];
+    config.auth.trusted_proxy = Some(TrustedProxy {
+        user_header: "x-forwarded-user".to_owned(),
+        required_headers: vec!["X-Forwarded-Proto".to_owned()],
+        allow_users: vec!["ada@example".to_owned()],
+        proof: Secret::new(PROOF).map(|proof| ("x-proof".to_owned(), proof)),
+        trusts_loopback: false,
+    });
+}
+
+fn with_headers(mut config: ClientConfig, headers: &[(&str, &str)]) -> ClientConfig {
+    config.auth.token = None;
+    config.headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    config
+}
+
+/// What the proxy sends for its user.
+const BY_THE_PROXY: [(&str, &str); 4] = [
+    ("X-Forwarded-For", "203.0.113.7"),
+    ("X-Forwarded-Proto", "https"),
+    ("X-Forwarded-User", "ada@example"),
+    ("X-Proof", PROOF),
+];
+
+fn reason(refusal: &Refusal) -> Option<&str> {
+    refusal.error.as_ref().and_then(|error| error.detail("authReason"))
+}
+
+pub(crate) fn a_proxys_user_is_let_in_and_its_page_keeps_its_scopes(place: Place) {
+    for protocol in PROTOCOLS {
+        let mut stage = Stage::with(place, proxied);
+        let page = ClientConfig {
+            origin: Some("https://desk.example".to_owned()),
+            ..stage.client_as("openclaw-control-ui", "webchat", None)
+        };
+        let page = asking(&[ADMIN], speaking(protocol, with_headers(page, &BY_THE_PROXY)));
+        let (actor, hello) = stage.admit(page.clone());
+        assert!(hello.device_token().is_none(), "a page of a proxy gets no token");
+        stage.call(actor, "device.pair.list", json!({})).unwrap();
+        // With a device it is not paired either, and is in all the same.
+        let key = stage.key();
+        let (_, hello) = stage.admit(ClientConfig { identity: Some(key), ..page.clone() });
+        assert!(hello.device_token().is_none());
+        let list = stage.call(actor, "device.pair.list", json!({})).unwrap();
+        assert_eq!(list["paired"], json!([]));
+        // No other page, whoever its user is.
+        let foreign = ClientConfig { origin: Some("https://evil.example".to_owned()), ..page };
+        assert_eq!(refused(&mut stage, foreign).detail_code(), Some("CONTROL_UI_ORIGIN_NOT_ALLOWED"));
+        // Another client without a device has no scopes, whatever it or a header says (CVE-2026-53821).
+        let scopes = ("X-OpenClaw-Scopes", ADMIN);
+        let headers: Vec<_> = BY_THE_PROXY.into_iter().chain([scopes]).collect();
+        let tool = with_headers(stage.client_as("cli", "cli", None), &headers);
+        let (tool, _) = stage.admit(asking(&[ADMIN], speaking(protocol, tool)));
+        let error = stage.call(tool, "device.pair.list", json!({})).unwrap_err();
+        assert_eq!(error.message, "missing scope: operator.pairing");
+        // And one with a device is paired by a person.
+        let key = stage.key();
+        let device = with_headers(stage.client(Some(key)), &BY_THE_PROXY);
+        let refusal = refused(&mut stage, speaking(protocol, device));
+        assert_eq!(refusal.detail_code(), Some("PAIRING_REQUIRED"));
+    }
+}
+
+pub(crate) fn a_local_program_is_not_the_proxy(place: Place) {
+    // Compatibility rows proxy-proof and proxy-headers.
+    // CVE-2026-53832: it comes from the proxy's address and sends the proxy's headers.
+    for protocol in PROTOCOLS {
+        let without = |name: &str| -> Vec<(&str, &str)> {
+            BY_THE_PROXY.into_iter().filter(|(have, _)| *have != name).collect()
+        };
+        let with = |name: &'static str, value: &'static str| {
+            let mut headers = without(name);
+            headers.push((name, value));
+            headers
+        };
+        let twice = |name: &'static str, value: &'static str| {
+            let mut headers = BY_THE_PROXY.to_vec();
+            headers.push((name, value));
+            headers
+        };
+        let (unauthorized, needs_header) = ("AUTH_UNAUTHORIZED", "AUTH_IDENTITY_HEADER_REQUIRED");
+        let missing = if protocol == 3 { unauthorized } else { needs_header };
+        let mut stage = Stage::with(place, proxied);
+        for (headers, why, code) in [
+            (without("X-Proof"), "trusted_proxy_proof_mismatch", unauthorized),
+            (with("X-Proof", "cLaWmArKeR-guess"), "trusted_proxy_proof_mismatch", unauthorized),
+            (twice("X-Proof", PROOF), "trusted_proxy_proof_mismatch", unauthorized),
+            (without("X-Forwarded-Proto"), "trusted_proxy_missing_header_X-Forwarded-Proto", missing),
+            (with("X-Forwarded-Proto", " "), "trusted_proxy_missing_header_X-Forwarded-Proto", missing),
+            (without("X-Forwarded-User"), "trusted_proxy_user_missing", unauthorized),
+            (twice("X-Forwarded-User", "eve@example"), "trusted_proxy_user_missing", unauthorized),
+            (with("X-Forwarded-User", "ADA@example"), "trusted_proxy_user_not_allowed", unauthorized),
+        ] {
+            let key = stage.key();
+            let mut config = with_headers(stage.client(Some(key)), &headers);
+            config.auth.password = Some("cLaWmArKeR-nothing".to_owned());
+            let refusal = refused(&mut stage, speaking(protocol, config));
+            assert_eq!((reason(&refusal), refusal.detail_code()), (Some(why), Some(code)), "{headers:?}");
+            let message = refusal.error.as_ref().unwrap().message.as_str();
+            assert_eq!((message, refusal.close().unwrap().0), ("unauthorized", 1008));
+        }
+        assert!(stage.host().has_logged("peer.proxy-refused"));
+        let forge = |stage: &mut Stage| {
+            let key = stage.key();
+            let config = with_headers(stage.client(Some(key)), &BY_THE_PROXY);
+            reason(&refused(stage, speaking(protocol, config))).map(str::to_owned)
+        };
+        let loopback = Some("trusted_proxy_loopback_source".to_owned());
+        let without_proof = |config: &mut Config| {
+            proxied(config);
+            config.auth.trusted_proxy.as_mut().unwrap().proof = None;
+        };
+        let mut stage = Stage::with(place, without_proof);
+        assert_eq!(forge(&mut stage), loopback, "nothing proves that it is the proxy");
+        let mut stage = Stage::with(place, |config| {
+            proxied(config);
+            config.trusted_proxies = vec![Cidr::parse("0.0.0.0/0").unwrap()];
+        });
+        assert_eq!(forge(&mut stage), loopback, "a wide range does not name this machine");
+        let mut stage = Stage::with(place, |config| {
+            proxied(config);
+            config.trusted_proxies = vec![Cidr::parse("192.0.2.1").unwrap()];
+        });
+        assert_eq!(forge(&mut stage), Some("trusted_proxy_untrusted_source".to_owned()));
+        // Its owner may have said that every local program is as good as the proxy.
+        let mut stage = Stage::with(place, |config| {
+            without_proof(config);
+            config.auth.trusted_proxy.as_mut().unwrap().trusts_loopback = true;
+        });
+        assert_eq!(forge(&mut stage), None, "past the proxy's part, the device waits for a person");
+    }
+}
+
+/// Tailscale Serve's headers for this address and login.
+fn served<'a>(ip: &'a str, login: &'a str) -> [(&'a str, &'a str); 4] {
+    [
+        ("X-Forwarded-For", ip),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Forwarded-Host", "gw.tail1.ts.net"),
+        ("Tailscale-User-Login", login),
+    ]
+}
+
+pub(crate) fn a_tailnet_identity_counts_when_the_daemon_agrees(place: Place) {
+    for protocol in PROTOCOLS {
+        let mut stage = Stage::with(place, |config| config.auth.allow_tailscale = true);
+        stage.host().set_whois([100, 64, 0, 7], "Ada@Example");
+        let attempt = |stage: &mut Stage, headers: &[(&str, &str)], token: Option<&str>| {
+            let key = stage.key();
+            let mut config = speaking(protocol, with_headers(stage.client(Some(key)), headers));
+            config.auth.token = token.map(str::to_owned);
+            refused(stage, config)
+        };
+        // Compatibility row tailscale-reasons. It stands in for the secret. The device is still a person's to approve.
+        for _ in 0..3 {
+            let refusal = attempt(&mut stage, &served("100.64.0.7", "ada@example"), None);
+            assert_eq!(refusal.detail_code(), Some("PAIRING_REQUIRED"));
+        }
+        assert_eq!(stage.host().whois_asked(), 1, "what the daemon said is remembered");
+        let mut without_proto = served("100.64.0.7", "ada@example").to_vec();
+        without_proto.remove(1);
+        let mut twice = served("100.64.0.7", "ada@example").to_vec();
+        twice.push(("Tailscale-User-Login", "eve@example"));
+        for (headers, why, code) in [
+            (
+                served("100.64.0.7", "eve@example").to_vec(),
+                "tailscale_user_mismatch",
+                "AUTH_TAILSCALE_IDENTITY_MISMATCH",
+            ),
+            (
+                served("100.64.0.9", "ada@example").to_vec(),
+                "tailscale_whois_failed",
+                "AUTH_TAILSCALE_WHOIS_FAILED",
+            ),
+            (
+                served("127.0.0.1", "ada@example").to_vec(),
+                "tailscale_proxy_missing",
+                "AUTH_TAILSCALE_PROXY_MISSING",
+            ),
+            (without_proto, "tailscale_proxy_missing", "AUTH_TAILSCALE_PROXY_MISSING"),
+            (twice, "tailscale_user_missing", "AUTH_TAILSCALE_IDENTITY_MISSING"),
+        ] {
+            let refusal = attempt(&mut stage, &headers, None);
+            assert_eq!((reason(&refusal), refusal.detail_code()), (Some(why), Some(code)));
+        }
+        // A wrong secret beside a claim that fails is a wrong secret.
+        let refusal = attempt(&mut stage, &served("100.64.0.7", "eve@example"), Some("cLaWmArKeR-guess"));
+        assert_eq!(reason(&refusal), Some("token_mismatch"));
+        // Without a device, nobody is let in by a name.
+        let bare = with_headers(stage.client_as("cli", "cli", None), &served("100.64.0.7", "ada@example"));
+        let refusal = refused(&mut stage, speaking(protocol, bare));
+        assert_eq!(refusal.detail_code(), Some("DEVICE_IDENTITY_REQUIRED"));
+    }
+}
+
+pub(crate) fn a_tailnet_identity_is_nothing_where_it_is_not_wanted(place: Place) {
+    let mut stage = Stage::new(place);
+    stage.host().set_whois([100, 64, 0, 7], "ada@example");
+    let key = stage.key();
+    let config = with_headers(stage.client(Some(key)), &served("100.64.0.7", "ada@example"));
+    assert_eq!(reason(&refused(&mut stage, config)), Some("token_missing"));
+    assert_eq!(stage.host().whois_asked(), 0);
+}
+
+pub(crate) fn a_daemon_that_is_silent_lets_nobody_in(place: Place) {
+    let mut stage = Stage::with(place, |config| {
+        config.auth.allow_tailscale = true;
+        config.limits.whois_timeout_ms = 300;
+    });
+    stage.host().set_whois([100, 64, 0, 7], "ada@example");
+    stage.hold_host(true);
+    let key = stage.key();
+    let config = with_headers(stage.client(Some(key)), &served("100.64.0.7", "ada@example"));
+    let refusal = refused(&mut stage, config.clone());
+    assert_eq!(reason(&refusal), Some("tailscale_whois_failed"));
+    // It is not asked again for a while, and then once more.
+    assert_eq!(reason(&refused(&mut stage, config.clone())), Some("tailscale_whois_failed"));
+    stage.hold_host(false);
+    if !place.is_real() {
+        stage.pass(5_100);
+        assert_eq!(refused(&mut stage, config).detail_code(), Some("PAIRING_REQUIRED"));
+    }
+}
+
+pub(crate) fn only_so_many_wait_for_the_daemon(place: Place) {
+    let mut stage = Stage::with(place, |config| {
+        config.auth.allow_tailscale = true;
+        config.limits.whois_waiting_max = 2;
+    });
+    stage.hold_host(true);
+    let mut waiting = Vec::new();
+    for ip in ["100.64.0.1", "100.64.0.2"] {
+        let key = stage.key();
+        let config = with_headers(stage.client(Some(key)), &served(ip, "ada@example"));
+        waiting.push(stage.open(config));
+    }
+    stage.pass(200);
+    let key = stage.key();
+    let config = with_headers(stage.client(Some(key)), &served("100.64.0.3", "ada@example"));
+    assert_eq!(reason(&refused(&mut stage, config)), Some("tailscale_whois_failed"));
+    // One that leaves meanwhile is not decided about; the other is.
+    stage.vanish(waiting[0]);
+    stage.host().set_whois([100, 64, 0, 2], "ada@example");
+    stage.hold_host(false);
+    let refusal = *stage.admission(waiting[1]).unwrap_err();
+    assert_eq!(refusal.detail_code(), Some("PAIRING_REQUIRED"));
+}
+
+pub(crate) fn a_refused_page_is_told_what_to_list(place: Place) {
+    // Compatibility row origin-names.
+    for protocol in PROTOCOLS {
+        let mut stage = Stage::with(place, |config| {
+            config.auth.pages.own_origins = vec!["http://192.0.2.2:18789".to_owned()];
+        });
+        let page = |stage: &mut Stage, origin: &str, forwarded: bool| {
+            let key = stage.key();
+            let mut config = ClientConfig {
+                origin: Some(origin.to_owned()),
+                ..speaking(protocol, stage.client_as("openclaw-control-ui", "webchat", Some(key)))
+            };
+            if forwarded {
+                config = super::from_afar(config);
+            }
+            refused(stage, config)
+        };
+        let refusal = page(&mut stage, "HTTPS://Desk.example:443", false);
+        let error = refusal.error.as_ref().unwrap();
+        assert_eq!(error.detail("origin"), Some("https://desk.example"));
+        assert_eq!(error.detail("setting"), Some("gateway.controlUi.allowedOrigins"));
+        let message = "origin not allowed (open the Control UI from the gateway host or allow it in \
+                       gateway.controlUi.allowedOrigins)";
+        assert_eq!(error.message, message);
+        // One of the gateway's own names needs no list, and a person all the same.
+        let own = page(&mut stage, "http://192.0.2.2:18789", true);
+        assert_eq!(own.detail_code(), Some("PAIRING_REQUIRED"));
+        // Another port, or another scheme, is another server.
+        for origin in ["http://192.0.2.2:1", "https://192.0.2.2:18789", "http://192.0.2.2"] {
+            let refusal = page(&mut stage, origin, true);
+            assert_eq!(refusal.error.as_ref().unwrap().detail("origin"), Some(origin));
+        }
+        // Loopback is the browser's own machine, which is not ours when it comes from elsewhere.
+        let refusal = page(&mut stage, "http://localhost:18789", true);
+        assert_eq!(refusal.detail_code(), Some("CONTROL_UI_ORIGIN_NOT_ALLOWED"));
+    }
+}
+
+pub(crate) fn what_host_says_makes_no_page_ours_unless_the_owner_says_so(place: Place) {
+    for (by_host, want) in [(false, "CONTROL_UI_ORIGIN_NOT_ALLOWED"), (true, "PAIRING_REQUIRED")] {
+        let mut stage = Stage::with(place, |config| config.auth.pages.by_host = by_host);
+        // DNS rebinding: the attacker's name leads to loopback, so both headers say it.
+        let key = stage.key();
+        let mut config = stage.client_as("openclaw-control-ui", "webchat", Some(key));
+        config.host = "rebound.evil.example:18789".to_owned();
+        config.origin = Some("http://rebound.evil.example:18789".to_owned());
+        assert_eq!(refused(&mut stage, config).detail_code(), Some(want));
+        assert_eq!(stage.host().has_logged("peer.page-by-host"), by_host);
+    }
+}
+
+pub(crate) fn behind_an_untrusted_proxy_guesses_are_counted(place: Place) {
+    // Compatibility row rate-limit-default.
+    for protocol in PROTOCOLS {
+        let mut stage = Stage::new(place);
+        let guess = |stage: &mut Stage, forwarded: bool| {
+            let mut config = speaking(protocol, stage.client_as("cli", "cli", None));
+            config.auth.token = Some("cLaWmArKeR-guess".to_owned());
+            refused(stage, if forwarded { super::from_afar(config) } else { config })
+        };
+        // The proxy sits on loopback, and whoever comes through it does not.
+        for _ in 0..10 {
+            assert_eq!(reason(&guess(&mut stage, true)), Some("token_mismatch"));
+        }
+        let refusal = guess(&mut stage, true);
+        assert_eq!(reason(&refusal), Some("rate_limited"));
+        let error = refusal.error.as_ref().unwrap();
+        assert_eq!(error.retry_after_ms.is_some_and(|ms| ms > 290_000), protocol == 4);
+        let right = super::from_afar(speaking(protocol, stage.client_as("cli", "cli", None)));
+        assert_eq!(reason(&refused(&mut stage, right)), Some("rate_limited"), "the right one too");
+        // Programs of this machine go on.
+        for _ in 0..12 {
+            assert_eq!(reason(&guess(&mut stage, false)), Some("token_mismatch"));
+        }
+        let direct = speaking(protocol, stage.client_as("cli", "cli", None));
+        let (actor, _) = stage.admit(direct);
+        let status = stage.call(actor, "status", json!({})).unwrap();
+        assert_eq!(status["gateway"]["proxies"]["state"], "proxied-untrusted");
+        assert_eq!(status["gateway"]["proxies"]["untrusted"], 12);
+        assert_eq!(status["gateway"]["proxies"]["setting"], "gateway.trustedProxies");
+        assert!(stage.host().has_logged("peer.proxied-untrusted"));
+    }
+}
