@@ -7,6 +7,7 @@ use crate::storage::{Disk, Put, PutFault, Storage};
 use clawgate_proto::client::DeviceKey;
 use clawgate_proto::client::identity::public_key_from_pem;
 use clawgate_proto::host::Version;
+use clawgate_proto::secret;
 use core::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -115,7 +116,7 @@ struct TokensFile {
 }
 
 /// A device token this machine was given by a gateway.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HeldToken {
     /// The secret.
@@ -127,6 +128,19 @@ pub struct HeldToken {
     /// When it was stored, Unix milliseconds.
     pub updated_at_ms: u64,
 }
+
+// By hand: the token is compared in constant time.
+impl PartialEq for HeldToken {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { token, role, scopes, updated_at_ms } = self;
+        secret::same(token, &other.token)
+            && *role == other.role
+            && *scopes == other.scopes
+            && *updated_at_ms == other.updated_at_ms
+    }
+}
+
+impl Eq for HeldToken {}
 
 impl fmt::Debug for HeldToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -12,6 +12,7 @@ use clawgate_support::usage::{descriptors, raise_descriptor_limit, settled, usag
 use clawgate_support::wire::{read_head, text_frame, upgrade_request};
 use clawgate_support::{Program, Settings, TestClient, Wire};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::{Duration, Instant};
@@ -19,6 +20,12 @@ use std::time::{Duration, Instant};
 const HALF_OPEN: usize = 1_000;
 /// `preauthSocketsPerAddressMax`, as it is by default.
 const CAP: usize = 32;
+/// Upgrades that one address asks for.
+const UPGRADES: usize = 10_000;
+/// So many of them at a time: fewer than the sockets without a head that one address may have, or older ones are cut.
+const BATCH: usize = 50;
+/// `endingSocketsMax`, as it is by default: refused sockets that their peers do not close.
+const LINGERING: usize = 256;
 /// What one half-open socket may cost, its thread included where it has one. Unoptimised code needs far more stack.
 const SOCKET_BYTES: u64 = if cfg!(debug_assertions) { 64 * 1024 } else { 24 * 1024 };
 /// What the flooder, the stalled reader and the good client may cost together: two queues at their mark (1 MiB
@@ -29,7 +36,7 @@ const BOUND: Duration = Duration::from_secs(30);
 
 fn start(settings: &Settings) -> Program {
     assert!(
-        raise_descriptor_limit(4 * HALF_OPEN as u64) >= 3 * HALF_OPEN as u64,
+        raise_descriptor_limit((UPGRADES + 4 * HALF_OPEN) as u64) >= (UPGRADES + 2 * HALF_OPEN) as u64,
         "too few descriptors allowed"
     );
     settings.start().unwrap_or_else(|why| panic!("{why}"))
@@ -51,10 +58,19 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// Asks for an upgrade and falls silent: the first line of the answer, and the socket.
 fn upgrade(program: &Program, from: Ipv4Addr) -> (String, TcpStream) {
+    let stream = ask_upgrade(program, from);
+    (status_line(&stream), stream)
+}
+
+fn ask_upgrade(program: &Program, from: Ipv4Addr) -> TcpStream {
     let mut stream = connect_from(from, program.addr()).unwrap();
     stream.write_all(upgrade_request(&stream).unwrap().as_bytes()).unwrap();
-    let (head, _) = read_head(&stream).unwrap();
-    (head.lines().next().unwrap_or_default().to_owned(), stream)
+    stream
+}
+
+fn status_line(stream: &TcpStream) -> String {
+    let (head, _) = read_head(stream).unwrap();
+    head.lines().next().unwrap_or_default().to_owned()
 }
 
 fn a_good_client_gets_in(runtime: &str) {
@@ -81,6 +97,53 @@ fn a_good_client_gets_in(runtime: &str) {
     assert!(growth < HALF_OPEN as u64 * SOCKET_BYTES + OTHERS_BYTES, "{growth} bytes more");
 
     drop((siege, flooder, stalled));
+    until("their sockets are closed", || descriptors(program.pid()).unwrap() <= files);
+    until("their threads have ended", || usage(program.pid()).unwrap().threads <= before.threads);
+    assert!(good_client(&program, &key).call("status", json!({})).is_ok());
+}
+
+/// One address asks for upgrades without end and lets go of nothing, not even of what was refused, while a siege from
+/// others stands; the good client comes from an address of its own.
+fn ten_thousand_upgrades_keep_nobody_out(runtime: &str) {
+    let settings = Settings::new(env!("CARGO_BIN_EXE_clawgate"), runtime);
+    // Nobody's time runs out on the way, however slow this machine is.
+    let limits = json!({ "limits": { "headTimeoutMs": 3_600_000, "handshakeTimeoutMs": 3_600_000 } });
+    std::fs::write(settings.state_dir().join("clawgate.json"), limits.to_string()).unwrap();
+    let program = start(&settings);
+    let key = fresh_key();
+    assert!(good_client(&program, &key).call("status", json!({})).is_ok());
+    let before = settled(program.pid(), BOUND).unwrap();
+    let files = descriptors(program.pid()).unwrap();
+    let siege = Siege::lay(program.addr(), HALF_OPEN, 4).unwrap();
+    let attacker = address(60_002);
+    let mut held = Vec::new();
+    let mut answers = BTreeMap::<String, usize>::new();
+    let mut peak = before.resident_bytes;
+    for batch in 0..UPGRADES / BATCH {
+        let asked: Vec<TcpStream> = (0..BATCH).map(|_| ask_upgrade(&program, attacker)).collect();
+        for stream in &asked {
+            *answers.entry(status_line(stream)).or_default() += 1;
+        }
+        held.extend(asked);
+        if batch % 10 == 0 {
+            assert!(
+                good_client(&program, &key).call("status", json!({})).is_ok(),
+                "after {} upgrades",
+                held.len()
+            );
+            peak = peak.max(usage(program.pid()).unwrap().resident_bytes);
+        }
+    }
+    let (let_in, refused) = ("HTTP/1.1 101 Switching Protocols", "HTTP/1.1 503 Service Unavailable");
+    let wanted = [(let_in.to_owned(), CAP), (refused.to_owned(), UPGRADES - CAP)];
+    assert_eq!(answers, BTreeMap::from(wanted));
+    assert!(siege.standing() > HALF_OPEN * 9 / 10, "one address does not push others out");
+    let growth = peak - before.resident_bytes;
+    println!("{runtime}: {growth} bytes more at most, of {}", before.resident_bytes);
+    let sockets = (HALF_OPEN + CAP + LINGERING) as u64;
+    assert!(growth < sockets * SOCKET_BYTES + OTHERS_BYTES, "{growth} bytes more");
+
+    drop((siege, held));
     until("their sockets are closed", || descriptors(program.pid()).unwrap() <= files);
     until("their threads have ended", || usage(program.pid()).unwrap().threads <= before.threads);
     assert!(good_client(&program, &key).call("status", json!({})).is_ok());
@@ -176,4 +239,9 @@ macro_rules! on_both {
     };
 }
 
-on_both! { a_good_client_gets_in one_address_is_capped an_endless_message_gives_its_memory_back }
+on_both! {
+    a_good_client_gets_in
+    ten_thousand_upgrades_keep_nobody_out
+    one_address_is_capped
+    an_endless_message_gives_its_memory_back
+}

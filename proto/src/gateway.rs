@@ -418,6 +418,21 @@ impl Gateway {
         out.push(Output::Log(record));
         self.end_session(conn);
         self.peers.set_phase(conn, Phase::Ending);
+        self.cut_unadmitted(out);
+    }
+
+    /// R7: who was refused and stays holds a socket like any other, so only so many may. The rest is cut, the oldest
+    /// first; a stop has a bound of its own.
+    fn cut_unadmitted(&mut self, out: &mut Vec<Output>) {
+        while !self.stopping
+            && let Some(conn) = self.peers.pop_unadmitted(&self.config)
+        {
+            out.push(Output::Log(
+                Record::new(Level::Debug, "peer.cut").conn(conn).field("why", "too many ending sockets"),
+            ));
+            self.order(conn, Order::Abort, out);
+            self.stats.cut += 1;
+        }
     }
 
     fn closed(&mut self, conn: ConnId, out: &mut Vec<Output>) {
@@ -451,6 +466,7 @@ impl Gateway {
         self.end_session(conn);
         self.peers.set_phase(conn, Phase::Ending);
         self.order(conn, Order::Close(close), out);
+        self.cut_unadmitted(out);
     }
 
     // ---- queues ----

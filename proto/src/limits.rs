@@ -48,6 +48,9 @@ pub struct Limits {
     pub headless_sockets_per_address_max: usize,
     /// Accepted sockets whose request head is not complete, in all; the oldest is cut.
     pub headless_sockets_max: usize,
+    /// Sockets that end without having been admitted (refused, or given up) and that their peers have not closed yet; the
+    /// oldest is cut.
+    pub ending_sockets_max: usize,
     /// Open sockets in all; beyond it the driver stops accepting until one closes.
     pub sockets_max: usize,
     /// Between keepalive pings on an open WebSocket.
@@ -194,6 +197,7 @@ impl Default for Limits {
             preauth_sockets_max: 2_048,
             headless_sockets_per_address_max: 64,
             headless_sockets_max: 2_048,
+            ending_sockets_max: 256,
             sockets_max: 8_192,
             ping_interval_ms: 25_000,
             pong_timeout_ms: 25_000,

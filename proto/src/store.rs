@@ -9,6 +9,7 @@ pub mod render;
 pub mod setup;
 pub mod voicewake;
 
+use crate::secret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use setup::SetupTokens;
@@ -126,7 +127,7 @@ impl core::fmt::Debug for PendingRequest {
 }
 
 /// One device token.
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DeviceToken {
     /// The secret: 43 characters of base64url.
@@ -149,6 +150,30 @@ pub struct DeviceToken {
     /// What others wrote here.
     #[serde(flatten)]
     pub other: Map<String, Value>,
+}
+
+// By hand: the token is compared in constant time.
+impl PartialEq for DeviceToken {
+    fn eq(&self, other: &Self) -> bool {
+        let Self {
+            token,
+            role,
+            scopes,
+            created_at_ms,
+            rotated_at_ms,
+            revoked_at_ms,
+            last_used_at_ms,
+            other: more,
+        } = self;
+        secret::same(token, &other.token)
+            && *role == other.role
+            && *scopes == other.scopes
+            && *created_at_ms == other.created_at_ms
+            && *rotated_at_ms == other.rotated_at_ms
+            && *revoked_at_ms == other.revoked_at_ms
+            && *last_used_at_ms == other.last_used_at_ms
+            && *more == other.other
+    }
 }
 
 impl core::fmt::Debug for DeviceToken {

@@ -14,6 +14,7 @@ use crate::storage::{RealDisk, Storage};
 use clawgate_proto::client::policy::{self, Decision, Means, Reconnect};
 use clawgate_proto::client::{Client, ClientConfig, ClientEvent, Hello, ResponseError};
 use clawgate_proto::connect::ClientInfo;
+use clawgate_proto::secret;
 use clawgate_proto::seed::Seed;
 use clawgate_proto::{Mono, Now, Wall};
 use serde_json::Value;
@@ -217,7 +218,7 @@ impl Session {
             updated_at_ms: log::wall_ms(),
         };
         let known = identity::held_token(&self.storage, &self.places.state_dir, &self.device_id, role);
-        if known.is_some_and(|known| known.token == held.token && known.scopes == held.scopes) {
+        if known.is_some_and(|known| secret::same(&known.token, &held.token) && known.scopes == held.scopes) {
             return;
         }
         if let Err(why) = identity::hold_token(&self.storage, &self.places.state_dir, &self.device_id, held) {

@@ -163,10 +163,12 @@ const LIMITS: &[Limit] = limits! {
     "preauthSocketsPerAddressMax": preauth_sockets_per_address_max in 1, 1_000_000;
     "headlessSocketsMax": headless_sockets_max in 1, 1_000_000;
     "headlessSocketsPerAddressMax": headless_sockets_per_address_max in 1, 1_000_000;
+    "endingSocketsMax": ending_sockets_max in 1, 1_000_000;
     "requestsInFlightMax": requests_in_flight_max in 1, 65_536;
     "presenceEntriesMax": presence_entries_max in 1, 65_536;
     "repliesEntriesMax": replies_entries_max in 1, 1_000_000;
     "repliesBytesMax": replies_bytes_max in 1024, 1024 * MIB;
+    "headTimeoutMs": head_timeout_ms in 100, DAY_MS;
     "handshakeTimeoutMs": handshake_timeout_ms in 100, DAY_MS;
     "pingIntervalMs": ping_interval_ms in 1_000, DAY_MS;
     "pongTimeoutMs": pong_timeout_ms in 1_000, DAY_MS;

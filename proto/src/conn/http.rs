@@ -227,6 +227,6 @@ pub(crate) fn is_token_byte(byte: u8) -> bool {
 }
 
 /// Whether a comma-separated list has that item, in any case.
-pub(crate) fn has_token(list: &str, token: &str) -> bool {
-    list.split(',').any(|item| item.trim_matches([' ', '\t']).eq_ignore_ascii_case(token))
+pub(crate) fn has_token(list: &str, wanted: &str) -> bool {
+    list.split(',').any(|item| item.trim_matches([' ', '\t']).eq_ignore_ascii_case(wanted))
 }

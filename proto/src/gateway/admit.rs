@@ -12,7 +12,7 @@ use crate::error::{AuthReason, ClientClass, ConnectError, Provided, ProxyFault, 
 use crate::http::HttpRequest;
 use crate::net::{self, ClientAddress, Origin};
 use crate::scope::{Role, Scopes};
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 use crate::time::Mono;
 
 /// A peer that passed the checks that need no store.
@@ -404,7 +404,11 @@ pub(super) fn shown_shared(params: &ConnectParams) -> bool {
 pub(super) fn guessed_shared(params: &ConnectParams) -> bool {
     let auth = &params.auth;
     let shown = |secret: &Option<String>| secret.as_deref().and_then(Secret::new).is_some();
-    let token_is_other = shown(&auth.token) && shown(&auth.device_token) && auth.token != auth.device_token;
+    let is_same = match (&auth.token, &auth.device_token) {
+        (Some(token), Some(device_token)) => secret::same(token, device_token),
+        (None, _) | (_, None) => false,
+    };
+    let token_is_other = shown(&auth.token) && shown(&auth.device_token) && !is_same;
     token_is_other || shown(&auth.password)
 }
 

@@ -12,6 +12,8 @@ pub struct Census {
     pub headless: usize,
     /// Of these, sockets between upgrade and hello-ok.
     pub preauth: usize,
+    /// Of these, sockets that end without having been admitted.
+    pub unadmitted: usize,
     /// Of these, admitted sockets.
     pub open: usize,
     /// What is queued towards all sockets, in the unit of [`crate::output::Order::cost`].
@@ -40,6 +42,7 @@ impl Gateway {
             sockets: self.peers.len(),
             headless: self.peers.headless_len(),
             preauth: self.peers.preauth_len(),
+            unadmitted: self.peers.unadmitted_len(),
             open: self.peers.open().count(),
             queued_bytes: self.peers.all().map(|(_, slot)| slot.queued).sum(),
             budget_bytes: self.budget.used(),

@@ -116,6 +116,8 @@ pub(super) struct Peers {
     headless_by_address: BTreeMap<IpAddr, BTreeSet<ConnId>>,
     preauth: BTreeMap<Option<IpAddr>, usize>,
     preauth_total: usize,
+    /// Ending, and never admitted: refused, given up, or leaving by themselves.
+    unadmitted: BTreeSet<ConnId>,
     by_device: BTreeMap<String, BTreeSet<ConnId>>,
     open: BTreeSet<ConnId>,
 }
@@ -188,6 +190,20 @@ impl Peers {
         self.preauth_total
     }
 
+    /// Sockets that end without having been admitted, and that their peers have not closed yet.
+    pub(super) fn unadmitted_len(&self) -> usize {
+        self.unadmitted.len()
+    }
+
+    /// The oldest of these, when there are too many. It is the caller's to cut.
+    pub(super) fn pop_unadmitted(&mut self, config: &Config) -> Option<ConnId> {
+        if self.unadmitted.len() > config.limits.ending_sockets_max {
+            self.unadmitted.pop_first()
+        } else {
+            None
+        }
+    }
+
     /// Recounts everything from the sockets.
     ///
     /// # Panics
@@ -219,6 +235,8 @@ impl Peers {
         assert_eq!(preauth.values().sum::<usize>(), self.preauth_total, "sockets before hello-ok");
         assert_eq!(open, self.open, "admitted sockets");
         assert_eq!(by_device, self.by_device, "admitted sockets, by device");
+        let is_ending = |conn| self.slots.get(conn).is_some_and(|slot| matches!(slot.phase, Phase::Ending));
+        assert!(self.unadmitted.iter().all(is_ending), "sockets that end without having been admitted");
     }
 
     /// Adds a socket and names the older ones that must be cut because too many have not sent a head.
@@ -255,7 +273,12 @@ impl Peers {
                 }
             }
             Phase::Headless | Phase::Http => self.count_headless(conn, remote),
-            Phase::Ending => {}
+            Phase::Ending => match old {
+                Phase::Headless | Phase::Http | Phase::Handshake(_) => {
+                    self.unadmitted.insert(conn);
+                }
+                Phase::Open(_) | Phase::Ending => {}
+            },
         }
         if let Some(slot) = self.slots.get_mut(&conn) {
             slot.phase = phase;
@@ -266,6 +289,7 @@ impl Peers {
     pub(super) fn remove(&mut self, conn: ConnId) -> Option<Slot> {
         let slot = self.slots.remove(&conn)?;
         self.uncount(conn, net::holder(slot.peer.remote.ip()), &slot.phase);
+        self.unadmitted.remove(&conn);
         Some(slot)
     }
 

@@ -566,6 +566,7 @@ impl Model {
         let bounds = [
             ("sockets", census.sockets, limits.sockets_max),
             ("headless sockets", census.headless, limits.headless_sockets_max),
+            ("ending sockets", census.unadmitted, limits.ending_sockets_max),
             ("budget", census.budget_bytes, limits.process_bytes_max),
             ("store queue", census.store_waiting, limits.store_queue_max),
             ("presence", census.presence_entries + 1, limits.presence_entries_max.max(1)),

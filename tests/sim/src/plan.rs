@@ -403,6 +403,7 @@ pub fn tight() -> Limits {
         preauth_sockets_max: 5,
         headless_sockets_per_address_max: 3,
         headless_sockets_max: 5,
+        ending_sockets_max: 3,
         sockets_max: 12,
         presence_entries_max: 4,
         pairing_pending_max: 2,

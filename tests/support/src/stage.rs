@@ -322,7 +322,15 @@ impl Stage {
     /// # Panics
     /// When the gateway takes no more sockets.
     pub fn exchange(&mut self, bytes: &[u8], bound_ms: u64) -> Vec<u8> {
-        let line = self.net.connect(Ipv4Addr::LOCALHOST).expect("the gateway takes sockets");
+        self.exchange_from(Ipv4Addr::LOCALHOST, bytes, bound_ms)
+    }
+
+    /// The same from another address of this host.
+    ///
+    /// # Panics
+    /// When the gateway takes no more sockets.
+    pub fn exchange_from(&mut self, from: Ipv4Addr, bytes: &[u8], bound_ms: u64) -> Vec<u8> {
+        let line = self.net.connect(from).expect("the gateway takes sockets");
         self.net.send(line, bytes);
         let until = self.net.now().mono.plus_millis(bound_ms);
         let mut answer = Vec::new();

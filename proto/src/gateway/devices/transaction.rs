@@ -8,6 +8,7 @@
 use super::{CloseDevice, rule_of};
 use crate::limits::Limits;
 use crate::scope::Scopes;
+use crate::secret;
 use crate::store::nodes::NodeEntry;
 use crate::store::setup::SetupToken;
 use crate::store::{DeviceToken, Devices, Paired, PairedDevice, PendingRequest, Seen};
@@ -401,7 +402,7 @@ fn token_lost(old: &PairedDevice, new: &PairedDevice, role: &str) -> bool {
     let Some(old) = token(old, role).filter(|token| token.revoked_at_ms.is_none()) else { return false };
     let Some(new) = token(new, role) else { return true };
     new.revoked_at_ms.is_some()
-        || new.token != old.token
+        || !secret::same(&new.token, &old.token)
         || narrower(role, &Scopes::new(&old.scopes), &Scopes::new(&new.scopes))
 }
 

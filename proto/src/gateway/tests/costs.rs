@@ -157,6 +157,33 @@ fn sockets_between_two_http_requests_are_counted_and_the_oldest_is_cut() {
 }
 
 #[test]
+fn refused_sockets_that_stay_are_cut_the_oldest_first() {
+    let limits = Limits { ending_sockets_max: 2, preauth_sockets_per_address_max: 1, ..Limits::default() };
+    let mut lab = Lab::new(limits);
+    let good = lab.admitted(json!({"auth": {"password": "open"}})).0;
+    let waiting = lab.upgrade();
+    lab.orders.clear();
+    let refused: Vec<ConnId> = (0..5)
+        .map(|_| {
+            let conn = lab.upgrade();
+            lab.tell(Input::Ending { conn, why: End::Ordered });
+            conn
+        })
+        .collect();
+    let cut = |lab: &Lab| -> Vec<ConnId> {
+        let aborts = lab.orders.iter().filter(|(_, order)| matches!(order, Order::Abort));
+        aborts.map(|(conn, _)| *conn).collect()
+    };
+    assert_eq!(cut(&lab), refused[..3]);
+    // Who closes makes room; who is in, or was, is not counted.
+    lab.tell(Input::Closed { conn: refused[4] });
+    lab.tell(Input::Ending { conn: waiting, why: End::HandshakeTimeout });
+    lab.tell(Input::Ending { conn: good, why: End::PeerClosed });
+    assert_eq!(cut(&lab), refused[..3]);
+    assert_eq!(lab.gateway.census().unadmitted, 2);
+}
+
+#[test]
 fn long_names_do_not_make_a_long_presence() {
     let mut lab = Lab::new(Limits::default());
     let long = "ä".repeat(20_000);
