@@ -36,6 +36,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Everything that is decided before a socket is bound.
 #[derive(Debug)]
@@ -238,7 +239,8 @@ impl Plan {
         let is_served = self.settings.tailscale_mode != TailscaleMode::Off;
         let mut origins: Vec<String> = authorities.iter().map(|at| format!("http://{at}")).collect();
         if is_served || self.place == Place::Tailnet {
-            match tailnet.clone().map_or_else(|| self.tailscaled.dns_name(), Ok) {
+            match tailnet.clone().map_or_else(|| self.tailscaled.clone().within(NAME_PATIENCE).dns_name(), Ok)
+            {
                 Ok(name) if is_served => origins.push(format!("https://{name}")),
                 Ok(name) => {
                     origins.push(format!("http://{name}:{}", addresses.first().map_or(0, SocketAddr::port)))
@@ -424,6 +426,8 @@ fn exposed_file(path: &Path) -> Option<String> {
     })
 }
 
+/// A daemon that takes longer to say what this machine is called keeps no start waiting.
+const NAME_PATIENCE: Duration = Duration::from_secs(1);
 /// A machine with more addresses than this is told in `gateway.controlUi.allowedOrigins` which of them count.
 const OWN_ORIGINS_MAX: usize = 64;
 
