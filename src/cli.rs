@@ -1,14 +1,21 @@
 //! The command line: which command, how it ended, and what the shell is told.
 
+mod advice;
+pub mod approvals;
 pub mod args;
+pub mod audit;
 pub mod config;
+mod deep;
 pub mod devices;
+pub mod doctor;
 pub mod here;
 mod log_plan;
 pub mod logs;
 pub mod man;
+pub mod nodes;
 mod plan;
 pub mod probe;
+pub mod qr;
 pub mod query;
 pub mod render;
 pub mod run;
@@ -83,7 +90,11 @@ impl Failure {
                         "\n`clawgate devices list` shows what waits. A request ends after five minutes, and has a new id \
                          when its device asks for more."
                     }
+                    "unknown or expired approval id" => {
+                        "\n`clawgate approvals list` shows what waits. What was decided, or ran out of time, waits no longer."
+                    }
                     "unknown deviceId" => "\n`clawgate devices list` shows the devices by their whole ids.",
+                    "unknown nodeId" => "\n`clawgate nodes list` shows the nodes by their whole ids.",
                     _ => "",
                 };
                 format!("Gateway call failed: {}{advice}", render::clean(&error.to_string()))
@@ -163,8 +174,13 @@ fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Command::System { command } => system::run(&command, environment),
         Command::Man => print(&man::page()),
         Command::Devices { command } => devices::run(command, environment),
+        Command::Approvals { command } => approvals::run(&command, environment),
+        Command::Nodes { command } => nodes::run(command, environment),
+        Command::Qr(args) => qr::run(&args, environment),
         Command::Config { command } => config::run(&command, environment),
         Command::Token(token) => token::show(&token, environment),
+        Command::Doctor(args) => doctor::run(&args, environment),
+        Command::Security { command } => audit::run(&command, environment),
         Command::Setup(args) => setup::run(&args, environment),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -188,8 +204,13 @@ fn wants_json(command: &Command) -> bool {
         Command::Logs(logs) => logs.client.json,
         Command::System { command } => command.client().json,
         Command::Devices { command } => command.client().json,
+        Command::Approvals { command } => command.client().json,
+        Command::Nodes { command } => command.client().json,
+        Command::Qr(args) => args.json,
         Command::Config { command } => command.json(),
         Command::Token(token) => token.json,
+        Command::Doctor(args) => args.json,
+        Command::Security { command } => command.json(),
         Command::Setup(args) => args.json,
         Command::Man | Command::Completions { .. } => false,
     }

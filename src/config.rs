@@ -13,6 +13,7 @@ pub mod read;
 pub mod secret_refs;
 pub mod secrets;
 pub mod settings;
+pub mod shape;
 pub mod start;
 pub mod weak;
 pub mod write;

@@ -78,22 +78,34 @@ impl<D: Disk> StateHost<D> {
         Arc::clone(&self.restart)
     }
 
-    fn path(&self, document: Document) -> PathBuf {
-        self.state_dir.join(document.path())
+    fn path(&self, document: Document) -> Result<PathBuf, HostFault> {
+        match document {
+            Document::DevicesPaired
+            | Document::DevicesPending
+            | Document::DevicesSetup
+            | Document::Nodes
+            | Document::NodeRequests
+            | Document::VoiceWake => Ok(self.state_dir.join(document.path())),
+            Document::ExecApprovals => self.approvals.clone().ok_or_else(|| {
+                HostFault("there is no home folder to keep exec approvals in; set HOME".to_owned())
+            }),
+        }
     }
 }
 
 impl<D: Disk> Host for StateHost<D> {
     fn version(&self, document: Document) -> Result<Version, HostFault> {
-        self.storage.mark(&self.path(document)).map_err(HostFault)
+        self.storage.mark(&self.path(document)?).map_err(HostFault)
     }
 
     fn read(&self, document: Document) -> Result<Option<(Vec<u8>, Version)>, HostFault> {
-        self.storage.read_durable(&self.path(document)).map_err(HostFault)
+        self.storage.read_durable(&self.path(document)?).map_err(HostFault)
     }
 
     fn write(&self, writes: &[Write<'_>]) -> Result<Vec<Version>, StoreFault> {
-        let paths: Vec<PathBuf> = writes.iter().map(|write| self.path(write.document)).collect();
+        let paths: Result<Vec<PathBuf>, HostFault> =
+            writes.iter().map(|write| self.path(write.document)).collect();
+        let paths = paths.map_err(|HostFault(why)| StoreFault::Failed(why))?;
         let puts: Vec<Put<'_>> = writes
             .iter()
             .zip(&paths)
@@ -112,12 +124,8 @@ impl<D: Disk> Host for StateHost<D> {
             .map_err(|why| HostFault(format!("the system's facts cannot be read: {why}")))
     }
 
-    fn exec_approvals(&self) -> Result<(String, Option<Vec<u8>>), HostFault> {
-        let Some(path) = &self.approvals else {
-            return Err(HostFault("there is no home folder to keep exec approvals in; set HOME".to_owned()));
-        };
-        let read = self.storage.read(path).map_err(HostFault)?;
-        Ok((path.display().to_string(), read.map(|(text, _)| text)))
+    fn exec_approvals_path(&self) -> Result<String, HostFault> {
+        self.path(Document::ExecApprovals).map(|path| path.display().to_string())
     }
 
     fn load(&self) -> Result<Load, HostFault> {

@@ -96,6 +96,14 @@ impl Identity {
     }
 }
 
+impl Identity {
+    /// The device id of a state folder that has an identity; nothing is made or mended.
+    pub fn device_id_at<D: Disk>(storage: &Storage<D>, state_dir: &Path) -> Option<String> {
+        let (text, _) = storage.read(&state_dir.join("identity/device.json")).ok()??;
+        parse(&text).ok().map(|(key, _)| key.device_id().to_owned())
+    }
+}
+
 /// `identity/device-auth.json`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -152,6 +160,14 @@ pub fn held_token<D: Disk>(
 ) -> Option<HeldToken> {
     let (text, _) = storage.read(&tokens_path(state_dir)).ok()??;
     usable(&text, device_id)?.tokens.remove(role).filter(|held| !held.token.is_empty())
+}
+
+/// Every token that this device holds.
+pub fn held_tokens<D: Disk>(storage: &Storage<D>, state_dir: &Path, device_id: &str) -> Vec<HeldToken> {
+    let text = storage.read(&tokens_path(state_dir)).ok().flatten();
+    let file = text.and_then(|(text, _)| usable(&text, device_id));
+    let tokens = file.into_iter().flat_map(|file| file.tokens);
+    tokens.map(|(role, held)| HeldToken { role, ..held }).filter(|held| !held.token.is_empty()).collect()
 }
 
 /// Stores the token of a role, and leaves those of other roles.
@@ -279,8 +295,10 @@ mod tests {
     #[test]
     fn an_identity_is_made_once_and_found_again() {
         let folder = Folder::new();
+        assert_eq!(Identity::device_id_at(&storage(), folder.path()), None, "looking makes none");
         let made = Identity::load_or_create(&storage(), folder.path(), 5).unwrap();
         let path = folder.path().join("identity/device.json");
+        assert_eq!(Identity::device_id_at(&storage(), folder.path()).as_deref(), Some(made.key.device_id()));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let text = fs::read_to_string(&path).unwrap();
         let want = format!(
@@ -345,6 +363,8 @@ mod tests {
         hold_token(&storage, dir, "me", held("operator", "a")).unwrap();
         hold_token(&storage, dir, "me", held("node", "b")).unwrap();
         assert_eq!(held_token(&storage, dir, "me", "operator"), Some(held("operator", "a")));
+        assert_eq!(held_tokens(&storage, dir, "me"), [held("node", "b"), held("operator", "a")]);
+        assert_eq!(held_tokens(&storage, dir, "other"), []);
         assert_eq!(held_token(&storage, dir, "other", "operator"), None);
         let path = dir.join("identity/device-auth.json");
         let mark = storage.mark(&path).unwrap();

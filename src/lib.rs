@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod accounts;
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod entropy;
@@ -15,6 +16,7 @@ pub mod listen;
 pub mod lock;
 pub mod log;
 pub mod profile;
+pub mod qr;
 #[cfg(test)]
 mod scratch;
 pub mod storage;

@@ -38,7 +38,7 @@ fn load(disk: SimulatedDisk) -> (Devices, DevicesVersion) {
     let HostAnswer::Devices(Ok(DevicesCheck::Changed { devices, version })) = answer else {
         panic!("the store does not load: {answer:?}")
     };
-    ((*devices).clone(), version)
+    ((*devices).clone(), *version)
 }
 
 /// One change, and which documents it touches.
@@ -99,10 +99,18 @@ fn store(
     touched: (bool, bool),
 ) -> Result<DevicesVersion, StoreFault> {
     let devices = Arc::new(devices.clone());
-    let request = HostRequest::StoreDevices { expected, devices, paired: touched.0, pending: touched.1 };
+    let request = HostRequest::StoreDevices {
+        expected,
+        devices,
+        paired: touched.0,
+        pending: touched.1,
+        setup: false,
+        nodes: false,
+        node_requests: false,
+    };
     let answer = host::perform(&host_on(disk), request);
     let HostAnswer::Stored(stored) = answer else { panic!("not an answer to a store request: {answer:?}") };
-    stored
+    stored.map(|version| *version)
 }
 
 #[test]

@@ -22,6 +22,10 @@ pub struct Admission {
     pub scopes: Scopes,
     /// The device token of this role, when the device has one.
     pub token: Option<IssuedToken>,
+    /// Tokens of other roles, for a device that came with a setup code.
+    pub handoff: Vec<(String, IssuedToken)>,
+    /// Whether the gateway wants to know as soon as hello-ok is written.
+    pub confirm: bool,
     /// Presence, already encoded for this dialect.
     pub presence: Bytes,
     /// The latest health snapshot, or `{}`, already encoded for this dialect.

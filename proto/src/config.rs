@@ -169,4 +169,18 @@ pub struct About {
     pub device_id: String,
     /// The gateway host's own public key, base64url.
     pub public_key: String,
+    /// Where others reach it, for setup codes.
+    pub reach: Reach,
+}
+
+/// Addresses that a setup code may name (spec: pairing section 7).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// `plugins.entries.device-pair.config.publicUrl`.
+    pub public_url: Option<String>,
+    /// `gateway.remote.url`.
+    pub remote_url: Option<String>,
+    /// Where the network reaches what this gateway listens on, with the setting that says so, as in `gateway.bind=lan`;
+    /// `None` when it is loopback only.
+    pub bound: Option<(String, &'static str)>,
 }

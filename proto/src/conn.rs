@@ -38,7 +38,7 @@ use crate::config::Config;
 use crate::frame::CloseFrame;
 use crate::id::ConnId;
 use crate::input::{End, Input};
-use crate::output::Order;
+use crate::output::{Order, Reply};
 use crate::seed::Seed;
 use crate::time::{Mono, Now};
 use core::fmt;
@@ -75,6 +75,8 @@ pub struct Connection {
     /// Cost of orders that are carried out, not yet told to the gateway.
     drained: usize,
     report_drained: bool,
+    /// Whether the next report is due as soon as everything is written.
+    confirms: bool,
     may_read: bool,
     at_end: bool,
 }
@@ -101,6 +103,7 @@ impl Connection {
             ending: Ending::No,
             drained: 0,
             report_drained: false,
+            confirms: false,
             may_read: true,
             at_end: false,
         }
@@ -150,13 +153,14 @@ impl Connection {
         self.process_residue(now);
         self.note_pause(now);
         let has_more = self.fact.is_some() || matches!(self.ending, Ending::Begun(_));
-        let is_awaited = !self.may_read && self.outbox.is_written();
+        let is_awaited = (!self.may_read || self.confirms) && self.outbox.is_written();
         let is_due = has_more
             || is_awaited
             || self.report_drained
             || self.drained >= self.config.limits.drained_report_bytes;
         if self.drained > 0 && is_due {
             self.report_drained = false;
+            self.confirms &= !self.outbox.is_written();
             return Next::Event(Input::Drained { conn: self.id, bytes: core::mem::take(&mut self.drained) });
         }
         if let Some(fact) = self.fact.take() {
@@ -180,7 +184,7 @@ impl Connection {
             (Order::Http(response), Phase::Http(_)) => self.answer(now, *response, cost),
             (Order::Admit(admission), Phase::Open(_)) => self.admit(admission, cost),
             (Order::Respond { id, reply }, Phase::Open(open)) => {
-                let dialect = open.answered();
+                let dialect = open.answered(matches!(reply, Reply::Accepted(_)));
                 self.outbox.push(Item::Response { id, reply, dialect }, cost);
             }
             (Order::Event(event), Phase::Open(_)) => self.outbox.push(Item::Event(event), cost),
@@ -460,6 +464,7 @@ impl Connection {
         let waiting = (!waiting.messages.is_empty()).then_some(waiting);
         open.stage = Stage::Admitted { dialect: admission.dialect, in_flight: 0, waiting };
         open.reader.set_message_bytes_max(self.config.limits.message_bytes_max);
+        self.confirms = admission.confirm;
         self.outbox.push(Item::Admission(admission), cost);
     }
 

@@ -1,6 +1,7 @@
 //! The two shapes of one protocol. Authority is decided elsewhere, once, by protocol 4's rules; this file only
 //! changes shapes, and [`Exceptions`] holds the few places where the dialects behave differently.
 
+pub(crate) mod approvals;
 pub(crate) mod config;
 pub(crate) mod lists;
 pub(crate) mod nodes;
@@ -45,10 +46,15 @@ pub struct Exceptions {
     pub health_after_hello: bool,
     /// A `presence` event follows every hello-ok.
     pub presence_after_hello: bool,
+    /// The approval of a node's device covers what the node declares for the first time; what comes later asks.
+    pub pairing_covers_surface: bool,
     /// Control-plane writes that share one budget; each other one has its own (see [`crate::limits::Limits`]).
     pub shared_writes: &'static [&'static str],
     /// How many of those a window takes.
     pub shared_writes_max: u32,
+    /// Whoever may decide a command's approval is asked, the asker too (protocol 3 has no word by which a client says
+    /// that it shows such requests to people).
+    pub asks_every_approver: bool,
 }
 
 impl Dialect {
@@ -85,14 +91,18 @@ impl Dialect {
             Self::V3 => Exceptions {
                 health_after_hello: true,
                 presence_after_hello: false,
+                pairing_covers_surface: true,
                 shared_writes: &["config.apply", "config.patch", "update.run"],
                 shared_writes_max: 3,
+                asks_every_approver: true,
             },
             Self::V4 => Exceptions {
                 health_after_hello: false,
                 presence_after_hello: true,
+                pairing_covers_surface: false,
                 shared_writes: &[],
                 shared_writes_max: 0,
+                asks_every_approver: false,
             },
         }
     }
@@ -155,6 +165,18 @@ struct HelloAuth<'a> {
     scopes: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     issued_at_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    device_tokens: Vec<HandedToken<'a>>,
+}
+
+/// A token of another role than the one that came in.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HandedToken<'a> {
+    device_token: &'a str,
+    role: &'a str,
+    scopes: &'a [String],
+    issued_at_ms: u64,
 }
 
 #[derive(Serialize)]
@@ -180,6 +202,7 @@ pub fn hello_ok(admission: &Admission) -> Vec<u8> {
                 role: admission.role.as_str(),
                 scopes: issued.scopes.clone(),
                 issued_at_ms: Some(issued.issued_at_ms),
+                device_tokens: Vec::new(),
             });
             (auth, None)
         }
@@ -189,6 +212,7 @@ pub fn hello_ok(admission: &Admission) -> Vec<u8> {
                 role: admission.role.as_str(),
                 scopes: admission.scopes.as_slice().to_vec(),
                 issued_at_ms: admission.token.as_ref().map(|issued| issued.issued_at_ms),
+                device_tokens: handed(admission),
             };
             (Some(auth), Some([]))
         }
@@ -230,6 +254,16 @@ pub fn hello_ok(admission: &Admission) -> Vec<u8> {
     serde_json::to_vec(&hello).expect("hello-ok has only string keys")
 }
 
+fn handed(admission: &Admission) -> Vec<HandedToken<'_>> {
+    let handed = admission.handoff.iter().map(|(role, issued)| HandedToken {
+        device_token: &issued.token,
+        role,
+        scopes: &issued.scopes,
+        issued_at_ms: issued.issued_at_ms,
+    });
+    handed.collect()
+}
+
 fn raw(json: &Bytes) -> &RawValue {
     // Both snapshots were encoded by this crate a moment ago.
     serde_json::from_slice(json).expect("an encoded snapshot is JSON")
@@ -263,7 +297,17 @@ pub(crate) fn has_voice_routing(dialect: Dialect) -> bool {
 pub(crate) fn own_events(dialect: Dialect) -> &'static [&'static str] {
     match dialect {
         Dialect::V3 => &[],
-        Dialect::V4 => &["voicewake.routing.changed", "gateway.suspension"],
+        Dialect::V4 => &[
+            "voicewake.routing.changed",
+            "gateway.suspension",
+            "plugin.approval.requested",
+            "plugin.approval.resolved",
+            "question.requested",
+            "question.resolved",
+            "device.pair.changed",
+            "device.pair.setup.completed",
+            "device.pair.setup.deliveryUncertain",
+        ],
     }
 }
 
@@ -556,7 +600,7 @@ fn unauthorized(dialect: Option<Dialect>, why: &Unauthorized) -> ErrorShape {
         "canRetryWithDeviceToken": retry_with_device,
         "recommendedNextStep": if retry_with_device { "retry_with_device_token" } else { next_step },
     });
-    let mut shape = with_details(&unauthorized_text(why), details);
+    let mut shape = with_details(&unauthorized_text(dialect, why), details);
     if why.reason == AuthReason::RateLimited && dialect != Some(Dialect::V3) {
         shape.retryable = Some(true);
         shape.retry_after_ms = why.retry_after_ms;
@@ -571,7 +615,7 @@ const TAILSCALE_SERVE_AUTH: &str = "use Tailscale Serve auth or gateway token/pa
 /// The setting that an origin must be listed in.
 pub(crate) const ALLOWED_ORIGINS: &str = "gateway.controlUi.allowedOrigins";
 
-fn unauthorized_text(why: &Unauthorized) -> String {
+fn unauthorized_text(dialect: Option<Dialect>, why: &Unauthorized) -> String {
     let token_hint = match why.client {
         ClientClass::Cli => "set gateway.remote.token to match gateway.auth.token",
         ClientClass::Page => "open the dashboard URL and paste the token in Control UI settings",
@@ -593,9 +637,13 @@ fn unauthorized_text(why: &Unauthorized) -> String {
         AuthReason::PasswordMissingConfig => {
             ("gateway password not configured on gateway", "set gateway.auth.password")
         }
-        AuthReason::BootstrapTokenInvalid => {
-            ("bootstrap token invalid or expired", "scan a fresh setup code")
-        }
+        AuthReason::BootstrapTokenInvalid => match dialect {
+            Some(Dialect::V3) => ("bootstrap token invalid or expired", "scan a fresh setup code"),
+            Some(Dialect::V4) | None => (
+                "setup code invalid, expired, revoked, or already used",
+                "create a new code; review the pairing requests that wait with devices list",
+            ),
+        },
         AuthReason::DeviceTokenMismatch => ("device token mismatch", "rotate/reissue device token"),
         AuthReason::ScopeMismatch => (
             "device token does not cover the requested role or scopes",
@@ -823,6 +871,19 @@ pub(crate) fn device_list(dialect: Dialect, view: &DeviceView) -> Vec<u8> {
 pub(crate) fn approved(request_id: &str, device: &PairedDevice) -> Value {
     let row = serde_json::to_value(render::paired_row(device)).expect("a row has only string keys");
     json!({"requestId": request_id, "device": row})
+}
+
+/// What a setup code says, before it is encoded: members in the order of release 2026.3.13, and when it ends.
+pub(crate) fn setup_code(url: &str, token: &str, expires_at_ms: u64) -> String {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Code<'a> {
+        url: &'a str,
+        bootstrap_token: &'a str,
+        expires_at_ms: u64,
+    }
+    let code = Code { url, bootstrap_token: token, expires_at_ms };
+    serde_json::to_string(&code).expect("a code has only string keys")
 }
 
 /// The payload of `device.pair.resolved`.

@@ -1,11 +1,13 @@
 //! The shapes of protocol frames that the gateway makes: responses, errors, events, closes.
 
+use crate::store::nodes::Surface;
 use crate::store::{DeviceView, PairedDevice};
 use bytes::Bytes;
 use core::fmt;
 use serde::Serialize;
 use serde_json::Value;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A response's payload. Big ones are shared or rendered by the connection, outside the gateway's lock. `Debug`
@@ -29,8 +31,21 @@ pub struct NodeView {
     pub ts: u64,
     /// The store.
     pub devices: DeviceView,
+    /// Those that are here, by id.
+    pub live: BTreeMap<String, LiveNode>,
     /// What of it is wanted.
     pub list: NodeList,
+}
+
+/// A node that is connected.
+#[derive(Debug)]
+pub struct LiveNode {
+    /// What it declared.
+    pub surface: Surface,
+    /// Of its client.
+    pub version: Option<String>,
+    /// Since when, Unix milliseconds.
+    pub since_ms: u64,
 }
 
 /// Which answer is made of a [`NodeView`].

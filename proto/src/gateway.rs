@@ -2,6 +2,7 @@
 //! Never sees raw bytes; short decisions only.
 
 mod admit;
+pub(crate) mod approvals;
 mod census;
 pub(crate) mod channels;
 pub(crate) mod config;
@@ -12,6 +13,7 @@ pub(crate) mod handlers;
 pub(crate) mod health;
 mod limiter;
 pub(crate) mod logs;
+mod node_policy;
 pub(crate) mod nodes;
 pub(crate) mod pair;
 mod peers;
@@ -19,10 +21,12 @@ pub(crate) mod presence;
 pub(crate) mod reads;
 pub(crate) mod relay;
 mod replies;
+pub(crate) mod setup;
 pub(crate) mod suspend;
 #[cfg(test)]
 mod tests;
 mod timers;
+pub(crate) mod upgrades;
 pub(crate) mod voice;
 mod vouched;
 mod web;
@@ -47,6 +51,7 @@ use crate::request::{MethodRef, ParamsFault, Request};
 use crate::scope::Role;
 use crate::seed::{Random, Seed};
 use crate::time::{Mono, Now};
+use approvals::Approvals;
 use bytes::Bytes;
 pub use census::Census;
 use core::net::{IpAddr, SocketAddr};
@@ -85,6 +90,8 @@ pub struct Gateway {
     presence_flush: Flush,
     /// Presence keys of sessions that ended during this input.
     left: Vec<String>,
+    setups: setup::Setups,
+    upgrades: upgrades::Upgrades,
     devices: DeviceStore<Key>,
     health: Health,
     health_flush: Flush,
@@ -100,6 +107,7 @@ pub struct Gateway {
     /// The numbers that go with it.
     told: Option<diagnostics::Told>,
     log_level: Level,
+    approvals: Approvals,
     /// Settings that changed and wait for a restart, for people: not more than are worth reading.
     restart_needed: Vec<String>,
     replies: Replies,
@@ -156,6 +164,8 @@ enum Purpose {
     WizardStart { conn: ConnId, id: Box<str> },
     /// What a set-up came to.
     WizardWrite { conn: ConnId, id: Box<str> },
+    /// A change of the file of exec approvals.
+    ExecApprovals { conn: ConnId, id: Box<str> },
     /// An answer to `logs.tail`.
     LogsTail { conn: ConnId, id: Box<str> },
     /// Who an address of the tailnet is.
@@ -205,6 +215,8 @@ impl Gateway {
             instance_id,
             presence_flush: Flush::default(),
             left: Vec::new(),
+            setups: setup::Setups::default(),
+            upgrades: upgrades::Upgrades::default(),
             devices: DeviceStore::new(&config.limits),
             health: Health::new(Arc::clone(&config), now),
             health_flush: Flush::default(),
@@ -216,6 +228,7 @@ impl Gateway {
             status: [None, None],
             told: None,
             log_level: Level::Trace,
+            approvals: Approvals::default(),
             restart_needed: Vec::new(),
             replies: Replies::default(),
             writes: Writes::default(),
@@ -274,7 +287,7 @@ impl Gateway {
             Input::Http { conn, request } => self.http(now, conn, &request, out),
             Input::Connect { conn, request } => self.connect(now, conn, *request, out),
             Input::Request { conn, request } => self.dispatch(now, conn, request, out),
-            Input::Drained { conn, bytes } => self.drained(conn, bytes, out),
+            Input::Drained { conn, bytes } => self.drained(now, conn, bytes, out),
             Input::Ending { conn, why } => self.ending(conn, why, out),
             Input::Closed { conn } => self.closed(conn, out),
             Input::Answered { ticket, answer } => self.answered(now, ticket, answer, out),
@@ -283,6 +296,7 @@ impl Gateway {
             Input::Tick => self.tick(now, out),
         }
         self.flush(now, out);
+        self.set_approvals_timer();
     }
 
     /// The earliest moment at which [`Input::Tick`] would change anything.
@@ -373,7 +387,7 @@ impl Gateway {
         self.order(conn, Order::Http(Box::new(response)), out);
     }
 
-    fn drained(&mut self, conn: ConnId, bytes: usize, out: &mut Vec<Output>) {
+    fn drained(&mut self, now: Now, conn: ConnId, bytes: usize, out: &mut Vec<Output>) {
         let Some(slot) = self.peers.get_mut(conn) else { return };
         let bytes = bytes.min(slot.queued);
         slot.queued -= bytes;
@@ -382,6 +396,7 @@ impl Gateway {
             slot.paused = false;
             out.push(Output::To(conn, Order::Read(true)));
         }
+        self.setup_delivered(now, conn, bytes, out);
     }
 
     fn ending(&mut self, conn: ConnId, why: End, out: &mut Vec<Output>) {
@@ -436,8 +451,10 @@ impl Gateway {
 
     /// Takes a socket out of everything that only admitted peers are in. Whom to tell is for [`Self::flush`].
     fn end_session(&mut self, conn: ConnId) {
-        let Some(session) = self.peers.session(conn) else { return };
-        self.left.extend(session.presence_key.clone());
+        let Some(session) = self.peers.session_mut(conn) else { return };
+        self.left.extend(session.presence_key.take());
+        self.setups.undelivered.extend(session.delivery.take().map(|delivery| delivery.redeemed));
+        self.approvals_left(conn);
         self.peers.set_phase(conn, Phase::Ending);
     }
 
@@ -505,38 +522,49 @@ impl Gateway {
             .then_some(StateVersion { presence: self.presence.version, health: self.health.version });
         let conns: Vec<ConnId> = self.peers.open().collect();
         for conn in conns {
-            let Some(session) = self.peers.session(conn) else { continue };
-            let Some(payload) = payload[session.dialect.index()].clone() else { continue };
-            let entitled = event
-                .scope
-                .is_none_or(|scope| session.role == Role::Operator && session.scopes.satisfies(scope));
-            if !entitled {
-                continue;
-            }
-            let Some(slot) = self.peers.get_mut(conn) else { continue };
-            slot.seq += 1;
-            let frame = EventFrame { name: event.name, payload, seq: Some(slot.seq), state_version };
-            let order = Order::Event(frame);
-            let cost = order.cost();
-            let slow = slot.queued + cost > self.config.limits.queued_bytes_max;
-            if event.drop_if_slow && (slow || !self.budget.has_spare(cost)) {
-                self.stats.missed_events += 1;
-                continue; // one slow reader must not cost the others anything, and a few must not cost them all
-            }
-            if slow {
-                out.push(Output::Log(
-                    Record::new(Level::Warn, "peer.slow").conn(conn).field("event", event.name),
-                ));
-                self.stats.cut += 1;
-                self.close(conn, CloseFrame::new(1008, "slow consumer"), out);
-                continue;
-            }
-            self.order(conn, order, out);
+            self.send_event(conn, event, &payload, state_version, out);
         }
+    }
+
+    /// Sends an event to one peer, if it may see it.
+    fn send_event(
+        &mut self,
+        conn: ConnId,
+        event: &'static Event,
+        payload: &[Option<Bytes>; 2],
+        state_version: Option<StateVersion>,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(session) = self.peers.session(conn) else { return };
+        let Some(payload) = payload[session.dialect.index()].clone() else { return };
+        let entitled =
+            event.scope.is_none_or(|scope| session.role == Role::Operator && session.scopes.satisfies(scope));
+        if !entitled {
+            return;
+        }
+        let Some(slot) = self.peers.get_mut(conn) else { return };
+        slot.seq += 1;
+        let frame = EventFrame { name: event.name, payload, seq: Some(slot.seq), state_version };
+        let order = Order::Event(frame);
+        let cost = order.cost();
+        let slow = slot.queued + cost > self.config.limits.queued_bytes_max;
+        if event.drop_if_slow && (slow || !self.budget.has_spare(cost)) {
+            self.stats.missed_events += 1;
+            return; // one slow reader must not cost the others anything, and a few must not cost them all
+        }
+        if slow {
+            out.push(Output::Log(
+                Record::new(Level::Warn, "peer.slow").conn(conn).field("event", event.name),
+            ));
+            self.stats.cut += 1;
+            return self.close(conn, CloseFrame::new(1008, "slow consumer"), out);
+        }
+        self.order(conn, order, out);
     }
 
     /// Sends what waits, when it has waited long enough.
     fn flush(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.tell_undelivered(now, out);
         for key in core::mem::take(&mut self.left) {
             self.presence.disconnected(now, &key);
             self.presence_flush.dirty = [true, true];
@@ -710,6 +738,7 @@ impl Gateway {
             Purpose::ConfigCheck => self.config_checked(now, answer, out),
             Purpose::WizardStart { conn, id } => self.wizard_started(now, (conn, id), answer, out),
             Purpose::WizardWrite { conn, id } => self.wizard_written((conn, id), answer, out),
+            Purpose::ExecApprovals { conn, id } => self.exec_approvals_stored((conn, id), answer, out),
             Purpose::LogsTail { conn, id } => self.log_read(conn, id, answer, out),
             Purpose::WhoIs { ip } => self.whois_answered(now, ip, answer, out),
             Purpose::VoiceWake => self.voicewake_answered(now, answer, out),
@@ -754,6 +783,8 @@ impl Gateway {
                         self.finish_stop(out);
                     }
                 }
+                Timer::Approvals => self.approvals_due(now, out),
+                Timer::Upgrades => self.upgrades_due(now, out),
                 Timer::Suspension => self.suspension_due(now, out),
                 Timer::Restart => self.stop(now, Stopping::ToRestart, out),
                 Timer::Drain => {
@@ -801,7 +832,10 @@ impl Gateway {
 
     /// The drain is over when nobody is left and nothing promised is still on its way to the disk.
     fn finish_stop(&mut self, out: &mut Vec<Output>) {
-        let promised = self.devices.waiting() + self.voice.waiting() + usize::from(self.is_config_busy());
+        let promised = self.devices.waiting()
+            + self.voice.waiting()
+            + self.exec_approvals_waiting()
+            + usize::from(self.is_config_busy());
         if self.stopping && self.peers.len() == 0 && promised == 0 {
             self.timers.clear(Timer::Drain);
             out.push(Output::Stopped);

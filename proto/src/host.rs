@@ -7,7 +7,8 @@ use crate::dialect::{self, Dialect};
 use crate::log::Record;
 use crate::log::tail::{self, LogSpan};
 use crate::methods::system_params::LogsTail;
-use crate::store::{self, Devices, voicewake};
+use crate::seed::{Random, Seed};
+use crate::store::{self, Devices, approvals, voicewake};
 use crate::wizard::Draft;
 use bytes::Bytes;
 use config::{ConfigAnswer, ConfigFault, ConfigNews, ConfigOp, ConfigOutcome};
@@ -33,11 +34,26 @@ pub enum HostRequest {
         paired: bool,
         /// Whether `devices/pending.json` changed.
         pending: bool,
+        /// Whether `devices/bootstrap.json` changed.
+        setup: bool,
+        /// Whether `nodes/paired.json` changed.
+        nodes: bool,
+        /// Whether `nodes/pending.json` changed.
+        node_requests: bool,
     },
     /// Facts for `system.info`. Answered by [`HostAnswer::SystemInfo`].
     SystemInfo,
     /// The file of approvals, for `exec.approvals.get`. Answered by [`HostAnswer::ExecApprovals`].
     ExecApprovals,
+    /// Make this file of approvals durable, for `exec.approvals.set`. Answered by [`HostAnswer::ExecApprovalsStored`].
+    StoreExecApprovals {
+        /// The new file, as the peer sent it.
+        file: Arc<Value>,
+        /// Of the text that it was made from.
+        base_hash: Option<String>,
+        /// For ids that are missing.
+        seed: Seed,
+    },
     /// What this process uses. Answered by [`HostAnswer::Load`].
     Load,
     /// The messenger accounts, and who owns them. Answered by [`HostAnswer::Channels`].
@@ -79,6 +95,9 @@ impl HostRequest {
             Self::StoreDevices { .. } => HostAnswer::Stored(Err(StoreFault::Failed(why.to_owned()))),
             Self::SystemInfo => HostAnswer::SystemInfo(Err(HostFault(why.to_owned()))),
             Self::ExecApprovals => HostAnswer::ExecApprovals(Err(HostFault(why.to_owned()))),
+            Self::StoreExecApprovals { .. } => {
+                HostAnswer::ExecApprovalsStored(Err(ExecApprovalsFault::Failed(why.to_owned())))
+            }
             Self::Load => HostAnswer::Load(Err(HostFault(why.to_owned()))),
             Self::Channels => HostAnswer::Channels(Err(HostFault(why.to_owned()))),
             Self::WhoIs { .. } => HostAnswer::WhoIs(Err(HostFault(why.to_owned()))),
@@ -99,11 +118,13 @@ pub enum HostAnswer {
     /// To [`HostRequest::CheckDevices`].
     Devices(Result<DevicesCheck, HostFault>),
     /// To [`HostRequest::StoreDevices`]: the versions now on disk.
-    Stored(Result<DevicesVersion, StoreFault>),
+    Stored(Result<Box<DevicesVersion>, StoreFault>),
     /// To [`HostRequest::SystemInfo`]: an encoded JSON object.
     SystemInfo(Result<Bytes, HostFault>),
     /// To [`HostRequest::ExecApprovals`]: an encoded JSON object without secrets.
     ExecApprovals(Result<Bytes, HostFault>),
+    /// To [`HostRequest::StoreExecApprovals`]: the file as it is shown now.
+    ExecApprovalsStored(Result<Bytes, ExecApprovalsFault>),
     /// To [`HostRequest::Load`].
     Load(Result<Load, HostFault>),
     /// To [`HostRequest::Channels`].
@@ -193,17 +214,23 @@ pub enum DevicesCheck {
         /// Parsed content of both documents.
         devices: Arc<Devices>,
         /// Its versions.
-        version: DevicesVersion,
+        version: Box<DevicesVersion>,
     },
 }
 
-/// Versions of the two documents of the device store.
+/// Versions of the documents of the device store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DevicesVersion {
     /// Of `devices/paired.json`.
     pub paired: Option<Version>,
     /// Of `devices/pending.json`.
     pub pending: Option<Version>,
+    /// Of `devices/bootstrap.json`.
+    pub setup: Option<Version>,
+    /// Of `nodes/paired.json`.
+    pub nodes: Option<Version>,
+    /// Of `nodes/pending.json`.
+    pub node_requests: Option<Version>,
 }
 
 /// An opaque mark of a file's content: equal marks mean the file was not touched.
@@ -228,24 +255,45 @@ pub enum StoreFault {
     Failed(String),
 }
 
-/// A document of the state folder.
+/// Why the file of exec approvals was not changed; for a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExecApprovalsFault {
+    /// It was not made from what is there.
+    Refused(String),
+    /// It could not be read or written.
+    Failed(String),
+}
+
+/// A document of the state folder, or of the home folder where it says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Document {
     /// `devices/paired.json`.
     DevicesPaired,
     /// `devices/pending.json`.
     DevicesPending,
+    /// `devices/bootstrap.json`.
+    DevicesSetup,
+    /// `nodes/paired.json`.
+    Nodes,
+    /// `nodes/pending.json`.
+    NodeRequests,
     /// `settings/voicewake.json`.
     VoiceWake,
+    /// `exec-approvals.json`, which is in `.openclaw` of the home folder wherever the state folder is.
+    ExecApprovals,
 }
 
 impl Document {
-    /// Its path below the state folder.
+    /// Its path below its folder.
     pub fn path(self) -> &'static str {
         match self {
             Self::DevicesPaired => "devices/paired.json",
             Self::DevicesPending => "devices/pending.json",
+            Self::DevicesSetup => "devices/bootstrap.json",
+            Self::Nodes => "nodes/paired.json",
+            Self::NodeRequests => "nodes/pending.json",
             Self::VoiceWake => "settings/voicewake.json",
+            Self::ExecApprovals => "exec-approvals.json",
         }
     }
 }
@@ -289,11 +337,11 @@ pub trait Host: Send + Sync + 'static {
     /// Nothing could be found out.
     fn system_info(&self) -> Result<Bytes, HostFault>;
 
-    /// Where the file of approvals is, and its text; `None` when there is no file.
+    /// Where [`Document::ExecApprovals`] is, for people.
     ///
     /// # Errors
-    /// It cannot be read, or this host has no place for it.
-    fn exec_approvals(&self) -> Result<(String, Option<Vec<u8>>), HostFault> {
+    /// This host has no place for it.
+    fn exec_approvals_path(&self) -> Result<String, HostFault> {
         Err(HostFault("there is no home folder to keep exec approvals in".to_owned()))
     }
 
@@ -365,15 +413,21 @@ pub trait Host: Send + Sync + 'static {
 pub fn perform<H: Host + ?Sized>(host: &H, request: HostRequest) -> HostAnswer {
     match request {
         HostRequest::CheckDevices { known } => HostAnswer::Devices(check_devices(host, known)),
-        HostRequest::StoreDevices { expected, devices, paired, pending } => {
-            HostAnswer::Stored(store_devices(host, expected, &devices, paired, pending))
+        HostRequest::StoreDevices { expected, devices, paired, pending, setup, nodes, node_requests } => {
+            let touched = [setup, paired, pending, nodes, node_requests];
+            HostAnswer::Stored(store_devices(host, expected, &devices, touched).map(Box::new))
         }
         HostRequest::SystemInfo => HostAnswer::SystemInfo(host.system_info()),
         HostRequest::ExecApprovals => {
-            HostAnswer::ExecApprovals(host.exec_approvals().and_then(|(path, text)| {
-                store::approvals::snapshot(&path, text.as_deref()).map_err(HostFault)
+            HostAnswer::ExecApprovals(host.exec_approvals_path().and_then(|path| {
+                let found = host.read(Document::ExecApprovals)?;
+                let text = found.as_ref().map(|(text, _)| &text[..]);
+                approvals::snapshot(&path, text).map_err(HostFault)
             }))
         }
+        HostRequest::StoreExecApprovals { file, base_hash, seed } => HostAnswer::ExecApprovalsStored(
+            store_exec_approvals(host, &file, base_hash.as_deref(), &mut Random::new(seed)),
+        ),
         HostRequest::Load => HostAnswer::Load(host.load()),
         HostRequest::Channels => HostAnswer::Channels(host.channels()),
         HostRequest::WhoIs { ip } => HostAnswer::WhoIs(host.whois(ip)),
@@ -407,14 +461,46 @@ fn check_devices<H: Host + ?Sized>(host: &H, known: DevicesVersion) -> Result<De
     let now = DevicesVersion {
         paired: Some(host.version(Document::DevicesPaired)?),
         pending: Some(host.version(Document::DevicesPending)?),
+        setup: Some(host.version(Document::DevicesSetup)?),
+        nodes: Some(host.version(Document::Nodes)?),
+        node_requests: Some(host.version(Document::NodeRequests)?),
     };
     if now == known {
         return Ok(DevicesCheck::Unchanged);
     }
     let (paired, paired_version) = read(host, Document::DevicesPaired, store::parse_paired)?;
     let (pending, pending_version) = read(host, Document::DevicesPending, store::parse_pending)?;
-    let version = DevicesVersion { paired: Some(paired_version), pending: Some(pending_version) };
-    Ok(DevicesCheck::Changed { devices: Arc::new(Devices { paired, pending }), version })
+    let mut damage = None;
+    let (setup, setup_version) =
+        read_or_damage(host, Document::DevicesSetup, store::parse_setup, &mut damage)?;
+    let (nodes, nodes_version) = read_or_damage(host, Document::Nodes, store::parse_nodes, &mut damage)?;
+    let (node_requests, requests_version) =
+        read_or_damage(host, Document::NodeRequests, store::parse_nodes, &mut damage)?;
+    let version = DevicesVersion {
+        paired: Some(paired_version),
+        pending: Some(pending_version),
+        setup: Some(setup_version),
+        nodes: Some(nodes_version),
+        node_requests: Some(requests_version),
+    };
+    let devices = Devices { paired, pending, setup, nodes, node_requests, damage };
+    Ok(DevicesCheck::Changed { devices: Arc::new(devices), version: Box::new(version) })
+}
+
+/// A document without which devices can still come and go: what is wrong with it is noted.
+fn read_or_damage<H: Host + ?Sized, T: Default>(
+    host: &H,
+    document: Document,
+    parse: fn(&[u8]) -> Result<T, String>,
+    damage: &mut Option<String>,
+) -> Result<(T, Version), HostFault> {
+    let Some((bytes, version)) = host.read(document)? else { return Ok((T::default(), Version::MISSING)) };
+    let content = parse(&bytes).unwrap_or_else(|why| {
+        let HostFault(why) = unreadable(document, &why);
+        damage.get_or_insert(why);
+        T::default()
+    });
+    Ok((content, version))
 }
 
 fn read_voicewake<H: Host + ?Sized>(host: &H) -> Result<Arc<[String]>, HostFault> {
@@ -423,9 +509,39 @@ fn read_voicewake<H: Host + ?Sized>(host: &H) -> Result<Arc<[String]>, HostFault
     words.map(Arc::from).map_err(|why| unreadable(Document::VoiceWake, &why))
 }
 
+/// The file is set as a whole, on top of the text that its maker read.
+fn store_exec_approvals<H: Host + ?Sized>(
+    host: &H,
+    file: &Value,
+    base_hash: Option<&str>,
+    random: &mut Random,
+) -> Result<Bytes, ExecApprovalsFault> {
+    let failed = |HostFault(why): HostFault| ExecApprovalsFault::Failed(why);
+    let path = host.exec_approvals_path().map_err(failed)?;
+    for _ in 0..WRITE_ATTEMPTS {
+        let found = host.read(Document::ExecApprovals).map_err(failed)?;
+        let (text, version) = match &found {
+            Some((text, version)) => (Some(&text[..]), *version),
+            None => (None, Version::MISSING),
+        };
+        approvals::check_base(text, base_hash).map_err(|why| ExecApprovalsFault::Refused(why.to_owned()))?;
+        let content = approvals::render(&path, text, file, random).map_err(ExecApprovalsFault::Failed)?;
+        let write = Write { document: Document::ExecApprovals, expected: Some(version), content: &content };
+        match host.write(&[write]) {
+            Ok(_) => {
+                return approvals::snapshot(&path, Some(&content)).map_err(ExecApprovalsFault::Failed);
+            }
+            // The next look says whether it is still what the change was made from.
+            Err(StoreFault::Conflict) => {}
+            Err(StoreFault::Failed(why)) => return Err(ExecApprovalsFault::Failed(why)),
+        }
+    }
+    Err(ExecApprovalsFault::Failed(format!("{path} is being written by somebody else")))
+}
+
 /// The words are set as a whole: whoever comes last wins, and what else is in the document stays.
 fn store_voicewake<H: Host + ?Sized>(host: &H, triggers: &[String], now_ms: u64) -> Result<(), HostFault> {
-    for _ in 0..VOICEWAKE_ATTEMPTS {
+    for _ in 0..WRITE_ATTEMPTS {
         let found = host.read(Document::VoiceWake)?;
         let (bytes, version) = match &found {
             Some((bytes, version)) => (Some(&bytes[..]), *version),
@@ -448,7 +564,7 @@ fn unreadable(document: Document, why: &str) -> HostFault {
 }
 
 /// Looks at a document that somebody else keeps writing before a write is given up.
-const VOICEWAKE_ATTEMPTS: usize = 4;
+const WRITE_ATTEMPTS: usize = 4;
 
 fn read<H: Host + ?Sized, T: Default>(
     host: &H,
@@ -464,31 +580,48 @@ fn read<H: Host + ?Sized, T: Default>(
     }
 }
 
+/// Writes what was touched. A power cut between two of them must not leave a setup code that could be used again, nor
+/// a device that was removed: those go first.
 fn store_devices<H: Host + ?Sized>(
     host: &H,
     expected: DevicesVersion,
     devices: &Devices,
-    paired: bool,
-    pending: bool,
+    touched: [bool; 5],
 ) -> Result<DevicesVersion, StoreFault> {
-    let paired_bytes = if paired { store::render_paired(&devices.paired) } else { Vec::new() };
-    let pending_bytes = if pending { store::render_pending(&devices.pending) } else { Vec::new() };
-    let mut writes = Vec::with_capacity(2);
-    if paired {
-        let content = &paired_bytes[..];
-        writes.push(Write { document: Document::DevicesPaired, expected: expected.paired, content });
-    }
-    if pending {
-        let content = &pending_bytes[..];
-        writes.push(Write { document: Document::DevicesPending, expected: expected.pending, content });
-    }
-    let mut versions = host.write(&writes)?.into_iter();
     let mut now = expected;
-    if paired {
-        now.paired = versions.next();
+    let places = [
+        (Document::DevicesSetup, &mut now.setup),
+        (Document::DevicesPaired, &mut now.paired),
+        (Document::DevicesPending, &mut now.pending),
+        (Document::Nodes, &mut now.nodes),
+        (Document::NodeRequests, &mut now.node_requests),
+    ];
+    let mut places: Vec<(Document, &mut Option<Version>, Vec<u8>)> = places
+        .into_iter()
+        .zip(touched)
+        .filter(|(_, touched)| *touched)
+        .map(|((document, version), _)| (document, version, rendered(devices, document)))
+        .collect();
+    let writes: Vec<Write<'_>> = places
+        .iter()
+        .map(|(document, version, content)| Write { document: *document, expected: **version, content })
+        .collect();
+    let versions = host.write(&writes)?;
+    for ((_, place, _), version) in places.iter_mut().zip(versions) {
+        **place = Some(version);
     }
-    if pending {
-        now.pending = versions.next();
-    }
+    drop(places);
     Ok(now)
+}
+
+fn rendered(devices: &Devices, document: Document) -> Vec<u8> {
+    match document {
+        Document::DevicesPaired => store::render_paired(&devices.paired),
+        Document::DevicesPending => store::render_pending(&devices.pending),
+        Document::DevicesSetup => store::render_setup(&devices.setup),
+        Document::Nodes => store::render_nodes(&devices.nodes),
+        Document::NodeRequests => store::render_nodes(&devices.node_requests),
+        // Not one of the store's.
+        Document::VoiceWake | Document::ExecApprovals => Vec::new(),
+    }
 }

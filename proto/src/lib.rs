@@ -69,6 +69,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admission;
+pub mod approvals;
 pub mod budget;
 pub mod client;
 pub mod config;

@@ -78,6 +78,14 @@ pub struct Limits {
     /// Scopes that one pending request or one device may gather over several connects. Beyond it a pending request
     /// holds what was asked last, and a device's record stops noting covered scopes.
     pub pairing_scopes_max: usize,
+    /// Life of a setup code.
+    pub setup_ttl_ms: u64,
+    /// Setup codes kept that nobody has used; the oldest go first. As many results are remembered.
+    pub setup_codes_max: usize,
+    /// Requests for more scopes whose outcome somebody waits for, and outcomes that are remembered.
+    pub upgrade_waits_max: usize,
+    /// Capabilities, commands and permissions of one node, each; further ones are not looked at.
+    pub node_declared_max: usize,
     /// Paired devices kept; one more is refused with a hint to remove some.
     pub devices_paired_max: usize,
     /// Operations on the device store that may wait for the disk; one more is `UNAVAILABLE`.
@@ -124,6 +132,30 @@ pub struct Limits {
     pub suspend_lease_ms: u64,
     /// From the answer to `gateway.restart.request` to the stop.
     pub restart_delay_ms: u64,
+    /// Approvals that may wait for a decision, and as many questions for an answer; one more is `UNAVAILABLE`.
+    pub approvals_pending_max: usize,
+    /// The same of one device, or of one connection without a device.
+    pub approvals_pending_per_device_max: usize,
+    /// Approvals that are remembered when they have ended, and as many questions; the oldest go first.
+    pub approvals_kept_max: usize,
+    /// How long they are remembered.
+    pub approvals_kept_ms: u64,
+    /// Bytes that approvals may hold, and as many that questions may: the oldest that ended go first, and one that does
+    /// not fit beside those that wait is `UNAVAILABLE`.
+    pub approvals_bytes_max: usize,
+    /// How long an approval waits for a decision when its asker does not say.
+    pub approval_timeout_ms: u64,
+    /// How long a question waits for an answer when its asker does not say.
+    pub question_timeout_ms: u64,
+    /// The longest that either waits, whatever its asker says.
+    pub approval_timeout_max_ms: u64,
+    /// From the end of an approval to the last moment at which its command may start.
+    pub approval_usable_ms: u64,
+    /// Answers to approvals, and as many to questions, that one connection may wait for; one more is `UNAVAILABLE`. Far
+    /// fewer than requests in flight, or a connection could wait for what it is about to decide itself.
+    pub approval_waits_per_peer_max: usize,
+    /// Operations on the file of exec approvals that may wait for the disk; one more is `UNAVAILABLE`.
+    pub exec_approvals_queue_max: usize,
     /// Wrong-role answers in a row; one more closes 1008 `repeated unauthorized calls`.
     pub unauthorized_in_a_row_max: u32,
     /// Entries in the idempotency cache.
@@ -179,6 +211,10 @@ impl Default for Limits {
             pairing_ttl_ms: 300_000,
             pairing_pending_max: 256,
             pairing_scopes_max: 64,
+            setup_ttl_ms: 600_000,
+            setup_codes_max: 64,
+            upgrade_waits_max: 256,
+            node_declared_max: 128,
             devices_paired_max: 4_096,
             store_queue_max: 4_096,
             relay_waiting_max: 4_096,
@@ -202,6 +238,17 @@ impl Default for Limits {
             restart_path_bytes_max: 128,
             suspend_lease_ms: 120_000,
             restart_delay_ms: 500,
+            approvals_pending_max: 256,
+            approvals_pending_per_device_max: 64,
+            approvals_kept_max: 256,
+            approvals_kept_ms: 30 * 24 * 60 * 60 * 1_000,
+            approvals_bytes_max: 2 * 1024 * 1024,
+            approval_timeout_ms: 120_000,
+            question_timeout_ms: 600_000,
+            approval_timeout_max_ms: 24 * 60 * 60 * 1_000,
+            approval_usable_ms: 15_000,
+            approval_waits_per_peer_max: 64,
+            exec_approvals_queue_max: 16,
             unauthorized_in_a_row_max: 10,
             replies_entries_max: 1_000,
             replies_bytes_max: 4 * 1024 * 1024,

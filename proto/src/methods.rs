@@ -5,6 +5,8 @@
 
 pub(crate) mod access;
 mod agents;
+pub(crate) mod approval_params;
+mod approval_shapes;
 mod approvals;
 mod channels;
 pub(crate) mod config;
@@ -19,6 +21,7 @@ mod users;
 
 pub use access::Access;
 
+use crate::approvals::Draft;
 use crate::dialect::Dialect;
 use crate::dialect::lists::Text;
 use crate::gateway::{Call, Gateway};
@@ -111,11 +114,11 @@ pub enum Params {
     SystemEvent(Box<SystemEvent>),
     /// `set-heartbeats`.
     Enabled(bool),
-    /// `device.pair.approve`, `device.pair.reject`.
+    /// `device.pair.approve`, `device.pair.reject`, `exec.approval.waitDecision`, `plugin.approval.waitDecision`.
     RequestId(String),
     /// `device.pair.remove`.
     DeviceId(String),
-    /// `node.describe`.
+    /// `node.describe`, `node.pair.remove`.
     NodeId(String),
     /// `device.token.revoke`, and `device.token.rotate` with the scopes asked for.
     DeviceRole {
@@ -150,6 +153,8 @@ pub enum Params {
     },
     /// `config.*`.
     Config(Box<ConfigOp>),
+    /// `exec.approval.request`, `plugin.approval.request`, `question.request`.
+    Ask(Box<Draft>),
 }
 
 /// `system-event` params; members of a wrong type are dropped, not refused.
@@ -285,6 +290,8 @@ const PAIRING: Access = Access::Operator(scope::PAIRING);
 const READ: Access = Access::Operator(scope::READ);
 const TALK: Access = Access::Operator(scope::TALK);
 const WRITE: Access = Access::Operator(scope::WRITE);
+/// The dialects of a method that protocol 4 has no more.
+const V3: &[Dialect] = &[Dialect::V3];
 /// The dialects of a method that came with protocol 4.
 const V4: &[Dialect] = &[Dialect::V4];
 

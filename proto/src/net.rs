@@ -193,12 +193,73 @@ impl Origin {
     }
 }
 
+/// The WebSocket address of a gateway, from what a person wrote: `http` and `https` become `ws` and `wss`, a path, a
+/// query and a usual port are left out. `None` for what names no host, or somebody's password.
+pub fn gateway_url(text: &str) -> Option<String> {
+    let text = text.trim();
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) => (scheme.to_ascii_lowercase(), rest),
+        None => ("ws".to_owned(), text),
+    };
+    let (scheme, usual_port) = match scheme.as_str() {
+        "ws" | "http" => ("ws", 80),
+        "wss" | "https" => ("wss", 443),
+        _ => return None,
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let is_odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '@' | '\\' | '"' | '<' | '>');
+    if authority.is_empty() || authority.len() > AUTHORITY_BYTES_MAX || authority.contains(is_odd) {
+        return None;
+    }
+    let (host, port) = match authority.rsplit_once(':') {
+        // The colons of an address in brackets are its own.
+        Some((host, port)) if !port.contains(']') => {
+            (host, Some(port.parse::<u16>().ok().filter(|port| *port > 0)?))
+        }
+        Some(_) | None => (authority, None),
+    };
+    let is_bare = !host.starts_with('[') && !host.contains(':');
+    let is_bracketed = host.starts_with('[') && host.ends_with(']') && host.len() > 2;
+    if host.is_empty() || !(is_bare || is_bracketed) {
+        return None;
+    }
+    let port = port.filter(|port| *port != usual_port);
+    Some(port.map_or_else(|| format!("{scheme}://{host}"), |port| format!("{scheme}://{host}:{port}")))
+}
+
+/// Longer than any name with a port.
+const AUTHORITY_BYTES_MAX: usize = 270;
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
     use crate::config::{About, AuthConfig, AuthMode};
     use crate::limits::Limits;
+
+    #[test]
+    fn addresses_of_gateways_as_people_write_them() {
+        for (text, url) in [
+            ("https://gw.example:443/x?y", Some("wss://gw.example")),
+            ("http://10.0.0.1:18789/", Some("ws://10.0.0.1:18789")),
+            ("WSS://gw.example:8443", Some("wss://gw.example:8443")),
+            ("ws://gw:80", Some("ws://gw")),
+            ("pi.local:18789", Some("ws://pi.local:18789")),
+            ("wss://[fd00::1]:18789", Some("wss://[fd00::1]:18789")),
+            ("wss://[fd00::1]", Some("wss://[fd00::1]")),
+            ("", None),
+            ("wss://", None),
+            ("wss://:443", None),
+            ("ftp://gw", None),
+            ("wss://user:secret@gw", None),
+            ("wss://gw:0", None),
+            ("wss://gw:99999", None),
+            ("fd00::1", None),
+            ("wss://a b", None),
+        ] {
+            assert_eq!(gateway_url(text).as_deref(), url, "{text}");
+        }
+    }
 
     #[test]
     fn origins_are_canonical() {

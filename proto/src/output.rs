@@ -53,6 +53,8 @@ pub enum Order {
 pub enum Reply {
     /// `ok: true`.
     Ok(Payload),
+    /// `ok: true`, and another answer to the same request will follow.
+    Accepted(Payload),
     /// `ok: false`.
     Err(Box<ErrorShape>),
 }
@@ -61,7 +63,7 @@ impl Reply {
     /// About how many bytes this will be on the wire.
     pub fn size(&self) -> usize {
         match self {
-            Self::Ok(payload) => payload.size(),
+            Self::Ok(payload) | Self::Accepted(payload) => payload.size(),
             Self::Err(error) => 192 + error.message.len() + error.details.as_ref().map_or(0, value_size),
         }
     }

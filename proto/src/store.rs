@@ -1,25 +1,37 @@
-//! The device store as on disk: `devices/paired.json` and `devices/pending.json` (spec: pairing section 2).
+//! The device store as on disk: `devices/*.json` and `nodes/*.json` (spec: pairing section 2).
 //!
 //! Fields this program does not know survive a rewrite. Records are shared, so that a copy of the store for a
 //! transaction costs a few words per device.
 
 pub mod approvals;
+pub mod nodes;
 pub mod render;
+pub mod setup;
 pub mod voicewake;
 
 use crate::secret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use setup::SetupTokens;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Both documents.
+/// The documents, one state machine behind them all.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Devices {
     /// By device id.
     pub paired: Paired,
     /// By request id.
     pub pending: Pending,
+    /// Setup codes that nobody has used yet.
+    pub setup: SetupTokens,
+    /// What nodes may offer, by device id.
+    pub nodes: nodes::Nodes,
+    /// What nodes ask to offer, by request id.
+    pub node_requests: nodes::Nodes,
+    /// Why one of the latter three cannot be read; a sentence for a person. It is left as it is, and what needs it is
+    /// refused: nobody is kept out by it who comes without.
+    pub damage: Option<String>,
 }
 
 /// `devices/paired.json`.
@@ -35,9 +47,12 @@ pub struct PairedDevice {
     pub device_id: String,
     /// Canonical base64url.
     pub public_key: String,
-    /// Name for people.
+    /// Name for people, as the device calls itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub display_name: Option<String>,
+    /// Name for people, as a person calls it; stands before the device's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
     /// Pinned platform, as first approved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
@@ -75,6 +90,13 @@ pub struct PairedDevice {
     /// What others wrote here.
     #[serde(flatten)]
     pub other: Map<String, Value>,
+}
+
+impl PairedDevice {
+    /// The name to show: a person's word stands before the device's own.
+    pub fn name(&self) -> Option<&str> {
+        self.label.as_deref().or(self.display_name.as_deref())
+    }
 }
 
 // By hand, like those below: members that others wrote may be secrets, so they are never shown.
@@ -265,6 +287,32 @@ pub fn render_paired(paired: &Paired) -> Vec<u8> {
 /// Renders `devices/pending.json`.
 pub fn render_pending(pending: &Pending) -> Vec<u8> {
     serde_json::to_vec_pretty(pending).expect("maps with string keys always encode")
+}
+
+/// Parses `devices/bootstrap.json`.
+///
+/// # Errors
+/// The text is not the expected JSON; for a person.
+pub fn parse_setup(bytes: &[u8]) -> Result<SetupTokens, String> {
+    parse(bytes)
+}
+
+/// Renders `devices/bootstrap.json`.
+pub fn render_setup(setup: &SetupTokens) -> Vec<u8> {
+    serde_json::to_vec_pretty(setup).expect("maps with string keys always encode")
+}
+
+/// Parses `nodes/paired.json` and `nodes/pending.json`.
+///
+/// # Errors
+/// The text is not the expected JSON; for a person.
+pub fn parse_nodes(bytes: &[u8]) -> Result<nodes::Nodes, String> {
+    parse(bytes)
+}
+
+/// Renders `nodes/paired.json` and `nodes/pending.json`.
+pub fn render_nodes(nodes: &nodes::Nodes) -> Vec<u8> {
+    serde_json::to_vec_pretty(nodes).expect("maps with string keys always encode")
 }
 
 fn parse<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, String> {

@@ -46,6 +46,15 @@ pub(crate) enum Rule {
     },
     /// `true`.
     True,
+    /// `null`.
+    Null,
+    /// This number.
+    Exactly(u64),
+    /// A number of any kind.
+    Number {
+        /// Smallest.
+        min: f64,
+    },
     /// What one of these allows.
     AnyOf(&'static Rule, &'static Rule),
     /// A list.
@@ -99,6 +108,10 @@ impl Rule {
     pub(crate) const COUNT: Self = Self::Integer { min: 0, max: u64::MAX };
     /// A whole number from 1 on.
     pub(crate) const POSITIVE: Self = Self::Integer { min: 1, max: u64::MAX };
+    /// A string, or `null`.
+    pub(crate) const STRING_OR_NULL: Self = Self::AnyOf(&Self::STRING, &Self::Null);
+    /// A string that is not empty, or `null`.
+    pub(crate) const NON_EMPTY_OR_NULL: Self = Self::AnyOf(&Self::NON_EMPTY, &Self::Null);
 }
 
 /// Checks `value` against `shape`.
@@ -189,6 +202,23 @@ impl Walk {
                     self.fault(format_args!("must be equal to constant"));
                 }
             }
+            Rule::Null => {
+                if !value.is_null() {
+                    self.fault(format_args!("must be null"));
+                }
+            }
+            Rule::Exactly(wanted) => match value.as_f64() {
+                None => self.fault(format_args!("must be number")),
+                Some(number) if number != *wanted as f64 => {
+                    self.fault(format_args!("must be equal to constant"));
+                }
+                Some(_) => {}
+            },
+            Rule::Number { min } => match value.as_f64() {
+                None => self.fault(format_args!("must be number")),
+                Some(number) if number < *min => self.fault(format_args!("must be >= {min}")),
+                Some(_) => {}
+            },
             Rule::AnyOf(one, two) => {
                 if !fits(one, value) && !fits(two, value) {
                     self.fault(format_args!("must match a schema in anyOf"));

@@ -1,5 +1,6 @@
 //! What may be typed: commands, flags, help with examples, exit codes.
 
+use super::approvals::ApprovalsCommand;
 use super::config::ConfigCommand;
 use crate::config::settings::Bind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -54,6 +55,23 @@ pub enum Command {
         #[command(subcommand)]
         command: DevicesCommand,
     },
+    /// Show what waits for a person's decision, and decide it
+    Approvals {
+        /// What to do about it.
+        #[command(subcommand)]
+        command: ApprovalsCommand,
+    },
+    /// Show nodes, and approve what they ask to offer
+    Nodes {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: NodesCommand,
+    },
+    /// Make a setup code for a phone or a node host, and show it as a QR code
+    #[command(
+        after_help = "Examples:\n  clawgate qr\n  clawgate qr --access limited --url wss://gateway.example\n  clawgate qr --access node --setup-code-only"
+    )]
+    Qr(QrArgs),
     /// Read, check and change the configuration file; no gateway is needed
     Config {
         /// What to do with it.
@@ -62,6 +80,15 @@ pub enum Command {
     },
     /// Show the gateway's token to the person who asks
     Token(TokenArgs),
+    /// Look whether this installation can work, and say what is in the way
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(DoctorArgs),
+    /// Look who could get in who should not
+    Security {
+        /// What to do.
+        #[command(subcommand)]
+        command: SecurityCommand,
+    },
     /// Answer a few questions and write the configuration
     #[command(
         after_help = "Examples:\n  clawgate setup\n  clawgate setup --non-interactive --port 19001 --bind tailnet\n\n\
@@ -311,6 +338,57 @@ pub struct TokenArgs {
     pub json: bool,
 }
 
+/// `clawgate doctor`.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorArgs {
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+    /// Take the rights of others to files and folders of this installation away; nothing else is changed
+    #[arg(long, visible_alias = "repair")]
+    pub fix: bool,
+    /// How long to wait for the gateway, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 3_000, value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+    pub timeout: u64,
+    /// Nothing is ever asked; for scripts of the reference
+    #[arg(long, hide = true, alias = "yes")]
+    pub non_interactive: bool,
+}
+
+/// `clawgate security`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SecurityCommand {
+    /// Look at configuration, files and paired devices
+    #[command(after_help = AUDIT_HELP)]
+    Audit(AuditArgs),
+}
+
+impl SecurityCommand {
+    /// Whether it prints for programs.
+    pub fn json(&self) -> bool {
+        match self {
+            Self::Audit(args) => args.json,
+        }
+    }
+}
+
+/// `clawgate security audit`.
+#[derive(Clone, Debug, Args)]
+pub struct AuditArgs {
+    /// Also ask the running gateway: as a stranger, as a page from elsewhere, and as this machine
+    #[arg(long)]
+    pub deep: bool,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+    /// Take the rights of others to files and folders of this installation away; nothing else is changed
+    #[arg(long)]
+    pub fix: bool,
+    /// With --deep: how long to wait for the gateway, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 3_000, value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+    pub timeout: u64,
+}
+
 /// `clawgate setup`. `Debug` shows no secret.
 #[derive(Clone, Default, Args)]
 pub struct SetupArgs {
@@ -410,6 +488,18 @@ pub enum DevicesCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
+    /// Give a paired device a name
+    Rename {
+        /// Id of the device
+        #[arg(value_name = "DEVICE")]
+        device: String,
+        /// Its name from now on
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
     /// Replace a device's token by a new one
     Rotate {
         /// Whose token, and how to reach the gateway.
@@ -434,8 +524,152 @@ impl DevicesCommand {
             Self::List { client }
             | Self::Approve { client, .. }
             | Self::Reject { client, .. }
+            | Self::Rename { client, .. }
             | Self::Remove { client, .. } => client,
             Self::Rotate { token, .. } | Self::Revoke { token } => &token.client,
+        }
+    }
+}
+
+/// `clawgate nodes`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum NodesCommand {
+    /// Show the nodes, connected or not
+    List {
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Show what nodes ask to offer
+    Pending {
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Let a node offer what it asks for
+    Approve {
+        /// Id of the request, as `nodes pending` shows it
+        #[arg(value_name = "REQUEST")]
+        request: String,
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Turn down what a node asks for
+    Reject {
+        /// Id of the request
+        #[arg(value_name = "REQUEST")]
+        request: String,
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Take the role of a node away from a device
+    Remove {
+        /// Id of the node
+        #[arg(value_name = "NODE")]
+        node: String,
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Give a node a name
+    Rename {
+        /// Id of the node
+        #[arg(value_name = "NODE")]
+        node: String,
+        /// Its name from now on
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+}
+
+impl NodesCommand {
+    /// How to reach the gateway.
+    pub fn client(&self) -> &ClientArgs {
+        match self {
+            Self::List { client }
+            | Self::Pending { client }
+            | Self::Approve { client, .. }
+            | Self::Reject { client, .. }
+            | Self::Remove { client, .. }
+            | Self::Rename { client, .. } => client,
+        }
+    }
+}
+
+/// `clawgate qr`. `Debug` shows no secret.
+#[derive(Clone, Args)]
+pub struct QrArgs {
+    /// What the code opens
+    #[arg(long, value_name = "ACCESS", default_value = "full")]
+    pub access: AccessArg,
+    /// Address in the code, such as wss://gateway.example [default: where the gateway listens]
+    #[arg(long, visible_alias = "public-url", value_name = "URL", conflicts_with = "remote")]
+    pub url: Option<String>,
+    /// Put gateway.remote.url into the code
+    #[arg(long)]
+    pub remote: bool,
+    /// Print the code and nothing else
+    #[arg(long, conflicts_with = "json")]
+    pub setup_code_only: bool,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+    /// No picture
+    #[arg(long, visible_alias = "no-ascii")]
+    pub no_picture: bool,
+    /// The gateway's token [default: OPENCLAW_GATEWAY_TOKEN, the config file]
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// The gateway's password [default: OPENCLAW_GATEWAY_PASSWORD, the config file]
+    #[arg(long, value_name = "PASSWORD")]
+    pub password: Option<String>,
+    /// How long to wait for the gateway, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+    pub timeout: u64,
+}
+
+impl QrArgs {
+    /// How to reach the gateway: this machine's own. `--url` is the one in the code.
+    pub fn client(&self) -> ClientArgs {
+        ClientArgs {
+            json: self.json,
+            url: None,
+            token: self.token.clone(),
+            password: self.password.clone(),
+            timeout: self.timeout,
+        }
+    }
+}
+
+impl fmt::Debug for QrArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QrArgs").field("access", &self.access).field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// Values of `--access`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AccessArg {
+    /// A phone: node, and operator with everything
+    Full,
+    /// A phone: node, and operator without admin
+    Limited,
+    /// A node host
+    Node,
+}
+
+impl AccessArg {
+    /// What the method calls it.
+    pub fn profile(self) -> Option<&'static str> {
+        match self {
+            Self::Full => None,
+            Self::Limited => Some("limited"),
+            Self::Node => Some("node"),
         }
     }
 }
@@ -560,6 +794,8 @@ Examples:
   clawgate gateway                    run a gateway for this machine on port 18789
   clawgate token                      show the token that clients need
   clawgate status                     see whether it runs, and what it knows
+  clawgate doctor                     see what is in the way when it does not
+  clawgate security audit             see who could get in who should not
   clawgate devices list               see who is paired and who asks to be
   clawgate call health --json         call any method
   clawgate --profile rescue gateway --port 19001    a second gateway with files of its own
@@ -582,6 +818,24 @@ Environment:
   OPENCLAW_ALLOW_INSECURE_PRIVATE_WS                          1: client commands may talk to a private network in the clear
   OPENCLAW_ALLOW_MULTI_GATEWAY                                1: several gateways on one configuration, at your own risk
   OPENCLAW_LOG_LEVEL                                          silent, error, warn, info, debug or trace";
+
+const DOCTOR_HELP: &str = "\
+Examples:
+  clawgate doctor
+  clawgate --profile rescue doctor --json
+
+It reads the configuration as a start would, looks at files, disk, clock and other gateways, and knocks at the gateway of
+this installation as the client commands do. Ends with 0 when nothing has to be mended, and with 1 otherwise. Secrets are
+never shown and never changed.";
+
+const AUDIT_HELP: &str = "\
+Examples:
+  clawgate security audit
+  clawgate security audit --deep --json
+  clawgate security audit --fix
+
+Each finding has a stable id, a severity (critical, warn, info), the setting or path, what it means and what to do. Ends
+with 0 when none is worse than info, and with 1 otherwise. Without --deep nothing is connected to.";
 
 const GATEWAY_HELP: &str = "\
 Examples:

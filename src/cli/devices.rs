@@ -31,6 +31,13 @@ pub fn run(command: DevicesCommand, environment: &Environment) -> Result<(), Fai
             let answer = ask(&client, environment, "device.pair.remove", json!({ "deviceId": device }))?;
             show(&client, &answer, || format!("removed {}\n", render::text(&answer["deviceId"])))
         }
+        DevicesCommand::Rename { device, name, client } => {
+            let params = json!({ "deviceId": device, "label": name });
+            let answer = ask(&client, environment, "device.pair.rename", params)?;
+            show(&client, &answer, || {
+                format!("{} is called {}\n", render::text(&answer["deviceId"]), render::text(&answer["label"]))
+            })
+        }
         DevicesCommand::Rotate { token, scopes } => {
             let mut params = json!({ "deviceId": token.device, "role": token.role });
             if !scopes.is_empty() {
@@ -162,7 +169,7 @@ fn table(list: &Value) -> String {
     text
 }
 
-fn name_of(device: &Value) -> String {
+pub(super) fn name_of(device: &Value) -> String {
     let name = [&device["displayName"], &device["clientId"]].into_iter().find(|name| name.is_string());
     let platform = render::text(&device["platform"]);
     match name {

@@ -25,7 +25,7 @@ use crate::log::{self, Logger};
 use crate::profile;
 use crate::storage::{RealDisk, Storage, explain};
 use crate::tailscale::Tailscaled;
-use clawgate_proto::config::{About, AuthMode, Config};
+use clawgate_proto::config::{About, AuthMode, Config, Reach};
 use clawgate_proto::limits::Limits;
 use clawgate_proto::log::{Level, Record};
 use clawgate_proto::net::Origin;
@@ -36,6 +36,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Everything that is decided before a socket is bound.
 #[derive(Debug)]
@@ -114,7 +115,7 @@ impl Plan {
                 "auth is none: every program on this machine may connect and ask to be paired".to_owned(),
             );
         }
-        for folder in ["devices", "identity", "settings"] {
+        for folder in ["devices", "identity", "nodes", "settings"] {
             warnings.extend(storage.sweep(&places.state_dir.join(folder)).err());
         }
         if let Some(folder) = file.path.parent() {
@@ -200,7 +201,7 @@ impl Plan {
             allowed_origins: live.allowed_origins,
             trusted_proxies: live.trusted_proxies,
             allow_real_ip_fallback: live.allow_real_ip_fallback,
-            about: self.about(&facts),
+            about: self.about(&facts, addresses),
         };
         let mut gateway = Gateway::new(config, random.seed(), now);
         gateway.set_log_level(live.log_level);
@@ -238,7 +239,8 @@ impl Plan {
         let is_served = self.settings.tailscale_mode != TailscaleMode::Off;
         let mut origins: Vec<String> = authorities.iter().map(|at| format!("http://{at}")).collect();
         if is_served || self.place == Place::Tailnet {
-            match tailnet.clone().map_or_else(|| self.tailscaled.dns_name(), Ok) {
+            match tailnet.clone().map_or_else(|| self.tailscaled.clone().within(NAME_PATIENCE).dns_name(), Ok)
+            {
                 Ok(name) if is_served => origins.push(format!("https://{name}")),
                 Ok(name) => {
                     origins.push(format!("http://{name}:{}", addresses.first().map_or(0, SocketAddr::port)))
@@ -266,7 +268,16 @@ impl Plan {
         self.settings.restart_by_signal != Some(false)
     }
 
-    fn about(&self, facts: &Facts) -> About {
+    /// Whether a gateway would start here: everything that is refused before its lock is taken. Nothing is locked,
+    /// written or bound.
+    pub(super) fn rehearse(args: &RunArgs, environment: &Environment) -> Result<(), Failure> {
+        match Self::make(args, environment, &mut |_, _| Err(Failure::Reported(0))) {
+            Ok(_) | Err(Failure::Reported(0)) => Ok(()),
+            Err(why) => Err(why),
+        }
+    }
+
+    fn about(&self, facts: &Facts, addresses: &[SocketAddr]) -> About {
         About {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             host: facts.hostname.clone(),
@@ -279,7 +290,25 @@ impl Plan {
             state_dir: self.places.state_dir.display().to_string(),
             device_id: self.identity.key.device_id().to_owned(),
             public_key: self.identity.key.public_key_base64url(),
+            reach: Reach {
+                public_url: self.settings.public_url.clone(),
+                remote_url: self.settings.remote_url.clone(),
+                bound: self.bound_url(addresses),
+            },
         }
+    }
+
+    /// Where the network reaches what is listened on.
+    fn bound_url(&self, addresses: &[SocketAddr]) -> Option<(String, &'static str)> {
+        let address = addresses.first()?;
+        let ip = if address.ip().is_unspecified() { interfaces::lan_address()?.into() } else { address.ip() };
+        let source = match self.place {
+            Place::Loopback => return None,
+            Place::Lan => "gateway.bind=lan",
+            Place::Tailnet => "gateway.bind=tailnet",
+            Place::Custom(_) => "gateway.bind=custom",
+        };
+        (!ip.is_loopback()).then(|| (format!("ws://{}", SocketAddr::new(ip, address.port())), source))
     }
 }
 
@@ -397,6 +426,8 @@ fn exposed_file(path: &Path) -> Option<String> {
     })
 }
 
+/// A daemon that takes longer to say what this machine is called keeps no start waiting.
+const NAME_PATIENCE: Duration = Duration::from_secs(1);
 /// A machine with more addresses than this is told in `gateway.controlUi.allowedOrigins` which of them count.
 const OWN_ORIGINS_MAX: usize = 64;
 
@@ -436,6 +467,27 @@ mod tests {
 
     fn token_of(plan: &Plan) -> String {
         plan.auth.token.as_ref().unwrap().secret.expose().to_owned()
+    }
+
+    #[test]
+    fn a_rehearsal_refuses_what_a_start_refuses_and_writes_nothing() {
+        let folder = Folder::new();
+        let rehearse = |text: Option<&str>| {
+            if let Some(text) = text {
+                std::fs::write(folder.path().join("openclaw.json"), text).unwrap();
+            }
+            let environment = Environment::new([("OPENCLAW_STATE_DIR", folder.path().to_str().unwrap())]);
+            Plan::rehearse(&RunArgs::default(), &environment)
+        };
+        rehearse(None).unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        let fault =
+            rehearse(Some("{gateway: {mode: 'local', bind: 'lan', auth: {mode: 'none'}}}")).unwrap_err();
+        assert!(fault.message().starts_with("Refusing to bind gateway to lan without auth."));
+        rehearse(Some("{gateway: {mode: 'local'}}")).unwrap();
+        std::fs::write(folder.path().join("clawgate.json"), "{limit: 1}").unwrap();
+        assert!(rehearse(None).unwrap_err().message().contains("limit: unknown"));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 
     #[test]

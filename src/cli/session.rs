@@ -1,9 +1,10 @@
 //! One connection of a client command: an ordinary blocking socket below the sans-IO client of the core.
 
-use super::Failure;
 use super::args::ClientArgs;
 use super::target::Target;
+use super::{Failure, advice};
 use crate::config::Places;
+use crate::config::shape::is_like_device_token;
 use crate::entropy;
 use crate::environment::Environment;
 use crate::identity::{self, HeldToken, Identity};
@@ -28,6 +29,8 @@ pub struct Session {
     pub target: Target,
     /// What the gateway said when it let us in.
     pub hello: Hello,
+    /// Whether it did so for the device token that is kept here, and the shared secret was refused.
+    pub by_device_token: bool,
     link: Link,
     storage: Storage<RealDisk>,
     places: Places,
@@ -87,7 +90,7 @@ impl Session {
         let target = Target::find(args, environment, &storage)?;
         let identity =
             Identity::load_or_create(&storage, &places.state_dir, log::wall_ms()).map_err(Failure::Failed)?;
-        if let Some(notice) = &identity.notice {
+        for notice in identity.notice.iter().chain(&target.notice) {
             let _ = writeln!(io::stderr(), "{notice}");
         }
         let device_id = identity.key.device_id().to_owned();
@@ -109,7 +112,8 @@ impl Session {
             };
             match attempt(&target, config, started, bound) {
                 Ok((link, hello)) => {
-                    let session = Self { target, hello, link, storage, places, device_id };
+                    let session =
+                        Self { target, hello, by_device_token: with_held, link, storage, places, device_id };
                     session.keep_token();
                     return Ok(session);
                 }
@@ -138,8 +142,11 @@ impl Session {
                             std::thread::sleep(Duration::from_millis(after_ms));
                         }
                         Decision::Retry { .. } | Decision::Stop => {
-                            let hint = nobody_approves(args, environment, &target, &error);
-                            return Err(refused(error, hint));
+                            let nobody =
+                                nobody_approves(args, environment, &target, &error).map(str::to_owned);
+                            let hints: Vec<String> =
+                                nobody.into_iter().chain(wrong_secret(&target, &error)).collect();
+                            return Err(refused(error, &hints));
                         }
                     }
                 }
@@ -229,6 +236,50 @@ impl Session {
         if let Some(token) = self.hello.device_token() {
             self.hold(token, ROLE, &self.hello.scopes());
         }
+    }
+}
+
+/// What came of a knock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Knock {
+    /// Whoever knocked is in, with these scopes.
+    Admitted {
+        /// As hello-ok names them.
+        scopes: Vec<String>,
+    },
+    /// Not let in.
+    Refused {
+        /// `details.code`, else the error's code.
+        code: String,
+    },
+}
+
+/// Tries this installation's gateway as somebody who shows neither a secret nor a device, as a page of this origin when
+/// one is given. Nothing is asked for when it is in.
+///
+/// # Errors
+/// Nobody answers there.
+pub fn knock(args: &ClientArgs, environment: &Environment, origin: Option<&str>) -> Result<Knock, Failure> {
+    let started = Instant::now();
+    let storage = Storage::new(RealDisk, 0);
+    let target = Target::find(args, environment, &storage)?;
+    let config = ClientConfig {
+        path: target.path.clone(),
+        origin: origin.map(str::to_owned),
+        scopes: SCOPES.iter().map(|scope| (*scope).to_owned()).collect(),
+        connect_timeout_ms: args.timeout.saturating_mul(2),
+        ..ClientConfig::new(target.host.clone(), client_info(Guise::Command))
+    };
+    match attempt(&target, config, started, started + Duration::from_millis(args.timeout)) {
+        Ok((mut link, hello)) => {
+            link.client.close(link.now(), 1000, "");
+            let _ = link.flush();
+            Ok(Knock::Admitted { scopes: hello.scopes().iter().map(|scope| (*scope).to_owned()).collect() })
+        }
+        Err(Ended::Refused(error, _)) => {
+            Ok(Knock::Refused { code: error.detail("code").unwrap_or(&error.code).to_owned() })
+        }
+        Err(Ended::Failed(failure)) => Err(failure),
     }
 }
 
@@ -433,58 +484,41 @@ fn fits(bound: Instant, after_ms: u64) -> bool {
 
 fn closed(code: u16, reason: &str) -> Failure {
     let reason = super::render::clean(reason);
+    let advice = advice::on_close(&reason);
     let reason = if reason.is_empty() { "no reason given".to_owned() } else { reason };
-    Failure::Unreachable(format!("the gateway closed the connection ({code}: {reason})"))
+    let advice = if advice.is_empty() { String::new() } else { format!("\n{advice}") };
+    Failure::Unreachable(format!("the gateway closed the connection ({code}: {reason}){advice}"))
 }
 
 /// A refusal in words, with what to do about it.
-fn refused(error: Box<ResponseError>, hint: Option<&str>) -> Failure {
-    let detail = error.detail("code").unwrap_or_default();
-    let advice = match detail {
-        "PAIRING_REQUIRED" => {
-            let request = error.detail("requestId").map(super::render::clean).unwrap_or_default();
-            format!(
-                "This device waits for approval. On the gateway's machine: clawgate devices approve {request}"
-            )
-        }
-        "AUTH_TOKEN_MISSING" | "AUTH_TOKEN_MISMATCH" | "AUTH_DEVICE_TOKEN_MISMATCH" => {
-            let why = match detail {
-                "AUTH_TOKEN_MISSING" => "The gateway asks for its token.",
-                "AUTH_TOKEN_MISMATCH" => "The gateway has another token.",
-                _ => {
-                    "The device token of this machine was replaced or revoked: connect once with the gateway's own."
-                }
-            };
-            format!(
-                "{why} `clawgate token` on its machine shows it; pass it with --token or OPENCLAW_GATEWAY_TOKEN."
-            )
-        }
-        "AUTH_PASSWORD_MISSING" | "AUTH_PASSWORD_MISMATCH" => {
-            "Pass the gateway's password with --password or OPENCLAW_GATEWAY_PASSWORD.".to_owned()
-        }
-        "AUTH_RATE_LIMITED" => "Too many failed attempts. Wait a few minutes, then try again.".to_owned(),
-        "DEVICE_IDENTITY_REQUIRED" => {
-            "Who shows no device needs the gateway's token or password. `clawgate token` on its machine shows it; pass \
-             it with --token or OPENCLAW_GATEWAY_TOKEN."
-                .to_owned()
-        }
-        "DEVICE_AUTH_SIGNATURE_EXPIRED" => {
-            "The clocks of this machine and of the gateway are too far apart.".to_owned()
-        }
-        _ => String::new(),
-    };
+fn refused(error: Box<ResponseError>, hints: &[String]) -> Failure {
+    let detail = error.detail("code").unwrap_or(&error.code);
     let said = super::render::clean(&error.message);
-    let code = if detail.is_empty() { error.code.clone() } else { detail.to_owned() };
-    let mut message = format!("the gateway refused the connection: {said} ({})", super::render::clean(&code));
-    if !advice.is_empty() {
+    let mut message =
+        format!("the gateway refused the connection: {said} ({})", super::render::clean(detail));
+    let advice = advice::on_refusal(&error);
+    for line in std::iter::once(&advice).chain(hints).filter(|line| !line.is_empty()) {
         message.push('\n');
-        message.push_str(&advice);
-    }
-    if let Some(hint) = hint {
-        message.push('\n');
-        message.push_str(hint);
+        message.push_str(line);
     }
     Failure::Refused { message, error }
+}
+
+/// Where a secret that was refused came from: people have several, and look at the wrong one.
+fn wrong_secret(target: &Target, error: &ResponseError) -> Option<String> {
+    let code = error.detail("code")?;
+    if !matches!(code, "AUTH_TOKEN_MISMATCH" | "AUTH_PASSWORD_MISMATCH" | "AUTH_DEVICE_TOKEN_MISMATCH") {
+        return None;
+    }
+    let from = target.from.as_ref()?;
+    let secret = target.credentials.token.as_deref().or(target.credentials.password.as_deref())?;
+    let mut said = format!("What was shown to it came from {from}.");
+    if is_like_device_token(secret) {
+        said.push_str(
+            " It has the form of a device token, which is good for one device only; the gateway's own token is another.",
+        );
+    }
+    Some(said)
 }
 
 fn client_info(guise: Guise) -> ClientInfo {
@@ -525,6 +559,8 @@ mod tests {
             path: String::new(),
             addresses: Vec::new(),
             credentials: Credentials::default(),
+            from: None,
+            notice: None,
             is_loopback,
             is_home,
         };
@@ -549,5 +585,35 @@ mod tests {
         );
         let named = Environment::new([("OPENCLAW_GATEWAY_URL", "ws://127.0.0.1:1")]);
         assert_eq!(nobody_approves(&args, &named, &target(true, true), &pairing), None);
+    }
+
+    #[test]
+    fn a_secret_that_was_refused_is_traced_to_its_source() {
+        let target = |token: &str| Target {
+            url: String::new(),
+            host: String::new(),
+            path: String::new(),
+            addresses: Vec::new(),
+            credentials: Credentials { token: Some(token.to_owned()), ..Credentials::default() },
+            from: Some("the environment variable X".to_owned()),
+            notice: None,
+            is_loopback: true,
+            is_home: true,
+        };
+        let refusal = |code: &str| ResponseError {
+            code: "INVALID_REQUEST".to_owned(),
+            message: "no".to_owned(),
+            details: Some(json!({ "code": code })),
+            retryable: None,
+            retry_after_ms: None,
+        };
+        let (shared, device) = (target("hidden"), target(&"h".repeat(43)));
+        let said = wrong_secret(&shared, &refusal("AUTH_TOKEN_MISMATCH"));
+        assert_eq!(said.as_deref(), Some("What was shown to it came from the environment variable X."));
+        let said = wrong_secret(&device, &refusal("AUTH_DEVICE_TOKEN_MISMATCH"));
+        assert!(
+            said.is_some_and(|said| said.contains("the form of a device token") && !said.contains("hhh"))
+        );
+        assert_eq!(wrong_secret(&shared, &refusal("PAIRING_REQUIRED")), None);
     }
 }

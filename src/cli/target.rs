@@ -7,6 +7,7 @@ use super::Failure;
 use super::args::ClientArgs;
 use crate::config::secrets::{Overrides, Resolved, Sourced};
 use crate::config::settings::{Bind, Setting};
+use crate::config::shape::Shape;
 use crate::config::start::BIND_VARIABLE;
 use crate::config::{self, ConfigFile, Opened, Settings};
 use crate::environment::Environment;
@@ -30,6 +31,10 @@ pub struct Target {
     pub addresses: Vec<SocketAddr>,
     /// Shared secrets.
     pub credentials: Credentials,
+    /// Where they came from, for the person who looks for the wrong one.
+    pub from: Option<String>,
+    /// What their person should know about them; a sentence.
+    pub notice: Option<String>,
     /// Whether the endpoint is this machine.
     pub is_loopback: bool,
     /// Whether it is this machine's own gateway, as far as settings can say. Only such a one is shown the device
@@ -47,25 +52,25 @@ impl Target {
         environment: &Environment,
         storage: &Storage<RealDisk>,
     ) -> Result<Self, Failure> {
-        let explicit = explicit(args);
+        let explicit = explicit(args)?;
         if let Some(url) = &args.url {
             // What lies in the configuration was meant for the gateway in the configuration.
-            let credentials = explicit.ok_or_else(|| {
+            let shown = explicit.ok_or_else(|| {
                 Failure::Usage(
                     "gateway url override requires explicit credentials\nPass --token or --password with --url."
                         .to_owned(),
                 )
             })?;
-            return Ok(Self { is_home: false, ..Self::at(url, credentials, environment)? });
+            return Ok(Self { is_home: false, ..Self::at(url, shown, environment)? });
         }
         let Opened { file, settings, environment, .. } =
             config::open(storage, environment).map_err(Failure::Failed)?;
-        let credentials = match explicit {
-            Some(credentials) => credentials,
+        let shown = match explicit {
+            Some(shown) => shown,
             None => configured(&settings, &file, &environment)?,
         };
         if let Some((_, url)) = environment.first(&["OPENCLAW_GATEWAY_URL", "CLAWDBOT_GATEWAY_URL"]) {
-            return Self::at(url, credentials, &environment);
+            return Self::at(url, shown, &environment);
         }
         if settings.mode.as_deref() == Some("remote") {
             return Err(Failure::Failed(
@@ -80,17 +85,19 @@ impl Target {
             host: host_header,
             path: "/".to_owned(),
             addresses: vec![SocketAddr::from((host, port))],
-            credentials,
+            credentials: shown.credentials,
+            from: shown.from,
+            notice: shown.notice,
             is_loopback: host.is_loopback(),
             is_home: true,
         })
     }
 
-    fn at(url: &str, credentials: Credentials, environment: &Environment) -> Result<Self, Failure> {
+    fn at(url: &str, shown: Shown, environment: &Environment) -> Result<Self, Failure> {
         let Address { host, port, path } = Address::parse(url).map_err(|why| {
             // What follows these may be a secret that somebody put there.
-            let shown = if url.contains(['@', '?', '#']) { "the address of the gateway" } else { url };
-            Failure::Usage(format!("{}: {why}", super::render::clean(shown)))
+            let named = if url.contains(['@', '?', '#']) { "the address of the gateway" } else { url };
+            Failure::Usage(format!("{}: {why}", super::render::clean(named)))
         })?;
         let found = (host.trim_matches(['[', ']']), port)
             .to_socket_addrs()
@@ -111,7 +118,8 @@ impl Target {
         let is_loopback = addresses.iter().all(|address| address.ip().to_canonical().is_loopback());
         let host = format!("{host}:{port}");
         let url = format!("ws://{host}{path}");
-        Ok(Self { url, host, path, addresses, credentials, is_loopback, is_home: is_loopback })
+        let Shown { credentials, from, notice } = shown;
+        Ok(Self { url, host, path, addresses, credentials, from, notice, is_loopback, is_home: is_loopback })
     }
 }
 
@@ -164,39 +172,75 @@ pub fn port_of_environment(environment: &Environment) -> Result<Option<u16>, Fai
     }
 }
 
-fn explicit(args: &ClientArgs) -> Option<Credentials> {
+/// What is shown to a gateway.
+#[derive(Debug, Default)]
+struct Shown {
+    credentials: Credentials,
+    from: Option<String>,
+    notice: Option<String>,
+}
+
+impl Shown {
+    /// What was pasted by mistake is not sent: it may be a secret of another kind, and it would only be refused.
+    fn check(self, fault: fn(String) -> Failure) -> Result<Self, Failure> {
+        let secrets = [&self.credentials.token, &self.credentials.password];
+        let shape = secrets.into_iter().flatten().find_map(|secret| Shape::of(secret));
+        let (Some(shape), Some(from)) = (shape, &self.from) else { return Ok(self) };
+        let said = format!("what {from} says {}", shape.sentence());
+        if shape.is_certain() {
+            return Err(fault(format!("{said}\nNothing was sent.")));
+        }
+        Ok(Self { notice: Some(format!("note: {said}")), ..self })
+    }
+}
+
+fn explicit(args: &ClientArgs) -> Result<Option<Shown>, Failure> {
     let text = |flag: &Option<String>| flag.as_deref().and_then(Secret::new).map(|s| s.expose().to_owned());
     let (token, password) = (text(&args.token), text(&args.password));
-    (token.is_some() || password.is_some()).then(|| Credentials { token, password, ..Credentials::default() })
+    let flag = match (&token, &password) {
+        (None, None) => return Ok(None),
+        (Some(_), None) => "the flag --token",
+        (None, Some(_)) => "the flag --password",
+        (Some(_), Some(_)) => "the flags --token and --password",
+    };
+    let credentials = Credentials { token, password, ..Credentials::default() };
+    Shown { credentials, from: Some(flag.to_owned()), notice: None }.check(Failure::Usage).map(Some)
 }
 
 /// A client's secrets: the environment before the file, unlike the gateway's.
-fn configured(
-    settings: &Settings,
-    file: &ConfigFile,
-    environment: &Environment,
-) -> Result<Credentials, Failure> {
-    let variable = |names: &[&str]| environment.first(names).and_then(|(_, value)| Secret::new(value));
+fn configured(settings: &Settings, file: &ConfigFile, environment: &Environment) -> Result<Shown, Failure> {
+    let variable = |names: &[&'static str]| {
+        let (name, value) = environment.first(names)?;
+        Some((name, Secret::new(value)?))
+    };
+    let token = variable(&["OPENCLAW_GATEWAY_TOKEN", "CLAWDBOT_GATEWAY_TOKEN"]);
+    let password = variable(&["OPENCLAW_GATEWAY_PASSWORD", "CLAWDBOT_GATEWAY_PASSWORD"]);
     let overrides = Overrides {
         mode: None,
-        token: variable(&["OPENCLAW_GATEWAY_TOKEN", "CLAWDBOT_GATEWAY_TOKEN"]),
-        password: variable(&["OPENCLAW_GATEWAY_PASSWORD", "CLAWDBOT_GATEWAY_PASSWORD"])
-            .map(|secret| (secret, None)),
+        token: token.as_ref().map(|(_, secret)| secret.clone()),
+        password: password.as_ref().map(|(_, secret)| (secret.clone(), None)),
     };
     let resolved = Resolved::new(&overrides, settings, &file.path, environment).map_err(Failure::Failed)?;
-    let exposed = |sourced: Option<&Sourced>| sourced.map(|sourced| sourced.secret.expose().to_owned());
-    let text = exposed(resolved.in_force());
-    Ok(match resolved.mode {
-        AuthMode::None => Credentials::default(),
+    let (shown_token, shown_password) = match resolved.mode {
+        AuthMode::None => (None, None),
+        AuthMode::Token => (resolved.token.as_ref(), None),
+        AuthMode::Password => (None, resolved.password.as_ref()),
         // The gateway may have been started with another mode, to pair this machine before the proxy decides.
-        AuthMode::TrustedProxy => Credentials {
-            token: exposed(resolved.token.as_ref()),
-            password: exposed(resolved.password.as_ref()),
-            ..Credentials::default()
-        },
-        AuthMode::Token => Credentials { token: text, ..Credentials::default() },
-        AuthMode::Password => Credentials { password: text, ..Credentials::default() },
-    })
+        AuthMode::TrustedProxy => (resolved.token.as_ref(), resolved.password.as_ref()),
+    };
+    let Some(sourced) = shown_token.or(shown_password) else { return Ok(Shown::default()) };
+    let variable = if shown_token.is_some() { &token } else { &password };
+    let from = match variable {
+        Some((name, _)) => format!("the environment variable {name}"),
+        None => sourced.source.to_string(),
+    };
+    let exposed = |sourced: Option<&Sourced>| sourced.map(|sourced| sourced.secret.expose().to_owned());
+    let credentials = Credentials {
+        token: exposed(shown_token),
+        password: exposed(shown_password),
+        ..Credentials::default()
+    };
+    Shown { credentials, from: Some(from), notice: None }.check(Failure::Failed)
 }
 
 fn is_private(ip: IpAddr) -> bool {
@@ -387,5 +431,48 @@ mod tests {
         assert_eq!((target.credentials.password.as_deref(), target.path.as_str()), (Some("p"), "/ws"));
         assert!(target.credentials.token.is_none());
         assert!(find(&ClientArgs::default(), &[("OPENCLAW_GATEWAY_PORT", "x")], "{}").is_err());
+    }
+
+    #[test]
+    fn what_was_pasted_by_mistake_is_named_and_not_sent() {
+        for (text, want) in [
+            ("oc-pair://abc", "what the flag --token says is a setup code, and no token"),
+            ("http://127.0.0.1:18789/", "is an address"),
+            ("${OPENCLAW_GATEWAY_TOKEN}", "a variable that nobody replaced"),
+            ("Bearer hunter22", "like an HTTP header"),
+            ("hunter\n22", "a line break"),
+        ] {
+            let fault = find(&url("ws://127.0.0.1:1", Some(text)), &[], "{}").unwrap_err();
+            let said = fault.message();
+            assert!(
+                said.contains(want) && said.ends_with("\nNothing was sent.") && !said.contains("hunter"),
+                "{said}"
+            );
+            assert_eq!(fault.exit_code(), 2);
+        }
+        let fault =
+            find(&ClientArgs::default(), &[("OPENCLAW_GATEWAY_TOKEN", "oc-pair://x")], "{}").unwrap_err();
+        assert!(
+            fault
+                .message()
+                .starts_with("what the environment variable OPENCLAW_GATEWAY_TOKEN says is a setup")
+        );
+        assert_eq!(fault.exit_code(), 1);
+        // The gateway may have read the same line with the same quotes.
+        let quoted = find(&ClientArgs::default(), &[("OPENCLAW_GATEWAY_TOKEN", "'hunter22'")], "{}").unwrap();
+        let notice = quoted.notice.unwrap();
+        assert!(notice.contains("quotation marks") && !notice.contains("hunter"), "{notice}");
+        assert_eq!(quoted.credentials.token.as_deref(), Some("'hunter22'"));
+    }
+
+    #[test]
+    fn a_secret_is_traced_to_where_it_was_taken_from() {
+        let config = "{gateway: {mode: 'local', auth: {token: 't'}}}";
+        let from = |args: &ClientArgs, env: &[(&str, &str)]| find(args, env, config).unwrap().from.unwrap();
+        assert!(from(&ClientArgs::default(), &[]).starts_with("gateway.auth.token in "));
+        let env = [("CLAWDBOT_GATEWAY_TOKEN", "e")];
+        assert_eq!(from(&ClientArgs::default(), &env), "the environment variable CLAWDBOT_GATEWAY_TOKEN");
+        let flag = ClientArgs { token: Some("f".into()), ..ClientArgs::default() };
+        assert_eq!(from(&flag, &env), "the flag --token");
     }
 }

@@ -293,7 +293,7 @@ impl<D: Disk> LiveFile<D> {
             }
         }
         let mut record = Record::new(Level::Info, "config.changed").field("paths", changed.join(","));
-        if news.live.is_some() {
+        if news.live.is_some() && !hot.is_empty() {
             record = record.field("now", hot.join(","));
         }
         if !restart.is_empty() {

@@ -46,6 +46,10 @@ pub struct Settings {
     pub trusted_proxies: Vec<Cidr>,
     /// `gateway.allowRealIpFallback`.
     pub allow_real_ip_fallback: bool,
+    /// `gateway.remote.url`, as text for setup codes: nothing connects there.
+    pub remote_url: Option<String>,
+    /// `plugins.entries.device-pair.config.publicUrl`, likewise.
+    pub public_url: Option<String>,
     /// `hooks.token`, when hooks are enabled: it must not be the gateway's.
     pub hooks_token: Option<Secret>,
     /// `logging`.
@@ -161,6 +165,8 @@ impl Settings {
             origin_by_host: reader.switch(BY_HOST).unwrap_or(false),
             trusted_proxies: trusted_proxies(&mut reader),
             allow_real_ip_fallback: reader.switch("gateway.allowRealIpFallback").unwrap_or(false),
+            remote_url: named_elsewhere(&mut reader, "gateway.remote.url"),
+            public_url: named_elsewhere(&mut reader, "plugins.entries.device-pair.config.publicUrl"),
             hooks_token: hooks_token(&mut reader, environment),
             logging: Logging::read(&mut reader),
             restart_by_signal: reader.switch("commands.restart"),
@@ -250,6 +256,13 @@ fn secret(
             None
         }
     }
+}
+
+/// A text that only setup codes repeat: what is no text is none, and keeps no gateway from its start.
+fn named_elsewhere(reader: &mut Reader<'_>, path: &str) -> Option<String> {
+    let text = reader.node(path)?.as_text()?;
+    let text = reader.expand(path, text).text;
+    (!text.trim().is_empty()).then_some(text)
 }
 
 fn rate_limit(reader: &mut Reader<'_>) -> Option<RateLimit> {

@@ -1,6 +1,7 @@
 // The published GatewayClient (protocol 4) and a hand-made protocol 3 client, against one driver.
 // Usage: node client.mjs PATH_OF_CLAWGATE std|smol
 import { GatewayClient } from "@openclaw/gateway-client";
+import { GatewayScopeUpgrade } from "@openclaw/gateway-client/scope-upgrade";
 import {
   RawClient, RecordingProxy, TOKEN, check, clawgate, deviceKey, finish, freePort, recordSecret, signPem, sleep,
   tempDir, within, writeConfig,
@@ -158,6 +159,142 @@ const proxied = await proxy.listen();
   check("no gap was seen", seen.gaps.length === 0, seen.gaps);
   await client.stopAndWait?.().catch(() => {});
   client.stop();
+}
+
+{
+  console.log("approvals and questions between two published clients");
+  const scopes = ["operator.admin"];
+  const page = publishedClient(proxied, deviceKey(), new Map(), { token: TOKEN, scopes, caps: ["approvals"] });
+  const tool = publishedClient(proxied, deviceKey(), new Map(), { token: TOKEN, scopes });
+  for (const { client, seen, until } of [page, tool]) {
+    client.start();
+    await until("hello-ok", () => seen.hellos.length > 0);
+  }
+  const told = (name, id) => page.seen.events.find((event) => event.event === name && event.payload.id === id);
+  const shown = (approval) => [approval.status, approval.decision, approval.reason].join(" ");
+  for (const [id, decision, outcome] of [["a", "allow-once", "allowed allow-once user"], ["b", "deny", "denied deny user"]]) {
+    const params = {
+      id, command: "ls -l", host: "gateway", agentId: "main", sessionKey: "agent:main:main", warningText: "careful",
+      scope: { kind: "external-post", target: "here", visibility: "public" }, timeoutMs: 30_000,
+    };
+    const asked = tool.client.request("exec.approval.request", params);
+    await page.until("the request", () => told("exec.approval.requested", id));
+    const pending = await page.client.request("approval.get", { id });
+    check(`${id} is pending, with its session`, pending.approval.sourceSessionKey === "agent:main:main", pending);
+    const resolved = await page.client.request("approval.resolve", { id, kind: "exec", decision });
+    check(`${id} is ${outcome}`, resolved.applied && shown(resolved.approval) === outcome, resolved);
+    check(`${id} is told its asker`, (await asked).decision === decision);
+  }
+  const soon = { id: "c", command: "ls", timeoutMs: 50, twoPhase: true };
+  await tool.client.request("exec.approval.request", soon);
+  await tool.client.request("exec.approval.waitDecision", { id: "c" });
+  const expired = await page.client.request("approval.get", { id: "c" });
+  check("c ends at its deadline", shown(expired.approval) === "expired  timeout", expired);
+  const plugin = { title: "Send", description: "mail", detail: "to all", severity: "critical", pluginId: "mail", twoPhase: true };
+  const { id } = await tool.client.request("plugin.approval.request", plugin);
+  const allowed = await page.client.request("approval.resolve", { id, kind: "plugin", decision: "allow-always" });
+  check("a plugin is allowed", shown(allowed.approval) === "allowed allow-always user", allowed);
+  await page.client.stopAndWait?.().catch(() => {});
+  page.client.stop();
+  const unrouted = await tool.client.request("exec.approval.request", { id: "d", command: "ls", twoPhase: true });
+  check("d reaches nobody and ends at once", unrouted.decision === null && unrouted.status === undefined, unrouted);
+  const history = await tool.client.request("approval.history", { limit: 4 });
+  check("the history has all, in pages", history.items.length === 4 && history.items[0].id === "d" && !!history.nextCursor, history);
+  const question = { questionId: "q", header: "Colour", question: "Which?", options: [{ label: "red" }] };
+  await tool.client.request("question.request", { id: "q1", questions: [question] });
+  await tool.client.request("question.waitAnswer", { id: "q1", timeoutMs: 20 });
+  const answers = { answers: { q: ["red"] } };
+  const answered = await tool.client.request("question.resolve", { id: "q1", answers });
+  check("a question is answered", answered.status === "answered", answered);
+  await tool.client.request("question.get", { id: "q1" });
+  await tool.client.request("question.request", { id: "q2", questions: [question] });
+  await tool.client.request("question.list", {});
+  await tool.client.request("question.resolve", { id: "q2", cancel: true });
+  await tool.until("question.resolved", () => tool.seen.events.some((event) => event.event === "question.resolved"));
+  const file = await tool.client.request("exec.approvals.get", {});
+  const rules = { version: 1, agents: { main: { allowlist: [{ pattern: "/bin/ls" }] } } };
+  const base = file.exists ? { baseHash: file.hash } : {};
+  const set = await tool.client.request("exec.approvals.set", { file: rules, ...base });
+  check("the file of exec approvals is changed", set.file.agents.main.allowlist[0].pattern === "/bin/ls", set);
+  await tool.client.stopAndWait?.().catch(() => {});
+  tool.client.stop();
+}
+
+{
+  console.log("setup codes, and more scopes");
+  const { client: admin, seen: told, until: untilTold } = publishedClient(proxied, key, tokens);
+  admin.start();
+  await untilTold("hello-ok", () => told.hellos.length > 0);
+  const name = (event) => told.events.filter((have) => have.event === event).map((have) => have.payload);
+  const make = async (params) => {
+    const answer = await admin.request("device.pair.setupCode", { publicUrl: proxied, ...params });
+    const code = JSON.parse(Buffer.from(answer.setupCode, "base64url").toString("utf8"));
+    recordSecret("other", code.bootstrapToken);
+    check("a setup code names the gateway and when it ends", code.url === answer.gatewayUrl && code.expiresAtMs === answer.expiresAtMs);
+    return { ...code, setupId: answer.setupId };
+  };
+  const phone = { clientName: "openclaw-ios", platform: "iOS 18.4", deviceFamily: "iPhone", mode: "node", role: "node", scopes: [] };
+  const host = { clientName: "node-host", mode: "node", role: "node", scopes: [] };
+  // How it ends for a client that has a code and nothing else.
+  const redeem = async (code, device, who) => {
+    const held = new Map();
+    const { client, seen, until } = publishedClient(code.url, device, held, { ...who, bootstrapToken: code.bootstrapToken });
+    client.start();
+    await until("an end", () => seen.hellos.length > 0 || seen.paused.length > 0 || seen.errors.length > 0);
+    const hello = seen.hellos[0];
+    await client.stopAndWait?.().catch(() => {});
+    client.stop();
+    return { hello, held, why: seen.errors.join("; ") };
+  };
+  const code = await make({ bootstrapProfile: "limited" });
+  const pocket = deviceKey();
+  const first = await redeem(code, pocket, phone);
+  check("a phone is let in by a setup code", first.hello?.auth.role === "node", first.why);
+  const handed = first.hello?.auth.deviceTokens?.[0];
+  recordSecret("device-token", handed?.deviceToken);
+  const scopes = ["operator.approvals", "operator.questions", "operator.read", "operator.talk.secrets", "operator.write"];
+  check("and is given the operator's token too", handed?.role === "operator" && handed.scopes.join() === scopes.join(), handed?.scopes);
+  await untilTold("completion", () => name("device.pair.setup.completed").some((done) => done.setupId === code.setupId));
+  const status = await admin.request("device.pair.setupStatus", { setupId: code.setupId });
+  check("its use is known", status.completion?.deviceId === pocket.deviceId, status);
+  for (const [who, device] of [["the same phone", pocket], ["another", deviceKey()]]) {
+    const again = await redeem(code, device, phone);
+    check(`a used code is none for ${who}`, !again.hello && /already used/.test(again.why), again.why);
+  }
+  const asOperator = { ...phone, role: "operator", scopes };
+  const held = new Map([["operator", { token: handed?.deviceToken, role: "operator", scopes, updatedAtMs: Date.now() }]]);
+  const operator = publishedClient(proxied, pocket, held, asOperator);
+  operator.client.start();
+  await operator.until("hello-ok with the handed token", () => operator.seen.hellos.length > 0);
+  const denied = await operator.client.request("config.set", { raw: "{}" }).catch((error) => String(error.message ?? error));
+  check("and never has more than the code was for", /operator\.admin/.test(String(denied)), denied);
+  operator.client.stop();
+
+  const forNodes = await make({ bootstrapProfile: "node" });
+  const greedy = await redeem(forNodes, deviceKey(), { clientName: "cli", mode: "cli", role: "operator", scopes: ["operator.admin"] });
+  check("a code for nodes makes no operator", !greedy.hello && /setup code invalid/.test(greedy.why), greedy.why);
+  const node = await redeem(forNodes, deviceKey(), host);
+  check("and still lets a node in", node.hello?.auth.role === "node" && !node.hello.auth.deviceTokens, node.why);
+
+  const more = publishedClient(proxied, deviceKey(), new Map(), { token: TOKEN, scopes: ["operator.read"] });
+  more.client.start();
+  await more.until("hello-ok", () => more.seen.hellos.length > 0);
+  let upgraded;
+  const upgrade = new GatewayScopeUpgrade({
+    request: (method, params, options) => more.client.request(method, params, options),
+    tokenStore: { store: (stored) => { recordSecret("device-token", stored.token); upgraded = stored; } },
+    reconnect: () => {},
+  });
+  const binding = { clientId: "cli", deviceId: "d", role: "operator" };
+  const wanted = upgrade.requestScopeUpgrade({
+    scopes: ["operator.write"],
+    binding,
+    onPending: (requestId) => admin.request("device.pair.approve", { requestId }),
+  });
+  const outcome = await within(15_000, "an upgrade", wanted);
+  check("the published client waits for more scopes", outcome.status === "approved" && upgraded?.scopes.join() === "operator.read,operator.write", outcome);
+  more.client.stop();
+  admin.stop();
 }
 
 {

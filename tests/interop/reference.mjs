@@ -199,7 +199,7 @@ for (const [name, value] of [
   ["gateway.port", String(await freePort())],
   ["gateway.auth", '{mode: "token", token: "cLaWmArKeR-set-in-a-shell"}'],
   ["gateway.bind", "auto"],
-  ["agents.list[0]", '{id: "main", default: true, name: "Ann"}'],
+  ["agents.list", '[{id: "main", default: true, name: "Ann"}]'],
   ["logging", '{level: "debug", maxFileBytes: 200000}'],
 ]) {
   const set = await shell("set", name, value);

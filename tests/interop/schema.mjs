@@ -13,6 +13,10 @@ const EVENTS = {
   shutdown: "ShutdownEvent",
   "device.pair.requested": "DevicePairRequestedEvent",
   "device.pair.resolved": "DevicePairResolvedEvent",
+  "question.requested": "QuestionRecord",
+  "question.resolved": "QuestionResolvedEvent",
+  "device.pair.setup.completed": "DevicePairSetupCompletedEvent",
+  "device.pair.setup.deliveryUncertain": "DevicePairSetupDeliveryUncertainEvent",
 };
 /** `sessions.messages.subscribe` is `SessionsMessagesSubscribe`. */
 const byRule = (method) => method.split(/[.\-_]/).map((part) => part[0].toUpperCase() + part.slice(1)).join("");

@@ -112,6 +112,7 @@ fn own_settings(settings: &Settings, text: &str) {
 
 #[test]
 fn a_tailnet_identity_is_what_the_daemon_of_this_machine_says() {
+    // Compatibility row tailscale-not-set-up.
     for runtime in RUNTIMES {
         let token = secrets::chosen("gateway-token");
         let text = format!(
@@ -154,6 +155,7 @@ fn a_tailnet_identity_is_what_the_daemon_of_this_machine_says() {
 
 #[test]
 fn a_secret_is_fetched_from_where_the_file_points() {
+    // Compatibility row secret-refs.
     for runtime in RUNTIMES {
         let settings = unconfigured(runtime);
         let place = settings.temporary_dir().join("secrets.json");
@@ -207,6 +209,7 @@ fn a_secret_is_fetched_from_where_the_file_points() {
 
 #[test]
 fn a_secret_that_anybody_would_try_opens_nothing_beyond_loopback() {
+    // Compatibility row weak-secret.
     for line in
         ["gateway --bind lan --token changeme", "gateway --bind lan --auth password --password letmein"]
     {

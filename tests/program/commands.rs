@@ -75,6 +75,12 @@ fn every_failure_has_its_exit_code_and_its_json() {
             &["unknown requestId", "devices list"],
         );
         check("devices approve", 2, "USAGE", &["which request?", "devices list", "--latest"]);
+        check(
+            "approvals allow no-such-request",
+            5,
+            "INVALID_REQUEST",
+            &["unknown or expired approval id", "approvals list"],
+        );
         let moved = run(&settings.clone().env("OPENCLAW_GATEWAY_PORT", "1"), "status");
         let port = settings.addr().port().to_string();
         moved.failed(3, &["ws://127.0.0.1:1/", &format!("listens on port {port} (pid {}):", gateway.pid())]);
@@ -119,7 +125,10 @@ fn help_has_examples_and_names_the_exit_codes() {
         "gateway run --help",
         "call --help",
         "devices approve --help",
+        "approvals allow --help",
         "completions --help",
+        "doctor --help",
+        "security audit --help",
     ] {
         let help = run(&settings, line);
         assert!(help.done().contains("Usage: clawgate") && help.out.contains("Example"), "{help:?}");

@@ -3,11 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod admission;
+mod approvals;
 mod commands;
 mod config;
 mod devices;
+mod doctor;
 mod first_run;
 mod logs;
+mod qr;
 mod running;
 mod settings;
 mod shell;

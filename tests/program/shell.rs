@@ -110,8 +110,14 @@ pub(crate) fn assert_shows_nothing(settings: &Settings, text: &str) {
 /// Every secret in the files of a state folder.
 fn secrets_of(state_dir: &Path) -> Vec<String> {
     let mut found = Vec::new();
-    for file in ["openclaw.json", "identity/device.json", "identity/device-auth.json", "devices/paired.json"]
-    {
+    for file in [
+        "openclaw.json",
+        "identity/device.json",
+        "identity/device-auth.json",
+        "devices/paired.json",
+        "devices/bootstrap.json",
+        "nodes/paired.json",
+    ] {
         let text = fs::read(state_dir.join(file)).unwrap_or_default();
         // A file that a test broke holds what the test chose, with the marker in it.
         if let Ok(value) = serde_json::from_slice(&text) {

@@ -132,7 +132,7 @@ fn a_wrong_step_is_noticed() {
 
 const FOLDERS: [&str; 2] = ["v3", "v4"];
 
-const DIFFERENCES: [&str; 46] = [
+const DIFFERENCES: [&str; 47] = [
     "v3/cli-approvals-get-node node-token",
     "v3/cli-gateway-status status-gateway",
     "v3/cli-nodes-invoke-not-allowed node-token",
@@ -144,6 +144,7 @@ const DIFFERENCES: [&str; 46] = [
     "v3/control-ui no-agent",
     "v3/control-ui status-gateway",
     "v3/device-remove device-removed",
+    "v3/fanout-scopes approval-sight",
     "v3/fanout-scopes event-scopes",
     "v3/first-empty-params validation-texts",
     "v3/first-not-json first-frame",

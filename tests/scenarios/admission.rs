@@ -80,6 +80,7 @@ pub(crate) fn a_proxys_user_is_let_in_and_its_page_keeps_its_scopes(place: Place
 }
 
 pub(crate) fn a_local_program_is_not_the_proxy(place: Place) {
+    // Compatibility rows proxy-proof and proxy-headers.
     // CVE-2026-53832: it comes from the proxy's address and sends the proxy's headers.
     for protocol in PROTOCOLS {
         let without = |name: &str| -> Vec<(&str, &str)> {
@@ -168,7 +169,7 @@ pub(crate) fn a_tailnet_identity_counts_when_the_daemon_agrees(place: Place) {
             config.auth.token = token.map(str::to_owned);
             refused(stage, config)
         };
-        // It stands in for the secret. The device is still a person's to approve.
+        // Compatibility row tailscale-reasons. It stands in for the secret. The device is still a person's to approve.
         for _ in 0..3 {
             let refusal = attempt(&mut stage, &served("100.64.0.7", "ada@example"), None);
             assert_eq!(refusal.detail_code(), Some("PAIRING_REQUIRED"));
@@ -264,6 +265,7 @@ pub(crate) fn only_so_many_wait_for_the_daemon(place: Place) {
 }
 
 pub(crate) fn a_refused_page_is_told_what_to_list(place: Place) {
+    // Compatibility row origin-names.
     for protocol in PROTOCOLS {
         let mut stage = Stage::with(place, |config| {
             config.auth.pages.own_origins = vec!["http://192.0.2.2:18789".to_owned()];
@@ -314,6 +316,7 @@ pub(crate) fn what_host_says_makes_no_page_ours_unless_the_owner_says_so(place: 
 }
 
 pub(crate) fn behind_an_untrusted_proxy_guesses_are_counted(place: Place) {
+    // Compatibility row rate-limit-default.
     for protocol in PROTOCOLS {
         let mut stage = Stage::new(place);
         let guess = |stage: &mut Stage, forwarded: bool| {

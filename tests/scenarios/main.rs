@@ -4,11 +4,14 @@
 
 mod access;
 mod admission;
+mod approvals;
 mod config;
 mod devices;
 mod events;
 mod handshake;
 mod pairing;
+mod questions;
+mod setup;
 mod store;
 mod system;
 mod wizard;
@@ -63,6 +66,29 @@ play! {
         the_gateways_own_page_pairs_silently_with_the_secret_only
         a_page_of_another_local_server_asks
         a_command_line_with_an_origin_asks;
+    approvals:
+        a_command_is_approved_in_two_phases
+        only_who_may_decide_is_asked_and_finds_anything
+        a_reviewer_is_named_by_its_device
+        what_reaches_nobody_ends_at_once_at_protocol_4
+        what_nobody_decides_ends_at_its_deadline
+        of_two_who_decide_the_first_counts
+        an_asker_that_comes_back_hears_the_decision
+        as_much_of_an_id_as_is_needed_is_enough
+        what_is_asked_must_say_what_runs
+        a_plugin_asks_as_well
+        what_was_decided_is_remembered
+        only_so_many_ask_and_wait
+        the_file_is_changed_on_top_of_what_was_read
+        a_failed_write_leaves_the_file_as_it_is
+        only_so_many_changes_of_the_file_wait
+        a_stop_waits_for_no_decision;
+    questions:
+        a_question_is_answered_once
+        a_question_ends_unanswered_or_cancelled
+        secret_answers_are_for_the_asker
+        only_who_answers_questions_is_asked
+        a_question_that_cannot_be_kept_is_not_taken;
     admission:
         a_proxys_user_is_let_in_and_its_page_keeps_its_scopes
         a_local_program_is_not_the_proxy
@@ -95,6 +121,17 @@ play! {
         each_protocol_sees_the_other_in_its_own_shape
         status_tells_what_has_changed
         a_stop_is_told_and_closes_everybody;
+    setup:
+        a_setup_code_lets_one_phone_in_once
+        a_code_that_a_person_must_confirm_waits_for_its_device
+        a_code_is_over_in_ten_minutes
+        only_admins_make_codes_and_only_where_there_is_an_address
+        a_device_waits_for_more_scopes
+        a_wait_for_more_scopes_ends
+        a_minute_of_retries_is_one_request_and_one_event
+        a_device_has_the_name_that_a_person_gave_it
+        what_a_node_offers_is_approved_before_it_counts
+        a_node_of_protocol_3_is_asked_about_once;
     store:
         a_failed_write_keeps_a_new_device_out
         a_failed_write_leaves_a_removal_undone

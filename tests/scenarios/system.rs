@@ -218,6 +218,7 @@ pub(crate) fn refusals_are_counted_by_reason(place: Place) {
 
 pub(crate) fn a_suspended_gateway_takes_no_work_until_it_is_resumed(place: Place) {
     let mut stage = Stage::new(place);
+    stage.host().set_log("x\n");
     let (actor, old) = (admin(&mut stage, 4), admin(&mut stage, 3));
     let prepared = stage.call(actor, "gateway.suspend.prepare", json!({"requestId": "r"})).unwrap();
     assert_eq!((&prepared["status"], &prepared["activeCount"]), (&json!("ready"), &json!(0)));

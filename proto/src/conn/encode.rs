@@ -56,7 +56,7 @@ pub(crate) fn response(id: &str, reply: Reply, dialect: Dialect) -> Parts {
             write_error(&mut head, &error);
             (head, Bytes::new(), Vec::new())
         }
-        Reply::Ok(payload) => {
+        Reply::Ok(payload) | Reply::Accepted(payload) => {
             head.extend_from_slice(OK);
             let body = match payload {
                 Payload::Json(json) => json,

@@ -149,12 +149,12 @@ impl Open {
         }
     }
 
-    /// Counts an answer, and gives the dialect to say it in.
-    pub(super) fn answered(&mut self) -> Dialect {
+    /// Counts an answer, unless another one follows, and gives the dialect to say it in.
+    pub(super) fn answered(&mut self, is_followed: bool) -> Dialect {
         match &mut self.stage {
             Stage::Challenged { .. } | Stage::Connecting { .. } => Dialect::V4,
             Stage::Admitted { dialect, in_flight, .. } => {
-                *in_flight = in_flight.saturating_sub(1);
+                *in_flight = in_flight.saturating_sub(usize::from(!is_followed));
                 *dialect
             }
         }

@@ -260,6 +260,8 @@ fn admission(config: &Arc<Config>) -> Admission {
         role: Role::Operator,
         scopes: Scopes::new(["operator.read"]),
         token: None,
+        handoff: Vec::new(),
+        confirm: false,
         presence: Bytes::from_static(b"[]"),
         health: Bytes::from_static(b"{}"),
         state_version: StateVersion::default(),

@@ -55,8 +55,6 @@ pub(crate) const USAGE: Text = both(r#"{"updatedAt":$ts,"providers":[]}"#);
 // ---- approvals ----
 
 pub(crate) const GRANTS: Text = both(r#"{"grants":[]}"#);
-pub(crate) const ITEMS: Text = both(r#"{"items":[]}"#);
-pub(crate) const QUESTIONS: Text = both(r#"{"questions":[]}"#);
 pub(crate) const SETUP: Text = both(
     r#"$agent{"candidates":[],"manualProviders":[],"workspace":"$state/workspace","setupComplete":false}"#,
 );

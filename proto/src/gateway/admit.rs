@@ -207,9 +207,9 @@ pub(super) fn check(
         return scopes.map(passed).map_err(refuse);
     };
     let candidate = candidate(params);
-    if shared.is_err() && candidate.is_none() {
+    // A setup code is for the store to judge, like a device token.
+    if shared.is_err() && candidate.is_none() && !bootstrap_shown(params) {
         let reason = shared.err().unwrap_or(AuthReason::TokenMissing);
-        let reason = if bootstrap_shown(params) { AuthReason::BootstrapTokenInvalid } else { reason };
         return Err(refuse(ConnectError::Unauthorized(unauthorized(config, params, reason, retry_after_ms))));
     }
     let facts = DeviceFacts {
@@ -382,7 +382,7 @@ fn check_shared(
 }
 
 /// The device token to try: the explicit one, else `auth.token`.
-fn candidate(params: &ConnectParams) -> Option<Candidate> {
+pub(super) fn candidate(params: &ConnectParams) -> Option<Candidate> {
     params.device.as_ref()?;
     let explicit = params.auth.device_token.as_deref().and_then(Secret::new);
     let fallback = params.auth.token.as_deref().and_then(Secret::new);

@@ -24,6 +24,8 @@ pub struct Census {
     pub host_requests: usize,
     /// Operations on the device store without an outcome.
     pub store_waiting: usize,
+    /// Requests that are answered when a person has decided.
+    pub decisions_awaited: usize,
     /// Presence entries, our own not counted.
     pub presence_entries: usize,
 }
@@ -35,6 +37,7 @@ impl Gateway {
     /// When the gateway's books do not agree with its sockets.
     pub fn census(&self) -> Census {
         self.peers.check();
+        self.approvals.check();
         Census {
             sockets: self.peers.len(),
             headless: self.peers.headless_len(),
@@ -45,6 +48,7 @@ impl Gateway {
             budget_bytes: self.budget.used(),
             host_requests: self.tickets.len(),
             store_waiting: self.devices.waiting(),
+            decisions_awaited: self.approvals.waiting(),
             presence_entries: self.presence.len(),
         }
     }

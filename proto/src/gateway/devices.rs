@@ -12,8 +12,10 @@
 //! - who lost its ground to an earlier operation, or to an edit, changes nothing any more;
 //! - every conflict or failed write answers an operation or counts against its tries, so nothing loops.
 
+pub(crate) mod nodes;
 mod op;
 pub(crate) mod pairing;
+pub(crate) mod setup;
 pub(crate) mod tokens;
 mod transaction;
 
@@ -23,16 +25,15 @@ mod tests;
 use crate::host::{DevicesCheck, DevicesVersion, HostAnswer, HostFault, HostRequest, StoreFault};
 use crate::limits::Limits;
 use crate::log::{Level, Record};
-use crate::scope::Role;
+use crate::scope::{Role, Scopes};
 use crate::seed::Random;
-use crate::store::{DeviceView, Devices, Seen};
+use crate::store::{DeviceView, Devices, PairedDevice, PendingRequest, Seen};
 use crate::time::{Mono, Now};
 use core::fmt;
 pub(crate) use op::{Caller, CloseDevice, DeviceError, Done, Effect, Notice, Op, Rotated};
-use pairing::Connected;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use transaction::{Delta, Draft};
+use transaction::{Delta, Draft, Weight, Writes, approved_roles, baseline};
 
 /// The store. `K` is what the caller wants back with an operation's outcome.
 pub(crate) struct DeviceStore<K> {
@@ -73,8 +74,7 @@ struct Storing<K> {
     until: Mono,
     next: Arc<Devices>,
     seen: Arc<BTreeMap<String, Seen>>,
-    paired: bool,
-    pending: bool,
+    writes: Writes,
     batch: Vec<Applied<K>>,
 }
 
@@ -140,12 +140,7 @@ impl<K> DeviceStore<K> {
         if let Op::Connect(connect) = &op
             && connect.exempt
         {
-            let done = Done::Connected(Box::new(Connected {
-                token: None,
-                by_device_token: false,
-                platform: None,
-                device_family: None,
-            }));
+            let done = Done::Connected(Box::default());
             out.push(Effect::Done { key, done });
             return;
         }
@@ -175,6 +170,7 @@ impl<K> DeviceStore<K> {
                 | HostAnswer::Stored(_)
                 | HostAnswer::SystemInfo(_)
                 | HostAnswer::ExecApprovals(_)
+                | HostAnswer::ExecApprovalsStored(_)
                 | HostAnswer::Load(_)
                 | HostAnswer::Channels(_)
                 | HostAnswer::WhoIs(_)
@@ -215,6 +211,16 @@ impl<K> DeviceStore<K> {
         DeviceView { devices: self.committed.clone(), connected, seen: self.seen.clone() }
     }
 
+    /// What is durable.
+    pub(crate) fn content(&self) -> &Arc<Devices> {
+        &self.committed
+    }
+
+    /// What this process remembers of a device.
+    pub(crate) fn seen(&self, device_id: &str) -> Option<&Seen> {
+        self.seen.get(device_id)
+    }
+
     /// Whether the store was read, and still could be at the latest look.
     pub(crate) fn is_loaded(&self) -> bool {
         self.readable
@@ -244,12 +250,23 @@ impl<K> DeviceStore<K> {
         match result {
             Ok(DevicesCheck::Unchanged) if self.known.paired.is_some() && self.known.pending.is_some() => {}
             Ok(DevicesCheck::Unchanged) => return self.unreadable("the disk was not read", out),
-            Ok(DevicesCheck::Changed { devices, version }) => self.adopt(devices, version, out),
+            Ok(DevicesCheck::Changed { devices, version }) => {
+                self.note_damage(&devices, out);
+                self.adopt(devices, *version, out);
+            }
             Err(HostFault(why)) => return self.unreadable(&why, out),
         }
         self.readable = true;
         self.reported = None;
         self.run_batch(now, random, out);
+    }
+
+    /// What only some can do without is said once.
+    fn note_damage(&self, found: &Devices, out: &mut Vec<Effect<K>>) {
+        if let Some(why) = found.damage.as_ref().filter(|why| self.disk.damage.as_ref() != Some(*why)) {
+            let record = Record::new(Level::Error, "devices.damaged").field("why", why);
+            out.push(Effect::Notice(Notice::Log(record)));
+        }
     }
 
     /// Nothing is decided on a store that cannot be read, and nothing is written over it.
@@ -292,7 +309,7 @@ impl<K> DeviceStore<K> {
 
     fn run_batch(&mut self, now: Now, random: &mut Random, out: &mut Vec<Effect<K>>) {
         let now_ms = now.wall.0;
-        let mut draft = Draft::new(&self.committed, &self.seen, now_ms, self.limits.pairing_ttl_ms);
+        let mut draft = Draft::new(&self.committed, &self.seen, now_ms, &self.limits);
         let mut batch = Vec::with_capacity(self.queue.len());
         let mut lost = Vec::new();
         for job in self.queue.drain(..) {
@@ -309,7 +326,7 @@ impl<K> DeviceStore<K> {
             batch.push(Applied { job, hard: draft.hard_changes() != hard_before, done, before, after });
         }
         let delta = draft.finish();
-        if delta.writes_paired || delta.writes_pending {
+        if delta.writes.any() {
             self.store(now, delta, batch, out);
         } else {
             delta.apply(&mut self.committed, &mut self.seen);
@@ -318,7 +335,8 @@ impl<K> DeviceStore<K> {
     }
 
     fn store(&mut self, now: Now, delta: Delta, batch: Vec<Applied<K>>, out: &mut Vec<Effect<K>>) {
-        let (paired, pending) = (delta.writes_paired, delta.writes_pending);
+        let writes = delta.writes;
+        let Writes { paired, pending, setup, nodes, node_requests } = writes;
         let (mut next, mut seen) = (self.committed.clone(), self.seen.clone());
         delta.apply(&mut next, &mut seen);
         out.push(Effect::Host(HostRequest::StoreDevices {
@@ -326,24 +344,27 @@ impl<K> DeviceStore<K> {
             devices: next.clone(),
             paired,
             pending,
+            setup,
+            nodes,
+            node_requests,
         }));
         let until = now.mono.plus_millis(self.limits.host_timeout_ms);
-        self.phase = Phase::Storing(Box::new(Storing { until, next, seen, paired, pending, batch }));
+        self.phase = Phase::Storing(Box::new(Storing { until, next, seen, writes, batch }));
     }
 
     fn stored(
         &mut self,
         now: Now,
         storing: Storing<K>,
-        result: Result<DevicesVersion, StoreFault>,
+        result: Result<Box<DevicesVersion>, StoreFault>,
         out: &mut Vec<Effect<K>>,
     ) {
         match result {
             Ok(version) => {
-                self.known = version;
+                self.known = *version;
                 self.committed = storing.next;
                 self.seen = storing.seen;
-                if storing.paired {
+                if storing.writes.paired {
                     self.disk = self.committed.clone();
                 }
                 let after = storing.batch.iter().flat_map(|applied| closes(&applied.after));
@@ -356,12 +377,8 @@ impl<K> DeviceStore<K> {
                 self.again(storing.batch, out);
             }
             Err(StoreFault::Failed(why)) => {
-                let documents = match (storing.paired, storing.pending) {
-                    (true, false) => "devices/paired.json",
-                    (false, true) => "devices/pending.json",
-                    (true, true) | (false, false) => "devices/paired.json and devices/pending.json",
-                };
-                let record = Record::new(Level::Error, "devices.not-stored").field("what", documents);
+                let documents = storing.writes.names();
+                let record = Record::new(Level::Error, "devices.not-stored").field("what", &documents);
                 out.push(Effect::Notice(Notice::Log(record.field("why", &why))));
                 // The disk may hold the change, half of it or none: read it again before believing anything.
                 self.known = DevicesVersion::default();
@@ -440,7 +457,12 @@ impl<K> fmt::Debug for DeviceStore<K> {
 fn closes(notices: &[Notice]) -> impl Iterator<Item = &CloseDevice> {
     notices.iter().filter_map(|notice| match notice {
         Notice::Close(close) => Some(close),
-        Notice::Requested(_) | Notice::Resolved { .. } | Notice::Log(_) => None,
+        Notice::Requested(_)
+        | Notice::Resolved { .. }
+        | Notice::Changed { .. }
+        | Notice::NodeRequested(_)
+        | Notice::NodeResolved { .. }
+        | Notice::Log(_) => None,
     })
 }
 
@@ -469,6 +491,9 @@ fn apply(draft: &mut Draft<'_>, op: &Op, step: &mut Step<'_>) -> Done {
         }
         Op::Revoke { device_id, role } => {
             let revoked = tokens::revoke(draft, device_id, role, step.now_ms);
+            if revoked.is_ok() && role == OPERATOR {
+                setup::forget_those_by(draft, device_id);
+            }
             close_role(&revoked, device_id, role, step);
             revoked.map(|()| Done::Revoked {
                 device_id: device_id.clone(),
@@ -476,15 +501,79 @@ fn apply(draft: &mut Draft<'_>, op: &Op, step: &mut Step<'_>) -> Done {
                 revoked_at_ms: step.now_ms,
             })
         }
+        Op::Rename { device_id, label } => rename(draft, device_id, label, step),
+        Op::IssueSetup { access, by } => setup::issue(draft, *access, by.as_deref(), step)
+            .map(|issued| Done::SetupIssued(Box::new(issued))),
+        Op::RequestUpgrade { device_id, scopes } => request_upgrade(draft, device_id, scopes, step),
+        Op::ApproveNode { request_id, approver } => nodes::approve(draft, request_id, approver, step),
+        Op::RejectNode { request_id } => nodes::reject(draft, request_id, step),
+        Op::RemoveNode { node_id } => nodes::remove(draft, node_id, step),
+        Op::RenameNode { node_id, name } => nodes::rename(draft, node_id, name, step),
+        Op::AskNode(asked) => nodes::ask(draft, asked, step),
+        Op::VerifyNode { node_id, token } => Ok(nodes::verify(draft, node_id, token)),
     };
     done.unwrap_or_else(Done::Failed)
 }
 
 fn remove(draft: &mut Draft<'_>, device_id: &str, step: &mut Step<'_>) -> Result<Done, DeviceError> {
-    draft.device(device_id).ok_or(DeviceError::UnknownDevice)?;
+    let device = draft.device(device_id).ok_or(DeviceError::UnknownDevice)?;
+    let was_node = approved_roles(device).iter().any(|role| role != OPERATOR);
     draft.remove_device(device_id);
+    setup::forget_those_by(draft, device_id);
+    nodes::forget(draft, device_id, was_node, step);
     step.after.push(Notice::Close(CloseDevice { device_id: device_id.to_owned(), role: None }));
     Ok(Done::Removed { device_id: device_id.to_owned() })
+}
+
+fn rename(
+    draft: &mut Draft<'_>,
+    device_id: &str,
+    label: &str,
+    step: &mut Step<'_>,
+) -> Result<Done, DeviceError> {
+    let device = draft.device(device_id).ok_or(DeviceError::UnknownDevice)?.clone();
+    set_label(draft, &device, label, step);
+    Ok(Done::Told(serde_json::json!({"deviceId": device_id, "label": label})))
+}
+
+/// What a person calls a device stays, whatever it calls itself at its next connect.
+fn set_label(draft: &mut Draft<'_>, device: &PairedDevice, label: &str, step: &mut Step<'_>) {
+    let named = PairedDevice { label: Some(label.to_owned()), ..device.clone() };
+    draft.set_device(&device.device_id, named, Weight::Hard);
+    step.say(Notice::Changed { device_id: device.device_id.clone(), ts: step.now_ms });
+}
+
+/// A device that is in asks for more. What it has is asked for again, so that an approval does not narrow it.
+fn request_upgrade(
+    draft: &mut Draft<'_>,
+    device_id: &str,
+    scopes: &Scopes,
+    step: &mut Step<'_>,
+) -> Result<Done, DeviceError> {
+    let device =
+        draft.device(device_id).filter(|device| approved_roles(device).iter().any(|role| role == OPERATOR));
+    let device = device.ok_or(DeviceError::NotPaired)?.clone();
+    let wanted = baseline(&device).union(scopes);
+    let fresh = PendingRequest {
+        request_id: step.random.uuid(),
+        device_id: device_id.to_owned(),
+        public_key: device.public_key.clone(),
+        display_name: device.display_name.clone(),
+        platform: device.platform.clone(),
+        device_family: device.device_family.clone(),
+        client_id: device.client_id.clone(),
+        client_mode: device.client_mode.clone(),
+        role: Some(OPERATOR.to_owned()),
+        roles: Some(vec![OPERATOR.to_owned()]),
+        scopes: Some(wanted.as_slice().to_vec()),
+        remote_ip: device.remote_ip.clone(),
+        silent: false,
+        is_repair: true,
+        ts: step.now_ms,
+        other: serde_json::Map::new(),
+    };
+    let request_id = pairing::ask(draft, fresh, step);
+    Ok(Done::UpgradeFiled { request_id, device_id: device_id.to_owned() })
 }
 
 fn close_role<T>(result: &Result<T, DeviceError>, device_id: &str, role: &str, step: &mut Step<'_>) {

@@ -31,20 +31,71 @@ pub(crate) static PAIR_REQUESTED: Event = Event {
 pub(crate) static PAIR_RESOLVED: Event =
     Event { name: "device.pair.resolved", scope: Some(scope::PAIRING), drop_if_slow: true, versioned: false };
 
+/// Protocol 4 only, as the two below.
+pub(crate) static PAIR_CHANGED: Event =
+    Event { name: "device.pair.changed", scope: Some(scope::PAIRING), drop_if_slow: true, versioned: false };
+pub(crate) static SETUP_COMPLETED: Event = Event {
+    name: "device.pair.setup.completed",
+    scope: Some(scope::PAIRING),
+    drop_if_slow: true,
+    versioned: false,
+};
+pub(crate) static SETUP_UNCERTAIN: Event = Event {
+    name: "device.pair.setup.deliveryUncertain",
+    scope: Some(scope::PAIRING),
+    drop_if_slow: true,
+    versioned: false,
+};
+pub(crate) static NODE_REQUESTED: Event =
+    Event { name: "node.pair.requested", scope: Some(scope::PAIRING), drop_if_slow: true, versioned: false };
+pub(crate) static NODE_RESOLVED: Event =
+    Event { name: "node.pair.resolved", scope: Some(scope::PAIRING), drop_if_slow: true, versioned: false };
+
 pub(crate) static TALK_MODE: Event =
     Event { name: "talk.mode", scope: Some(scope::TALK), drop_if_slow: false, versioned: false };
 pub(crate) static VOICEWAKE: Event =
     Event { name: "voicewake.changed", scope: Some(scope::READ), drop_if_slow: true, versioned: false };
 pub(crate) static SUSPENSION: Event =
     Event { name: "gateway.suspension", scope: None, drop_if_slow: false, versioned: false };
+pub(crate) static EXEC_REQUESTED: Event = approval("exec.approval.requested");
+pub(crate) static EXEC_RESOLVED: Event = approval("exec.approval.resolved");
+/// These and those about questions: protocol 4 only.
+pub(crate) static PLUGIN_REQUESTED: Event = approval("plugin.approval.requested");
+pub(crate) static PLUGIN_RESOLVED: Event = approval("plugin.approval.resolved");
+pub(crate) static QUESTION_REQUESTED: Event = question("question.requested", scope::QUESTIONS);
+pub(crate) static QUESTION_RESOLVED: Event = question("question.resolved", scope::QUESTIONS);
+/// The same, to whoever asked without being one who answers questions.
+pub(crate) static QUESTION_REQUESTED_OWN: Event = question("question.requested", scope::SESSIONS_WRITE);
+pub(crate) static QUESTION_RESOLVED_OWN: Event = question("question.resolved", scope::SESSIONS_WRITE);
 /// Protocol 4 only, and not advertised, as there.
 pub(crate) static CONFIG_CHANGED: Event =
     Event { name: "config.changed", scope: Some(scope::READ), drop_if_slow: true, versioned: false };
 
+/// To those who are asked only.
+const fn approval(name: &'static str) -> Event {
+    Event { name, scope: Some(scope::APPROVALS), drop_if_slow: true, versioned: false }
+}
+
+const fn question(name: &'static str, scope: &'static str) -> Event {
+    Event { name, scope: Some(scope), drop_if_slow: true, versioned: false }
+}
+
 /// Names for hello-ok's `features.events`, in its order.
 pub(crate) fn names(dialect: Dialect) -> Vec<&'static str> {
-    let rows =
-        [&PRESENCE, &TICK, &TALK_MODE, &SHUTDOWN, &HEALTH, &PAIR_REQUESTED, &PAIR_RESOLVED, &VOICEWAKE];
+    let rows = [
+        &PRESENCE,
+        &TICK,
+        &TALK_MODE,
+        &SHUTDOWN,
+        &HEALTH,
+        &NODE_REQUESTED,
+        &NODE_RESOLVED,
+        &PAIR_REQUESTED,
+        &PAIR_RESOLVED,
+        &VOICEWAKE,
+        &EXEC_REQUESTED,
+        &EXEC_RESOLVED,
+    ];
     let both = core::iter::once("connect.challenge").chain(rows.map(|row| row.name));
     both.chain(dialect::own_events(dialect).iter().copied()).collect()
 }

@@ -2,15 +2,17 @@
 //! the store's decisions for sockets that are open.
 
 use super::admit::{self, Checked, DeviceFacts, Passed, SharedMethod};
-use super::devices::pairing::{Candidate, ConnectOp, Connected, DeviceClient, Locality};
+use super::approvals::Shows;
+use super::devices::nodes::Declared;
+use super::devices::pairing::{Candidate, ConnectOp, Connected, DeviceClient, Locality, PairingReason};
 use super::devices::tokens::TokenFault;
 use super::devices::{Caller, CloseDevice, DeviceError, Done, Effect, Notice, Op};
 use super::limiter::{SecretKind, Source};
-use super::nodes::NodeQuery;
-use super::peers::{Phase, Session, Slot};
+use super::nodes::{NodeQuery, declared};
+use super::peers::{Delivery, NodeSession, Phase, Session, Slot};
 use super::presence::Facts;
 use super::vouched::{self, Tailnet};
-use super::{Call, Gateway, Purpose, events, uptime_ms};
+use super::{Call, Gateway, Purpose, events, setup, uptime_ms};
 use crate::admission::Admission;
 use crate::config::AuthMode;
 use crate::connect::{ConnectParams, ConnectRequest};
@@ -22,6 +24,7 @@ use crate::log::{Level, Record};
 use crate::methods::Params;
 use crate::output::{Order, Output, Reply};
 use crate::scope::{self, Role, Scopes};
+use crate::secret::Secret;
 use crate::store::render;
 use crate::time::Now;
 use bytes::Bytes;
@@ -36,6 +39,10 @@ pub(super) enum Key {
     Method { conn: ConnId, id: Box<str> },
     /// A peer waits for a list of nodes.
     Nodes { conn: ConnId, id: Box<str>, query: NodeQuery },
+    /// A peer waits for a setup code with this address.
+    Setup { conn: ConnId, id: Box<str>, place: setup::Place },
+    /// A peer asks for these scopes besides its own.
+    Upgrade { conn: ConnId, id: Box<str>, wanted: Vec<String> },
 }
 
 /// A `connect` on its way through the store.
@@ -141,7 +148,12 @@ impl Gateway {
                     return self.refuse(conn, id, Some(dialect), &ConnectError::Unauthorized(why), out);
                 }
                 let op = connect_op(&params, *facts, role, address.reported());
-                let (op, shared) = op;
+                let (mut op, shared) = op;
+                if role == Role::Node {
+                    let (about, surface) = declared(&params, &config.limits);
+                    let is_covered = dialect.exceptions().pairing_covers_surface;
+                    op.declared = Some(Box::new(Declared { about, surface, is_covered }));
+                }
                 let waiting = Waiting { conn, id, dialect, role, params, shared, limiter_key };
                 self.submit(now, Op::Connect(Box::new(op)), Key::Connect(Box::new(waiting)), out);
             }
@@ -184,14 +196,19 @@ impl Gateway {
     /// The peer is in: hello-ok, the larger limits and the place in the fan-out are one order.
     fn admit(&mut self, now: Now, decided: Decided, out: &mut Vec<Output>) {
         let Decided { conn, id, dialect, role, scopes, params, device } = decided;
-        let Some(slot) = self.peers.get(conn) else { return };
-        let Phase::Handshake(handshake) = &slot.phase else { return };
+        let Connected { token, by_device_token, by_setup: _, redeemed, handoff, platform, device_family } =
+            device.unwrap_or_default();
+        let pinned = (platform, device_family);
+        let handshake = match self.peers.get(conn).map(|slot| &slot.phase) {
+            Some(Phase::Handshake(handshake)) => handshake,
+            Some(Phase::Headless | Phase::Http | Phase::Open(_) | Phase::Ending) | None => {
+                // It left while the store was asked. Its code is spent, and it does not know.
+                self.setups.undelivered.extend(redeemed);
+                return;
+            }
+        };
         let (reported, ip) = (handshake.address.reported(), handshake.address.ip);
         let device_id = params.device.as_ref().map(|claim| claim.id.clone());
-        let (token, by_device_token, pinned) = match device {
-            Some(device) => (device.token, device.by_device_token, (device.platform, device.device_family)),
-            None => (None, false, (None, None)),
-        };
         let presence_key = (params.client.mode != "cli").then(|| {
             let key = device_id.clone().or_else(|| params.client.instance_id.clone());
             key.unwrap_or_else(|| conn.to_string()).trim().to_lowercase()
@@ -223,6 +240,13 @@ impl Gateway {
             presence_key,
             is_page: admit::is_page(&params),
             is_phone: role == Role::Node && is_phone(&params.client.platform),
+            name: name_of(&params).into(),
+            shows: Shows::of(&params),
+            declared: (role == Role::Node).then(|| {
+                let (about, surface) = declared(&params, &self.config.limits);
+                Box::new(NodeSession { about, surface, since_ms: now.wall.0 })
+            }),
+            delivery: None,
         };
         self.stats.admitted += 1;
         self.peers.set_phase(conn, Phase::Open(Box::new(session)));
@@ -233,6 +257,8 @@ impl Gateway {
             role,
             scopes,
             token,
+            handoff,
+            confirm: redeemed.is_some(),
             presence: if shows_presence {
                 self.presence.list(now, dialect)
             } else {
@@ -245,6 +271,13 @@ impl Gateway {
             config: Arc::clone(&self.config),
         };
         self.order(conn, Order::Admit(Box::new(admission)), out);
+        if let Some(redeemed) = redeemed {
+            let left = self.peers.get(conn).map_or(0, |slot| slot.queued);
+            match self.peers.session_mut(conn) {
+                Some(session) => session.delivery = Some(Box::new(Delivery { redeemed, left })),
+                None => self.setups.undelivered.push(redeemed),
+            }
+        }
         if role == Role::Node {
             self.greet_node(conn, dialect, out);
         }
@@ -259,7 +292,10 @@ impl Gateway {
 
     pub(super) fn submit(&mut self, now: Now, op: Op, key: Key, out: &mut Vec<Output>) {
         let by = match &key {
-            Key::Method { conn, .. } | Key::Nodes { conn, .. } => {
+            Key::Method { conn, .. }
+            | Key::Nodes { conn, .. }
+            | Key::Setup { conn, .. }
+            | Key::Upgrade { conn, .. } => {
                 self.peers.session(*conn).and_then(|session| session.device_id.as_deref().map(Into::into))
             }
             // A device that wants in answers for itself.
@@ -310,6 +346,16 @@ impl Gateway {
                         self.method_done(conn, id, done, out);
                     }
                 }
+                Effect::Done { key: Key::Setup { conn, id, place }, done } => {
+                    setup::done(self, conn, id, &place, done, out);
+                }
+                Effect::Done { key: Key::Upgrade { conn, id, wanted }, done } => {
+                    if let Done::UpgradeFiled { request_id, device_id } = done {
+                        self.upgrade_filed(now, (conn, id), (request_id, device_id, wanted), out);
+                    } else {
+                        self.method_done(conn, id, done, out);
+                    }
+                }
                 Effect::Notice(notice) => self.notice(notice, out),
             }
         }
@@ -317,22 +363,21 @@ impl Gateway {
 
     fn connect_done(&mut self, now: Now, waiting: Waiting, done: Done, out: &mut Vec<Output>) {
         let Waiting { conn, id, dialect, role, params, shared, limiter_key } = waiting;
-        let is_good_token = match &done {
-            Done::Connected(connected) => connected.by_device_token,
-            Done::TokenRejected { fault, .. } => *fault == TokenFault::ScopeMismatch,
-            // A token was looked at first when there was no shared secret.
-            Done::PairingRequired(_) => shared.is_err(),
-            // Of a failed one nothing was looked at, and nothing is told.
-            Done::Failed(_)
-            | Done::Listed
-            | Done::Approved { .. }
-            | Done::Rejected { .. }
-            | Done::Removed { .. }
-            | Done::Rotated(_)
-            | Done::Revoked { .. } => false,
+        // A token was looked at first when there was no shared secret. Of a failed one nothing was looked at, and nothing
+        // is told.
+        let is_good_token = if let Done::Connected(connected) = &done {
+            connected.by_device_token
+        } else if let Done::PairingRequired(pairing) = &done {
+            shared.is_err() && !pairing.by_setup
+        } else {
+            matches!(done, Done::TokenRejected { fault: TokenFault::ScopeMismatch, .. })
         };
-        // A good device token does not make guesses at the shared secret free, wherever it leads.
-        if is_good_token && shared.is_err() && admit::guessed_shared(&params) {
+        let by_setup = matches!(&done, Done::Connected(connected) if connected.by_setup)
+            || matches!(&done, Done::PairingRequired(pairing) if pairing.by_setup);
+        // Neither a good device token nor a good code makes guesses at the shared secret free, wherever it leads.
+        let beside_code = by_setup && admit::candidate(&params).is_some() && admit::shown_shared(&params);
+        let guessed = beside_code || (is_good_token && admit::guessed_shared(&params));
+        if guessed && shared.is_err() {
             self.limiters.failed(now.mono, limiter_key, SecretKind::Shared);
         }
         let error = match done {
@@ -362,8 +407,16 @@ impl Gateway {
                 let retry_after_ms = retry_after_ms.filter(|_| reason == AuthReason::RateLimited);
                 ConnectError::Unauthorized(admit::unauthorized(&self.config, &params, reason, retry_after_ms))
             }
+            Done::SetupRejected => {
+                // Every failed secret counts, whatever kind it is of.
+                self.limiters.failed(now.mono, limiter_key, SecretKind::Device);
+                let reason = AuthReason::BootstrapTokenInvalid;
+                ConnectError::Unauthorized(admit::unauthorized(&self.config, &params, reason, None))
+            }
             Done::PairingRequired(pairing) => {
-                let wait = params.client.id == "openclaw-control-ui" && role == Role::Operator;
+                let is_page = params.client.id == "openclaw-control-ui" && role == Role::Operator;
+                let is_fresh_node = role == Role::Node && pairing.reason == PairingReason::NotPaired;
+                let wait = is_page || (pairing.by_setup && is_fresh_node);
                 ConnectError::Pairing { pairing, wait }
             }
             Done::Failed(error) => ConnectError::Unavailable(error.to_string()),
@@ -372,7 +425,13 @@ impl Gateway {
             | Done::Rejected { .. }
             | Done::Removed { .. }
             | Done::Rotated(_)
-            | Done::Revoked { .. } => unreachable!("the store answers an operation with its own outcome"),
+            | Done::Revoked { .. }
+            | Done::Told(_)
+            | Done::SetupIssued(_)
+            | Done::UpgradeFiled { .. }
+            | Done::NodeApproved { .. }
+            | Done::NodeAsked { .. }
+            | Done::NodeVerified(_) => unreachable!("the store answers an operation with its own outcome"),
         };
         self.refuse(conn, id, Some(dialect), &error, out);
     }
@@ -389,6 +448,21 @@ impl Gateway {
                 let payload =
                     Bytes::from(dialect::pair_resolved(&request_id, &device_id, approved, ts).to_string());
                 self.broadcast(&events::PAIR_RESOLVED, [Some(payload.clone()), Some(payload)], out);
+                self.upgrade_resolved(&request_id, approved, out);
+            }
+            Notice::Changed { device_id, ts } => {
+                let payload = Bytes::from(serde_json::json!({"deviceId": device_id, "ts": ts}).to_string());
+                self.broadcast(&events::PAIR_CHANGED, [None, Some(payload)], out);
+            }
+            Notice::NodeRequested(request) => {
+                let payload = [Dialect::V3, Dialect::V4].map(|dialect| {
+                    Some(Bytes::from(dialect::nodes::requested(dialect, &request).to_string()))
+                });
+                self.broadcast(&events::NODE_REQUESTED, payload, out);
+            }
+            Notice::NodeResolved { request_id, node_id, decision, ts } => {
+                let payload = dialect::nodes::resolved(&request_id, &node_id, decision, ts);
+                self.node_resolved(&node_id, Bytes::from(payload.to_string()), out);
             }
             Notice::Close(CloseDevice { device_id, role }) => {
                 for conn in self.peers.of_device(&device_id) {
@@ -406,7 +480,7 @@ impl Gateway {
 
     // ---- device.* ----
 
-    fn method_done(&mut self, conn: ConnId, id: Box<str>, done: Done, out: &mut Vec<Output>) {
+    pub(super) fn method_done(&mut self, conn: ConnId, id: Box<str>, done: Done, out: &mut Vec<Output>) {
         let Some(session) = self.peers.session(conn) else { return };
         let dialect = session.dialect;
         let payload = match done {
@@ -428,7 +502,21 @@ impl Gateway {
                 "deviceId": device_id, "role": role, "revokedAtMs": revoked_at_ms,
             }))),
             Done::Failed(error) => return self.fail(conn, id, &request_error(error), out),
-            Done::Connected(_) | Done::TokenRejected { .. } | Done::PairingRequired(_) => {
+            Done::Told(value) => Payload::Value(Box::new(value)),
+            Done::NodeApproved { request_id, node } => {
+                let seen = self.devices.seen(&node.node_id);
+                Payload::Value(Box::new(dialect::nodes::approved(dialect, &request_id, &node, seen)))
+            }
+            Done::NodeAsked { request, created } => {
+                Payload::Value(Box::new(dialect::nodes::asked(&request, created)))
+            }
+            Done::NodeVerified(node) => Payload::Value(Box::new(dialect::nodes::verified(node.as_deref()))),
+            Done::Connected(_)
+            | Done::TokenRejected { .. }
+            | Done::SetupRejected
+            | Done::PairingRequired(_)
+            | Done::SetupIssued(_)
+            | Done::UpgradeFiled { .. } => {
                 unreachable!("the store answers an operation with its own outcome")
             }
         };
@@ -462,6 +550,19 @@ pub(crate) fn remove(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
     gateway.submit(call.now, Op::Remove { device_id }, Key::Method { conn: call.conn, id: call.id }, out);
 }
 
+/// `device.pair.rename`.
+pub(crate) fn rename(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
+    let Params::Object(params) = &call.params else { return };
+    let text = |name: &str| params.get(name).and_then(|value| value.as_str()).unwrap_or_default();
+    let (device_id, label) = (text("deviceId").to_owned(), text("label").trim().to_owned());
+    if label.is_empty() {
+        let error = RequestError::Invalid("label required".to_owned());
+        return gateway.fail(call.conn, call.id, &error, out);
+    }
+    let key = Key::Method { conn: call.conn, id: call.id };
+    gateway.submit(call.now, Op::Rename { device_id, label }, key, out);
+}
+
 /// `device.token.rotate`.
 pub(crate) fn rotate(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
     let Params::DeviceRole { device_id, role, scopes } = call.params else { return };
@@ -489,6 +590,8 @@ fn request_error(error: DeviceError) -> RequestError {
         }
         DeviceError::UnknownRequest
         | DeviceError::UnknownDevice
+        | DeviceError::UnknownNode
+        | DeviceError::NotPaired
         | DeviceError::UnknownDeviceOrRole
         | DeviceError::CallerGone => RequestError::Invalid(error.to_string()),
         DeviceError::Busy => RequestError::Busy,
@@ -514,6 +617,7 @@ fn connect_op(
     );
     let shared = facts.shared;
     let candidate = facts.candidate.filter(|_| shared.is_err());
+    let no_candidate = candidate.is_none();
     let op = ConnectOp {
         device_id: params.device.as_ref().map(|claim| claim.id.clone()).unwrap_or_default(),
         public_key: facts.public_key,
@@ -536,12 +640,24 @@ fn connect_op(
         },
         candidate: candidate
             .map(|candidate| Candidate { token: candidate.token, explicit: candidate.explicit }),
+        needs_setup: shared.is_err() && no_candidate,
+        setup: params.auth.bootstrap_token.as_deref().and_then(Secret::new),
+        declared: None,
         exempt: facts.exempt,
     };
     (op, shared)
 }
 
 /// Whether a platform is one that people talk through.
+/// The name that a client gives itself, else its id.
+fn name_of(params: &ConnectParams) -> String {
+    let name = params.client.display_name.as_deref().map(str::trim).filter(|name| !name.is_empty());
+    name.unwrap_or(&params.client.id).chars().take(NAME_CHARS_MAX).collect()
+}
+
+/// Longest name that is kept for as long as its connection lasts.
+const NAME_CHARS_MAX: usize = 128;
+
 fn is_phone(platform: &str) -> bool {
     let platform = platform.trim().to_ascii_lowercase();
     ["ios", "ipados", "android"].iter().any(|name| platform.starts_with(name))

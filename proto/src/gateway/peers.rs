@@ -2,12 +2,15 @@
 //! known (R7). Counting happens here and nowhere else.
 
 use super::Peer;
+use super::approvals::Shows;
+use super::devices::setup::Redeemed;
 use crate::config::Config;
 use crate::dialect::Dialect;
 use crate::http::HttpRequest;
 use crate::id::ConnId;
 use crate::net::{self, ClientAddress};
 use crate::scope::{Role, Scopes};
+use crate::store::nodes::{NodeAbout, Surface};
 use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -75,6 +78,34 @@ pub(super) struct Session {
     pub(super) is_page: bool,
     /// Whether it is a phone or a tablet that serves as a node.
     pub(super) is_phone: bool,
+    /// What it calls itself: for people.
+    pub(super) name: Box<str>,
+    /// Which requests it shows to people.
+    pub(super) shows: Shows,
+    /// What a node declared.
+    pub(super) declared: Option<Box<NodeSession>>,
+    /// Its setup code was spent, and it has not confirmed that it knows.
+    pub(super) delivery: Option<Box<Delivery>>,
+}
+
+/// A node that is here.
+#[derive(Debug)]
+pub(super) struct NodeSession {
+    /// About itself.
+    pub(super) about: NodeAbout,
+    /// What it offers.
+    pub(super) surface: Surface,
+    /// Since when, Unix milliseconds.
+    pub(super) since_ms: u64,
+}
+
+/// A hello-ok on its way to a device whose setup code is spent.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    /// The code and the device.
+    pub(super) redeemed: Redeemed,
+    /// Bytes that must leave the queue before hello-ok has.
+    pub(super) left: usize,
 }
 
 /// Every socket, and the counts.
@@ -106,6 +137,14 @@ impl Peers {
 
     pub(super) fn session(&self, conn: ConnId) -> Option<&Session> {
         match &self.slots.get(&conn)?.phase {
+            Phase::Open(session) => Some(session),
+            Phase::Headless | Phase::Http | Phase::Handshake(_) | Phase::Ending => None,
+        }
+    }
+
+    /// The same, to change.
+    pub(super) fn session_mut(&mut self, conn: ConnId) -> Option<&mut Session> {
+        match &mut self.slots.get_mut(&conn)?.phase {
             Phase::Open(session) => Some(session),
             Phase::Headless | Phase::Http | Phase::Handshake(_) | Phase::Ending => None,
         }

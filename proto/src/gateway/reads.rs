@@ -140,7 +140,8 @@ fn object(params: &Params) -> Option<&Map<String, Value>> {
         | Params::SuspendPrepare(_)
         | Params::SuspensionId(_)
         | Params::Restart { .. }
-        | Params::Config(_) => None,
+        | Params::Config(_)
+        | Params::Ask(_) => None,
     }
 }
 

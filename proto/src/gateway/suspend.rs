@@ -164,7 +164,11 @@ impl Gateway {
     /// who follows it asks every second, and there would be no end of it.
     fn active_work(&self) -> usize {
         let relayed: usize = self.relays.values().map(Vec::len).sum();
-        self.devices.waiting() + self.voice.waiting() + self.config_ops() + relayed
+        self.devices.waiting()
+            + self.voice.waiting()
+            + self.exec_approvals_waiting()
+            + self.config_ops()
+            + relayed
     }
 
     /// Work has ended: a suspension that waits for it may be ready.

@@ -1,6 +1,7 @@
 //! What the simulator found, and what else is easiest said to the gateway directly.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod approvals;
 mod costs;
 mod probes;
 
@@ -10,6 +11,7 @@ use crate::connect::{ConnectParams, ConnectRequest, Proof};
 use crate::host::{DevicesCheck, DevicesVersion, HostFault, Version};
 use crate::http::HttpRequest;
 use crate::limits::Limits;
+use crate::scope;
 use crate::time::Wall;
 use serde_json::value::to_raw_value;
 
@@ -167,7 +169,11 @@ fn a_peer_that_left_while_the_store_was_asked_is_not_refused() {
 
 /// What the host is asked, answered by a disk that takes everything; what it was asked to store.
 fn settle(rig: &mut Rig, mut out: Vec<Output>) -> (Vec<Output>, Option<Arc<crate::store::Devices>>) {
-    let version = DevicesVersion { paired: Some(Version([1; 4])), pending: Some(Version([1; 4])) };
+    let version = DevicesVersion {
+        paired: Some(Version([1; 4])),
+        pending: Some(Version([1; 4])),
+        ..Default::default()
+    };
     let (mut seen, mut stored) = (Vec::new(), None);
     while !out.is_empty() {
         let mut next = Vec::new();
@@ -178,11 +184,17 @@ fn settle(rig: &mut Rig, mut out: Vec<Output>) -> (Vec<Output>, Option<Arc<crate
                 }
                 Output::Host(ticket, HostRequest::CheckDevices { .. }) => {
                     let devices = Arc::default();
-                    (ticket, HostAnswer::Devices(Ok(DevicesCheck::Changed { devices, version })))
+                    (
+                        ticket,
+                        HostAnswer::Devices(Ok(DevicesCheck::Changed {
+                            devices,
+                            version: Box::new(version),
+                        })),
+                    )
                 }
                 Output::Host(ticket, HostRequest::StoreDevices { devices, .. }) => {
                     stored = Some(devices);
-                    (ticket, HostAnswer::Stored(Ok(version)))
+                    (ticket, HostAnswer::Stored(Ok(Box::new(version))))
                 }
                 other @ (Output::To(..)
                 | Output::Host(..)

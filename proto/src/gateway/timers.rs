@@ -19,8 +19,12 @@ pub(super) enum Timer {
     HealthFlush,
     /// A host request that is not answered.
     Host(Ticket),
+    /// The end of a wait for more scopes.
+    Upgrades,
     /// The end of a suspension that nobody renews.
     Suspension,
+    /// The earliest end of a request that a person decides, or of somebody's patience.
+    Approvals,
     /// The stop before a restart.
     Restart,
     /// The end of the drain at shutdown.

@@ -89,7 +89,6 @@ impl Access {
             "sessions.write" => Self::Operator(scope::SESSIONS_WRITE),
             "read|sessions.read" => SESSIONS_READ,
             "write|sessions.write" => SESSIONS_WRITE,
-            "questions|sessions.write" => Self::Either(&[scope::QUESTIONS, scope::SESSIONS_WRITE]),
             _ => return None,
         })
     }

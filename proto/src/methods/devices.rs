@@ -1,19 +1,33 @@
 //! Devices and nodes: rows of the method table.
 
-use super::{Method, PAIRING, READ, V4, WRITE, params, row, system_params};
+use super::access::Access;
+use super::{
+    ADMIN, Method, PAIRING, READ, V3, V4, WRITE, closed, hidden, params, row, shapes, system_params,
+};
 use crate::dialect::BOTH;
-use crate::gateway::{nodes, pair, voice};
+use crate::gateway::{nodes, pair, setup, upgrades, voice};
 
 pub(super) const ROWS: &[Method] = &[
     row("device.pair.approve", BOTH, PAIRING, params::request_id, pair::approve),
     row("device.pair.list", BOTH, PAIRING, params::none_closed, pair::list),
     row("device.pair.reject", BOTH, PAIRING, params::request_id, pair::reject),
     row("device.pair.remove", BOTH, PAIRING, params::device_id, pair::remove),
+    closed("device.pair.rename", V4, PAIRING, &shapes::DEVICE_RENAME, pair::rename),
+    hidden(closed("device.pair.setupCode", V4, ADMIN, &shapes::SETUP_CODE, setup::setup_code)),
+    hidden(closed("device.pair.setupStatus", V4, ADMIN, &shapes::SETUP_STATUS, setup::setup_status)),
+    closed("device.scopes.requestUpgrade", V4, Access::AnyOperator, &shapes::UPGRADE, upgrades::request),
+    closed("device.scopes.waitUpgrade", V4, Access::AnyOperator, &shapes::UPGRADE_WAIT, upgrades::wait),
     row("device.token.revoke", BOTH, PAIRING, params::device_role, pair::revoke),
     row("device.token.rotate", BOTH, PAIRING, params::device_role_scopes, pair::rotate),
     row("node.describe", BOTH, READ, params::node_id, nodes::describe),
     row("node.list", BOTH, READ, params::none_closed, nodes::list),
+    row("node.pair.approve", BOTH, PAIRING, params::request_id, nodes::approve),
     row("node.pair.list", BOTH, PAIRING, params::none_closed, nodes::pairs),
+    row("node.pair.reject", BOTH, PAIRING, params::request_id, nodes::reject),
+    row("node.pair.remove", V4, PAIRING, params::node_id, nodes::remove),
+    closed("node.pair.request", V3, PAIRING, &shapes::NODE_REQUEST, nodes::request),
+    closed("node.pair.verify", V3, PAIRING, &shapes::NODE_VERIFY, nodes::verify),
+    closed("node.rename", BOTH, PAIRING, &shapes::NODE_RENAME, nodes::rename),
     row("voicewake.get", BOTH, READ, params::none_open, voice::get),
     row("voicewake.routing.get", V4, READ, params::none_open, voice::routing),
     row("voicewake.set", BOTH, WRITE, system_params::voicewake_set, voice::set),

@@ -47,6 +47,36 @@ pub(super) static SESSION_AND_AGENT: Shape = Shape(&[SESSION, AGENT]);
 pub(super) static AGENT_OR_SESSION: Shape = Shape(&[AGENT, text("sessionKey")]);
 pub(super) static LIMIT_500: Shape = Shape(&[up_to("limit", 500)]);
 
+pub(super) static DEVICE_RENAME: Shape =
+    Shape(&[id("deviceId"), required("label", Rule::Text { min: 1, max: 64 })]);
+pub(super) static SETUP_CODE: Shape = Shape(&[
+    text("publicUrl"),
+    flag("preferRemoteUrl"),
+    flag("includeQr"),
+    choice("bootstrapProfile", &["limited", "node"]),
+    optional("joinUrl", Rule::True),
+]);
+pub(super) static SETUP_STATUS: Shape = Shape(&[required("setupId", Rule::Text { min: 1, max: 128 })]);
+pub(super) static UPGRADE: Shape =
+    Shape(&[required("scopes", Rule::List { item: &Rule::NON_EMPTY, min: 1, max: 8, unique: true })]);
+pub(super) static UPGRADE_WAIT: Shape = Shape(&[id("requestId")]);
+pub(super) static NODE_RENAME: Shape = Shape(&[id("nodeId"), id("displayName")]);
+pub(super) static NODE_VERIFY: Shape = Shape(&[id("nodeId"), id("token")]);
+pub(super) static NODE_REQUEST: Shape = Shape(&[
+    id("nodeId"),
+    text("displayName"),
+    text("platform"),
+    text("version"),
+    text("coreVersion"),
+    text("uiVersion"),
+    text("deviceFamily"),
+    text("modelIdentifier"),
+    optional("caps", Rule::NON_EMPTY_LIST),
+    optional("commands", Rule::NON_EMPTY_LIST),
+    text("remoteIp"),
+    flag("silent"),
+]);
+
 pub(super) static AUDIT_ACTIVITY: Shape = Shape(&[
     AGENT,
     text("sessionKey"),
@@ -72,12 +102,6 @@ pub(super) static AUDIT: Shape = Shape(&[
     text("cursor"),
 ]);
 pub(super) static UPDATE_STATUS: Shape = Shape(&[flag("refreshCheckout")]);
-
-pub(super) static APPROVAL_HISTORY: Shape = Shape(&[
-    optional("cursor", LABEL),
-    up_to("limit", 100),
-    choice("kind", &["exec", "plugin", "system-agent"]),
-]);
 
 pub(super) static IDENTITY: Shape = Shape(&[AGENT, any_text("sessionKey")]);
 pub(super) static ARTIFACTS: Shape = Shape(&[text("sessionKey"), text("runId"), text("taskId"), AGENT]);

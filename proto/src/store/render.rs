@@ -96,7 +96,7 @@ pub fn paired_row(device: &PairedDevice) -> PairedRow<'_> {
     PairedRow {
         device_id: &device.device_id,
         public_key: &device.public_key,
-        display_name: device.display_name.as_deref(),
+        display_name: device.name(),
         platform: device.platform.as_deref(),
         device_family: device.device_family.as_deref(),
         client_id: device.client_id.as_deref(),

@@ -12,7 +12,7 @@ use crate::plan::{DEVICES, Dice, Ending, HostManner, Kind, Plan, Sabotage, Timed
 use crate::transcript::{Hashes, Transcript};
 use clawgate_proto::Mono;
 use clawgate_proto::client::{ClientEvent, ClosedBy, DeviceKey};
-use clawgate_proto::config::{About, AuthConfig, AuthMode, Config};
+use clawgate_proto::config::{About, AuthConfig, AuthMode, Config, Reach};
 use clawgate_proto::host::{HostAnswer, HostRequest, Load};
 use clawgate_proto::id::{ConnId, Ticket};
 use clawgate_proto::secret::Secret;
@@ -594,6 +594,7 @@ fn config(plan: &Plan) -> Config {
             state_dir: "/home/gw/.openclaw".to_owned(),
             device_id: "gateway".to_owned(),
             public_key: "gateway".to_owned(),
+            reach: Reach::default(),
         },
     }
 }

@@ -136,6 +136,10 @@ enum OpParams {
     Request(String),
     Device(String),
     DeviceRole(String, String),
+    /// A node, to be one no more.
+    Node(String),
+    /// A request of a node.
+    NodeRequest(String),
 }
 
 /// Something a peer must hear.
@@ -282,6 +286,11 @@ impl Model {
         self.store.pending().map(|pending| pending.into_keys().collect()).unwrap_or_default()
     }
 
+    /// Requests of nodes that the store holds, by id.
+    pub(crate) fn node_requests(&self) -> Vec<String> {
+        self.store.node_requests().map(|requests| requests.into_keys().collect()).unwrap_or_default()
+    }
+
     // ---- facts ----
 
     fn connect(&mut self, now: Now, conn: ConnId, request: &ConnectRequest) {
@@ -311,7 +320,11 @@ impl Model {
         let is_known = matches!(request.method, MethodRef::Known(_));
         let is_allowed = is_known && session.may_call(request.method.name());
         let params = match &request.params {
+            Ok(Params::RequestId(id)) if request.method.name().starts_with("node.") => {
+                OpParams::NodeRequest(id.clone())
+            }
             Ok(Params::RequestId(id)) => OpParams::Request(id.clone()),
+            Ok(Params::NodeId(node)) => OpParams::Node(node.clone()),
             Ok(Params::DeviceId(device)) => OpParams::Device(device.clone()),
             Ok(Params::DeviceRole { device_id, role, .. }) => {
                 OpParams::DeviceRole(device_id.clone(), role.clone())
@@ -319,7 +332,6 @@ impl Model {
             Ok(
                 Params::None
                 | Params::Object(_)
-                | Params::NodeId(_)
                 | Params::Enabled(_)
                 | Params::SystemEvent(_)
                 | Params::LogsTail(_)
@@ -329,14 +341,17 @@ impl Model {
                 | Params::SuspendPrepare(_)
                 | Params::SuspensionId(_)
                 | Params::Restart { .. }
-                | Params::Config(_),
+                | Params::Config(_)
+                | Params::Ask(_),
             )
             | Err(_) => OpParams::None,
         };
         let device = match &params {
-            OpParams::None => None,
+            OpParams::None | OpParams::NodeRequest(_) => None,
             OpParams::Request(id) => self.store.device_of_request(id),
-            OpParams::Device(device) | OpParams::DeviceRole(device, _) => Some(device.clone()),
+            OpParams::Device(device) | OpParams::DeviceRole(device, _) | OpParams::Node(device) => {
+                Some(device.clone())
+            }
         };
         match (&device, &params) {
             (Some(device), OpParams::Request(_)) if is_allowed => {
@@ -400,7 +415,7 @@ impl Model {
                 self.admitted(now, conn, admission);
             }
             Order::Respond { id, reply } if matches!(book.phase, Phase::Handshake | Phase::Open(_)) => {
-                let ok = matches!(reply, Reply::Ok(_));
+                let ok = matches!(reply, Reply::Ok(_) | Reply::Accepted(_));
                 book.said.push_back(Said::Response { id: id.to_string(), ok });
                 self.responded(now, conn, id, reply);
             }
@@ -488,6 +503,9 @@ impl Model {
             return self.accuse(now, format!("{conn}: an answer to {id}, which nobody asked"));
         };
         match reply {
+            Reply::Accepted(_) => {
+                self.accuse(now, format!("{conn}: half an answer to {}, which is answered whole", op.method));
+            }
             Reply::Ok(_) if !op.is_allowed => {
                 self.accuse(now, format!("{conn} may not call {}, and is answered", op.method));
             }
@@ -582,7 +600,8 @@ impl Session {
             "status" | "last-heartbeat" | "gateway.identity.get" | "system-presence" => "operator.read",
             "system.info" | "channels.status" => "operator.read",
             "set-heartbeats" | "system-event" => "operator.admin",
-            name if name.starts_with("device.") => "operator.pairing",
+            "device.pair.setupCode" => "operator.admin",
+            name if name.starts_with("device.") || name.starts_with("node.pair.") => "operator.pairing",
             _ => return false,
         };
         self.role == Role::Operator && satisfies(&self.scopes, scope)
@@ -591,7 +610,7 @@ impl Session {
     /// What is told to one peer, without a number: nodes hear of wake words.
     fn is_told(&self, event: &str) -> bool {
         let is_theirs = match event {
-            "voicewake.changed" => true,
+            "voicewake.changed" | "node.pair.resolved" => true,
             "voicewake.routing.changed" => self.dialect == Dialect::V4,
             _ => false,
         };
@@ -604,6 +623,7 @@ impl Session {
             "tick" | "health" | "shutdown" => return true,
             "presence" => "operator.read",
             "device.pair.requested" | "device.pair.resolved" => "operator.pairing",
+            "node.pair.requested" | "node.pair.resolved" => "operator.pairing",
             _ => return false,
         };
         self.role == Role::Operator && satisfies(&self.scopes, scope)

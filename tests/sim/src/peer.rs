@@ -259,12 +259,18 @@ impl Peer {
 }
 
 /// Method and params of a call.
-pub(crate) fn request(call: Call, keys: &[DeviceKey], pending: &[String]) -> (&'static str, Value) {
+pub(crate) fn request(
+    call: Call,
+    keys: &[DeviceKey],
+    pending: &[String],
+    nodes: &[String],
+) -> (&'static str, Value) {
     let device = |at: u8| keys[usize::from(at) % keys.len()].device_id().to_owned();
-    let waiting = |at: u8| match pending.len() {
+    let one = |of: &[String], at: u8| match of.len() {
         0 => "00000000-0000-4000-8000-000000000000".to_owned(),
-        len => pending[usize::from(at) % len].clone(),
+        len => of[usize::from(at) % len].clone(),
     };
+    let waiting = |at: u8| one(pending, at);
     match call {
         Call::Health => ("health", json!({})),
         Call::Status => ("status", json!({})),
@@ -288,6 +294,9 @@ pub(crate) fn request(call: Call, keys: &[DeviceKey], pending: &[String]) -> (&'
             ("device.token.rotate", json!({"deviceId": device(at), "role": role, "scopes": scopes}))
         }
         Call::Revoke(at, role) => ("device.token.revoke", json!({"deviceId": device(at), "role": role})),
+        Call::ApproveNode(at) => ("node.pair.approve", json!({"requestId": one(nodes, at)})),
+        Call::RemoveNode(at) => ("node.pair.remove", json!({"nodeId": device(at)})),
+        Call::SetupCode => ("device.pair.setupCode", json!({"publicUrl": "wss://gw.example"})),
         Call::Unknown => ("no.such.method", json!({})),
         Call::ConnectAgain => ("connect", json!({})),
         Call::BadParams => ("device.pair.approve", json!({"requestId": 5})),
@@ -339,7 +348,7 @@ fn config(spec: &Spec, from: u8, secrets: &Secrets<'_>) -> ClientConfig {
     (config.min_protocol, config.max_protocol) = spec.protocol;
     if spec.who == Who::Node {
         config.role = "node".to_owned();
-        config.commands = vec!["canvas.show".to_owned()];
+        config.commands = vec!["canvas.show".to_owned(), "system.notify".to_owned()];
     }
     config.scopes = spec.scopes.iter().map(|scope| (*scope).to_owned()).collect();
     config.identity = spec.device.map(|at| secrets.keys[usize::from(at) % secrets.keys.len()].clone());

@@ -237,6 +237,12 @@ pub enum Call {
     Rotate(u8, &'static str, bool),
     /// `device.token.revoke`.
     Revoke(u8, &'static str),
+    /// `node.pair.approve`, of one of the requests of nodes.
+    ApproveNode(u8),
+    /// `node.pair.remove`.
+    RemoveNode(u8),
+    /// `device.pair.setupCode`, which nobody uses.
+    SetupCode,
     /// A method that does not exist.
     Unknown,
     /// `connect` once more.

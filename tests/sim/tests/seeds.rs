@@ -98,6 +98,8 @@ const REACHED: &[&str] = &[
     "error MISSING_SCOPE",
     "event device.pair.requested",
     "event device.pair.resolved",
+    "event node.pair.requested",
+    "event node.pair.resolved",
     "event health",
     "event presence",
     "event shutdown",

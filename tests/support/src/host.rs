@@ -337,8 +337,8 @@ impl Host for MemoryHost {
         Ok(marks)
     }
 
-    fn exec_approvals(&self) -> Result<(String, Option<Vec<u8>>), HostFault> {
-        Ok(("/home/gw/.openclaw/exec-approvals.json".to_owned(), None))
+    fn exec_approvals_path(&self) -> Result<String, HostFault> {
+        Ok("/home/gw/.openclaw/exec-approvals.json".to_owned())
     }
 
     fn system_info(&self) -> Result<Bytes, HostFault> {

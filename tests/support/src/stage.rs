@@ -13,7 +13,7 @@ use crate::world::Cuts;
 use clawgate_proto::client::{
     Client, ClientConfig, ClientEvent, DeviceKey, EventMessage, Hello, Response, ResponseError,
 };
-use clawgate_proto::config::{About, AuthConfig, AuthMode, Config};
+use clawgate_proto::config::{About, AuthConfig, AuthMode, Config, Reach};
 use clawgate_proto::connect::ClientInfo;
 use clawgate_proto::host::Load;
 use clawgate_proto::limits::Limits;
@@ -515,6 +515,7 @@ pub fn config() -> Config {
             state_dir: "/home/gw/.openclaw".to_owned(),
             device_id: "0".repeat(64),
             public_key: "A".repeat(43),
+            reach: Reach::default(),
         },
     }
 }

@@ -12,16 +12,23 @@ pub fn path(state_dir: &Path, document: Document) -> PathBuf {
     state_dir.join(document.path())
 }
 
-/// Both documents; empty where there is no file.
+/// Its documents; empty where there is no file.
 ///
 /// # Errors
 /// One of them cannot be read, or does not parse.
 pub fn devices(state_dir: &Path) -> Result<Devices, String> {
     let paired = bytes(state_dir, Document::DevicesPaired)?;
     let pending = bytes(state_dir, Document::DevicesPending)?;
+    let setup = bytes(state_dir, Document::DevicesSetup)?;
+    let nodes = bytes(state_dir, Document::Nodes)?;
+    let requests = bytes(state_dir, Document::NodeRequests)?;
     Ok(Devices {
         paired: paired.map_or_else(|| Ok(store::Paired::new()), |bytes| store::parse_paired(&bytes))?,
         pending: pending.map_or_else(|| Ok(store::Pending::new()), |bytes| store::parse_pending(&bytes))?,
+        setup: setup.map_or_else(|| Ok(Default::default()), |bytes| store::parse_setup(&bytes))?,
+        nodes: nodes.map_or_else(|| Ok(Default::default()), |bytes| store::parse_nodes(&bytes))?,
+        node_requests: requests.map_or_else(|| Ok(Default::default()), |bytes| store::parse_nodes(&bytes))?,
+        damage: None,
     })
 }
 

@@ -126,6 +126,21 @@ fn requests_in_flight_are_bounded() {
 }
 
 #[test]
+fn a_request_that_another_answer_follows_is_still_in_flight() {
+    let mut lab = Lab::admitted(Limits { requests_in_flight_max: 1, ..Limits::default() });
+    lab.text(&request("a", "health", json!({})));
+    lab.text(&request("b", "health", json!({})));
+    assert_eq!(lab.take_facts(), ["request a health"]);
+    let payload = Payload::Value(Box::new(json!({"status": "accepted"})));
+    lab.apply(Order::Respond { id: "a".into(), reply: Reply::Accepted(payload) });
+    let told = json!({"type": "res", "id": "a", "ok": true, "payload": {"status": "accepted"}});
+    assert_eq!(lab.take_messages(), [told]);
+    assert!(lab.take_facts().iter().all(|fact| !fact.starts_with("request")));
+    lab.respond("a");
+    assert_eq!(lab.take_facts().last().unwrap(), "request b health");
+}
+
+#[test]
 fn waiting_frames_obey_the_bound_too() {
     let mut lab = Lab::connecting(Limits { requests_in_flight_max: 2, ..Limits::default() });
     for n in 0..5 {

@@ -1,20 +1,23 @@
 //! What can be asked of the device store, and what comes back.
 
 use super::pairing::{ConnectOp, Connected, PairingRequired};
+use super::setup::{SetupAccess, SetupIssued};
 use super::tokens::TokenFault;
 use crate::host::HostRequest;
 use crate::log::Record;
 use crate::scope::Scopes;
 use crate::secret::Secret;
+use crate::store::nodes::NodeEntry;
 use crate::store::{PairedDevice, PendingRequest};
 use core::fmt;
+use serde_json::Value;
 use std::sync::Arc;
 
 /// Something to do with the store.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
     /// A device that proved its key wants in. Answered by [`Done::Connected`], [`Done::TokenRejected`],
-    /// [`Done::PairingRequired`] or [`Done::Failed`].
+    /// [`Done::SetupRejected`], [`Done::PairingRequired`] or [`Done::Failed`].
     Connect(Box<ConnectOp>),
     /// `device.pair.list`: look at [`super::DeviceStore::view`] when [`Done::Listed`] comes.
     List,
@@ -53,6 +56,60 @@ pub(crate) enum Op {
         /// For which role.
         role: String,
     },
+    /// `device.pair.rename`.
+    Rename {
+        /// Which device.
+        device_id: String,
+        /// Its name from now on.
+        label: String,
+    },
+    /// `device.pair.setupCode`.
+    IssueSetup {
+        /// What the code is for.
+        access: SetupAccess,
+        /// The device whose operator asks.
+        by: Option<String>,
+    },
+    /// `device.scopes.requestUpgrade`.
+    RequestUpgrade {
+        /// The caller's device.
+        device_id: String,
+        /// What it wants besides what it has.
+        scopes: Scopes,
+    },
+    /// `node.pair.approve`.
+    ApproveNode {
+        /// Which request.
+        request_id: String,
+        /// What the caller holds.
+        approver: Scopes,
+    },
+    /// `node.pair.reject`.
+    RejectNode {
+        /// Which request.
+        request_id: String,
+    },
+    /// `node.pair.remove`.
+    RemoveNode {
+        /// Which node.
+        node_id: String,
+    },
+    /// `node.rename`.
+    RenameNode {
+        /// Which node.
+        node_id: String,
+        /// Its name from now on.
+        name: String,
+    },
+    /// `node.pair.request`.
+    AskNode(Box<NodeEntry>),
+    /// `node.pair.verify`.
+    VerifyNode {
+        /// Which node.
+        node_id: String,
+        /// What it shows.
+        token: Secret,
+    },
 }
 
 /// Who asks for a rotation: always an operator.
@@ -78,6 +135,8 @@ pub(crate) enum Done {
         /// Whether it was sent as a device token.
         explicit: bool,
     },
+    /// The setup code is wrong, expired, spent, another device's, or not for this.
+    SetupRejected,
     /// Somebody must approve first.
     PairingRequired(Box<PairingRequired>),
     /// The view is up to date.
@@ -112,6 +171,33 @@ pub(crate) enum Done {
         /// When.
         revoked_at_ms: u64,
     },
+    /// It was done; the answer is the same in both protocols.
+    Told(Value),
+    /// A setup code was made.
+    SetupIssued(Box<SetupIssued>),
+    /// More scopes are asked for under this id.
+    UpgradeFiled {
+        /// The request.
+        request_id: String,
+        /// Whose.
+        device_id: String,
+    },
+    /// What a node offers was approved.
+    NodeApproved {
+        /// Which request.
+        request_id: String,
+        /// The node now.
+        node: Arc<NodeEntry>,
+    },
+    /// What a node offers is asked for.
+    NodeAsked {
+        /// The request that waits.
+        request: Arc<NodeEntry>,
+        /// Whether it is a new one.
+        created: bool,
+    },
+    /// The node whose token was shown, when it was right.
+    NodeVerified(Option<Arc<NodeEntry>>),
     /// Nothing was done.
     Failed(DeviceError),
 }
@@ -138,6 +224,10 @@ pub(crate) enum DeviceError {
     UnknownRequest,
     /// No such device.
     UnknownDevice,
+    /// No such node.
+    UnknownNode,
+    /// The caller's device is not paired as an operator.
+    NotPaired,
     /// No such device, or not in this role.
     UnknownDeviceOrRole,
     /// The caller lacks this scope.
@@ -158,6 +248,8 @@ impl fmt::Display for DeviceError {
         match self {
             Self::UnknownRequest => f.write_str("unknown requestId"),
             Self::UnknownDevice => f.write_str("unknown deviceId"),
+            Self::UnknownNode => f.write_str("unknown nodeId"),
+            Self::NotPaired => f.write_str("a paired device is needed to ask for more scopes"),
             Self::UnknownDeviceOrRole => f.write_str("unknown deviceId/role"),
             Self::MissingScope(scope) => write!(f, "missing scope: {scope}"),
             Self::Full(max) => write!(f, "{max} devices are paired, which is the limit: remove some first"),
@@ -199,6 +291,26 @@ pub(crate) enum Notice {
         device_id: String,
         /// Approved, or rejected.
         approved: bool,
+        /// When, Unix milliseconds.
+        ts: u64,
+    },
+    /// A device has another name: `device.pair.changed`.
+    Changed {
+        /// Which.
+        device_id: String,
+        /// When, Unix milliseconds.
+        ts: u64,
+    },
+    /// What a node offers waits for a person: `node.pair.requested`.
+    NodeRequested(Arc<NodeEntry>),
+    /// What a node asked for was decided: `node.pair.resolved`.
+    NodeResolved {
+        /// Which; empty when the node itself is gone.
+        request_id: String,
+        /// Whose.
+        node_id: String,
+        /// How.
+        decision: &'static str,
         /// When, Unix milliseconds.
         ts: u64,
     },

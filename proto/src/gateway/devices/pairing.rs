@@ -6,9 +6,10 @@
 //! in [`is_silent`] says so. A page is on this machine too, whoever wrote it: it needs our own origin and the
 //! shared secret. A device token never widens what it stands for.
 
-use super::tokens;
+use super::setup::{Grant, Redeemed};
 use super::transaction::{Draft, Weight, approved_roles, baseline, token};
 use super::{DeviceError, Done, Notice, OPERATOR, Step};
+use super::{nodes, setup, tokens};
 use crate::admission::IssuedToken;
 use crate::log::{Level, Record};
 use crate::scope::{ADMIN, Role, Scopes};
@@ -35,6 +36,12 @@ pub(crate) struct ConnectOp {
     pub(crate) locality: Locality,
     /// The device token to try; absent when auth succeeded without one.
     pub(crate) candidate: Option<Candidate>,
+    /// The setup code to try, before anything else.
+    pub(crate) setup: Option<Secret>,
+    /// Whether nothing else would let it in.
+    pub(crate) needs_setup: bool,
+    /// What a node says that it offers.
+    pub(crate) declared: Option<Box<nodes::Declared>>,
     /// Whether this connection needs no pairing: it is answered without the store, and gets no token.
     pub(crate) exempt: bool,
 }
@@ -86,12 +93,18 @@ pub(crate) struct Candidate {
 }
 
 /// An admitted device.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Connected {
     /// The token of its role.
     pub(crate) token: Option<IssuedToken>,
     /// Whether a device token let it in.
     pub(crate) by_device_token: bool,
+    /// Whether a setup code let it in.
+    pub(crate) by_setup: bool,
+    /// The code that it spent, when one is known by name.
+    pub(crate) redeemed: Option<Redeemed>,
+    /// Tokens of other roles that the code was for.
+    pub(crate) handoff: Vec<(String, IssuedToken)>,
     /// The pinned platform, which stands for the claimed one.
     pub(crate) platform: Option<String>,
     /// The pinned device family.
@@ -115,6 +128,8 @@ pub(crate) struct PairingRequired {
     pub(crate) approved_roles: Vec<String>,
     /// What was approved before; empty for a new device.
     pub(crate) approved_scopes: Vec<String>,
+    /// Whether it showed a good setup code.
+    pub(crate) by_setup: bool,
 }
 
 /// Why a device must be approved.
@@ -144,36 +159,58 @@ impl PairingReason {
 
 /// Decides a connect: the device token if one is offered, then pairing, then the token of the role.
 pub(super) fn connect(draft: &mut Draft<'_>, op: &ConnectOp, step: &mut Step<'_>) -> Done {
-    if let Some(candidate) = &op.candidate
-        && let Err(fault) =
-            tokens::verify(draft.device(&op.device_id).map(|device| &**device), op, &candidate.token)
-    {
-        return Done::TokenRejected { fault, explicit: candidate.explicit };
+    let grant = op.setup.as_ref().and_then(|shown| setup::verify(draft, op, shown));
+    let candidate = op.candidate.as_ref().filter(|_| grant.is_none());
+    match candidate {
+        Some(candidate) => {
+            let device = draft.device(&op.device_id).map(|device| &**device);
+            if let Err(fault) = tokens::verify(device, op, &candidate.token) {
+                return Done::TokenRejected { fault, explicit: candidate.explicit };
+            }
+        }
+        None if grant.is_none() && op.needs_setup => return Done::SetupRejected,
+        None => {}
     }
     let reasons = reasons(known(draft, op), op);
-    let approved_silently = match reasons.first() {
-        None => {
+    let (mut handoff, mut by_code) = (Vec::new(), false);
+    let approved_silently = match (reasons.first(), &grant) {
+        (None, _) => {
             refresh(draft, op, step);
             false
         }
-        Some(_) if approves_itself(draft, op, &reasons) => {
+        (Some(_), Some(grant)) if grant.opens(draft, op, &reasons) => match grant.approve(draft, op, step) {
+            Ok(others) => {
+                (handoff, by_code) = (others, true);
+                true
+            }
+            Err(error) => return Done::Failed(error),
+        },
+        (Some(_), _) if approves_itself(draft, op, &reasons, grant.as_ref()) => {
             if let Err(error) = approve_silently(draft, op, step) {
                 return Done::Failed(error);
             }
             true
         }
-        Some(&reason) => return require(draft, op, reason, step),
+        (Some(&reason), _) => return require(draft, op, reason, grant.as_ref(), step),
     };
     let token = tokens::ensure(draft, op, step);
-    if op.candidate.is_some() {
+    if candidate.is_some() {
         tokens::note_use(draft, &op.device_id, op.role.as_str(), step);
     }
+    let by_device_token = candidate.is_some();
+    let redeemed = grant.as_ref().and_then(|grant| grant.spend(draft, op));
     let silent = approved_silently || draft.seen(&op.device_id).is_some_and(|seen| seen.silent);
     draft.set_seen(&op.device_id, Seen { at_ms: step.now_ms, reason: "connect", silent });
+    if let Some(declared) = &op.declared {
+        nodes::declare(draft, op, declared, by_code, silent, step);
+    }
     let device = known(draft, op);
     Done::Connected(Box::new(Connected {
         token,
-        by_device_token: op.candidate.is_some(),
+        by_device_token,
+        by_setup: grant.is_some(),
+        redeemed,
+        handoff,
         platform: device.and_then(|device| pinned(&device.platform)),
         device_family: device.and_then(|device| pinned(&device.device_family)),
     }))
@@ -203,25 +240,31 @@ fn reasons(device: Option<&Arc<PairedDevice>>, op: &ConnectOp) -> Vec<PairingRea
 }
 
 /// Whether no person is needed: every reason allows it, and no request of this device waits for one already.
-fn approves_itself(draft: &Draft<'_>, op: &ConnectOp, reasons: &[PairingReason]) -> bool {
+fn approves_itself(
+    draft: &Draft<'_>,
+    op: &ConnectOp,
+    reasons: &[PairingReason],
+    grant: Option<&Grant>,
+) -> bool {
     let paired = draft.device(&op.device_id).is_some();
-    reasons.iter().all(|reason| is_silent(*reason, op, paired))
+    reasons.iter().all(|reason| is_silent(*reason, op, paired, grant))
         && !draft.requests().any(|(_, request)| request.device_id == op.device_id && !request.silent)
 }
 
 /// The table of v4 section 6.6, narrowed by R8: a page needs our own origin and the shared secret. All reasons
 /// of a connect must pass, so a changed platform does not carry wider scopes in with it.
-fn is_silent(reason: PairingReason, op: &ConnectOp, paired: bool) -> bool {
+fn is_silent(reason: PairingReason, op: &ConnectOp, paired: bool, grant: Option<&Grant>) -> bool {
     let at = &op.locality;
     let place = at.local && (!at.origin_present || (at.own_origin_page && op.client.is_page()));
     let node_of_known_device = paired && op.role != Role::Operator;
     match reason {
-        PairingReason::NotPaired => place && !node_of_known_device,
+        // A code that says nothing of what it opens opens nothing by itself.
+        PairingReason::NotPaired => place && !node_of_known_device && grant.is_none_or(Grant::is_bound),
         PairingReason::RoleUpgrade | PairingReason::ScopeUpgrade => {
-            place && at.shared_or_none && op.candidate.is_none() && !node_of_known_device
+            place && at.shared_or_none && op.candidate.is_none() && grant.is_none() && !node_of_known_device
         }
         PairingReason::MetadataUpgrade => {
-            at.local && at.native_app && !at.origin_present && !op.client.is_page()
+            at.local && at.native_app && grant.is_none() && !at.origin_present && !op.client.is_page()
         }
     }
 }
@@ -231,13 +274,22 @@ fn is_silent(reason: PairingReason, op: &ConnectOp, paired: bool) -> bool {
 fn approve_silently(draft: &mut Draft<'_>, op: &ConnectOp, step: &mut Step<'_>) -> Result<(), DeviceError> {
     let paired = known(draft, op).is_some();
     let request = new_request(op, paired, true, step);
-    approve_request(draft, &request, step)?;
-    for left in requests_of(draft, &op.device_id) {
+    approve_silently_as(draft, &request, step)
+}
+
+/// Approves this request, which nobody was asked about, and whatever else its device asked for is no more.
+pub(super) fn approve_silently_as(
+    draft: &mut Draft<'_>,
+    request: &PendingRequest,
+    step: &mut Step<'_>,
+) -> Result<(), DeviceError> {
+    approve_request(draft, request, step)?;
+    for left in requests_of(draft, &request.device_id) {
         draft.remove_request(&left);
     }
     step.say(Notice::Resolved {
-        request_id: request.request_id,
-        device_id: request.device_id,
+        request_id: request.request_id.clone(),
+        device_id: request.device_id.clone(),
         approved: true,
         ts: step.now_ms,
     });
@@ -245,17 +297,42 @@ fn approve_silently(draft: &mut Draft<'_>, op: &ConnectOp, step: &mut Step<'_>) 
 }
 
 /// Files a request, or finds the one that waits already, and says that somebody must decide.
-fn require(draft: &mut Draft<'_>, op: &ConnectOp, reason: PairingReason, step: &mut Step<'_>) -> Done {
+fn require(
+    draft: &mut Draft<'_>,
+    op: &ConnectOp,
+    reason: PairingReason,
+    grant: Option<&Grant>,
+    step: &mut Step<'_>,
+) -> Done {
+    // Nobody else can use the code while its bearer waits; it is spent when that one is let in.
+    if let Some(grant) = grant {
+        grant.bind(draft, op);
+    }
     let device = known(draft, op);
     let (approved_roles, approved_scopes) = match device {
         Some(device) => (approved_roles(device), baseline(device).as_slice().to_vec()),
         None => (Vec::new(), Vec::new()),
     };
     let paired = draft.device(&op.device_id).is_some();
-    let waiting = draft.requests().find(|(_, request)| request.device_id == op.device_id);
-    let waiting = waiting.map(|(id, request)| (id.clone(), request.clone()));
     let fresh = new_request(op, paired, false, step);
-    let request_id = match waiting {
+    let request_id = ask(draft, fresh, step);
+    Done::PairingRequired(Box::new(PairingRequired {
+        reason,
+        request_id,
+        device_id: op.device_id.clone(),
+        role: op.role,
+        scopes: op.scopes.clone(),
+        approved_roles,
+        approved_scopes,
+        by_setup: grant.is_some(),
+    }))
+}
+
+/// Files a request, or joins it to the one of the same device that waits already. Gives the id a person decides about.
+pub(super) fn ask(draft: &mut Draft<'_>, fresh: PendingRequest, step: &mut Step<'_>) -> String {
+    let waiting = draft.requests().find(|(_, request)| request.device_id == fresh.device_id);
+    let waiting = waiting.map(|(id, request)| (id.clone(), request.clone()));
+    match waiting {
         Some((id, old)) => {
             let merged = merge(&old, fresh, step.limits.pairing_scopes_max);
             if grew(&old, &merged) {
@@ -264,7 +341,7 @@ fn require(draft: &mut Draft<'_>, op: &ConnectOp, reason: PairingReason, step: &
                 draft.remove_request(&id);
                 step.say(Notice::Resolved {
                     request_id: id,
-                    device_id: op.device_id.clone(),
+                    device_id: request.device_id.clone(),
                     approved: false,
                     ts: step.now_ms,
                 });
@@ -286,16 +363,7 @@ fn require(draft: &mut Draft<'_>, op: &ConnectOp, reason: PairingReason, step: &
             file(draft, &id, fresh, step);
             id
         }
-    };
-    Done::PairingRequired(Box::new(PairingRequired {
-        reason,
-        request_id,
-        device_id: op.device_id.clone(),
-        role: op.role,
-        scopes: op.scopes.clone(),
-        approved_roles,
-        approved_scopes,
-    }))
+    }
 }
 
 fn file(draft: &mut Draft<'_>, id: &str, request: PendingRequest, step: &mut Step<'_>) {
@@ -325,7 +393,7 @@ fn requests_of(draft: &Draft<'_>, device_id: &str) -> Vec<String> {
     draft.requests().filter(|(_, request)| request.device_id == device_id).map(|(id, _)| id.clone()).collect()
 }
 
-fn new_request(op: &ConnectOp, paired: bool, silent: bool, step: &mut Step<'_>) -> PendingRequest {
+pub(super) fn new_request(op: &ConnectOp, paired: bool, silent: bool, step: &mut Step<'_>) -> PendingRequest {
     PendingRequest {
         request_id: step.random.uuid(),
         device_id: op.device_id.clone(),
@@ -468,6 +536,7 @@ fn approve_request(
         device_id: request.device_id.clone(),
         public_key: request.public_key.clone(),
         display_name: request.display_name.clone(),
+        label: old.as_ref().and_then(|old| old.label.clone()),
         platform: request.platform.clone(),
         device_family: request.device_family.clone(),
         client_id: request.client_id.clone(),

@@ -6,8 +6,11 @@
 )]
 
 mod durability;
+mod grants;
+mod nodes;
 mod pairing;
 mod random_ops;
+mod setup;
 mod tokens;
 
 use super::pairing::{Candidate, ConnectOp, Connected, DeviceClient, Locality, PairingRequired};
@@ -228,6 +231,9 @@ impl Rig {
                         Notice::Requested(_) => "requested",
                         Notice::Resolved { .. } => "resolved",
                         Notice::Close(_) => "close",
+                        Notice::Changed { .. } => "changed",
+                        Notice::NodeRequested(_) => "node requested",
+                        Notice::NodeResolved { .. } => "node resolved",
                         Notice::Log(_) => "log",
                     });
                     self.notices.push(notice);
@@ -282,7 +288,7 @@ impl Rig {
     pub(super) fn closed(&self) -> Vec<(String, Option<String>)> {
         let closes = self.notices.iter().filter_map(|notice| match notice {
             Notice::Close(close) => Some((close.device_id.clone(), close.role.clone())),
-            Notice::Requested(_) | Notice::Resolved { .. } | Notice::Log(_) => None,
+            _ => None,
         });
         closes.collect()
     }
@@ -321,6 +327,12 @@ impl Rig {
             pending: bytes(Document::DevicesPending)
                 .map(|b| store::parse_pending(b).unwrap())
                 .unwrap_or_default(),
+            setup: bytes(Document::DevicesSetup).map(|b| store::parse_setup(b).unwrap()).unwrap_or_default(),
+            nodes: bytes(Document::Nodes).map(|b| store::parse_nodes(b).unwrap()).unwrap_or_default(),
+            node_requests: bytes(Document::NodeRequests)
+                .map(|b| store::parse_nodes(b).unwrap())
+                .unwrap_or_default(),
+            damage: None,
         }
     }
 
@@ -374,6 +386,9 @@ pub(super) fn local(id: &str, scopes: &[&str]) -> ConnectOp {
         remote_ip: None,
         locality: Locality { local: true, shared_or_none: true, ..Locality::default() },
         candidate: None,
+        setup: None,
+        needs_setup: false,
+        declared: None,
         exempt: false,
     }
 }
@@ -396,6 +411,23 @@ pub(super) fn node(mut op: ConnectOp) -> ConnectOp {
 /// The same, but with a device token instead of the shared secret.
 pub(super) fn with_token(mut op: ConnectOp, token: &str) -> ConnectOp {
     op.candidate = Some(Candidate { token: Secret::new(token).unwrap(), explicit: true });
+    op.locality.shared_or_none = false;
+    op
+}
+
+/// A phone that shows a setup code and nothing else.
+pub(super) fn phone(id: &str, code: &Secret) -> ConnectOp {
+    let mut op = node(remote(id, &[]));
+    op.client.id = "openclaw-ios".into();
+    op.client.platform = Some("iOS 18.4".into());
+    op.client.device_family = Some("iPhone".into());
+    with_code(op, code)
+}
+
+/// The same with a setup code instead of the shared secret.
+pub(super) fn with_code(mut op: ConnectOp, code: &Secret) -> ConnectOp {
+    op.setup = Some(code.clone());
+    op.needs_setup = true;
     op.locality.shared_or_none = false;
     op
 }
@@ -455,7 +487,7 @@ fn a_hundred_connects_cost_two_writes() {
 fn an_answer_to_another_question_is_ignored() {
     let mut rig = Rig::new();
     let key = rig.submit(Op::List);
-    rig.answer(HostAnswer::Stored(Ok(DevicesVersion::default())));
+    rig.answer(HostAnswer::Stored(Ok(Box::default())));
     rig.answer(HostAnswer::SystemInfo(Ok(Bytes::new())));
     assert!(rig.done.is_empty());
     rig.settle();

@@ -172,7 +172,7 @@ pub(super) fn is_live(entry: &DeviceToken) -> bool {
     entry.revoked_at_ms.is_none() && !entry.token.trim().is_empty()
 }
 
-fn issued(entry: &DeviceToken) -> IssuedToken {
+pub(super) fn issued(entry: &DeviceToken) -> IssuedToken {
     IssuedToken {
         token: entry.token.clone(),
         scopes: entry.scopes.clone(),

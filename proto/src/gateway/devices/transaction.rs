@@ -6,9 +6,13 @@
 //! costs nothing.
 
 use super::{CloseDevice, rule_of};
+use crate::limits::Limits;
 use crate::scope::Scopes;
 use crate::secret;
+use crate::store::nodes::NodeEntry;
+use crate::store::setup::SetupToken;
 use crate::store::{DeviceToken, Devices, Paired, PairedDevice, PendingRequest, Seen};
+use core::fmt;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -31,28 +35,133 @@ pub(super) struct Draft<'a> {
 }
 
 /// What a draft changes. `None` removes.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Delta {
     paired: BTreeMap<String, Option<Arc<PairedDevice>>>,
     pending: BTreeMap<String, Option<Arc<PendingRequest>>>,
+    setup: BTreeMap<String, Option<Arc<SetupToken>>>,
+    nodes: BTreeMap<String, Option<Arc<NodeEntry>>>,
+    node_requests: BTreeMap<String, Option<Arc<NodeEntry>>>,
     seen: BTreeMap<String, Option<Seen>>,
-    /// Whether `devices/paired.json` must be written.
-    pub(super) writes_paired: bool,
-    /// Whether `devices/pending.json` must be written.
-    pub(super) writes_pending: bool,
+    /// Which documents must be written.
+    pub(super) writes: Writes,
+}
+
+/// Documents to write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Writes {
+    /// `devices/paired.json`.
+    pub(super) paired: bool,
+    /// `devices/pending.json`.
+    pub(super) pending: bool,
+    /// `devices/bootstrap.json`.
+    pub(super) setup: bool,
+    /// `nodes/paired.json`.
+    pub(super) nodes: bool,
+    /// `nodes/pending.json`.
+    pub(super) node_requests: bool,
+}
+
+impl Writes {
+    /// Whether there is one.
+    pub(super) fn any(self) -> bool {
+        self.paired || self.pending || self.setup || self.nodes || self.node_requests
+    }
+
+    /// Their names, for a person.
+    pub(super) fn names(self) -> String {
+        let names = [
+            (self.setup, "devices/bootstrap.json"),
+            (self.paired, "devices/paired.json"),
+            (self.pending, "devices/pending.json"),
+            (self.nodes, "nodes/paired.json"),
+            (self.node_requests, "nodes/pending.json"),
+        ];
+        let names: Vec<&str> =
+            names.into_iter().filter(|(is_one, _)| *is_one).map(|(_, name)| name).collect();
+        names.join(" and ")
+    }
+}
+
+// By hand: setup tokens are keys.
+impl fmt::Debug for Delta {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delta")
+            .field("paired", &self.paired.len())
+            .field("pending", &self.pending.len())
+            .field("writes", &self.writes)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'a> Draft<'a> {
-    /// A draft without changes, but for requests older than `ttl_ms`: those are gone at once, in memory. The
-    /// file forgets them with its next write.
-    pub(super) fn new(base: &'a Devices, seen: &'a BTreeMap<String, Seen>, now_ms: u64, ttl_ms: u64) -> Self {
+    /// A draft without changes, but for requests and setup codes that are too old: those are gone at once, in memory.
+    /// The file forgets them with its next write.
+    pub(super) fn new(
+        base: &'a Devices,
+        seen: &'a BTreeMap<String, Seen>,
+        now_ms: u64,
+        limits: &Limits,
+    ) -> Self {
         let mut draft = Self { base, seen, delta: Delta::default(), hard_changes: 0 };
         for (id, request) in &base.pending {
-            if now_ms.saturating_sub(request.ts) > ttl_ms {
+            if now_ms.saturating_sub(request.ts) > limits.pairing_ttl_ms {
                 draft.delta.pending.insert(id.clone(), None);
             }
         }
+        for (token, entry) in &base.setup.0 {
+            // A clock that was set back would make it live for longer: from the future is too old as well.
+            if now_ms.abs_diff(entry.issued_at_ms) > limits.setup_ttl_ms {
+                draft.delta.setup.insert(token.clone(), None);
+            }
+        }
         draft
+    }
+
+    /// Why what is not about devices alone cannot be done.
+    pub(super) fn damage(&self) -> Option<&str> {
+        self.base.damage.as_deref()
+    }
+
+    /// Setup codes that may still be used, by token.
+    pub(super) fn setup_tokens(&self) -> impl Iterator<Item = (&String, &Arc<SetupToken>)> {
+        shown(&self.base.setup.0, &self.delta.setup)
+    }
+
+    /// Adds, replaces or removes a setup code.
+    pub(super) fn set_setup(&mut self, token: &str, entry: Option<SetupToken>) {
+        self.hard_changes += 1;
+        self.delta.writes.setup = true;
+        self.delta.setup.insert(token.to_owned(), entry.map(Arc::new));
+    }
+
+    /// What a node may offer.
+    pub(super) fn node(&self, node_id: &str) -> Option<&Arc<NodeEntry>> {
+        match self.delta.nodes.get(node_id) {
+            Some(changed) => changed.as_ref(),
+            None => self.base.nodes.get(node_id),
+        }
+    }
+
+    /// Adds, replaces or removes what a node may offer.
+    pub(super) fn set_node(&mut self, node_id: &str, entry: Option<NodeEntry>) -> Option<Arc<NodeEntry>> {
+        self.hard_changes += 1;
+        self.delta.writes.nodes = true;
+        let entry = entry.map(Arc::new);
+        self.delta.nodes.insert(node_id.to_owned(), entry.clone());
+        entry
+    }
+
+    /// What nodes ask to offer, by request id.
+    pub(super) fn node_requests(&self) -> impl Iterator<Item = (&String, &Arc<NodeEntry>)> {
+        shown(&self.base.node_requests, &self.delta.node_requests)
+    }
+
+    /// Adds, replaces or removes a request of a node.
+    pub(super) fn set_node_request(&mut self, request_id: &str, entry: Option<Arc<NodeEntry>>) {
+        self.hard_changes += 1;
+        self.delta.writes.node_requests = true;
+        self.delta.node_requests.insert(request_id.to_owned(), entry);
     }
 
     /// A paired device.
@@ -124,9 +233,7 @@ impl<'a> Draft<'a> {
 
     /// Every pending request, under the id that is its key.
     pub(super) fn requests(&self) -> impl Iterator<Item = (&String, &Arc<PendingRequest>)> {
-        let untouched = self.base.pending.iter().filter(|(id, _)| !self.delta.pending.contains_key(*id));
-        let changed = self.delta.pending.iter().filter_map(|(id, request)| Some((id, request.as_ref()?)));
-        untouched.chain(changed)
+        shown(&self.base.pending, &self.delta.pending)
     }
 
     /// Adds or replaces a request.
@@ -155,7 +262,7 @@ impl<'a> Draft<'a> {
         match weight {
             Weight::Hard => {
                 self.hard_changes += 1;
-                self.delta.writes_paired = true;
+                self.delta.writes.paired = true;
             }
             Weight::Soft => {}
         }
@@ -165,7 +272,7 @@ impl<'a> Draft<'a> {
         match weight {
             Weight::Hard => {
                 self.hard_changes += 1;
-                self.delta.writes_pending = true;
+                self.delta.writes.pending = true;
             }
             Weight::Soft => {}
         }
@@ -175,15 +282,34 @@ impl<'a> Draft<'a> {
 impl Delta {
     /// Applies the changes of the documents. An empty delta copies nothing, whoever shares `devices`.
     pub(super) fn apply(self, devices: &mut Arc<Devices>, seen: &mut Arc<BTreeMap<String, Seen>>) {
-        if !self.paired.is_empty() || !self.pending.is_empty() {
+        let changes = [
+            self.paired.is_empty(),
+            self.pending.is_empty(),
+            self.setup.is_empty(),
+            self.nodes.is_empty(),
+            self.node_requests.is_empty(),
+        ];
+        if changes.contains(&false) {
             let devices = Arc::make_mut(devices);
             apply_map(self.paired, &mut devices.paired);
             apply_map(self.pending, &mut devices.pending);
+            apply_map(self.setup, &mut devices.setup.0);
+            apply_map(self.nodes, &mut devices.nodes);
+            apply_map(self.node_requests, &mut devices.node_requests);
         }
         if !self.seen.is_empty() {
             apply_map(self.seen, Arc::make_mut(seen));
         }
     }
+}
+
+/// What a map holds with its changes.
+fn shown<'m, T>(
+    base: &'m BTreeMap<String, T>,
+    changes: &'m BTreeMap<String, Option<T>>,
+) -> impl Iterator<Item = (&'m String, &'m T)> {
+    let untouched = base.iter().filter(|(id, _)| !changes.contains_key(*id));
+    untouched.chain(changes.iter().filter_map(|(id, change)| Some((id, change.as_ref()?))))
 }
 
 fn apply_map<T>(changes: BTreeMap<String, Option<T>>, map: &mut BTreeMap<String, T>) {

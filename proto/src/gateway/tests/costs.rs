@@ -57,7 +57,11 @@ impl Lab {
     }
 
     fn carry(&mut self, out: Vec<Output>) {
-        let version = DevicesVersion { paired: Some(Version([1; 4])), pending: Some(Version([1; 4])) };
+        let version = DevicesVersion {
+            paired: Some(Version([1; 4])),
+            pending: Some(Version([1; 4])),
+            ..Default::default()
+        };
         for output in out {
             let answer = match output {
                 Output::To(conn, order) => {
@@ -65,12 +69,12 @@ impl Lab {
                     continue;
                 }
                 Output::Host(ticket, HostRequest::CheckDevices { known }) => {
-                    let fresh = DevicesCheck::Changed { devices: Arc::default(), version };
+                    let fresh = DevicesCheck::Changed { devices: Arc::default(), version: Box::new(version) };
                     let check = if known == version { DevicesCheck::Unchanged } else { fresh };
                     (ticket, HostAnswer::Devices(Ok(check)))
                 }
                 Output::Host(ticket, HostRequest::StoreDevices { .. }) => {
-                    (ticket, HostAnswer::Stored(Ok(version)))
+                    (ticket, HostAnswer::Stored(Ok(Box::new(version))))
                 }
                 Output::Host(ticket, request) => (ticket, request.fault("not here")),
                 Output::Log(_) | Output::Accept(_) | Output::Stopped => continue,

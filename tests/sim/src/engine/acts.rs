@@ -13,8 +13,8 @@ impl Engine<'_> {
         match act {
             Act::Open(opening) => self.open(opening),
             Act::Call(at, call) => {
-                let pending = self.model.borrow().pending();
-                let (method, params) = peer::request(call, &self.keys, &pending);
+                let (pending, nodes) = (self.model.borrow().pending(), self.model.borrow().node_requests());
+                let (method, params) = peer::request(call, &self.keys, &pending, &nodes);
                 let Some(peer) = self.alive(at) else { return };
                 let conn = peer.conn;
                 if let Some(said) = peer.call(method, params) {

@@ -7,6 +7,7 @@ use super::{Model, Op, OpParams, Phase};
 use clawgate_proto::frame::Payload;
 use clawgate_proto::host::{Document, HostAnswer, HostRequest};
 use clawgate_proto::id::{ConnId, Ticket};
+use clawgate_proto::store::nodes::Nodes;
 use clawgate_proto::store::{self, DeviceToken, Devices, Paired, PairedDevice, Pending};
 use clawgate_proto::{Mono, Now};
 use clawgate_support::MemoryHost;
@@ -79,6 +80,48 @@ impl StoreBook {
         }
     }
 
+    pub(super) fn node_requests(&self) -> Option<Nodes> {
+        match self.host.content(Document::NodeRequests) {
+            Some(bytes) => store::parse_nodes(&bytes).ok(),
+            None => Some(Nodes::new()),
+        }
+    }
+
+    fn nodes(&self) -> Option<Nodes> {
+        match self.host.content(Document::Nodes) {
+            Some(bytes) => store::parse_nodes(&bytes).ok(),
+            None => Some(Nodes::new()),
+        }
+    }
+
+    /// Devices and nodes tell one story: the host is to store this, and who newly offers or asks to offer something is
+    /// a paired device with that role.
+    pub(super) fn check_views(&self, next: &Devices) -> Result<(), String> {
+        let (Some(nodes), Some(requests)) = (self.nodes(), self.node_requests()) else { return Ok(()) };
+        let is_node = |id: &String| {
+            let device = next.paired.get(id);
+            device.is_some_and(|device| device.roles.iter().flatten().any(|role| role == "node"))
+        };
+        for (id, entry) in &next.nodes {
+            if nodes.get(id) != Some(entry) && !is_node(id) {
+                return Err(format!("{id} may offer something, and is no node"));
+            }
+        }
+        for (id, request) in &next.node_requests {
+            if requests.get(id) != Some(request) && !is_node(&request.node_id) {
+                return Err(format!("{} asks to offer something, and is no node", request.node_id));
+            }
+        }
+        // Whoever is gone from the one is gone from the other.
+        let before = self.paired().unwrap_or_default();
+        let left = before.keys().find(|id| {
+            !next.paired.contains_key(*id)
+                && (next.nodes.contains_key(*id)
+                    || next.node_requests.values().any(|request| request.node_id == **id))
+        });
+        left.map_or(Ok(()), |id| Err(format!("{id} is removed, and stays a node")))
+    }
+
     /// The files may have changed without the gateway's knowledge.
     pub(super) fn moved(&mut self) {
         self.moves += 1;
@@ -86,7 +129,7 @@ impl StoreBook {
     }
 
     /// Whether the files are as the gateway knows them.
-    fn is_known(&self) -> bool {
+    pub(super) fn is_known(&self) -> bool {
         self.noticed == self.moves
     }
 
@@ -118,6 +161,7 @@ impl StoreBook {
             | HostAnswer::VoiceWake(_)
             | HostAnswer::Restart(_)
             | HostAnswer::ExecApprovals(_)
+            | HostAnswer::ExecApprovalsStored(_)
             | HostAnswer::Load(_)
             | HostAnswer::Config(_)
             | HostAnswer::WizardStart(_) => {}
@@ -283,6 +327,7 @@ impl Model {
             self.tokens.insert(token.to_owned());
         }
         let device = value["deviceId"].as_str().or_else(|| value["device"]["deviceId"].as_str());
+        let device = device.or_else(|| value["nodeId"].as_str());
         let (Some(device), false) = (device.map(str::to_owned), matches!(op.params, OpParams::None)) else {
             return;
         };
@@ -292,7 +337,8 @@ impl Model {
         let role = match &op.params {
             OpParams::DeviceRole(_, role) => Some(role.clone()),
             OpParams::Device(_) => None,
-            OpParams::None | OpParams::Request(_) => return,
+            OpParams::Node(_) => Some("node".to_owned()),
+            OpParams::None | OpParams::Request(_) | OpParams::NodeRequest(_) => return,
         };
         let affected = self.conns.iter().filter(|(_, book)| match &book.phase {
             Phase::Open(session) => {
@@ -327,6 +373,15 @@ impl Model {
             }
             ("device.pair.remove", OpParams::Device(device)) if paired.contains_key(device) => {
                 return Err("the device is still there".to_owned());
+            }
+            ("node.pair.approve", OpParams::NodeRequest(id)) if self.node_requests().contains(id) => {
+                return Err("the node's request still waits".to_owned());
+            }
+            ("node.pair.remove", OpParams::Node(device)) => {
+                let roles = paired.get(device).into_iter().flat_map(|record| record.roles.iter().flatten());
+                if roles.into_iter().any(|role| role == "node") {
+                    return Err("it is a node still".to_owned());
+                }
             }
             ("device.token.rotate", OpParams::DeviceRole(device, role)) => {
                 let at =

@@ -116,6 +116,12 @@ impl Watch for Model {
                 {
                     self.accuse(now, why);
                 }
+                if let HostRequest::StoreDevices { devices, .. } = request
+                    && self.store.is_known()
+                    && let Err(why) = self.store.check_views(devices)
+                {
+                    self.accuse(now, why);
+                }
                 self.transcript.line(now, "gw", '!', &format!("{ticket:?} {}", show_request(request)));
             }
             Output::Log(record) => {
@@ -196,6 +202,9 @@ impl Model {
             HostAnswer::ExecApprovals(answer) => {
                 if answer.is_ok() { "exec approvals" } else { "no exec approvals" }.to_owned()
             }
+            HostAnswer::ExecApprovalsStored(answer) => {
+                if answer.is_ok() { "exec approvals stored" } else { "exec approvals not stored" }.to_owned()
+            }
             HostAnswer::Load(answer) => if answer.is_ok() { "load" } else { "no load" }.to_owned(),
             HostAnswer::Config(answer) => if answer.is_ok() { "config" } else { "no config" }.to_owned(),
         };
@@ -213,14 +222,21 @@ impl Model {
 fn show_request(request: &HostRequest) -> String {
     match request {
         HostRequest::CheckDevices { .. } => "check devices".to_owned(),
-        HostRequest::StoreDevices { devices, paired, pending, .. } => {
+        HostRequest::StoreDevices { devices, paired, pending, setup, nodes, node_requests, .. } => {
             let paired = if *paired { format!(", {} paired", devices.paired.len()) } else { String::new() };
             let pending =
                 if *pending { format!(", {} pending", devices.pending.len()) } else { String::new() };
-            format!("store devices{paired}{pending}")
+            let also = |touched: &bool, count: usize, what: &str| {
+                if *touched { format!(", {count} {what}") } else { String::new() }
+            };
+            let setup = also(setup, devices.setup.0.len(), "codes");
+            let nodes = also(nodes, devices.nodes.len(), "nodes");
+            let requests = also(node_requests, devices.node_requests.len(), "node requests");
+            format!("store devices{paired}{pending}{setup}{nodes}{requests}")
         }
         HostRequest::SystemInfo => "system info".to_owned(),
         HostRequest::ExecApprovals => "exec approvals".to_owned(),
+        HostRequest::StoreExecApprovals { .. } => "store exec approvals".to_owned(),
         HostRequest::Load => "load".to_owned(),
         HostRequest::Channels => "channels".to_owned(),
         HostRequest::WhoIs { ip } => format!("who is {ip}"),

@@ -290,7 +290,7 @@ impl Maker {
     }
 
     fn call(&mut self) -> Call {
-        match self.dice.below(28) {
+        match self.dice.below(31) {
             0..=2 => Call::Health,
             3 => Call::Status,
             4 => Call::Presence,
@@ -307,6 +307,9 @@ impl Maker {
             22..=23 => Call::Revoke(self.device(), self.role()),
             24..=25 => Call::Unknown,
             26 => Call::ConnectAgain,
+            27 => Call::ApproveNode(self.dice.below(4) as u8),
+            28 => Call::RemoveNode(self.device()),
+            29 => Call::SetupCode,
             _ => Call::BadParams,
         }
     }

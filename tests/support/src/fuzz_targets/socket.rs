@@ -208,6 +208,8 @@ impl Socket {
             role: Role::Operator,
             scopes: Scopes::new(["operator.admin"]),
             token: None,
+            handoff: Vec::new(),
+            confirm: false,
             presence: Bytes::from_static(b"[]"),
             health: Bytes::from_static(b"{}"),
             state_version: StateVersion::default(),

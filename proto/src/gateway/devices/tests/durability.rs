@@ -214,6 +214,9 @@ fn the_host_is_asked_about_what_we_know() {
     let wanted = DevicesVersion {
         paired: Some(content.mark(Document::DevicesPaired)),
         pending: Some(content.mark(Document::DevicesPending)),
+        setup: Some(Version::MISSING),
+        nodes: Some(Version::MISSING),
+        node_requests: Some(Version::MISSING),
     };
     drop(content);
     assert_eq!(known(&rig), wanted, "a write of ours is no news");

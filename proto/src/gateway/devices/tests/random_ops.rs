@@ -91,7 +91,7 @@ impl Model {
             Op::Remove { device_id } | Op::Rotate { device_id, .. } | Op::Revoke { device_id, .. } => {
                 Some(device_id)
             }
-            Op::Approve { .. } | Op::Reject { .. } | Op::List => None,
+            _ => None,
         }
     }
 

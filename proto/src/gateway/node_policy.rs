@@ -1,0 +1,192 @@
+//! Which commands a node may declare, by its platform (spec: v4 section 11.2). What is on no list is withheld, silently:
+//! nobody is asked to approve it. Whether a command may then run is another question.
+
+use crate::store::nodes::Surface;
+use std::collections::BTreeMap;
+
+/// What a node offers, as far as its platform may: sorted, without repeats, bounded.
+pub(super) fn surface(
+    (platform, family): (&str, Option<&str>),
+    caps: &[String],
+    commands: &[String],
+    permissions: &BTreeMap<String, bool>,
+    items_max: usize,
+) -> Surface {
+    let platform = Platform::of(platform, family);
+    let may_talk = caps.iter().any(|cap| cap.trim() == "talk");
+    let is_allowed = |command: &str| {
+        platform.allows(command) || (may_talk && TALK.contains(&command)) || DANGEROUS.contains(&command)
+    };
+    let permissions = permissions.iter().filter(|(name, _)| name.len() <= NAME_BYTES_MAX).take(items_max);
+    Surface {
+        caps: tidy(caps, items_max, |_| true),
+        commands: tidy(commands, items_max, is_allowed),
+        permissions: permissions.map(|(name, on)| (name.clone(), *on)).collect(),
+    }
+}
+
+/// The family of a desktop, for a node that names none.
+pub(super) fn family(platform: &str) -> Option<&'static str> {
+    match Platform::of(platform, None) {
+        Platform::MacOs => Some("Mac"),
+        Platform::Linux => Some("Linux"),
+        Platform::Windows => Some("Windows"),
+        Platform::Ios | Platform::IPhone | Platform::WatchOs | Platform::Android | Platform::Unknown => None,
+    }
+}
+
+fn tidy(names: &[String], items_max: usize, is_kept: impl Fn(&str) -> bool) -> Vec<String> {
+    let names = names.iter().map(|name| name.trim());
+    let kept = names.filter(|name| !name.is_empty() && name.len() <= NAME_BYTES_MAX && is_kept(name));
+    let mut kept: Vec<String> = kept.take(items_max).map(str::to_owned).collect();
+    kept.sort_unstable();
+    kept.dedup();
+    kept
+}
+
+/// What a node runs on, for this purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Platform {
+    Ios,
+    IPhone,
+    WatchOs,
+    Android,
+    MacOs,
+    Linux,
+    Windows,
+    Unknown,
+}
+
+impl Platform {
+    /// A system's own name counts only beside the family it belongs to.
+    fn of(platform: &str, family: Option<&str>) -> Self {
+        let platform = platform.trim().to_ascii_lowercase();
+        let family = family.unwrap_or_default().trim().to_ascii_lowercase();
+        let name = platform.split(' ').next().unwrap_or_default();
+        let family_is = |names: &[&str]| names.contains(&family.as_str());
+        match name {
+            "ios" | "ipados" if family_is(&["iphone"]) => Self::IPhone,
+            "ios" | "ipados" if family_is(&["ipad", "ios"]) => Self::Ios,
+            "watchos" if family_is(&["apple watch", "watch", "watchos"]) => Self::WatchOs,
+            "android" if family_is(&["android"]) => Self::Android,
+            "macos" | "darwin" if family_is(&["", "mac", "macos"]) => Self::MacOs,
+            "linux" if family_is(&["", "linux"]) => Self::Linux,
+            "windows" | "win32" if family_is(&["", "windows"]) => Self::Windows,
+            _ => Self::Unknown,
+        }
+    }
+
+    fn lists(self) -> &'static [&'static [&'static str]] {
+        match self {
+            Self::Ios => &[CAMERA, DEVICE, PERSONAL, NOTIFY],
+            Self::IPhone => &[CAMERA, DEVICE, PERSONAL, NOTIFY, WATCH],
+            Self::WatchOs => &[DEVICE, NOTIFY],
+            Self::Android => &[CAMERA, DEVICE, PERSONAL, NOTIFY, ANDROID],
+            Self::MacOs => &[CAMERA, DEVICE, PERSONAL, DESKTOP, MAC],
+            Self::Linux => &[DESKTOP],
+            Self::Windows => &[CAMERA, DEVICE, DESKTOP],
+            Self::Unknown => &[CAMERA, NOTIFY],
+        }
+    }
+
+    fn allows(self, command: &str) -> bool {
+        self.lists().iter().any(|list| list.contains(&command))
+    }
+}
+
+const CAMERA: &[&str] = &["camera.list", "location.get"];
+const DEVICE: &[&str] = &["device.info", "device.status"];
+const NOTIFY: &[&str] = &["system.notify"];
+const WATCH: &[&str] = &["watch.status", "watch.notify"];
+const MAC: &[&str] = &["camera.ptz.status", "device.apps"];
+const PERSONAL: &[&str] = &[
+    "contacts.search",
+    "calendar.events",
+    "reminders.list",
+    "photos.latest",
+    "motion.activity",
+    "motion.pedometer",
+];
+const ANDROID: &[&str] = &[
+    "notifications.list",
+    "notifications.actions",
+    "device.permissions",
+    "device.health",
+    "device.apps",
+    "callLog.search",
+    "mobile.ui.observe",
+    "mobile.ui.act",
+];
+const DESKTOP: &[&str] = &[
+    "system.run.prepare",
+    "system.run",
+    "system.which",
+    "system.execApprovals.get",
+    "system.execApprovals.set",
+    "fs.listDir",
+    "terminal.upload",
+    "system.notify",
+    "browser.proxy",
+    "browser.proxy.upload.v1",
+    "mcp.tools.call.v1",
+    "agent.cli.claude.run.v1",
+    "screen.snapshot",
+    "desktop.stream",
+    "computer.act",
+];
+/// May be declared; they run only where the configuration says so.
+const DANGEROUS: &[&str] = &[
+    "camera.snap",
+    "camera.clip",
+    "camera.ptz.control",
+    "screen.record",
+    "contacts.add",
+    "calendar.add",
+    "reminders.add",
+    "sms.send",
+    "sms.search",
+    "health.summary",
+];
+const TALK: &[&str] = &["talk.ptt.start", "talk.ptt.stop", "talk.ptt.cancel", "talk.ptt.once"];
+/// Longer than any name of the protocol.
+const NAME_BYTES_MAX: usize = 96;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn commands(platform: &str, family: Option<&str>, caps: &[&str], commands: &[&str]) -> Vec<String> {
+        let strings = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        surface((platform, family), &strings(caps), &strings(commands), &BTreeMap::new(), 8).commands
+    }
+
+    #[test]
+    fn a_platform_may_declare_what_its_list_says() {
+        let asked = ["system.which", "system.run", " system.run ", "dir.fetch", "camera.list", ""];
+        assert_eq!(commands("linux", Some("Linux"), &[], &asked), ["system.run", "system.which"]);
+        assert_eq!(commands("iOS 18.4", Some("iPhone"), &[], &asked), ["camera.list"]);
+        // A name without its family is nobody's.
+        assert_eq!(commands("ios 18.4", None, &[], &["contacts.search", "camera.list"]), ["camera.list"]);
+        assert_eq!(commands("plan9", None, &[], &["system.run", "system.notify"]), ["system.notify"]);
+        assert_eq!(commands("ios", Some("ipad"), &[], &["watch.status"]), [""; 0]);
+        assert_eq!(commands("ios", Some("iphone"), &[], &["watch.status"]), ["watch.status"]);
+    }
+
+    #[test]
+    fn talk_needs_its_surface_and_dangerous_ones_may_be_declared() {
+        let asked = ["talk.ptt.once", "sms.send"];
+        assert_eq!(commands("android 15 (sdk 35)", Some("Android"), &[], &asked), ["sms.send"]);
+        assert_eq!(
+            commands("android 15 (sdk 35)", Some("Android"), &["talk"], &asked),
+            ["sms.send", "talk.ptt.once"]
+        );
+    }
+
+    #[test]
+    fn what_a_node_declares_is_bounded() {
+        let caps: Vec<String> = (0..40).map(|n| format!("cap{n:02}")).chain(["x".repeat(200)]).collect();
+        let permissions = (0..40).map(|n| (format!("p{n:02}"), true)).collect();
+        let got = surface(("linux", None), &caps, &[], &permissions, 8);
+        assert_eq!((got.caps.len(), got.permissions.len()), (8, 8));
+    }
+}

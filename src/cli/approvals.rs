@@ -1,0 +1,190 @@
+//! `approvals`: what waits for a person's decision, the decision, and what agents may run without one.
+
+use super::args::ClientArgs;
+use super::session::Session;
+use super::{Failure, print, render};
+use crate::environment::Environment;
+use crate::log;
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+/// What to do about approvals.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ApprovalsCommand {
+    /// Show what waits for a decision
+    List {
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Allow what waits
+    #[command(after_help = "Example:\n  clawgate approvals list\n  clawgate approvals allow ecd896d7")]
+    Allow {
+        /// Id of the request, or as much of it as tells it from the others
+        #[arg(value_name = "REQUEST")]
+        request: String,
+        /// Allow it from now on, not only this time
+        #[arg(long)]
+        always: bool,
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Deny what waits
+    Deny {
+        /// Id of the request, or as much of it as tells it from the others
+        #[arg(value_name = "REQUEST")]
+        request: String,
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Show what each agent may run without asking
+    Get {
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+}
+
+impl ApprovalsCommand {
+    /// How to reach the gateway.
+    pub fn client(&self) -> &ClientArgs {
+        match self {
+            Self::List { client }
+            | Self::Allow { client, .. }
+            | Self::Deny { client, .. }
+            | Self::Get { client } => client,
+        }
+    }
+}
+
+/// Runs one of the commands.
+///
+/// # Errors
+/// The gateway cannot be asked, or refuses.
+pub fn run(command: &ApprovalsCommand, environment: &Environment) -> Result<(), Failure> {
+    let client = command.client();
+    let mut session = Session::open(client, environment)?;
+    let answer = match command {
+        ApprovalsCommand::List { .. } => list(&mut session),
+        ApprovalsCommand::Allow { request, always, .. } => {
+            resolve(&mut session, request, if *always { "allow-always" } else { "allow-once" })
+        }
+        ApprovalsCommand::Deny { request, .. } => resolve(&mut session, request, "deny"),
+        ApprovalsCommand::Get { .. } => session.call("exec.approvals.get", json!({})),
+    };
+    session.close();
+    let answer = answer?;
+    if client.json {
+        return print(&format!("{answer:#}\n"));
+    }
+    print(&match command {
+        ApprovalsCommand::List { .. } => waiting(&answer),
+        ApprovalsCommand::Allow { request, always, .. } => {
+            let how = if *always { "from now on" } else { "once" };
+            format!("allowed {} {how}\n", render::clean(request))
+        }
+        ApprovalsCommand::Deny { request, .. } => format!("denied {}\n", render::clean(request)),
+        ApprovalsCommand::Get { .. } => file(&answer),
+    })
+}
+
+fn list(session: &mut Session) -> Result<Value, Failure> {
+    let exec = session.call("exec.approval.list", json!({}))?;
+    let plugin = session.call("plugin.approval.list", json!({}))?;
+    Ok(json!({ "exec": exec, "plugin": plugin }))
+}
+
+/// Ids say which kind they are of: those of plugins are made by the gateway, and begin so.
+fn resolve(session: &mut Session, request: &str, decision: &str) -> Result<Value, Failure> {
+    let is_plugin = request.starts_with("plugin:");
+    let method = if is_plugin { "plugin.approval.resolve" } else { "exec.approval.resolve" };
+    session.call(method, json!({ "id": request, "decision": decision }))
+}
+
+fn waiting(list: &Value) -> String {
+    let now = log::wall_ms();
+    let entries = ["exec", "plugin"].into_iter().flat_map(|kind| list[kind].as_array().into_iter().flatten());
+    let cells: Vec<Vec<String>> = entries
+        .map(|entry| {
+            let request = &entry["request"];
+            let what = if request["command"].is_string() { &request["command"] } else { &request["title"] };
+            let place = if request["nodeId"].is_string() { &request["nodeId"] } else { &request["host"] };
+            vec![
+                render::text(&entry["id"]),
+                render::text(what),
+                render::text(&request["agentId"]),
+                render::text(place),
+                render::ago(now, &entry["createdAtMs"]),
+            ]
+        })
+        .collect();
+    if cells.is_empty() {
+        return "nothing waits for a decision\n".to_owned();
+    }
+    let mut text = "waiting for a decision (clawgate approvals allow|deny REQUEST)\n".to_owned();
+    text.push_str(&render::table(&["REQUEST", "WHAT", "AGENT", "WHERE", "ASKED"], cells.into_iter()));
+    text
+}
+
+fn file(answer: &Value) -> String {
+    let mut text = render::text(&answer["path"]);
+    text.push_str(if answer["exists"] == true { "\n" } else { " (there is no such file)\n" });
+    let file = &answer["file"];
+    let defaults = policy(&file["defaults"]);
+    if !defaults.is_empty() {
+        text.push_str(&format!("for every agent: {defaults}\n"));
+    }
+    let rows = file["agents"].as_object().into_iter().flatten();
+    let cells: Vec<Vec<String>> = rows
+        .map(|(name, agent)| {
+            let patterns = agent["allowlist"].as_array().into_iter().flatten();
+            let patterns: Vec<String> = patterns.map(|item| render::text(&item["pattern"])).collect();
+            vec![render::clean(name), policy(agent), patterns.join(", ")]
+        })
+        .collect();
+    if cells.is_empty() {
+        text.push_str("nothing is allowed without asking\n");
+    } else {
+        text.push_str(&render::table(&["AGENT", "POLICY", "MAY RUN"], cells.into_iter()));
+    }
+    text
+}
+
+fn policy(of: &Value) -> String {
+    let words = ["security", "ask", "askFallback"].into_iter().filter(|name| of[*name].is_string());
+    words.map(|name| format!("{name} {}", render::text(&of[name]))).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_a_table_without_control_characters() {
+        let list = json!({
+            "exec": [{"id": "e1", "request": {"command": "ls\u{1b}[2J", "nodeId": "n", "agentId": "main"}, "createdAtMs": 1}],
+            "plugin": [{"id": "plugin:p1", "request": {"title": "Send", "agentId": null}, "createdAtMs": 1}],
+        });
+        let text = waiting(&list);
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+        for want in ["e1", "plugin:p1", "Send", "main"] {
+            assert!(text.contains(want), "{want} in\n{text}");
+        }
+        assert_eq!(waiting(&json!({"exec": [], "plugin": []})), "nothing waits for a decision\n");
+    }
+
+    #[test]
+    fn the_file_is_told_by_agent() {
+        let text = file(
+            &json!({"path": "/x.json", "exists": true, "file": {"defaults": {"security": "deny"},
+            "agents": {"main": {"ask": "off", "allowlist": [{"pattern": "/bin/ls"}, {"pattern": "/bin/cat"}]}}}}),
+        );
+        for want in ["/x.json", "for every agent: security deny", "main", "ask off", "/bin/ls, /bin/cat"] {
+            assert!(text.contains(want), "{want} in\n{text}");
+        }
+        let none = file(&json!({"path": "/x.json", "exists": false, "file": {"defaults": {}, "agents": {}}}));
+        assert_eq!(none, "/x.json (there is no such file)\nnothing is allowed without asking\n");
+    }
+}

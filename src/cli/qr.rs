@@ -1,0 +1,106 @@
+//! `qr`: a setup code for a phone or a node host, as a picture and as text (spec: pairing section 7). The gateway makes
+//! the code, so that there is one place that decides; what it shows works once, for ten minutes, and is never the
+//! gateway's own token.
+
+use super::args::QrArgs;
+use super::session::Session;
+use super::{Failure, print, render};
+use crate::config;
+use crate::environment::Environment;
+use crate::log::wall_ms;
+use crate::qr::Code;
+use crate::storage::{RealDisk, Storage};
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _};
+
+/// Asks for a code and shows it.
+///
+/// # Errors
+/// There is no gateway, it does not let us in, or it has no address that others could use.
+pub fn run(args: &QrArgs, environment: &Environment) -> Result<(), Failure> {
+    let mut params = json!({});
+    if let Some(url) = &args.url {
+        params["publicUrl"] = json!(url);
+    }
+    if args.remote {
+        params["preferRemoteUrl"] = json!(true);
+    }
+    if let Some(profile) = args.access.profile() {
+        params["bootstrapProfile"] = json!(profile);
+    }
+    if args.remote {
+        let storage = Storage::new(RealDisk, 0);
+        let opened = config::open(&storage, environment).map_err(Failure::Failed)?;
+        if opened.settings.remote_url.is_none() {
+            return Err(Failure::Usage(
+                "gateway.remote.url is not set; set it, or say the address with --url".to_owned(),
+            ));
+        }
+    }
+    let mut session = Session::open(&args.client(), environment)?;
+    let answer = session.call("device.pair.setupCode", params);
+    session.close();
+    let answer = answer?;
+    let Some(code) = answer["setupCode"].as_str() else {
+        return Err(Failure::Failed("the gateway gave no setup code".to_owned()));
+    };
+    if args.json {
+        let mut shown = json!({});
+        for name in ["setupCode", "gatewayUrl", "auth", "urlSource", "setupId", "access", "expiresAtMs"] {
+            shown[name] = answer[name].clone();
+        }
+        return print(&format!("{shown:#}\n"));
+    }
+    if args.setup_code_only {
+        return print(&format!("{code}\n"));
+    }
+    let picture = Code::new(code.as_bytes()).filter(|_| !args.no_picture);
+    print(&page(&answer, code, picture.as_ref(), io::stdout().is_terminal()))
+}
+
+fn page(answer: &Value, code: &str, picture: Option<&Code>, is_terminal: bool) -> String {
+    let mut text = String::new();
+    if let Some(picture) = picture {
+        text.push_str(&picture.lines(is_terminal));
+        text.push('\n');
+    }
+    let left_ms = answer["expiresAtMs"].as_u64().unwrap_or_default().saturating_sub(wall_ms());
+    let what = match answer["access"].as_str() {
+        Some("node") => "a node host, as a node",
+        Some("limited") => "a phone, as a node and as an operator without admin",
+        _ => "a phone, as a node and as an operator with admin",
+    };
+    let _ = writeln!(text, "Setup code: {code}");
+    let _ = writeln!(
+        text,
+        "Gateway:    {} ({})",
+        render::text(&answer["gatewayUrl"]),
+        render::text(&answer["urlSource"])
+    );
+    let _ = writeln!(text, "For:        {what}; once, within {} minutes", left_ms.div_ceil(60_000));
+    text.push_str(
+        "\nScan it with the app, or paste the code there. Whoever uses it first is let in: show it to nobody else.\n\
+         If the device still waits for approval afterwards: clawgate devices list, then clawgate devices approve.\n",
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_says_what_for_and_for_how_long() {
+        let answer = json!({ "gatewayUrl": "ws://10.0.0.2:18789", "urlSource": "gateway.bind=lan", "access": "limited",
+            "expiresAtMs": wall_ms() + 599_000 });
+        let text = page(&answer, "abc", None, false);
+        assert!(
+            text.starts_with("Setup code: abc\nGateway:    ws://10.0.0.2:18789 (gateway.bind=lan)\n"),
+            "{text}"
+        );
+        assert!(text.contains("without admin; once, within 10 minutes"), "{text}");
+        let picture = Code::new(b"abc");
+        assert!(page(&answer, "abc", picture.as_ref(), true).starts_with('\u{1b}'));
+    }
+}

@@ -1,0 +1,79 @@
+//! `approvals`: what waits is shown and decided from a shell, and what agents may run is read from the home folder and
+//! changed there.
+
+use crate::RUNTIMES;
+use crate::shell::{configured, run, start, stop};
+use clawgate_proto::client::ClientConfig;
+use clawgate_support::{TestClient, client};
+use serde_json::json;
+use std::time::Duration;
+
+const BOUND: Duration = Duration::from_secs(20);
+
+#[test]
+fn what_waits_is_shown_and_decided() {
+    for runtime in RUNTIMES {
+        let settings = configured(runtime);
+        let gateway = start(&settings);
+        let token = gateway.token();
+        let connect = |caps: &[&str]| {
+            let config = client::config(gateway.addr(), Some(&token), Some(client::fresh_key()));
+            let caps = caps.iter().map(|cap| (*cap).to_owned()).collect();
+            TestClient::connect(gateway.addr(), ClientConfig { caps, ..config }).unwrap()
+        };
+        assert_eq!(run(&settings, "approvals list").done(), "nothing waits for a decision\n");
+        let (mut page, mut tool) = (connect(&["approvals"]), connect(&[]));
+        for (id, line, decision) in [
+            ("aa-1", "approvals allow aa", "allow-once"),
+            ("bb-1", "approvals allow BB-1 --always", "allow-always"),
+            ("cc-1", "approvals deny cc-1", "deny"),
+        ] {
+            let asked = tool.send("exec.approval.request", json!({"id": id, "command": "ls -l"}));
+            page.wait_event("exec.approval.requested", BOUND).unwrap();
+            let shown = run(&settings, "approvals list");
+            assert!(shown.done().contains(id) && shown.out.contains("ls -l"), "{shown:?}");
+            run(&settings, line).done();
+            assert_eq!(tool.answer(&asked).into_result().unwrap()["decision"], decision);
+        }
+        let asked = tool.send("plugin.approval.request", json!({"title": "Send", "description": "mail"}));
+        let event = page.wait_event("plugin.approval.requested", BOUND).unwrap().value();
+        let listed = run(&settings, "approvals list --json").json();
+        assert_eq!(listed, json!({"exec": [], "plugin": [event]}));
+        run(&settings, &format!("approvals deny {}", event["id"].as_str().unwrap())).done();
+        assert_eq!(tool.answer(&asked).into_result().unwrap()["decision"], "deny");
+        run(&settings, "approvals deny cc-2")
+            .failed(5, &["unknown or expired approval id", "approvals list"]);
+        stop(gateway);
+    }
+}
+
+#[test]
+fn the_file_of_the_home_folder_is_read_and_changed() {
+    for runtime in RUNTIMES {
+        let settings = configured(runtime);
+        let gateway = start(&settings);
+        let none = run(&settings, "approvals get");
+        assert!(none.done().contains("nothing is allowed without asking"), "{none:?}");
+        let before = run(&settings, "approvals get --json").json();
+        let key = client::fresh_key();
+        let config = client::config(gateway.addr(), Some(&gateway.token()), Some(key));
+        let mut admin = TestClient::connect(gateway.addr(), config).unwrap();
+        let file =
+            json!({"version": 1, "agents": {"main": {"ask": "off", "allowlist": [{"pattern": "/bin/ls"}]}}});
+        let set =
+            admin.call("exec.approvals.set", json!({"file": file, "baseHash": before["hash"]})).unwrap();
+        // What was answered is on the disk, private, where the reference looks for it.
+        let path = set["path"].as_str().unwrap();
+        assert_eq!(set["path"], before["path"]);
+        let text = std::fs::read_to_string(path).unwrap();
+        assert!(
+            path.ends_with("/.openclaw/exec-approvals.json") && text.contains("/bin/ls"),
+            "{path}: {text}"
+        );
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(path).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+        let shown = run(&settings, "approvals get");
+        assert!(shown.done().contains("/bin/ls") && shown.out.contains("ask off"), "{shown:?}");
+        stop(gateway);
+    }
+}

@@ -1,0 +1,373 @@
+//! Setup codes, more scopes for a device that is in, and what nodes may offer.
+
+use super::{
+    ADMIN, PROTOCOLS, admin, asking, event_names, from_afar, refused, request_id, speaking, with_token,
+};
+use clawgate_proto::client::{ClientConfig, DeviceKey};
+use clawgate_support::{Actor, Place, Stage};
+use serde_json::{Value, json};
+
+/// What a code says.
+fn code(stage: &mut Stage, operator: Actor, params: Value) -> (Value, Value) {
+    let answer = stage.call(operator, "device.pair.setupCode", params).unwrap();
+    let text = base64url(answer["setupCode"].as_str().unwrap());
+    (answer, serde_json::from_slice(&text).unwrap())
+}
+
+fn base64url(text: &str) -> Vec<u8> {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let (mut bits, mut count, mut out) = (0_u32, 0, Vec::new());
+    for digit in text.bytes() {
+        let value = DIGITS.iter().position(|have| *have == digit).expect("base64url without padding");
+        (bits, count) = (bits << 6 | u32::try_from(value).unwrap(), count + 6);
+        if count >= 8 {
+            count -= 8;
+            out.push((bits >> count & 0xff) as u8);
+        }
+    }
+    out
+}
+
+/// A node on another machine that has a code and nothing else.
+fn node_with(stage: &Stage, protocol: u64, key: &DeviceKey, code: &Value) -> ClientConfig {
+    let mut config = from_afar(speaking(protocol, stage.client_as("node-host", "node", Some(key.clone()))));
+    config.role = "node".to_owned();
+    config.scopes = Vec::new();
+    config.auth.token = None;
+    config.auth.bootstrap_token = Some(code["bootstrapToken"].as_str().unwrap().to_owned());
+    config
+}
+
+fn phone_with(stage: &Stage, protocol: u64, key: &DeviceKey, code: &Value) -> ClientConfig {
+    let mut config = node_with(stage, protocol, key, code);
+    config.client.id = "openclaw-ios".to_owned();
+    config.client.platform = "iOS 18.4".to_owned();
+    config.client.device_family = Some("iPhone".to_owned());
+    config.client.display_name = Some("Pocket".to_owned());
+    config
+}
+
+pub(crate) fn a_setup_code_lets_one_phone_in_once(place: Place) {
+    for protocol in PROTOCOLS {
+        let mut stage = Stage::new(place);
+        let operator = admin(&mut stage, 4);
+        let params = json!({"publicUrl": "https://gw.example:443/x", "bootstrapProfile": "limited"});
+        let (answer, code) = code(&mut stage, operator, params);
+        assert_eq!(
+            (&answer["gatewayUrl"], &answer["urlSource"]),
+            (&json!("wss://gw.example"), &json!("request.publicUrl"))
+        );
+        assert_eq!((&answer["access"], &answer["auth"]), (&json!("limited"), &json!("token")));
+        assert_eq!((&code["url"], &code["expiresAtMs"]), (&answer["gatewayUrl"], &answer["expiresAtMs"]));
+        assert!(!answer.to_string().contains(&clawgate_support::stage::shared_token()));
+
+        let setup_id = answer["setupId"].clone();
+        let status = stage.call(operator, "device.pair.setupStatus", json!({"setupId": setup_id}));
+        assert_eq!(status, Ok(json!({})));
+        let (key, other) = (stage.key(), stage.key());
+        let phone = phone_with(&stage, protocol, &key, &code);
+        let (first, hello) = stage.admit(phone.clone());
+        assert!(hello.device_token().is_some());
+        let handed = hello.0["auth"]["deviceTokens"].clone();
+        let completed = stage.event(operator, "device.pair.setup.completed").value();
+        assert_eq!(
+            [&completed["setupId"], &completed["deviceId"], &completed["access"], &completed["deviceName"]],
+            [&setup_id, &json!(key.device_id()), &json!("limited"), &json!("Pocket")]
+        );
+        let status = stage.call(operator, "device.pair.setupStatus", json!({"setupId": setup_id}));
+        assert_eq!(status, Ok(json!({"completion": completed})));
+        if protocol == 4 {
+            let token = &handed[0];
+            assert_eq!((handed.as_array().unwrap().len(), &token["role"]), (1, &json!("operator")));
+            let scopes: Vec<&str> =
+                token["scopes"].as_array().unwrap().iter().map(|scope| scope.as_str().unwrap()).collect();
+            assert!(!scopes.contains(&ADMIN) && scopes.contains(&"operator.write"));
+            let mut as_operator = asking(&scopes, phone.clone());
+            as_operator.role = "operator".to_owned();
+            as_operator.auth.bootstrap_token = None;
+            let (socket, _) =
+                stage.admit(with_token(token["deviceToken"].as_str().unwrap(), as_operator.clone()));
+            assert_eq!(stage.call(socket, "status", json!({})).map(|_| ()), Ok(()));
+            let wider = asking(&[ADMIN], as_operator);
+            let wider = with_token(token["deviceToken"].as_str().unwrap(), wider);
+            assert_eq!(refused(&mut stage, wider).detail_code(), Some("AUTH_SCOPE_MISMATCH"));
+        } else {
+            assert_eq!(handed, Value::Null);
+        }
+        stage.close(first);
+        for key in [&key, &other] {
+            let again = phone_with(&stage, protocol, key, &code);
+            assert_eq!(refused(&mut stage, again).detail_code(), Some("AUTH_BOOTSTRAP_TOKEN_INVALID"));
+        }
+    }
+}
+
+pub(crate) fn a_code_that_a_person_must_confirm_waits_for_its_device(place: Place) {
+    let mut stage = Stage::new(place);
+    let operator = admin(&mut stage, 4);
+    // Made for a phone, and shown by a node host.
+    let (answer, code) = code(&mut stage, operator, json!({"publicUrl": "wss://gw.example"}));
+    assert_eq!(answer["access"], "full");
+    let (key, other) = (stage.key(), stage.key());
+    let node = node_with(&stage, 4, &key, &code);
+    let refusal = refused(&mut stage, node.clone());
+    let error = refusal.error.as_ref().unwrap();
+    assert_eq!(refusal.detail_code(), Some("PAIRING_REQUIRED"));
+    assert_eq!(error.detail("recommendedNextStep"), Some("wait_then_retry"));
+    let details = error.details.clone().unwrap();
+    assert_eq!((&details["retryable"], &details["pauseReconnect"]), (&json!(true), &json!(false)));
+    let stolen = node_with(&stage, 4, &other, &code);
+    assert_eq!(refused(&mut stage, stolen).detail_code(), Some("AUTH_BOOTSTRAP_TOKEN_INVALID"));
+    let id = request_id(&refusal);
+    stage.call(operator, "device.pair.approve", json!({"requestId": id})).unwrap();
+    let (_, hello) = stage.admit(node.clone());
+    assert_eq!(hello.0["auth"].get("deviceTokens"), None);
+    stage.event(operator, "device.pair.setup.completed");
+    assert_eq!(refused(&mut stage, node).detail_code(), Some("AUTH_BOOTSTRAP_TOKEN_INVALID"));
+}
+
+pub(crate) fn a_code_is_over_in_ten_minutes(place: Place) {
+    let mut stage = Stage::with(place, |config| {
+        config.limits.setup_ttl_ms = if place.is_real() { 300 } else { 600_000 };
+    });
+    let operator = admin(&mut stage, 4);
+    let (_, code) =
+        code(&mut stage, operator, json!({"publicUrl": "wss://gw.example", "bootstrapProfile": "node"}));
+    let key = stage.key();
+    stage.pass(if place.is_real() { 400 } else { 600_001 });
+    let late = node_with(&stage, 4, &key, &code);
+    assert_eq!(refused(&mut stage, late).detail_code(), Some("AUTH_BOOTSTRAP_TOKEN_INVALID"));
+}
+
+pub(crate) fn only_admins_make_codes_and_only_where_there_is_an_address(place: Place) {
+    let mut stage = Stage::new(place);
+    let key = stage.key();
+    let pairer = asking(&["operator.pairing"], stage.client(Some(key)));
+    let (pairer, _) = stage.admit(pairer);
+    let error = stage.call(pairer, "device.pair.setupCode", json!({})).unwrap_err();
+    assert_eq!((error.code.as_str(), error.detail("missingScope")), ("FORBIDDEN", Some(ADMIN)));
+    let operator = admin(&mut stage, 4);
+    let error = stage.call(operator, "device.pair.setupCode", json!({})).unwrap_err();
+    assert!(error.message.starts_with("Gateway is only bound to loopback. Set gateway.bind=lan"), "{error}");
+    let error = stage.call(operator, "device.pair.setupCode", json!({"publicUrl": "ftp://x"})).unwrap_err();
+    assert_eq!(error.code, "INVALID_REQUEST");
+}
+
+pub(crate) fn a_device_waits_for_more_scopes(place: Place) {
+    let mut stage = Stage::new(place);
+    let operator = admin(&mut stage, 4);
+    let key = stage.key();
+    let config = asking(&["operator.read"], stage.client(Some(key.clone())));
+    let (socket, hello) = stage.admit(config.clone());
+    let old = hello.device_token().unwrap().to_owned();
+    let ask = |stage: &mut Stage| {
+        let params = json!({"scopes": ["operator.write"]});
+        let filed = stage.call(socket, "device.scopes.requestUpgrade", params).unwrap();
+        let id = filed["requestId"].as_str().unwrap().to_owned();
+        let waiting = stage.send(socket, "device.scopes.waitUpgrade", json!({"requestId": id}));
+        (id, waiting)
+    };
+    // Turned down.
+    let (id, waiting) = ask(&mut stage);
+    let requested = stage.event(operator, "device.pair.requested").value();
+    assert_eq!((&requested["requestId"], &requested["isRepair"]), (&json!(id), &json!(true)));
+    assert_eq!(requested["scopes"], json!(["operator.read", "operator.write"]));
+    stage.call(operator, "device.pair.reject", json!({"requestId": id})).unwrap();
+    let answer = stage.answer(socket, &waiting).unwrap().into_result().unwrap();
+    assert_eq!(answer, json!({"status": "rejected", "requestId": id}));
+    // Somebody else's business is nobody's answer.
+    let (id, waiting) = ask(&mut stage);
+    let stranger = stage.key();
+    let (stranger, _) = stage.admit(asking(&["operator.read"], stage.client(Some(stranger))));
+    let error = stage.call(stranger, "device.scopes.waitUpgrade", json!({"requestId": id})).unwrap_err();
+    assert_eq!(error.message, "unknown requestId");
+    // Approved, by one who holds what is granted.
+    stage.call(operator, "device.pair.approve", json!({"requestId": id})).unwrap();
+    let answer = stage.answer(socket, &waiting).unwrap().into_result().unwrap();
+    assert_eq!((&answer["status"], &answer["requestId"]), (&json!("approved"), &json!(id)));
+    assert_eq!(answer["scopes"], json!(["operator.read", "operator.write"]));
+    let token = answer["deviceToken"].as_str().unwrap().to_owned();
+    assert_ne!(token, old);
+    // The socket keeps what it came with; the token opens more.
+    let error = stage.call(socket, "voicewake.set", json!({"triggers": ["hey"]})).unwrap_err();
+    assert_eq!(error.detail("missingScope"), Some("operator.write"));
+    let wider = asking(&["operator.read", "operator.write"], with_token(&token, config.clone()));
+    stage.admit(wider);
+    assert_eq!(
+        refused(&mut stage, with_token(&old, config)).detail_code(),
+        Some("AUTH_DEVICE_TOKEN_MISMATCH")
+    );
+    // Later questions hear the same.
+    let again = stage.call(socket, "device.scopes.waitUpgrade", json!({"requestId": id})).unwrap();
+    assert_eq!(again["status"], "approved");
+}
+
+pub(crate) fn a_wait_for_more_scopes_ends(place: Place) {
+    let ttl_ms = if place.is_real() { 300 } else { 300_000 };
+    let mut stage = Stage::with(place, |config| config.limits.pairing_ttl_ms = ttl_ms);
+    let key = stage.key();
+    let (socket, _) = stage.admit(asking(&["operator.read"], stage.client(Some(key))));
+    let params = json!({"scopes": ["operator.write"]});
+    let filed = stage.call(socket, "device.scopes.requestUpgrade", params).unwrap();
+    let waiting = stage.send(socket, "device.scopes.waitUpgrade", filed.clone());
+    stage.pass(ttl_ms + 50);
+    let answer = stage.answer(socket, &waiting).unwrap().into_result().unwrap();
+    assert_eq!(answer, json!({"status": "expired", "requestId": filed["requestId"]}));
+    // Without a device there is nothing to widen.
+    let (bare, _) = stage.admit(stage.client_as("cli", "cli", None));
+    let params = json!({"scopes": ["operator.write"]});
+    let error = stage.call(bare, "device.scopes.requestUpgrade", params).unwrap_err();
+    assert_eq!(error.message, "device identity required");
+}
+
+/// The loop of the reference: a client that does not give up.
+pub(crate) fn a_minute_of_retries_is_one_request_and_one_event(place: Place) {
+    for protocol in PROTOCOLS {
+        let mut stage = Stage::new(place);
+        let operator = admin(&mut stage, protocol);
+        let key = stage.key();
+        let waiting = from_afar(speaking(protocol, stage.client(Some(key.clone()))));
+        // A device that is in and wants more is the other way to get there.
+        let known = stage.key();
+        let narrow = from_afar(asking(&["operator.read"], speaking(protocol, stage.client(Some(known)))));
+        let refusal = refused(&mut stage, narrow.clone());
+        let id = request_id(&refusal);
+        stage.call(operator, "device.pair.approve", json!({"requestId": id})).unwrap();
+        stage.admit(narrow.clone());
+        stage.drain(operator);
+        let writes = stage.host().writes();
+        let wide = asking(&["operator.read", "operator.write"], narrow);
+        let mut ids = (Vec::new(), Vec::new());
+        for _ in 0..600 {
+            if !place.is_real() {
+                stage.pass(100);
+            }
+            ids.0.push(request_id(&refused(&mut stage, waiting.clone())));
+            ids.1.push(request_id(&refused(&mut stage, wide.clone())));
+        }
+        ids.0.dedup();
+        ids.1.dedup();
+        assert_eq!((ids.0.len(), ids.1.len()), (1, 1), "one request each");
+        let events = stage.drain(operator);
+        let told = event_names(&events).iter().filter(|name| **name == "device.pair.requested").count();
+        assert_eq!(told, 2, "one event each");
+        let list = stage.call(operator, "device.pair.list", json!({})).unwrap();
+        assert_eq!(list["pending"].as_array().unwrap().len(), 2);
+        assert_eq!(stage.host().writes() - writes, 2, "and one write each");
+    }
+}
+
+pub(crate) fn a_device_has_the_name_that_a_person_gave_it(place: Place) {
+    let mut stage = Stage::new(place);
+    let operator = admin(&mut stage, 4);
+    let key = stage.key();
+    let (socket, _) = stage.admit(stage.client(Some(key.clone())));
+    stage.close(socket);
+    let params = json!({"deviceId": key.device_id(), "label": " Kitchen "});
+    let renamed = stage.call(operator, "device.pair.rename", params).unwrap();
+    assert_eq!(renamed, json!({"deviceId": key.device_id(), "label": "Kitchen"}));
+    let changed = stage.event(operator, "device.pair.changed").value();
+    assert_eq!(changed["deviceId"], json!(key.device_id()));
+    stage.admit(stage.client(Some(key.clone())));
+    let list = stage.call(operator, "device.pair.list", json!({})).unwrap();
+    let rows = list["paired"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["deviceId"] == key.device_id()).unwrap();
+    assert_eq!(row["displayName"], "Kitchen");
+    let error =
+        stage.call(operator, "device.pair.rename", json!({"deviceId": "x", "label": "y"})).unwrap_err();
+    assert_eq!(error.message, "unknown deviceId");
+}
+
+/// A node on this machine.
+fn node(stage: &Stage, protocol: u64, key: &DeviceKey, commands: &[&str]) -> ClientConfig {
+    let mut config = speaking(protocol, stage.client_as("node-host", "node", Some(key.clone())));
+    config.role = "node".to_owned();
+    config.scopes = Vec::new();
+    config.caps = vec!["system".to_owned()];
+    config.commands = commands.iter().map(|command| (*command).to_owned()).collect();
+    config
+}
+
+pub(crate) fn what_a_node_offers_is_approved_before_it_counts(place: Place) {
+    let mut stage = Stage::new(place);
+    let operator = admin(&mut stage, 4);
+    let key = stage.key();
+    let config = node(&stage, 4, &key, &["system.run", "system.which", "dir.fetch"]);
+    let (socket, _) = stage.admit(config.clone());
+    let requested = stage.event(operator, "node.pair.requested").value();
+    assert_eq!(
+        requested["commands"],
+        json!(["system.run", "system.which"]),
+        "what is on no list is withheld"
+    );
+    assert_eq!(requested["requiredApproveScopes"], json!(["operator.pairing", ADMIN]));
+    assert_eq!((&requested["silent"], &requested["nodeId"]), (&json!(true), &json!(key.device_id())));
+    let shown = |stage: &mut Stage| {
+        stage.call(operator, "node.describe", json!({"nodeId": key.device_id()})).unwrap()
+    };
+    let before = shown(&mut stage);
+    assert_eq!((&before["approvalState"], &before["commands"]), (&json!("pending-approval"), &json!([])));
+    assert_eq!(before["pendingRequestId"], requested["requestId"]);
+
+    let params = json!({"requestId": requested["requestId"]});
+    let approved = stage.call(operator, "node.pair.approve", params).unwrap();
+    assert_eq!(approved["node"]["commands"], json!(["system.run", "system.which"]));
+    assert_eq!(approved["node"].get("token"), None);
+    // At once, for the socket that is open; and the node hears of it.
+    let resolved = stage.event(socket, "node.pair.resolved").value();
+    assert_eq!(
+        (&resolved["decision"], &resolved["requestId"]),
+        (&json!("approved"), &requested["requestId"])
+    );
+    let after = shown(&mut stage);
+    assert_eq!(
+        (&after["approvalState"], &after["commands"]),
+        (&json!("approved"), &json!(["system.run", "system.which"]))
+    );
+    let pairs = stage.call(operator, "node.pair.list", json!({})).unwrap();
+    assert_eq!(
+        (pairs["pending"].as_array().unwrap().len(), pairs["paired"].as_array().unwrap().len()),
+        (0, 1)
+    );
+
+    let removed = stage.call(operator, "node.pair.remove", json!({"nodeId": key.device_id()}));
+    assert_eq!(removed, Ok(json!({"nodeId": key.device_id()})));
+    let (code, reason) = stage.closed(socket);
+    assert_eq!((code, reason.as_str()), (4001, "device removed"));
+    let pairs = stage.call(operator, "node.pair.list", json!({})).unwrap();
+    let devices = stage.call(operator, "device.pair.list", json!({})).unwrap();
+    assert_eq!(pairs["paired"], json!([]));
+    assert!(!super::device_ids(&devices, "paired").contains(&key.device_id()));
+}
+
+pub(crate) fn a_node_of_protocol_3_is_asked_about_once(place: Place) {
+    let mut stage = Stage::new(place);
+    let operator = admin(&mut stage, 3);
+    let key = stage.key();
+    let (first, _) = stage.admit(node(&stage, 3, &key, &["system.which"]));
+    let described = |stage: &mut Stage| {
+        stage.call(operator, "node.describe", json!({"nodeId": key.device_id()})).unwrap()["commands"].clone()
+    };
+    assert_eq!(described(&mut stage), json!(["system.which"]), "the approval of the device covers it");
+    stage.close(first);
+    stage.admit(node(&stage, 3, &key, &["system.which", "system.run"]));
+    assert_eq!(described(&mut stage), json!(["system.which"]), "growth asks");
+    let pending = stage.call(operator, "node.pair.list", json!({})).unwrap()["pending"].clone();
+    let request = pending[0]["requestId"].clone();
+    let asked = stage.call(operator, "node.pair.request", json!({"nodeId": key.device_id()})).unwrap();
+    assert_eq!((&asked["created"], &asked["request"]["requestId"]), (&json!(false), &request));
+    let approved = stage.call(operator, "node.pair.approve", json!({"requestId": request})).unwrap();
+    let token = approved["node"]["token"].clone();
+    let verify = |stage: &mut Stage, token: &Value| {
+        let params = json!({"nodeId": key.device_id(), "token": token});
+        stage.call(operator, "node.pair.verify", params).unwrap()["ok"].clone()
+    };
+    assert_eq!((verify(&mut stage, &token), verify(&mut stage, &json!("x"))), (json!(true), json!(false)));
+    let list = stage.call(operator, "node.pair.list", json!({})).unwrap();
+    assert!(!list.to_string().contains(token.as_str().unwrap()), "lists show no token");
+    let params = json!({"nodeId": key.device_id(), "displayName": " Attic "});
+    let renamed = stage.call(operator, "node.rename", params).unwrap();
+    assert_eq!(renamed["displayName"], "Attic");
+    let unknown = stage.call(operator, "node.pair.request", json!({"nodeId": "ghost"})).unwrap_err();
+    assert_eq!(unknown.message, "unknown nodeId");
+}
