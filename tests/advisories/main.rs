@@ -6,6 +6,7 @@
 
 mod addresses;
 mod authority;
+mod codes;
 mod command_line;
 mod credentials;
 mod door;
@@ -78,6 +79,10 @@ play! {
         an_address_shared_with_somebody_who_is_in_opens_nothing
         a_trusted_hop_that_names_nobody_is_not_the_client
         a_name_that_begins_like_loopback_is_not_loopback;
+    codes:
+        a_setup_code_holds_nothing_that_lasts
+        a_setup_code_is_for_the_first_device_that_shows_it
+        a_setup_code_opens_what_it_was_made_for;
     authority:
         who_rotates_a_token_gives_no_more_than_they_have
         who_approves_a_device_gives_no_more_than_they_have

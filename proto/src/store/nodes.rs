@@ -1,6 +1,7 @@
 //! `nodes/paired.json` and `nodes/pending.json`: what nodes may offer, and what they ask to offer (spec: pairing
 //! section 9, v4 section 11.1). A node is a paired device with that role; these say nothing about who may connect.
 
+use crate::secret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 pub type Nodes = BTreeMap<String, Arc<NodeEntry>>;
 
 /// A node, or a request of one.
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NodeEntry {
     /// Of a request: UUID.
@@ -48,6 +49,25 @@ pub struct NodeEntry {
     /// What others wrote here.
     #[serde(flatten)]
     pub other: Map<String, Value>,
+}
+
+// By hand: the token is compared in constant time.
+impl PartialEq for NodeEntry {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { request_id, node_id, about, surface, remote_ip, silent, is_repair, ts, .. } = self;
+        let is_same_token = match (&self.token, &other.token) {
+            (Some(token), Some(other)) => secret::same(token, other),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        is_same_token
+            && (request_id, node_id, about, surface)
+                == (&other.request_id, &other.node_id, &other.about, &other.surface)
+            && (remote_ip, silent, is_repair, ts)
+                == (&other.remote_ip, &other.silent, &other.is_repair, &other.ts)
+            && (self.created_at_ms, self.approved_at_ms) == (other.created_at_ms, other.approved_at_ms)
+            && self.other == other.other
+    }
 }
 
 /// What a node says about itself.

@@ -3,6 +3,7 @@
 //! Release 2026.3.13 keeps a token, `ts` and `issuedAtMs`, and binds it to nothing. What binds one here stands beside
 //! those as further members, which that release does not look at. A token without them was made by that release.
 
+use crate::secret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -20,7 +21,7 @@ impl core::fmt::Debug for SetupTokens {
 }
 
 /// One token, and what it may open.
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SetupToken {
     /// The secret: 43 characters of base64url.
@@ -53,6 +54,30 @@ pub struct SetupToken {
     /// What others wrote here.
     #[serde(flatten)]
     pub other: Map<String, Value>,
+}
+
+// By hand: the token is compared in constant time.
+impl PartialEq for SetupToken {
+    fn eq(&self, other: &Self) -> bool {
+        let Self {
+            token,
+            ts,
+            issued_at_ms,
+            setup_id,
+            access,
+            roles,
+            scopes,
+            device_id,
+            public_key,
+            issued_by,
+            ..
+        } = self;
+        secret::same(token, &other.token)
+            && (ts, issued_at_ms, setup_id, access)
+                == (&other.ts, &other.issued_at_ms, &other.setup_id, &other.access)
+            && (roles, scopes, device_id) == (&other.roles, &other.scopes, &other.device_id)
+            && (public_key, issued_by, &self.other) == (&other.public_key, &other.issued_by, &other.other)
+    }
 }
 
 impl core::fmt::Debug for SetupToken {

@@ -118,6 +118,11 @@ pub fn record_tokens(payload: &Value) {
     }
 }
 
+/// The bytes behind a text of base64url without padding, such as a setup code.
+pub fn decoded(text: &str) -> Option<Vec<u8>> {
+    BASE64_URL_SAFE_NO_PAD.decode(text).ok()
+}
+
 /// One line of the book: the kind and the secret.
 pub fn parse_line(line: &str) -> (Kind, &str) {
     let named = line.split_once('\t').and_then(|(name, secret)| {
