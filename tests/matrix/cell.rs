@@ -194,7 +194,7 @@ impl Cell {
             token["revokedAtMs"] = 2.into();
         }
         json!({key.device_id(): {
-            "deviceId": key.device_id(), "publicKey": key.public_key(), "platform": "linux",
+            "deviceId": key.device_id(), "publicKey": key.public_key_base64url(), "platform": "linux",
             "role": role, "roles": [role], "scopes": scopes, "approvedScopes": scopes,
             "tokens": {role: token}, "createdAtMs": 1, "approvedAtMs": 1,
         }})
@@ -275,7 +275,7 @@ impl Cell {
             Ok(hello) => hello,
             Err(refusal) => {
                 let Some(error) = &refusal.error else { return format!("{refusal:?}") };
-                assert_eq!(refusal.close().map(|(code, _)| code), Some(1008), "{}", self.words());
+                assert_eq!(refusal.close().map(|(code, _)| code), Some(1008), "{}: {error:?}", self.words());
                 let reason =
                     error.detail("reason").filter(|_| error.detail("code") == Some("PAIRING_REQUIRED"));
                 let code = error.detail("code").unwrap_or("no code");
@@ -284,7 +284,7 @@ impl Cell {
         };
         let token = if hello.device_token().is_some() { "token" } else { "no-token" };
         // What it may do is seen, not what hello-ok says.
-        let may = match stage.call(actor, "config.get", json!({})) {
+        let may = match stage.call(actor, "set-heartbeats", json!({"enabled": true})) {
             Ok(_) => "all",
             Err(error) if error.message.contains("role") => "node",
             Err(error) if error.message.contains("scope") => "nothing",

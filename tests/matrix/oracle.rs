@@ -53,8 +53,9 @@ pub(crate) fn expect(cell: &Cell) -> String {
     if cell.device != Device::New {
         return admitted.to_owned();
     }
-    // v4 6.6 and R8. A setup code approves the device of the class it was minted for, wherever that stands.
-    let code_approves = by_code && is_node;
+    // v4 6.6 and R8. A setup code approves the device of the class it was minted for, wherever that stands; but to a
+    // page that calls itself a node it is no shared secret.
+    let code_approves = by_code && is_node && !has_origin;
     let place_approves = is_local && (!has_origin || (is_page && matches!(auth, Auth::Secret)));
     if code_approves || place_approves {
         admitted.to_owned()
