@@ -183,14 +183,15 @@ export class RawClient {
   }
 
   /** Connects as `key`; `protocol` is 3 or 4. Gives the response frame. */
-  async connect({ protocol, key, token, deviceToken, role = "operator", scopes = ["operator.admin"], client = {} }) {
+  async connect({ protocol, key, token, deviceToken, bootstrapToken, role = "operator", scopes = ["operator.admin"], client = {} }) {
     const challenge = await this.event("connect.challenge");
     const { nonce, ts } = challenge.payload;
     const who = { id: "test", mode: "test", version: "1.0.0", platform: "linux", ...client };
     const auth = {};
     if (token) auth.token = token;
     if (deviceToken) auth.deviceToken = deviceToken;
-    const signedToken = auth.token ?? auth.deviceToken ?? "";
+    if (bootstrapToken) auth.bootstrapToken = bootstrapToken;
+    const signedToken = auth.token ?? auth.deviceToken ?? auth.bootstrapToken ?? "";
     const signed = ["v3", key.deviceId, who.id, who.mode, role, scopes.join(","), ts, signedToken, nonce, "linux", ""];
     const device = {
       id: key.deviceId,

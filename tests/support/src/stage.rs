@@ -19,6 +19,7 @@ use clawgate_proto::host::Load;
 use clawgate_proto::limits::Limits;
 use clawgate_proto::secret::Secret;
 use clawgate_proto::seed::{Random, Seed};
+use clawgate_proto::time::Now;
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
@@ -112,6 +113,11 @@ impl Stage {
     /// The host below the gateway.
     pub fn host(&self) -> &MemoryHost {
         self.net.host()
+    }
+
+    /// The time there.
+    pub fn now(&self) -> Now {
+        self.net.now()
     }
 
     /// What the gateway was told.
