@@ -267,6 +267,7 @@ impl Gateway {
             ));
             self.order(cut, Order::Abort, out);
             self.peers.set_phase(cut, Phase::Ending);
+            self.peers.has_been_cut(cut);
             self.stats.cut += 1;
         }
         if self.peers.len() >= sockets_max && self.accepting {

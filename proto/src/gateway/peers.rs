@@ -204,6 +204,11 @@ impl Peers {
         }
     }
 
+    /// A socket that is cut waits for nobody: it is no longer one of those that end in their own time.
+    pub(super) fn has_been_cut(&mut self, conn: ConnId) {
+        self.unadmitted.remove(&conn);
+    }
+
     /// Recounts everything from the sockets.
     ///
     /// # Panics
