@@ -124,6 +124,7 @@ play! {
     setup:
         a_setup_code_lets_one_phone_in_once
         a_code_that_a_person_must_confirm_waits_for_its_device
+        guesses_at_codes_are_counted_apart
         a_code_is_over_in_ten_minutes
         only_admins_make_codes_and_only_where_there_is_an_address
         a_device_waits_for_more_scopes

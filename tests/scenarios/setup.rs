@@ -1,9 +1,11 @@
 //! Setup codes, more scopes for a device that is in, and what nodes may offer.
 
 use super::{
-    ADMIN, PROTOCOLS, admin, asking, event_names, from_afar, refused, request_id, speaking, with_token,
+    ADMIN, PROTOCOLS, admin, asking, device, event_names, from_afar, refused, request_id, speaking,
+    with_token,
 };
 use clawgate_proto::client::{ClientConfig, DeviceKey};
+use clawgate_proto::config::RateLimit;
 use clawgate_support::{Actor, Place, Stage};
 use serde_json::{Value, json};
 
@@ -124,6 +126,30 @@ pub(crate) fn a_code_that_a_person_must_confirm_waits_for_its_device(place: Plac
     assert_eq!(hello.0["auth"].get("deviceTokens"), None);
     stage.event(operator, "device.pair.setup.completed");
     assert_eq!(refused(&mut stage, node).detail_code(), Some("AUTH_BOOTSTRAP_TOKEN_INVALID"));
+}
+
+pub(crate) fn guesses_at_codes_are_counted_apart(place: Place) {
+    let mut stage = Stage::with(place, |config| {
+        config.auth.rate_limit = Some(RateLimit { attempts_max: 3, ..RateLimit::default() });
+    });
+    let operator = admin(&mut stage, 4);
+    let paired = stage.key();
+    let (first, hello) = device(&mut stage, 4, &paired);
+    stage.close(first);
+    let key = stage.key();
+    let guess = node_with(&stage, 4, &key, &json!({"bootstrapToken": "guessed"}));
+    for _ in 0..3 {
+        let refusal = refused(&mut stage, guess.clone());
+        assert_eq!(refusal.detail_code(), Some("AUTH_BOOTSTRAP_TOKEN_INVALID"));
+    }
+    let made = json!({"publicUrl": "wss://gw.example", "bootstrapProfile": "node"});
+    let (_, code) = code(&mut stage, operator, made);
+    let right = node_with(&stage, 4, &key, &code);
+    assert_eq!(refused(&mut stage, right).detail_code(), Some("AUTH_RATE_LIMITED"), "the right one too");
+    // Whoever else is there comes in with the token of their device.
+    let token = hello.device_token().unwrap().to_owned();
+    let back = from_afar(speaking(4, stage.client(Some(paired))));
+    stage.admit(with_token(&token, back));
 }
 
 pub(crate) fn a_code_is_over_in_ten_minutes(place: Place) {

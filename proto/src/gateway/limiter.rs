@@ -16,6 +16,8 @@ pub(super) enum SecretKind {
     Shared,
     /// A device token.
     Device,
+    /// A setup code.
+    Setup,
 }
 
 /// Whose failures are counted together.

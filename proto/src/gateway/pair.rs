@@ -136,9 +136,11 @@ impl Gateway {
             Checked::Device(facts) => {
                 let limiter_key = Source::of(&address, facts.origin_present);
                 let token_counts = facts.shared.is_err();
-                let locked = self.limiters.locked(now.mono, limiter_key, SecretKind::Device);
+                // Who shows neither a shared secret nor a device token shows a setup code.
+                let kind = if facts.candidate.is_some() { SecretKind::Device } else { SecretKind::Setup };
+                let locked = self.limiters.locked(now.mono, limiter_key, kind);
                 if let Some(retry_after_ms) = locked.filter(|_| token_counts) {
-                    // Locked is the device token only. What was shown beside it, or in its place, was tried as the
+                    // Locked is this kind only. What was shown beside it, or in its place, was tried as the
                     // shared secret and was wrong.
                     if admit::shown_shared(&params) {
                         self.limiters.failed(now.mono, limiter_key, SecretKind::Shared);
@@ -385,6 +387,9 @@ impl Gateway {
                 if connected.by_device_token {
                     self.limiters.succeeded(limiter_key, SecretKind::Device);
                 }
+                if connected.by_setup {
+                    self.limiters.succeeded(limiter_key, SecretKind::Setup);
+                }
                 let scopes = Scopes::new(&params.scopes);
                 let device = Some(*connected);
                 return self.admit(now, Decided { conn, id, dialect, role, scopes, params, device }, out);
@@ -409,7 +414,7 @@ impl Gateway {
             }
             Done::SetupRejected => {
                 // Every failed secret counts, whatever kind it is of.
-                self.limiters.failed(now.mono, limiter_key, SecretKind::Device);
+                self.limiters.failed(now.mono, limiter_key, SecretKind::Setup);
                 let reason = AuthReason::BootstrapTokenInvalid;
                 ConnectError::Unauthorized(admit::unauthorized(&self.config, &params, reason, None))
             }
