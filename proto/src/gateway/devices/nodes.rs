@@ -52,7 +52,11 @@ pub(super) fn declare(
     let node_id = &op.device_id;
     let approved = draft.node(node_id).map(|entry| entry.surface.clone());
     let waiting = requests_of(draft, node_id);
+    let was_asked = draft.device(node_id).is_some_and(|device| device.other.contains_key(SURFACE_ASKED));
     if declared.surface.is_within(&approved.clone().unwrap_or_default()) {
+        if approved.is_none() && !was_asked {
+            remember_asked(draft, node_id);
+        }
         for (id, _) in waiting {
             drop_request(draft, &id, node_id, "rejected", step);
         }
@@ -61,7 +65,9 @@ pub(super) fn declare(
     if waiting.iter().any(|(_, request)| request.surface == declared.surface) {
         return;
     }
-    let covers = by_code || (declared.is_covered && waiting.is_empty());
+    // The approval of a device covers what it declared then, and nothing that it thought of later, was refused or took
+    // back: by another protocol nobody gains what a person did not approve.
+    let covers = by_code || (declared.is_covered && waiting.is_empty() && !was_asked);
     for (id, _) in waiting {
         drop_request(draft, &id, node_id, "rejected", step);
     }
@@ -79,7 +85,19 @@ pub(super) fn declare(
     if approved.is_none() && covers {
         grant(draft, &request, step);
     } else {
+        if !was_asked {
+            remember_asked(draft, node_id);
+        }
         file(draft, request, step);
+    }
+}
+
+/// Its first surface was seen, and somebody decides about it.
+fn remember_asked(draft: &mut Draft<'_>, node_id: &str) {
+    if let Some(device) = draft.device(node_id) {
+        let mut device = (**device).clone();
+        device.other.insert(SURFACE_ASKED.to_owned(), true.into());
+        draft.set_device(node_id, device, Weight::Hard);
     }
 }
 
@@ -304,4 +322,6 @@ const STRONG_COMMANDS: &[&str] = &[
     "system.execApprovals.set",
 ];
 /// The wire name of [`crate::scope::Role::Node`].
+/// A member of the device: the release that does not know it leaves what it does not know.
+const SURFACE_ASKED: &str = "nodeSurfaceAsked";
 const NODE: &str = "node";

@@ -158,6 +158,8 @@ struct Life {
     tokens: BTreeMap<(String, bool), String>,
     /// The latest code: what it opens, and who used it first.
     code: Option<(Secret, SetupAccess, Option<String>)>,
+    /// Nodes that have said what they offer.
+    heard: BTreeSet<String>,
 }
 
 impl Life {
@@ -250,7 +252,8 @@ impl Life {
             grounds.roles.insert(role.to_owned());
             grounds.scopes.extend(set(&visit.scopes));
         }
-        if visit.is_node && visit.covers {
+        // The approval of a device covers what it declares first, and nothing else.
+        if visit.is_node && visit.covers && !self.heard.contains(&id) {
             grounds.commands = Some(set(&visit.commands));
         }
         grounds
@@ -268,6 +271,9 @@ impl Life {
                 }
                 if visit.credential == Credential::Code {
                     self.code = None;
+                }
+                if visit.is_node {
+                    self.heard.insert(id);
                 }
             }
             Done::PairingRequired(_) if visit.credential == Credential::Code => {
@@ -339,7 +345,7 @@ proptest! {
 
     #[test]
     fn nobody_has_what_nobody_granted(moves in prop::collection::vec(step(), 1..60)) {
-        let mut life = Life { rig: Rig::new(), tokens: BTreeMap::new(), code: None };
+        let mut life = Life { rig: Rig::new(), tokens: BTreeMap::new(), code: None, heard: BTreeSet::new() };
         for step in moves {
             let before = life.rig.memory().clone();
             let pending = |at: usize| before.pending.iter().nth(at % before.pending.len().max(1));
@@ -436,6 +442,7 @@ proptest! {
                 Move::Pass(ms) => life.rig.pass_ms(*ms),
             }
             judge(&before, life.rig.memory(), &grounds, &step);
+            life.heard.retain(|id| life.rig.memory().paired.contains_key(id));
         }
     }
 }

@@ -142,6 +142,21 @@ fn an_approval_of_the_device_covers_the_first_surface_where_it_should() {
     rig.connected(covered(&["system.run"]));
     rig.connected(covered(&["system.which"]));
     assert!(rig.memory().nodes.is_empty() && waiting(&rig).len() == 1);
+    // Nor what was refused, taken back, or thought of later.
+    for then in [&["system.run"][..], &[]] {
+        let mut rig = Rig::new();
+        rig.connected(offering("n", then));
+        if let Some((request_id, _)) = waiting(&rig).first().cloned() {
+            rig.run(Op::RejectNode { request_id });
+        }
+        rig.connected(covered(&["system.run"]));
+        assert!(rig.memory().nodes.is_empty() && waiting(&rig).len() == 1, "{then:?}");
+    }
+    let mut rig = Rig::new();
+    rig.connected(offering("n", &["system.run"]));
+    rig.connected(offering("n", &[]));
+    rig.connected(covered(&["system.run"]));
+    assert!(rig.memory().nodes.is_empty() && waiting(&rig).len() == 1);
     // A setup code that was made for a node.
     let Done::SetupIssued(issued) = rig.run(Op::IssueSetup { access: SetupAccess::Node, by: None }) else {
         panic!("no code")
