@@ -151,7 +151,8 @@ pub(super) fn issue(
         access: Some(access.as_str().to_owned()),
         roles: list(access.roles()),
         scopes: list(access.scopes()),
-        issued_by: by.map(str::to_owned),
+        // A maker without a record, which is exempt from pairing, has no rights here that could end.
+        issued_by: by.filter(|by| draft.device(by).is_some()).map(str::to_owned),
         ..SetupToken::default()
     };
     draft.set_setup(&token, Some(entry));
@@ -199,7 +200,18 @@ pub(super) fn verify(draft: &Draft<'_>, op: &ConnectOp, shown: &Secret) -> Optio
                 && scopes.first_uncovered(op.role, &op.scopes).is_none()
         }
     };
-    (is_theirs && is_within).then(|| Grant { token: token.clone(), entry: entry.clone() })
+    // Whoever could not make it any more does not open anything with it either, however they lost that right.
+    let is_makers = entry.issued_by.as_deref().is_none_or(|by| is_admin(draft, by));
+    (is_theirs && is_within && is_makers).then(|| Grant { token: token.clone(), entry: entry.clone() })
+}
+
+/// Whether a device is still an operator with everything: approved for it, and with a token for it that is in force.
+fn is_admin(draft: &Draft<'_>, device_id: &str) -> bool {
+    draft.device(device_id).is_some_and(|device| {
+        let entry = token(device, OPERATOR).filter(|entry| tokens::is_live(entry));
+        let has_token = entry.is_some_and(|entry| Scopes::new(&entry.scopes).satisfies(scope::ADMIN));
+        has_token && baseline(device).satisfies(scope::ADMIN)
+    })
 }
 
 impl Grant {

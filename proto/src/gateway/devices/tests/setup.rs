@@ -174,6 +174,39 @@ fn codes_end_with_the_rights_of_whoever_made_them() {
 }
 
 #[test]
+fn a_code_opens_nothing_that_its_maker_could_not_open_now() {
+    // However the maker lost it: here by another hand in the file.
+    for undo in [
+        (|admin: &mut PairedDevice| admin.approved_scopes = Some(strings(&["operator.read"])))
+            as fn(&mut PairedDevice),
+        |admin| {
+            for token in admin.tokens.iter_mut().flat_map(|tokens| tokens.values_mut()) {
+                token.revoked_at_ms = Some(1);
+            }
+        },
+        |admin| {
+            for token in admin.tokens.iter_mut().flat_map(|tokens| tokens.values_mut()) {
+                token.scopes = strings(&["operator.read"]);
+            }
+        },
+    ] {
+        let mut rig = Rig::new();
+        rig.connected(local("admin", &["operator.admin"]));
+        let issued = issue(&mut rig, SetupAccess::Full);
+        let mut paired = rig.on_disk().paired;
+        let mut admin = (*paired["admin"]).clone();
+        undo(&mut admin);
+        paired.insert("admin".into(), admin.into());
+        rig.put(Document::DevicesPaired, std::str::from_utf8(&store::render_paired(&paired)).unwrap());
+        rejected(&mut rig, phone("a", &issued.token));
+    }
+    let mut rig = Rig::new();
+    rig.connected(local("admin", &["operator.admin"]));
+    let issued = issue(&mut rig, SetupAccess::Full);
+    rig.connected(phone("a", &issued.token));
+}
+
+#[test]
 fn codes_are_bounded_and_the_oldest_go() {
     let mut rig = Rig::with_limits(Limits { setup_codes_max: 2, ..Limits::default() });
     let codes: Vec<SetupIssued> = (0..3)
