@@ -234,7 +234,13 @@ impl Facts {
         let document = Node::parse("{gateway: {mode: 'local', auth: {mode: 'token', token: 'hidden'}}}")
             .unwrap_or(Node::Null);
         let settings = Settings::read(&document, &Environment::default()).unwrap_or_default();
-        let entry = |path: &Path, what, mode| Entry { path: path.to_owned(), what, mode, uid: 1_000 };
+        let entry = |path: &Path, what, mode| Entry {
+            path: path.to_owned(),
+            what,
+            mode,
+            uid: 1_000,
+            is_linked: false,
+        };
         let entries = vec![
             entry(&places.state_dir, files::What::State, 0o700),
             entry(&places.config, files::What::Secret, 0o600),

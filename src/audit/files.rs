@@ -20,6 +20,8 @@ pub struct Entry {
     pub mode: u32,
     /// Whose it is.
     pub uid: u32,
+    /// A link led there: it may be no part of the installation, so that a person decides about it.
+    pub is_linked: bool,
 }
 
 /// What something is for.
@@ -123,6 +125,9 @@ pub fn modes(facts: &Facts, found: &mut Vec<Finding>) {
 
 /// A folder such as `/data`, and of root one such as `/var/lib`, may be others' too: a person decides.
 fn may_mend(entry: &Entry) -> bool {
+    if entry.is_linked {
+        return false;
+    }
     let depth = entry.path.components().count() - 1;
     let has_dot = entry.path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
     !entry.is_folder() || depth > 2 || (depth == 2 && (entry.uid != 0 || has_dot))
@@ -133,7 +138,8 @@ pub(super) fn entries(places: &Places, config: &ConfigFacts) -> Vec<Entry> {
     let mut seen = BTreeSet::new();
     let mut entries = Vec::new();
     let mut add = |path: &Path, what: What| {
-        // A link is judged, and mended, where it leads.
+        let is_linked = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink());
+        // A link is judged where it leads, and not mended.
         let Ok(path) = std::fs::canonicalize(path) else { return };
         let Ok(meta) = std::fs::metadata(&path) else { return };
         let fits = match what {
@@ -141,7 +147,7 @@ pub(super) fn entries(places: &Places, config: &ConfigFacts) -> Vec<Entry> {
             What::Secret | What::Plain => meta.is_file(),
         };
         if fits && seen.insert(path.clone()) {
-            entries.push(Entry { path, what, mode: meta.mode() & 0o7777, uid: meta.uid() });
+            entries.push(Entry { path, what, mode: meta.mode() & 0o7777, uid: meta.uid(), is_linked });
         }
     };
     let state = &places.state_dir;
@@ -211,7 +217,9 @@ mod tests {
     fn with(path: &str, what: What, mode: u32) -> Facts {
         let mut facts = Facts::clean();
         facts.entries.retain(|entry| entry.path != Path::new(path));
-        facts.entries.insert(0, Entry { path: path.into(), what, mode, uid: facts.user.uid });
+        facts
+            .entries
+            .insert(0, Entry { path: path.into(), what, mode, uid: facts.user.uid, is_linked: false });
         facts
     }
 
@@ -264,6 +272,13 @@ mod tests {
         let mut facts = with(FILE, What::Secret, 0o644);
         facts.entries[0].uid = 7;
         assert_eq!(mend_of(&facts), None);
+        let mut facts = with("/etc/passwd", What::Secret, 0o644);
+        facts.entries[0].is_linked = true;
+        assert_eq!(
+            (mend_of(&facts), all(modes, &facts).len()),
+            (None, 1),
+            "somebody may have put the link there"
+        );
         let mut facts = with("/var/lib", What::State, 0o755);
         (facts.entries[0].uid, facts.user.uid) = (0, 0);
         assert_eq!(mend_of(&facts), None);
@@ -305,7 +320,13 @@ mod tests {
         let document = Node::parse("{gateway: {auth: {token: 'x'}}}").unwrap();
         let secret = ConfigFacts { document, ..ConfigFacts::default() };
         let real = fs::canonicalize(&real).unwrap();
+        let elsewhere = folder.path().join("elsewhere");
+        fs::write(&elsewhere, "{}").unwrap();
+        std::os::unix::fs::symlink(&elsewhere, real.join("node.json")).unwrap();
         let found = entries(&places, &secret);
+        let linked: Vec<&Path> =
+            found.iter().filter(|entry| entry.is_linked).map(|entry| entry.path.as_path()).collect();
+        assert_eq!(linked, [real.as_path(), &fs::canonicalize(&elsewhere).unwrap()]);
         let of =
             |name: &str| found.iter().find(|entry| entry.path == real.join(name)).map(|entry| entry.what);
         assert_eq!(found[0].path, real);
