@@ -281,6 +281,12 @@ impl Book {
         if let Some(known) = self.by_id.get(&id).and_then(|number| self.entries.get(number)) {
             return Err(if known.is_pending() { OpenFault::Pending } else { OpenFault::Used });
         }
+        // The beginning of an id is enough to decide about it, so nobody may take the beginning of another one as theirs.
+        let shorter = id.to_lowercase();
+        let mut pending = self.entries.values().filter(|entry| entry.is_pending() && entry.kind == kind);
+        if pending.any(|entry| entry.id.to_lowercase().starts_with(&shorter)) {
+            return Err(OpenFault::Pending);
+        }
         let bytes = ENTRY_BYTES
             + id.len()
             + value_size(&request)

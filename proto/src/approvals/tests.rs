@@ -151,6 +151,19 @@ fn an_id_that_is_known_is_not_given_to_another_request() {
 }
 
 #[test]
+fn the_beginning_of_an_id_that_waits_is_nobody_elses() {
+    let mut lab = Lab::new();
+    let number = lab.open(0, "abcd-ef").unwrap();
+    for id in ["a", "ABCD", "abcd-e"] {
+        assert_eq!(lab.open(1, id), Err(OpenFault::Pending), "{id}");
+    }
+    lab.open(2, "abcd-efg").unwrap();
+    lab.decide(3, number, Decision::Deny).unwrap();
+    assert_eq!(lab.open(4, "abcd"), Err(OpenFault::Pending), "of the longer one");
+    lab.open(5, "b").unwrap();
+}
+
+#[test]
 fn so_many_wait_in_all_and_of_one_device() {
     let mut lab = Lab::new();
     lab.limits.approvals_pending_max = 3;
