@@ -420,7 +420,8 @@ fn merge(old: &PendingRequest, new: PendingRequest, scopes_max: usize) -> Pendin
     let have = Scopes::new(old.scopes.iter().flatten());
     let asked = Scopes::new(new.scopes.iter().flatten());
     let union = have.union(&asked);
-    let scopes = if union.as_slice().len() > scopes_max { asked } else { union };
+    // What is too much for one request is not asked for: another in its place would be told of at each turn.
+    let scopes = if union.as_slice().len() > scopes_max { have } else { union };
     PendingRequest {
         request_id: old.request_id.clone(),
         display_name: new.display_name.or_else(|| old.display_name.clone()),
