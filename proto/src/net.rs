@@ -80,11 +80,16 @@ impl ClientAddress {
             // Right to left: each hop vouches only for the one before it.
             let hops: Vec<&str> =
                 request.headers("x-forwarded-for").flat_map(|list| list.split(',')).collect();
-            let client = hops.into_iter().rev().filter_map(parse_hop).find(|hop| !trusted(*hop));
-            client.or_else(|| {
-                let real = config.allow_real_ip_fallback.then(|| request.header("x-real-ip"))?;
-                parse_hop(real?)
-            })
+            // What no address stands for ends the search: whatever lies behind it was the client's to write.
+            let mut hops = hops.into_iter().rev().map(parse_hop);
+            match hops.find(|hop| hop.is_none_or(|hop| !trusted(hop))) {
+                Some(client) => client,
+                None if config.allow_real_ip_fallback => {
+                    let mut real = request.headers("x-real-ip");
+                    real.next().filter(|_| real.next().is_none()).and_then(parse_hop)
+                }
+                None => None,
+            }
         } else {
             Some(socket)
         };
@@ -120,7 +125,7 @@ pub fn holder(ip: IpAddr) -> IpAddr {
 pub fn client_of_local_proxy(request: &HttpRequest) -> Option<IpAddr> {
     let is_proxy = |ip: &IpAddr| [IpAddr::from([127, 0, 0, 1]), Ipv6Addr::LOCALHOST.into()].contains(ip);
     let hops: Vec<&str> = request.headers("x-forwarded-for").flat_map(|list| list.split(',')).collect();
-    hops.into_iter().rev().filter_map(parse_hop).find(|hop| !is_proxy(hop))
+    hops.into_iter().rev().map(parse_hop).find(|hop| hop.as_ref().is_none_or(|hop| !is_proxy(hop))).flatten()
 }
 
 /// The host part of `host[:port]`, lower case, without brackets.
@@ -186,7 +191,11 @@ impl Origin {
         let bracketed = if host.contains(':') { format!("[{host}]") } else { host.clone() };
         let port = match authority.strip_prefix(bracketed.as_str())? {
             "" => default_port,
-            rest => rest.strip_prefix(':')?.parse().ok()?,
+            rest => {
+                let digits = rest.strip_prefix(':')?;
+                let is_plain = !digits.starts_with('0') && digits.bytes().all(|digit| digit.is_ascii_digit());
+                digits.parse().ok().filter(|_| is_plain)?
+            }
         };
         let shown = if port == default_port { String::new() } else { format!(":{port}") };
         Some(Self { text: format!("{scheme}://{bracketed}{shown}"), host, port })
@@ -271,6 +280,44 @@ mod tests {
         {
             assert_eq!(Origin::parse(bad), None, "{bad}");
         }
+        for port in ["+80", "080", "-1", " 80", ""] {
+            assert_eq!(Origin::parse(&format!("http://localhost:{port}")), None, "{port}");
+        }
+    }
+
+    #[test]
+    fn a_hop_that_is_no_address_ends_the_search() {
+        // Compatibility row hop-unreadable.
+        let mut config = Config {
+            limits: Limits::default(),
+            auth: AuthConfig::new(AuthMode::None),
+            port: 1,
+            allowed_origins: Vec::new(),
+            trusted_proxies: vec![Cidr::parse("10.0.0.0/8").unwrap()],
+            allow_real_ip_fallback: true,
+            about: About::default(),
+        };
+        let mut client = |headers: &[(&str, &str)], falls_back: bool| {
+            let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            let request = HttpRequest { headers: headers.collect(), ..HttpRequest::default() };
+            config.allow_real_ip_fallback = falls_back;
+            let found = ClientAddress::resolve("10.0.0.1".parse().unwrap(), &request, &config);
+            (found.ip.map(|ip| ip.to_string()), client_of_local_proxy(&request).map(|ip| ip.to_string()))
+        };
+        let theirs = Some("198.51.100.7".to_owned());
+        assert_eq!(
+            client(&[("x-forwarded-for", "1.2.3.4, 198.51.100.7")], false),
+            (theirs.clone(), theirs.clone())
+        );
+        for hop in ["unknown", "fe80::1%eth0", "_hidden", ""] {
+            let list = format!("198.51.100.7, {hop}");
+            let headers = [("x-forwarded-for", list.as_str()), ("x-real-ip", "198.51.100.8")];
+            assert_eq!(client(&headers, true), (None, None), "{hop}");
+        }
+        let real = ("x-real-ip", "198.51.100.7");
+        assert_eq!(client(&[real], true).0, theirs);
+        assert_eq!(client(&[real, ("x-real-ip", "198.51.100.8")], true).0, None);
+        assert_eq!(client(&[real], false).0, None);
     }
 
     #[test]
