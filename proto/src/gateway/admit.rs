@@ -188,6 +188,11 @@ pub(super) fn check(
         (Some(_), Proof::Absent) => return Err(refuse(ConnectError::DeviceRequired)),
     };
     let shared = check_shared(config, limiters, now, peer, handshake, params);
+    // The store looks at no token of a device that somebody vouches for, so nobody else counts a wrong one.
+    let is_wrong = matches!(shared, Err(reason) if reason != AuthReason::RateLimited);
+    if is_wrong && tailnet == Tailnet::Proved && candidate(params).is_some() && is_guess(params) {
+        limiters.failed(now, peer, SecretKind::Shared);
+    }
     let shared = with_tailnet(shared, tailnet);
     let proved = matches!(shared, Ok(SharedMethod::Secret));
     let retry_after_ms = match shared {
@@ -412,7 +417,13 @@ pub(super) fn guessed_shared(params: &ConnectParams) -> bool {
     token_is_other || shown(&auth.password)
 }
 
-fn bootstrap_shown(params: &ConnectParams) -> bool {
+/// Whether a secret was shown that is not just the device's own token in both fields, as clients send a stored one.
+fn is_guess(params: &ConnectParams) -> bool {
+    guessed_shared(params) || (shown_shared(params) && params.auth.token != params.auth.device_token)
+}
+
+/// Whether a setup code was shown.
+pub(super) fn bootstrap_shown(params: &ConnectParams) -> bool {
     params.auth.bootstrap_token.as_deref().is_some_and(|token| !token.trim().is_empty())
 }
 

@@ -136,9 +136,13 @@ impl Gateway {
             Checked::Device(facts) => {
                 let limiter_key = Source::of(&address, facts.origin_present);
                 let token_counts = facts.shared.is_err();
-                // Who shows neither a shared secret nor a device token shows a setup code.
-                let kind = if facts.candidate.is_some() { SecretKind::Device } else { SecretKind::Setup };
-                let locked = self.limiters.locked(now.mono, limiter_key, kind);
+                let shown = [
+                    (facts.candidate.is_some(), SecretKind::Device),
+                    (admit::bootstrap_shown(&params), SecretKind::Setup),
+                ];
+                let limiters = &mut self.limiters;
+                let kinds = shown.into_iter().filter(|(is_shown, _)| *is_shown).map(|(_, kind)| kind);
+                let locked = kinds.filter_map(|kind| limiters.locked(now.mono, limiter_key, kind)).max();
                 if let Some(retry_after_ms) = locked.filter(|_| token_counts) {
                     // Locked is this kind only. What was shown beside it, or in its place, was tried as the
                     // shared secret and was wrong.
@@ -406,6 +410,10 @@ impl Gateway {
                     self.limiters.failed(now.mono, limiter_key, SecretKind::Device);
                     if admit::shown_shared(&params) {
                         self.limiters.failed(now.mono, limiter_key, SecretKind::Shared);
+                    }
+                    // A code beside it was looked at first, and was none.
+                    if admit::bootstrap_shown(&params) {
+                        self.limiters.failed(now.mono, limiter_key, SecretKind::Setup);
                     }
                 }
                 let retry_after_ms = self.limiters.locked(now.mono, limiter_key, SecretKind::Shared);
