@@ -419,7 +419,8 @@ pub(super) fn guessed_shared(params: &ConnectParams) -> bool {
 
 /// Whether a secret was shown that is not just the device's own token in both fields, as clients send a stored one.
 fn is_guess(params: &ConnectParams) -> bool {
-    guessed_shared(params) || (shown_shared(params) && params.auth.token != params.auth.device_token)
+    let shows_own = candidate(params).is_some_and(|candidate| candidate.explicit);
+    guessed_shared(params) || (shown_shared(params) && !shows_own)
 }
 
 /// Whether a setup code was shown.
