@@ -3,7 +3,7 @@
 
 use super::{ADMIN, PROTOCOLS, asking, refused, speaking};
 use clawgate_proto::client::ClientConfig;
-use clawgate_proto::config::{AuthMode, Config, TrustedProxy};
+use clawgate_proto::config::{AuthMode, Config, RateLimit, TrustedProxy};
 use clawgate_proto::net::Cidr;
 use clawgate_proto::secret::Secret;
 use clawgate_support::client::Refusal;
@@ -209,6 +209,29 @@ pub(crate) fn a_tailnet_identity_counts_when_the_daemon_agrees(place: Place) {
         let refusal = refused(&mut stage, speaking(protocol, bare));
         assert_eq!(refusal.detail_code(), Some("DEVICE_IDENTITY_REQUIRED"));
     }
+}
+
+pub(crate) fn guesses_beside_a_tailnet_identity_are_counted(place: Place) {
+    let mut stage = Stage::with(place, |config| {
+        config.auth.allow_tailscale = true;
+        config.auth.rate_limit = Some(RateLimit { attempts_max: 3, ..RateLimit::default() });
+    });
+    stage.host().set_whois([100, 64, 0, 7], "ada@example");
+    let mut attempt = |token: Option<&str>, device_token: Option<&str>| {
+        let key = stage.key();
+        let mut config = with_headers(stage.client(Some(key)), &served("100.64.0.7", "ada@example"));
+        config.auth.token = token.map(str::to_owned);
+        config.auth.device_token = device_token.map(str::to_owned);
+        refused(&mut stage, config).detail_code().unwrap_or_default().to_owned()
+    };
+    // Her stored token, in both fields as clients send it, is no guess.
+    for _ in 0..4 {
+        assert_eq!(attempt(Some("cLaWmArKeR-own"), Some("cLaWmArKeR-own")), "PAIRING_REQUIRED");
+    }
+    for _ in 0..3 {
+        assert_eq!(attempt(Some("cLaWmArKeR-guess"), None), "PAIRING_REQUIRED");
+    }
+    assert_eq!(attempt(Some("cLaWmArKeR-guess"), None), "AUTH_RATE_LIMITED");
 }
 
 pub(crate) fn a_tailnet_identity_is_nothing_where_it_is_not_wanted(place: Place) {
