@@ -194,8 +194,12 @@ const proxied = await proxy.listen();
   const { id } = await tool.client.request("plugin.approval.request", plugin);
   const allowed = await page.client.request("approval.resolve", { id, kind: "plugin", decision: "allow-always" });
   check("a plugin is allowed", shown(allowed.approval) === "allowed allow-always user", allowed);
+  // The gateway must have seen it go, which it may after this client has.
+  const openSockets = async () => (await tool.client.request("status", {})).gateway.sockets.open;
+  const before = await openSockets();
   await page.client.stopAndWait?.().catch(() => {});
   page.client.stop();
+  for (let tries = 0; tries < 100 && (await openSockets()) >= before; tries += 1) await sleep(50);
   const unrouted = await tool.client.request("exec.approval.request", { id: "d", command: "ls", twoPhase: true });
   check("d reaches nobody and ends at once", unrouted.decision === null && unrouted.status === undefined, unrouted);
   const history = await tool.client.request("approval.history", { limit: 4 });
