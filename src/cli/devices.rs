@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 pub fn run(command: DevicesCommand, environment: &Environment) -> Result<(), Failure> {
     match command {
         DevicesCommand::List { client } => {
-            let list = ask(&client, environment, "device.pair.list", json!({}))?;
+            let list = Session::ask(&client, environment, "device.pair.list", json!({}))?;
             show(&client, &list, || table(&list))
         }
         DevicesCommand::Approve { request: None, latest: false, client: _ } => Err(Failure::Usage(
@@ -24,16 +24,16 @@ pub fn run(command: DevicesCommand, environment: &Environment) -> Result<(), Fai
         )),
         DevicesCommand::Approve { request, latest: _, client } => approve(request, &client, environment),
         DevicesCommand::Reject { request, client } => {
-            let answer = ask(&client, environment, "device.pair.reject", json!({ "requestId": request }))?;
+            let answer = Session::ask(&client, environment, "device.pair.reject", json!({ "requestId": request }))?;
             show(&client, &answer, || format!("rejected {}\n", render::text(&answer["deviceId"])))
         }
         DevicesCommand::Remove { device, client } => {
-            let answer = ask(&client, environment, "device.pair.remove", json!({ "deviceId": device }))?;
+            let answer = Session::ask(&client, environment, "device.pair.remove", json!({ "deviceId": device }))?;
             show(&client, &answer, || format!("removed {}\n", render::text(&answer["deviceId"])))
         }
         DevicesCommand::Rename { device, name, client } => {
             let params = json!({ "deviceId": device, "label": name });
-            let answer = ask(&client, environment, "device.pair.rename", params)?;
+            let answer = Session::ask(&client, environment, "device.pair.rename", params)?;
             show(&client, &answer, || {
                 format!("{} is called {}\n", render::text(&answer["deviceId"]), render::text(&answer["label"]))
             })
@@ -64,7 +64,7 @@ pub fn run(command: DevicesCommand, environment: &Environment) -> Result<(), Fai
         }
         DevicesCommand::Revoke { token } => {
             let params = json!({ "deviceId": token.device, "role": token.role });
-            let answer = ask(&token.client, environment, "device.token.revoke", params)?;
+            let answer = Session::ask(&token.client, environment, "device.token.revoke", params)?;
             show(&token.client, &answer, || {
                 let (device, role) = (render::text(&answer["deviceId"]), render::text(&answer["role"]));
                 format!("revoked the {role} token of {device}\n")
@@ -108,18 +108,6 @@ fn hold_own(session: &Session, answer: &Value) {
         let scopes = answer["scopes"].as_array().into_iter().flatten().filter_map(Value::as_str);
         session.hold(token, role, &scopes.collect::<Vec<_>>());
     }
-}
-
-fn ask(
-    client: &ClientArgs,
-    environment: &Environment,
-    method: &str,
-    params: Value,
-) -> Result<Value, Failure> {
-    let mut session = Session::open(client, environment)?;
-    let answer = session.call(method, params);
-    session.close();
-    answer
 }
 
 fn show(client: &ClientArgs, answer: &Value, people: impl FnOnce() -> String) -> Result<(), Failure> {

@@ -1,6 +1,6 @@
 //! `nodes`: devices that offer commands, and what of it somebody approved.
 
-use super::args::{ClientArgs, NodesCommand};
+use super::args::NodesCommand;
 use super::devices::name_of;
 use super::session::Session;
 use super::{Failure, print, render};
@@ -27,7 +27,7 @@ pub fn run(command: NodesCommand, environment: &Environment) -> Result<(), Failu
             (client, "node.rename", json!({ "nodeId": node, "displayName": name }))
         }
     };
-    let answer = ask(client, environment, method, params)?;
+    let answer = Session::ask(client, environment, method, params)?;
     if client.json {
         return print(&format!("{answer:#}\n"));
     }
@@ -46,18 +46,6 @@ pub fn run(command: NodesCommand, environment: &Environment) -> Result<(), Failu
             format!("{id} is called {}\n", render::text(&answer["displayName"]))
         }
     })
-}
-
-fn ask(
-    client: &ClientArgs,
-    environment: &Environment,
-    method: &str,
-    params: Value,
-) -> Result<Value, Failure> {
-    let mut session = Session::open(client, environment)?;
-    let answer = session.call(method, params);
-    session.close();
-    answer
 }
 
 fn list(answer: &Value) -> String {

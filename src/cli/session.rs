@@ -78,6 +78,22 @@ impl Session {
         Self::open_as(Guise::Command, args, environment)
     }
 
+    /// One question over a connection of its own.
+    ///
+    /// # Errors
+    /// As [`Session::open`] and [`Session::call`].
+    pub fn ask(
+        args: &ClientArgs,
+        environment: &Environment,
+        method: &str,
+        params: Value,
+    ) -> Result<Value, Failure> {
+        let mut session = Self::open(args, environment)?;
+        let answer = session.call(method, params);
+        session.close();
+        answer
+    }
+
     /// Connects in this guise.
     ///
     /// # Errors

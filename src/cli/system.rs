@@ -1,6 +1,6 @@
 //! `system presence`, `system event` and `system heartbeat`, as the reference has them.
 
-use super::args::{ClientArgs, HeartbeatCommand, SystemCommand};
+use super::args::{HeartbeatCommand, SystemCommand};
 use super::session::Session;
 use super::{Failure, print, render};
 use crate::environment::Environment;
@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 pub fn run(command: &SystemCommand, environment: &Environment) -> Result<(), Failure> {
     match command {
         SystemCommand::Presence(client) => {
-            let list = call(client, environment, "system-presence", json!({}))?;
+            let list = Session::ask(client, environment, "system-presence", json!({}))?;
             if client.json { print(&format!("{list:#}\n")) } else { print(&presence(&list)) }
         }
         SystemCommand::Event { text, mode, client } => {
-            let answer = call(client, environment, "wake", json!({ "text": text, "mode": mode }))?;
+            let answer = Session::ask(client, environment, "wake", json!({ "text": text, "mode": mode }))?;
             if client.json {
                 return print(&format!("{answer:#}\n"));
             }
@@ -37,7 +37,7 @@ fn heartbeat(command: &HeartbeatCommand, environment: &Environment) -> Result<()
         HeartbeatCommand::Enable(client) => (client, "set-heartbeats", json!({ "enabled": true })),
         HeartbeatCommand::Disable(client) => (client, "set-heartbeats", json!({ "enabled": false })),
     };
-    let answer = call(client, environment, method, params)?;
+    let answer = Session::ask(client, environment, method, params)?;
     if client.json {
         return print(&format!("{answer:#}\n"));
     }
@@ -47,18 +47,6 @@ fn heartbeat(command: &HeartbeatCommand, environment: &Environment) -> Result<()
         HeartbeatCommand::Enable(_) => print("heartbeats are wanted\n"),
         HeartbeatCommand::Disable(_) => print("heartbeats are not wanted\n"),
     }
-}
-
-fn call(
-    client: &ClientArgs,
-    environment: &Environment,
-    method: &str,
-    params: Value,
-) -> Result<Value, Failure> {
-    let mut session = Session::open(client, environment)?;
-    let answer = session.call(method, params);
-    session.close();
-    answer
 }
 
 fn presence(list: &Value) -> String {
