@@ -9,11 +9,17 @@
 //! It lives here and not in the core: its decisions are about files, processes and people of this machine, and an
 //! embedder's node offers something else.
 
+pub mod approvals;
 pub mod argv;
+pub mod desk;
+pub mod device;
 pub mod env;
+pub mod files;
 pub mod invoke;
 pub mod plan;
 pub mod policy;
+pub mod run;
+pub mod wake;
 
 /// Invocations that run at once; one more is told to come again.
 pub const INVOKES_MAX: usize = 16;

@@ -119,7 +119,8 @@ pub fn operand(kind: Kind, argv: &[String]) -> Operand {
         if arg == "-" {
             return Operand::None;
         }
-        if !arg.starts_with('-') && !(kind == Kind::Shell && arg.starts_with('+')) {
+        let is_option = arg.starts_with('-') || kind == Kind::Shell && arg.starts_with('+');
+        if !is_option {
             return Operand::File(at);
         }
         match option(kind, arg) {

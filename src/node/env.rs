@@ -33,7 +33,7 @@ fn is_inherited(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
     let is_ours = OUR_PREFIXES.iter().any(|prefix| upper.starts_with(prefix));
     let is_secret = SECRET_WORDS.iter().any(|word| upper.contains(word));
-    !is_steering(&upper) && !(is_ours && is_secret)
+    !(is_steering(&upper) || is_ours && is_secret)
 }
 
 /// Whether a caller may set a variable.

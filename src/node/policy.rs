@@ -208,17 +208,18 @@ fn is_match(pattern: &str, path: &str, home: Option<&str>, folder: &dyn Fn(&str)
 fn is_glob_match(pattern: &[u8], path: &[u8]) -> bool {
     // Where to go on when a star has to take one more: the latest `*`, and behind it the latest `**`.
     let (mut p, mut t) = (0, 0);
-    let (mut star, mut deep): (Option<(usize, usize)>, Option<(usize, usize)>) = (None, None);
+    let mut star: Option<Star> = None;
+    let mut deep: Option<Star> = None;
     loop {
         match pattern.get(p) {
             Some(b'*') if pattern.get(p + 1) == Some(&b'*') => {
                 p += 2;
-                (deep, star) = (Some((p, t)), None);
+                (deep, star) = (Some(Star { behind: p, from: t }), None);
                 continue;
             }
             Some(b'*') => {
                 p += 1;
-                star = Some((p, t));
+                star = Some(Star { behind: p, from: t });
                 continue;
             }
             Some(b'?') if path.get(t).is_some_and(|byte| *byte != b'/') => {
@@ -233,18 +234,24 @@ fn is_glob_match(pattern: &[u8], path: &[u8]) -> bool {
             Some(_) | None => {}
         }
         match (&mut star, &mut deep) {
-            (Some((after, from)), _) if path.get(*from).is_some_and(|byte| *byte != b'/') => {
-                *from += 1;
-                (p, t) = (*after, *from);
+            (Some(star), _) if path.get(star.from).is_some_and(|byte| *byte != b'/') => {
+                star.from += 1;
+                (p, t) = (star.behind, star.from);
             }
-            (_, Some((after, from))) if *from < path.len() => {
-                *from += 1;
-                (p, t) = (*after, *from);
+            (_, Some(deep)) if deep.from < path.len() => {
+                deep.from += 1;
+                (p, t) = (deep.behind, deep.from);
                 star = None;
             }
             _ => return false,
         }
     }
+}
+
+/// A star that was passed: where the pattern goes on behind it, and where the path does.
+struct Star {
+    behind: usize,
+    from: usize,
 }
 
 #[cfg(test)]
