@@ -12,6 +12,7 @@ pub mod here;
 mod log_plan;
 pub mod logs;
 pub mod man;
+pub mod node;
 pub mod nodes;
 mod plan;
 pub mod probe;
@@ -175,6 +176,7 @@ fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Command::Man => print(&man::page()),
         Command::Devices { command } => devices::run(command, environment),
         Command::Approvals { command } => approvals::run(&command, environment),
+        Command::Node { command } => node::run(&command, environment),
         Command::Nodes { command } => nodes::run(command, environment),
         Command::Qr(args) => qr::run(&args, environment),
         Command::Config { command } => config::run(&command, environment),
@@ -205,6 +207,7 @@ fn wants_json(command: &Command) -> bool {
         Command::System { command } => command.client().json,
         Command::Devices { command } => command.client().json,
         Command::Approvals { command } => command.client().json,
+        Command::Node { .. } => false,
         Command::Nodes { command } => command.client().json,
         Command::Qr(args) => args.json,
         Command::Config { command } => command.json(),

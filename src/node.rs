@@ -14,11 +14,15 @@ pub mod argv;
 pub mod desk;
 pub mod device;
 pub mod env;
+pub mod fate;
 pub mod files;
+pub mod host;
 pub mod invoke;
+pub mod jobs;
 pub mod plan;
 pub mod policy;
 pub mod run;
+pub mod state;
 pub mod wake;
 
 /// Invocations that run at once; one more is told to come again.

@@ -2,6 +2,7 @@
 
 use super::approvals::ApprovalsCommand;
 use super::config::ConfigCommand;
+use super::node::NodeCommand;
 use crate::config::settings::Bind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clawgate_proto::config::AuthMode;
@@ -60,6 +61,12 @@ pub enum Command {
         /// What to do about it.
         #[command(subcommand)]
         command: ApprovalsCommand,
+    },
+    /// Make this machine a node of a gateway
+    Node {
+        /// What to do.
+        #[command(subcommand)]
+        command: NodeCommand,
     },
     /// Show nodes, and approve what they ask to offer
     Nodes {
@@ -859,6 +866,7 @@ mod tests {
             "status --url ws://a/?hidden0 --token hidden1 --password hidden2",
             "call m --params {\"token\":\"hidden0\"} --token hidden1",
             "devices list --token hidden1",
+            "node run --token hidden1 --password hidden2",
             "config set gateway.auth.token hidden1",
         ] {
             let cli = Cli::try_parse_from(std::iter::once("clawgate").chain(line.split(' '))).unwrap();

@@ -307,7 +307,7 @@ mod tests {
                 json!({"command": ["id"], "needsScreenRecording": true}),
                 "PERMISSION_MISSING: screenRecording",
             ),
-            (full(), json!({"command": ["id"], "cwd": "/nonexistent"}), "the cwd is no folder"),
+            (full(), json!({"command": ["id"], "cwd": "/dev/null/x"}), "the cwd is no folder"),
             (
                 full(),
                 json!({"command": ["id"], "env": {"PATH": "/x", "LD_PRELOAD": "y"}}),
@@ -378,7 +378,7 @@ mod tests {
         assert_eq!((&listed["home"], &listed["path"]), (&json!(place.root()), &json!(place.root())));
         assert_eq!(done("fs.listDir", json!({"path": "~/inner"})).unwrap()["entries"], json!([]));
         assert!(done("fs.listDir", json!({"path": "inner"})).unwrap_err().message.contains("absolute"));
-        assert!(done("fs.listDir", json!({"path": "/nonexistent"})).is_err());
+        assert!(done("fs.listDir", json!({"path": "/dev/null/x"})).is_err());
         assert_eq!(done("camera.snap", json!({})).unwrap_err().message, "command not supported");
     }
 

@@ -259,9 +259,9 @@ mod tests {
         assert!(done("exit 0").is_success());
         assert_eq!(done("kill -9 $$").code, None);
         assert_eq!(done("cat; echo $?").stdout, "0\n", "its input is empty");
-        let nowhere = Job { program: "/nonexistent/x".into(), ..sh("", 1) };
+        let nowhere = Job { program: "/dev/null/x".into(), ..sh("", 1) };
         let ended = run(&nowhere, &Cancel::default());
-        assert!(ended.error.is_some_and(|why| why.contains("/nonexistent/x cannot be started")));
+        assert!(ended.error.is_some_and(|why| why.contains("/dev/null/x cannot be started")));
     }
 
     #[test]
