@@ -153,6 +153,7 @@ impl Desk {
         }
         Ok(Some(Job {
             program: program.found.into(),
+            name: run.asked.argv[0].clone(),
             args: run.asked.argv[1..].to_vec(),
             env,
             cwd: cwd.map(PathBuf::from),
@@ -172,8 +173,9 @@ impl Desk {
         let mut args = ["--app-name=OpenClaw", "--urgency", urgency, "--", title].map(str::to_owned).to_vec();
         args.extend(Some(body.to_owned()).filter(|body| !body.is_empty()));
         let env = env::of_command(self.own.clone(), &BTreeMap::new(), false).unwrap_or_default();
-        let ended =
-            run::run(&Job { program: program.found.into(), args, env, cwd: None, limit: NOTIFY }, cancel);
+        let name = "notify-send".to_owned();
+        let job = Job { program: program.found.into(), name, args, env, cwd: None, limit: NOTIFY };
+        let ended = run::run(&job, cancel);
         if ended.is_success() {
             return Ok(json!({ "ok": true }));
         }

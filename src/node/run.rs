@@ -23,6 +23,8 @@ use std::time::{Duration, Instant};
 pub struct Job {
     /// The program's path.
     pub program: PathBuf,
+    /// What it was called, for itself.
+    pub name: String,
     /// Its arguments.
     pub args: Vec<String>,
     /// All its variables.
@@ -89,7 +91,7 @@ fn start(job: &Job, cancel: &Cancel) -> io::Result<Running> {
     let (waker, woken) = wake::pair()?;
     cancel.arm(waker.another()?);
     let mut command = Command::new(&job.program);
-    command.args(&job.args).env_clear().envs(&job.env).process_group(0);
+    command.arg0(&job.name).args(&job.args).env_clear().envs(&job.env).process_group(0);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     if let Some(cwd) = &job.cwd {
         command.current_dir(cwd);
@@ -236,6 +238,7 @@ mod tests {
     fn sh(script: &str, limit_ms: u64) -> Job {
         Job {
             program: "/bin/sh".into(),
+            name: "sh".to_owned(),
             args: vec!["-c".to_owned(), script.to_owned()],
             env: BTreeMap::from([
                 ("PATH".to_owned(), "/usr/bin:/bin".to_owned()),

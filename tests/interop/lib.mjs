@@ -175,11 +175,11 @@ export class RawClient {
     return this.frame(`event ${name}`, (frame) => frame.type === "event" && frame.event === name, boundMs);
   }
 
-  async request(method, params) {
+  async request(method, params, boundMs) {
     this.serial += 1;
     const id = `r${this.serial}`;
     this.ws.send(JSON.stringify({ type: "req", id, method, params }));
-    return this.frame(`answer to ${method}`, (frame) => frame.type === "res" && frame.id === id);
+    return this.frame(`answer to ${method}`, (frame) => frame.type === "res" && frame.id === id, boundMs);
   }
 
   /** Connects as `key`; `protocol` is 3 or 4. Gives the response frame. */
