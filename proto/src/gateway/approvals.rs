@@ -47,6 +47,11 @@ impl Approvals {
         self.book.waiting() + self.questions.waiting()
     }
 
+    /// Requests of commands and plugins.
+    pub(super) fn commands(&mut self) -> &mut Book {
+        &mut self.book
+    }
+
     /// Recounts everything.
     ///
     /// # Panics
