@@ -1,7 +1,7 @@
 //! Commands of nodes: from an operator to the node and back, and every way in which there is no answer.
 //!
 //! Rows of `docs/compatibility.md` that are held here: `invoke-bounds`, `invoke-ends`, `invoke-no-time`, `invoke-policy`,
-//! `invoke-away`.
+//! `invoke-away`, `node-exec-approvals`.
 
 use super::{ADMIN, PROTOCOLS, admin, asking, event_names, speaking};
 use clawgate_proto::client::{ClientConfig, ClientEvent, DeviceKey, ResponseError};
@@ -554,6 +554,56 @@ pub(crate) fn a_node_that_does_not_read_is_sent_no_more(place: Place) {
     assert_eq!((error.code.as_str(), error.detail("reason")), ("UNAVAILABLE", Some("node-slow")));
     assert!(error.message.contains("limits.nodeQueuedBytesMax") && error.retryable == Some(true));
     heard_nothing(&mut stage, node);
+}
+
+/// `node-exec-approvals`.
+pub(crate) fn the_exec_approvals_of_a_node_are_read_and_changed(place: Place) {
+    for protocol in PROTOCOLS {
+        let mut stage = Stage::new(place);
+        let operator = admin(&mut stage, protocol);
+        let commands = ["system.execApprovals.get", "system.execApprovals.set"];
+        let (node, node_id) = node(&mut stage, protocol, operator, &commands);
+        let file = json!({"version": 1, "agents": {"*": {"allowlist": [{"pattern": "/bin/ls"}]}}});
+        let snapshot = json!({"path": "/p", "exists": true, "hash": "h", "file": file});
+        for (method, params, command, told) in [
+            ("exec.approvals.node.get", json!({"nodeId": node_id}), commands[0], json!({})),
+            (
+                "exec.approvals.node.set",
+                json!({"nodeId": node_id, "file": file, "baseHash": "b"}),
+                commands[1],
+                json!({"file": file, "baseHash": "b"}),
+            ),
+            (
+                "exec.approvals.node.set",
+                json!({"nodeId": node_id, "file": file}),
+                commands[1],
+                json!({"file": file}),
+            ),
+        ] {
+            let id = stage.send(operator, method, params);
+            let request = asked(&mut stage, node);
+            let params: Value = serde_json::from_str(request["paramsJSON"].as_str().unwrap()).unwrap();
+            assert_eq!((&request["command"], params), (&json!(command), told));
+            assert_eq!(request.get("idempotencyKey"), None);
+            assert_eq!(request.get("timeoutMs"), (protocol == 4).then(|| json!(30_000)).as_ref());
+            says(&mut stage, node, &request, json!({"ok": true, "payloadJSON": snapshot.to_string()}));
+            assert_eq!(stage.answer(operator, &id).unwrap().into_result().unwrap(), snapshot);
+        }
+        let id = stage.send(operator, "exec.approvals.node.get", json!({"nodeId": node_id}));
+        let request = asked(&mut stage, node);
+        says(
+            &mut stage,
+            node,
+            &request,
+            json!({"ok": false, "error": {"code": "INVALID_REQUEST", "message": "m"}}),
+        );
+        assert_eq!(failed(&mut stage, operator, &id).message, "INVALID_REQUEST: m");
+        // A node that does not offer it is not asked.
+        let (bare, bare_id) = self::node(&mut stage, protocol, operator, &["system.which"]);
+        let error = stage.call(operator, "exec.approvals.node.get", json!({"nodeId": bare_id})).unwrap_err();
+        assert_eq!(error.detail("reason"), Some("command not declared by node"));
+        heard_nothing(&mut stage, bare);
+    }
 }
 
 /// Work in progress keeps a suspension from being ready, and its end is heard.

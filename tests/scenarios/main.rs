@@ -126,6 +126,7 @@ play! {
         what_is_too_large_for_a_node_is_never_sent
         only_so_many_commands_are_in_flight
         a_node_that_does_not_read_is_sent_no_more
+        the_exec_approvals_of_a_node_are_read_and_changed
         a_drain_waits_for_commands;
     runs:
         a_program_that_was_allowed_runs_once

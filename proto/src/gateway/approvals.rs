@@ -8,6 +8,7 @@
 
 pub(crate) mod file;
 pub(crate) mod questions;
+pub(crate) mod remote;
 
 use super::peers::Session;
 use super::timers::Timer;
