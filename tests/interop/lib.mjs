@@ -183,7 +183,7 @@ export class RawClient {
   }
 
   /** Connects as `key`; `protocol` is 3 or 4. Gives the response frame. */
-  async connect({ protocol, key, token, deviceToken, bootstrapToken, role = "operator", scopes = ["operator.admin"], client = {} }) {
+  async connect({ protocol, key, token, deviceToken, bootstrapToken, role = "operator", scopes = ["operator.admin"], caps = [], client = {} }) {
     const challenge = await this.event("connect.challenge");
     const { nonce, ts } = challenge.payload;
     const who = { id: "test", mode: "test", version: "1.0.0", platform: "linux", ...client };
@@ -201,7 +201,7 @@ export class RawClient {
       nonce,
     };
     const range = { minProtocol: protocol, maxProtocol: protocol };
-    const answer = await this.request("connect", { ...range, client: who, role, scopes, caps: [], auth, device });
+    const answer = await this.request("connect", { ...range, client: who, role, scopes, caps, auth, device });
     recordSecret("device-token", answer.payload?.auth?.deviceToken);
     return answer;
   }

@@ -42,21 +42,28 @@ async function fromElsewhere() {
   return server.address().port;
 }
 
-/** A node host in a home folder of its own. */
+/** A node host in a home folder of its own. A supervised one is started again when it ends by itself: the reference's
+ * leaves when its gateway does, and when it has to wait for a person. */
 class NodeHost {
-  constructor(name, command, args) {
+  constructor(name, command, args, isSupervised) {
     this.home = tempDir(`node-${name}`);
     mkdirSync(this.home, { recursive: true });
-    Object.assign(this, { command, args, output: "" });
+    Object.assign(this, { command, args, isSupervised, output: "" });
+    process.once("exit", () => this.kill("SIGKILL"));
   }
 
   start() {
+    this.isEnding = false;
     const env = { ...gatewayEnv(this.home), OPENCLAW_GATEWAY_TOKEN: TOKEN };
-    this.child = spawn(this.command, this.args, { env, cwd: this.home });
+    // In a group of its own: the reference's program starts another process that is the host.
+    this.child = spawn(this.command, this.args, { env, cwd: this.home, detached: true });
     this.exited = new Promise((resolve) => this.child.on("exit", (code, signal) => resolve({ code, signal })));
     const keep = (chunk) => (this.output = (this.output + chunk).slice(-100_000));
     this.child.stdout.on("data", keep);
     this.child.stderr.on("data", keep);
+    this.exited.then(() => {
+      if (this.isSupervised && !this.isEnding) setTimeout(() => this.start(), 500);
+    });
     return this;
   }
 
@@ -68,8 +75,17 @@ class NodeHost {
     }
   }
 
+  kill(signal) {
+    try {
+      process.kill(-this.child.pid, signal);
+    } catch {
+      // it has ended
+    }
+  }
+
   async end(signal) {
-    this.child.kill(signal);
+    this.isEnding = true;
+    this.kill(signal);
     return within(20_000, `exit after ${signal}`, this.exited);
   }
 }
@@ -78,7 +94,8 @@ class NodeHost {
 async function operator() {
   const client = new RawClient(`ws://127.0.0.1:${port}`);
   const scopes = ["operator.admin", "operator.read", "operator.write", "operator.approvals", "operator.pairing"];
-  const answer = await client.connect({ protocol, key: deviceKey(), token: TOKEN, scopes, client: { id: "cli", mode: "cli" } });
+  const who = { client: { id: "cli", mode: "cli" }, caps: ["approvals"] };
+  const answer = await client.connect({ protocol, key: deviceKey(), token: TOKEN, scopes, ...who });
   if (!answer.ok) throw new Error(`an operator is not let in: ${JSON.stringify(answer.error)}`);
   return client;
 }
@@ -93,6 +110,8 @@ async function until(what, ask, test, boundMs = 60_000) {
     await sleep(200);
   }
 }
+
+process.on("uncaughtExceptionMonitor", () => console.log(`the node host said:\n${host?.output.slice(-3000)}`));
 
 let keys = 0;
 class Desk {
@@ -150,7 +169,7 @@ const door = await fromElsewhere();
 const args = isReference
   ? ["node", "run", "--host", "127.0.0.1", "--port", String(door), "--display-name", "Attic"]
   : [entry, "node", "run", "--host", "127.0.0.1", "--port", String(door), "--display-name", "Attic"];
-const host = new NodeHost(where, isReference ? binary : process.execPath, args).start();
+const host = new NodeHost(where, isReference ? binary : process.execPath, args, !isReference).start();
 
 const waiting = await until(
   "a device that waits",
@@ -166,12 +185,6 @@ if (isReference) {
 }
 const approved = await desk.client.request("device.pair.approve", { requestId: request.requestId });
 check("a person approves it", approved.ok === true, approved.error);
-// Ours waits for it; the reference's ends, and its service manager starts it again.
-if (!isReference && host.child.exitCode !== null) host.start();
-if (!isReference) {
-  await sleep(1_000);
-  if (host.child.exitCode !== null) host.start();
-}
 const node = await desk.node();
 check("it comes in, and offers commands", node.commands.includes("system.run") && node.displayName === "Attic", node);
 
