@@ -9,6 +9,7 @@ mod deep;
 pub mod devices;
 pub mod doctor;
 pub mod here;
+pub mod invoke;
 mod log_plan;
 pub mod logs;
 pub mod man;
@@ -95,6 +96,10 @@ impl Failure {
                         "\n`clawgate approvals list` shows what waits. What was decided, or ran out of time, waits no longer."
                     }
                     "unknown deviceId" => "\n`clawgate devices list` shows the devices by their whole ids.",
+                    "node pairing changed while invocation was active" => {
+                        "\nThe node is away, or what it offers waits for approval: `clawgate nodes list` says which, `clawgate \
+                         nodes pending` shows what waits."
+                    }
                     "unknown nodeId" => "\n`clawgate nodes list` shows the nodes by their whole ids.",
                     _ => "",
                 };

@@ -2,6 +2,7 @@
 
 use super::approvals::ApprovalsCommand;
 use super::config::ConfigCommand;
+use super::invoke::{DescribeArgs, InvokeArgs, NodeShellArgs, NotifyArgs};
 use super::node::NodeCommand;
 use crate::config::settings::Bind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -68,7 +69,7 @@ pub enum Command {
         #[command(subcommand)]
         command: NodeCommand,
     },
-    /// Show nodes, and approve what they ask to offer
+    /// Show nodes, approve what they ask to offer, and have them do it
     Nodes {
         /// What to do with them.
         #[command(subcommand)]
@@ -547,6 +548,21 @@ pub enum NodesCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
+    /// Show all about one node
+    Describe(DescribeArgs),
+    /// Have a node do something, and print what it answers
+    #[command(
+        after_help = "Examples:\n  clawgate nodes invoke --node attic --command system.which --params '{\"bins\":[\"git\"]}'\n  clawgate nodes invoke --node attic --command device.status"
+    )]
+    Invoke(InvokeArgs),
+    /// Run a command on a node, and end with its exit code (124 when its time was up)
+    #[command(
+        after_help = "Examples:\n  clawgate nodes run --node attic -- uname -a\n  clawgate nodes run --node attic --approve --cwd /srv -- sh -c 'ls | wc -l'"
+    )]
+    Run(Box<NodeShellArgs>),
+    /// Show the person at a node something
+    #[command(after_help = "Example:\n  clawgate nodes notify --node desk --title Kiln --body 'It is hot.'")]
+    Notify(NotifyArgs),
     /// Show what nodes ask to offer
     Pending {
         /// How to reach the gateway.
@@ -598,6 +614,10 @@ impl NodesCommand {
     /// How to reach the gateway.
     pub fn client(&self) -> &ClientArgs {
         match self {
+            Self::Describe(args) => &args.client,
+            Self::Invoke(args) => &args.client,
+            Self::Run(args) => &args.client,
+            Self::Notify(args) => &args.client,
             Self::List { client }
             | Self::Pending { client }
             | Self::Approve { client, .. }
@@ -867,6 +887,8 @@ mod tests {
             "call m --params {\"token\":\"hidden0\"} --token hidden1",
             "devices list --token hidden1",
             "node run --token hidden1 --password hidden2",
+            "nodes invoke --node n --command c --params {\"token\":\"hidden0\"} --token hidden1",
+            "nodes run --node n --env A=hidden0 --token hidden1 -- echo hidden2",
             "config set gateway.auth.token hidden1",
         ] {
             let cli = Cli::try_parse_from(std::iter::once("clawgate").chain(line.split(' '))).unwrap();

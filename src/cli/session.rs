@@ -42,6 +42,8 @@ pub struct Session {
 pub enum Guise {
     /// This machine's device, with every scope.
     Command,
+    /// The same, and it is shown what waits for a decision.
+    Decider,
     /// Somebody who only looks, and needs no device for it.
     Probe,
 }
@@ -49,15 +51,22 @@ pub enum Guise {
 impl Guise {
     fn mode(self) -> &'static str {
         match self {
-            Self::Command => "cli",
+            Self::Command | Self::Decider => "cli",
             Self::Probe => "probe",
         }
     }
 
     fn scopes(self) -> &'static [&'static str] {
         match self {
-            Self::Command => &SCOPES,
+            Self::Command | Self::Decider => &SCOPES,
             Self::Probe => &["operator.read"],
+        }
+    }
+
+    fn caps(self) -> &'static [&'static str] {
+        match self {
+            Self::Decider => &["approvals"],
+            Self::Command | Self::Probe => &[],
         }
     }
 }
@@ -120,8 +129,9 @@ impl Session {
             let config = ClientConfig {
                 path: target.path.clone(),
                 scopes: guise.scopes().iter().map(|scope| (*scope).to_owned()).collect(),
+                caps: guise.caps().iter().map(|cap| (*cap).to_owned()).collect(),
                 auth: policy::credentials(&target.credentials, held, with_held),
-                identity: (guise == Guise::Command).then(|| identity.key.clone()),
+                identity: (guise != Guise::Probe).then(|| identity.key.clone()),
                 // The command's own bound comes first, and names the flag that changes it.
                 connect_timeout_ms: args.timeout.saturating_mul(2),
                 ..ClientConfig::new(target.host.clone(), client_info(guise))
