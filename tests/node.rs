@@ -349,6 +349,46 @@ fn it_comes_back_to_a_gateway_that_was_killed_and_stops_with_what_it_runs() {
 }
 
 #[test]
+fn a_setup_code_lets_it_in_and_afterwards_it_needs_nothing() {
+    for runtime in RUNTIMES {
+        let settings = Settings::new(EXE, runtime);
+        let gateway = settings.start().unwrap_or_else(|why| panic!("{why}"));
+        let home = settings.temporary_dir().join("node-home");
+        fs::create_dir_all(&home).unwrap();
+        let door = door(gateway.addr());
+        let url = format!("ws://127.0.0.1:{door}");
+        let made = settings
+            .command(["qr", "--access", "node", "--setup-code-only", "--url", &url])
+            .output()
+            .unwrap();
+        let code = String::from_utf8(made.stdout).unwrap();
+        let start = |args: &[&str]| {
+            let mut command = command(&home, "");
+            command.args(["node", "run", "--display-name", "Attic"]).args(args);
+            let log = File::options().create(true).append(true).open(home.join("log")).unwrap();
+            command.stderr(log).spawn().unwrap()
+        };
+        let node = Node { home: home.clone(), child: start(&["--setup-code", code.trim()]) };
+        let mut pair = Pair { node, gateway, settings, door };
+        pair.until_log("node.connected");
+        pair.until_connected();
+        // Whoever made the code has approved what it offers.
+        assert!(pair.invoke("system.which", &json!({"bins": ["ls"]}))["bins"]["ls"].is_string());
+        pair.node.signal(Signal::TERM);
+        assert_eq!(pair.node.ended(), Some(0), "{}", pair.node.log());
+        pair.until("nodes list --json", |list| list["nodes"][0]["connected"] == false);
+        pair.node.child = start(&[]);
+        pair.until_connected();
+        // The code is spent: it ends a node host, which would only guess.
+        pair.node.signal(Signal::TERM);
+        pair.node.ended();
+        pair.node.child = start(&["--setup-code", code.trim()]);
+        assert_eq!(pair.node.ended(), Some(4), "{}", pair.node.log());
+        assert!(pair.node.log().contains("make a fresh one") && !pair.node.log().contains(code.trim()));
+    }
+}
+
+#[test]
 fn what_only_a_person_here_can_mend_ends_it_and_says_how() {
     let settings = Settings::new(EXE, RUNTIMES[0]);
     let gateway = settings.start().unwrap_or_else(|why| panic!("{why}"));

@@ -887,6 +887,7 @@ mod tests {
             "call m --params {\"token\":\"hidden0\"} --token hidden1",
             "devices list --token hidden1",
             "node run --token hidden1 --password hidden2",
+            "node run --setup-code hidden1",
             "nodes invoke --node n --command c --params {\"token\":\"hidden0\"} --token hidden1",
             "nodes run --node n --env A=hidden0 --token hidden1 -- echo hidden2",
             "config set gateway.auth.token hidden1",

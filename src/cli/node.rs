@@ -1,8 +1,9 @@
 //! `node`: this machine as a node of a gateway, which runs on it what a person allowed.
 
 use super::args::ClientArgs;
-use super::target::{self, DEFAULT_PORT, PRIVATE_VARIABLE};
+use super::target::{self, Address, DEFAULT_PORT, PRIVATE_VARIABLE, Shown};
 use super::{Failure, session};
+use crate::config::shape::setup_code;
 use crate::config::{self, Opened};
 use crate::entropy;
 use crate::environment::Environment;
@@ -22,7 +23,7 @@ use crate::profile;
 use crate::storage::{RealDisk, Storage};
 use clap::{Args, Subcommand};
 use clawgate_proto::client::ClientConfig;
-use clawgate_proto::connect::ClientInfo;
+use clawgate_proto::connect::{ClientInfo, Credentials};
 use clawgate_proto::log::{Level, Record};
 use clawgate_proto::secret::Secret;
 use serde_json::Value;
@@ -57,6 +58,10 @@ pub struct NodeRunArgs {
     /// The gateway's password (better OPENCLAW_GATEWAY_PASSWORD)
     #[arg(long, value_name = "PASSWORD")]
     pub password: Option<String>,
+    /// A setup code for a node host, as `clawgate qr --access node` shows it: this machine is let in without the
+    /// gateway's token, and what it offers is approved at once
+    #[arg(long, value_name = "CODE", conflicts_with_all = ["token", "password"])]
+    pub setup_code: Option<String>,
     /// What people call this node [default: the one of last time, this machine's name]
     #[arg(long, value_name = "NAME")]
     pub display_name: Option<String>,
@@ -84,6 +89,7 @@ impl fmt::Debug for NodeRunArgs {
             .field("port", &self.port)
             .field("has_token", &self.token.is_some())
             .field("has_password", &self.password.is_some())
+            .field("has_setup_code", &self.setup_code.is_some())
             .finish_non_exhaustive()
     }
 }
@@ -106,10 +112,15 @@ fn serve(args: &NodeRunArgs, environment: &Environment) -> Result<(), Failure> {
     if args.tls || args.tls_fingerprint.is_some() || (state.tls && args.host.is_none()) {
         return Err(Failure::Usage(NO_TLS.to_owned()));
     }
-    let gateway = Gateway::choose(args, &state, &opened)?;
+    let code = args.setup_code.as_deref().map(SetupCode::read).transpose()?;
+    let gateway = Gateway::choose(args, code.as_ref(), &state, &opened)?;
     let client_args =
         ClientArgs { token: args.token.clone(), password: args.password.clone(), ..ClientArgs::default() };
-    let shown = target::shown_by_node(&client_args, &opened, gateway.is_home)?;
+    let shown = match &code {
+        // A code stands alone: whoever has one needs nothing else, and shows nothing else.
+        Some(code) => code.shown(),
+        None => target::shown_by_node(&client_args, &opened, gateway.is_home)?,
+    };
     let private = opened.environment.is_on(PRIVATE_VARIABLE);
     // What must not be done is said at once; what cannot be done yet is tried again later.
     if let Err(failure @ Failure::Usage(_)) = target::reach(&gateway.host, gateway.port, private) {
@@ -151,7 +162,7 @@ fn serve(args: &NodeRunArgs, environment: &Environment) -> Result<(), Failure> {
         host: format!("{}:{}", gateway.host, gateway.port),
         url,
         credentials: shown.credentials.clone(),
-        has_own_token: was_known || gateway.is_home,
+        has_own_token: code.is_none() && (was_known || gateway.is_home),
         is_loopback: gateway.is_loopback(),
         client: client(&gateway, &state, &identity, &opened.environment),
         desk: Arc::new(desk(&opened, environment)?),
@@ -178,6 +189,27 @@ fn serve(args: &NodeRunArgs, environment: &Environment) -> Result<(), Failure> {
     }
 }
 
+/// A setup code. `Debug` would show a secret: there is none.
+struct SetupCode {
+    url: String,
+    secret: String,
+}
+
+impl SetupCode {
+    fn read(text: &str) -> Result<Self, Failure> {
+        let fault = || Failure::Usage("--setup-code is no setup code: copy it again, as one line".to_owned());
+        let code = setup_code(text).ok_or_else(fault)?;
+        let text = |name: &str| code[name].as_str().map(str::to_owned).ok_or_else(fault);
+        Ok(Self { url: text("url")?, secret: text("bootstrapToken")? })
+    }
+
+    fn shown(&self) -> Shown {
+        let credentials =
+            Credentials { bootstrap_token: Some(self.secret.clone()), ..Credentials::default() };
+        Shown { credentials, from: Some("the setup code".to_owned()), notice: None }
+    }
+}
+
 /// Which gateway this node belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Gateway {
@@ -189,8 +221,22 @@ struct Gateway {
 }
 
 impl Gateway {
-    /// The flags, then what is remembered, then this machine's own.
-    fn choose(args: &NodeRunArgs, state: &NodeState, opened: &Opened) -> Result<Self, Failure> {
+    /// The flags, then the setup code, then what is remembered, then this machine's own.
+    fn choose(
+        args: &NodeRunArgs,
+        code: Option<&SetupCode>,
+        state: &NodeState,
+        opened: &Opened,
+    ) -> Result<Self, Failure> {
+        // A tunnel has another address than the gateway behind it: flags that name one are stronger.
+        if let Some(code) = code.filter(|_| args.host.is_none() && args.port.is_none()) {
+            let Address { host, port, .. } = Address::parse(&code.url).map_err(|why| {
+                Failure::Usage(format!(
+                    "the address in the setup code cannot be used: {why}; --host and --port name another way there"
+                ))
+            })?;
+            return Ok(Self { host: host_name(&host)?, port, is_home: false });
+        }
         let own_port = target::port_of_environment(&opened.environment)?.or(opened.settings.port);
         let own_port = own_port.unwrap_or(DEFAULT_PORT);
         let host = match (&args.host, &state.host) {
@@ -308,13 +354,10 @@ fn desk(opened: &Opened, environment: &Environment) -> Result<Desk, Failure> {
     })
 }
 
-fn logger(
-    args: &NodeRunArgs,
-    opened: &Opened,
-    credentials: &clawgate_proto::connect::Credentials,
-) -> Arc<Logger> {
+fn logger(args: &NodeRunArgs, opened: &Opened, credentials: &Credentials) -> Arc<Logger> {
     let levels = Levels::new(&opened.settings.logging, &opened.environment, args.verbose);
-    let secrets = [&credentials.token, &credentials.password].into_iter().flatten();
+    let secrets = [&credentials.token, &credentials.password, &credentials.bootstrap_token];
+    let secrets = secrets.into_iter().flatten();
     Arc::new(Logger::new(levels.console, args.json).hiding(secrets.filter_map(|secret| Secret::new(secret))))
 }
 
@@ -362,6 +405,7 @@ const NO_TLS: &str = "this version has no TLS: reach the gateway through an SSH 
 const NODE_HELP: &str = "\
 Examples:
   OPENCLAW_GATEWAY_TOKEN=... clawgate node run --host 127.0.0.1 --port 18789 --display-name Attic
+  clawgate node run --setup-code CODE                paired by a code of `clawgate qr --access node`
   clawgate node run                                  again, to the same gateway
   ssh -N -L 18790:127.0.0.1:18789 gateway.example &  a gateway elsewhere, through a tunnel
   clawgate node run --port 18790
@@ -380,6 +424,8 @@ mod tests {
 
     use super::*;
     use crate::scratch::Folder;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
     fn opened(config: &str, folder: &Folder) -> Opened {
         std::fs::write(folder.path().join("openclaw.json"), config).unwrap();
@@ -410,12 +456,34 @@ mod tests {
             // A name that only looks like this machine.
             (args(Some("127.evil.example"), Some(7)), &none, ("127.evil.example", 7, false)),
         ] {
-            let got = Gateway::choose(&args, state, &opened).unwrap();
+            let got = Gateway::choose(&args, None, state, &opened).unwrap();
             assert_eq!((got.host.as_str(), got.port, got.is_home), want, "{args:?}");
         }
         for host in ["", "a b", "ws://x", "user@x", "x:1", "x/y"] {
-            assert!(Gateway::choose(&args(Some(host), None), &none, &opened).is_err(), "{host:?}");
+            assert!(Gateway::choose(&args(Some(host), None), None, &none, &opened).is_err(), "{host:?}");
         }
+    }
+
+    #[test]
+    fn a_setup_code_names_its_gateway_unless_somebody_names_a_way_there() {
+        let folder = Folder::new();
+        let opened = opened("{}", &folder);
+        let none = NodeState::default();
+        let code = |url: &str| {
+            let text = format!("{{\"url\":\"{url}\",\"bootstrapToken\":\"secret-secret-secret\"}}");
+            SetupCode::read(&format!("oc-pair://{}", URL_SAFE_NO_PAD.encode(text))).unwrap()
+        };
+        let choose = |args: &NodeRunArgs, code: &SetupCode| Gateway::choose(args, Some(code), &none, &opened);
+        let ws = code("ws://127.0.0.1:7/");
+        let got = choose(&args(None, None), &ws).unwrap();
+        assert_eq!((got.host.as_str(), got.port, got.is_home), ("127.0.0.1", 7, false));
+        assert_eq!(choose(&args(None, Some(8)), &ws).unwrap().port, 8);
+        let shown = ws.shown().credentials;
+        assert_eq!((shown.bootstrap_token.as_deref(), shown.token), (Some("secret-secret-secret"), None));
+        let wss = code("wss://gw.example");
+        assert!(choose(&args(None, None), &wss).unwrap_err().message().contains("no TLS"));
+        assert_eq!(choose(&args(Some("127.0.0.1"), Some(9)), &wss).unwrap().port, 9);
+        assert!(SetupCode::read("nonsense").is_err());
     }
 
     #[test]

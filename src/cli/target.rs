@@ -301,15 +301,21 @@ fn is_unique_or_link_local(ip: Ipv6Addr) -> bool {
 
 /// A WebSocket address, taken apart.
 #[derive(Debug, PartialEq, Eq)]
-struct Address {
+pub struct Address {
     /// IPv6 in brackets.
-    host: String,
-    port: u16,
-    path: String,
+    pub host: String,
+    /// 80 when none is named.
+    pub port: u16,
+    /// `/` when none is named.
+    pub path: String,
 }
 
 impl Address {
-    fn parse(url: &str) -> Result<Self, &'static str> {
+    /// Takes it apart.
+    ///
+    /// # Errors
+    /// It is none, or one that this version cannot use; for a person.
+    pub fn parse(url: &str) -> Result<Self, &'static str> {
         let (scheme, rest) =
             url.split_once("://").ok_or("expected an address such as ws://127.0.0.1:18789")?;
         match scheme.to_ascii_lowercase().as_str() {
