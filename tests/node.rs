@@ -213,6 +213,10 @@ fn door(gateway: SocketAddr) -> u16 {
     port
 }
 
+fn which_path(pair: &Pair, name: &str) -> String {
+    text(&pair.invoke("system.which", &json!({"bins": [name]}))["bins"][name])
+}
+
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
@@ -259,6 +263,13 @@ fn a_node_is_approved_twice_and_does_what_it_may() {
         let output = pair.call(&approved);
         assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(3), &b"/\n"[..]), "{output:?}");
         assert!(pair.node.log().contains("node.denied"), "{}", pair.node.log());
+        // Allowed from now on, for every agent, until that is taken back.
+        let uname = which_path(&pair, "uname");
+        pair.run(&["approvals", "allowlist", "add", "--node", "attic", &uname]);
+        assert!(pair.run(&["approvals", "get", "--node", "attic"]).contains(&uname));
+        assert_eq!(pair.run(&["nodes", "run", "--node", "attic", "--", "uname"]), "Linux\n");
+        pair.run(&["approvals", "allowlist", "remove", "--node", "attic", &uname]);
+        pair.fails(&["nodes", "run", "--node", "attic", "--", "uname"]);
         // The node's secrets are its own.
         let seen = pair.run(&["nodes", "run", "--node", "attic", "--approve", "--", "env"]);
         assert!(!seen.contains("OPENCLAW_GATEWAY_TOKEN") && seen.contains("HOME="), "{seen}");

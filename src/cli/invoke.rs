@@ -308,8 +308,8 @@ fn decide(
     answer["decision"].as_str().map(str::to_owned).ok_or_else(|| {
         Failure::Failed(
             "not run: the node wants an approval, and nobody gave one (no page or app that shows such requests is \
-             connected, or nobody decided in time). Approve it yourself with --approve, or allow the program on the node \
-             from now on (docs/guides/nodes.md)."
+             connected, or nobody decided in time). Approve it yourself with --approve, or allow the program from now on: \
+             clawgate approvals allowlist add --node NODE PATH"
                 .to_owned(),
         )
     })
@@ -340,7 +340,10 @@ impl Order<'_> {
 }
 
 /// The id of the node that a person means.
-fn find(session: &mut Session, named: &str) -> Result<String, Failure> {
+///
+/// # Errors
+/// The gateway cannot be asked, or knows none or several of that name.
+pub fn find(session: &mut Session, named: &str) -> Result<String, Failure> {
     let list = session.call("node.list", json!({}))?;
     pick(&list, named).map_err(Failure::Failed)
 }
