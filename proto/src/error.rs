@@ -216,6 +216,11 @@ pub(crate) enum ConnectError {
     Unavailable(String),
     /// The gateway is stopping.
     Stopping,
+    /// A node of that identity is here and stays for now.
+    NodeElsewhere {
+        /// For how long.
+        retry_after_ms: u64,
+    },
 }
 
 /// A failed authentication.

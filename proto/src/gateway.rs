@@ -22,6 +22,7 @@ pub(crate) mod presence;
 pub(crate) mod reads;
 pub(crate) mod relay;
 mod replies;
+mod rivals;
 pub(crate) mod setup;
 pub(crate) mod suspend;
 #[cfg(test)]
@@ -67,6 +68,7 @@ use peers::{Handshake, Peers, Phase};
 use presence::Presence;
 use relay::Relayed;
 use replies::{Replies, ReplyKey, Seen};
+use rivals::Rivals;
 use serde_json::json;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -111,6 +113,7 @@ pub struct Gateway {
     log_level: Level,
     approvals: Approvals,
     invokes: Invokes,
+    rivals: Rivals,
     /// Settings that changed and wait for a restart, for people: not more than are worth reading.
     restart_needed: Vec<String>,
     replies: Replies,
@@ -233,6 +236,7 @@ impl Gateway {
             log_level: Level::Trace,
             approvals: Approvals::default(),
             invokes: Invokes::default(),
+            rivals: Rivals::default(),
             restart_needed: Vec::new(),
             replies: Replies::default(),
             writes: Writes::default(),

@@ -12,6 +12,7 @@ mod handshake;
 mod invoke;
 mod pairing;
 mod questions;
+mod rivals;
 mod runs;
 mod setup;
 mod store;
@@ -129,6 +130,10 @@ play! {
         a_node_that_does_not_read_is_sent_no_more
         the_exec_approvals_of_a_node_are_read_and_changed
         a_drain_waits_for_commands;
+    rivals:
+        the_latest_connection_of_a_node_is_the_node
+        two_machines_with_one_identity_do_not_go_on_for_ever
+        an_operator_of_the_same_device_is_no_rival;
     runs:
         a_program_that_was_allowed_runs_once
         an_allowance_is_good_for_a_moment

@@ -215,6 +215,17 @@ impl Gateway {
         };
         let (reported, ip) = (handshake.address.reported(), handshake.address.ip);
         let device_id = params.device.as_ref().map(|claim| claim.id.clone());
+        let replaced = match device_id.as_deref().filter(|_| role == Role::Node) {
+            Some(node_id) => self.replaces_node(now, conn, node_id, out),
+            None => Ok(Vec::new()),
+        };
+        let replaced = match replaced {
+            Ok(replaced) => replaced,
+            Err(error) => {
+                self.setups.undelivered.extend(redeemed);
+                return self.refuse(conn, id, Some(dialect), &error, out);
+            }
+        };
         let presence_key = (params.client.mode != "cli").then(|| {
             let key = device_id.clone().or_else(|| params.client.instance_id.clone());
             key.unwrap_or_else(|| conn.to_string()).trim().to_lowercase()
@@ -287,6 +298,7 @@ impl Gateway {
         if role == Role::Node {
             self.greet_node(conn, dialect, out);
         }
+        self.close_replaced(replaced, out);
         for dialect in [Dialect::V3, Dialect::V4] {
             let exceptions = dialect.exceptions();
             self.presence_flush.dirty[dialect.index()] |= is_tracked && exceptions.presence_after_hello;
