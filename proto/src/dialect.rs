@@ -301,6 +301,8 @@ pub(crate) fn own_events(dialect: Dialect) -> &'static [&'static str] {
         Dialect::V4 => &[
             "voicewake.routing.changed",
             events::INVOKE_CANCEL,
+            "node.hostStats",
+            "node.runnerInventory.changed",
             "gateway.suspension",
             "plugin.approval.requested",
             "plugin.approval.resolved",

@@ -14,6 +14,8 @@ pub(crate) mod health;
 pub(crate) mod invoke;
 mod limiter;
 pub(crate) mod logs;
+pub(crate) mod node_events;
+pub(crate) mod node_pending;
 mod node_policy;
 pub(crate) mod nodes;
 pub(crate) mod pair;
@@ -49,6 +51,7 @@ use crate::log::{Level, Record};
 use crate::methods::{Answer, Params};
 use crate::net::ClientAddress;
 use crate::output::{Order, Output, Reply};
+use crate::pending::Pending;
 use crate::request::{MethodRef, ParamsFault, Request};
 use crate::scope::Role;
 use crate::seed::{Random, Seed};
@@ -114,6 +117,7 @@ pub struct Gateway {
     approvals: Approvals,
     invokes: Invokes,
     rivals: Rivals,
+    pending: Pending,
     /// Settings that changed and wait for a restart, for people: not more than are worth reading.
     restart_needed: Vec<String>,
     replies: Replies,
@@ -237,6 +241,7 @@ impl Gateway {
             approvals: Approvals::default(),
             invokes: Invokes::default(),
             rivals: Rivals::default(),
+            pending: Pending::default(),
             restart_needed: Vec::new(),
             replies: Replies::default(),
             writes: Writes::default(),

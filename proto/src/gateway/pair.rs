@@ -8,8 +8,8 @@ use super::devices::pairing::{Candidate, ConnectOp, Connected, DeviceClient, Loc
 use super::devices::tokens::TokenFault;
 use super::devices::{Caller, CloseDevice, DeviceError, Done, Effect, Notice, Op};
 use super::limiter::{SecretKind, Source};
-use super::nodes::{NodeQuery, declared};
-use super::peers::{Delivery, NodeSession, Phase, Session, Slot};
+use super::nodes::{self, NodeQuery, declared};
+use super::peers::{Delivery, Phase, Session, Slot};
 use super::presence::Facts;
 use super::vouched::{self, Tailnet};
 use super::{Call, Gateway, Purpose, events, setup, uptime_ms};
@@ -259,10 +259,7 @@ impl Gateway {
             is_phone: role == Role::Node && is_phone(&params.client.platform),
             name: name_of(&params).into(),
             shows: Shows::of(&params),
-            declared: (role == Role::Node).then(|| {
-                let (about, surface) = declared(&params, &self.config);
-                Box::new(NodeSession { about, surface, since_ms: now.wall.0 })
-            }),
+            declared: (role == Role::Node).then(|| Box::new(nodes::session(&params, &self.config, now))),
             delivery: None,
         };
         self.stats.admitted += 1;
@@ -487,7 +484,7 @@ impl Gateway {
             }
             Notice::NodeResolved { request_id, node_id, decision, ts } => {
                 let payload = dialect::nodes::resolved(&request_id, &node_id, decision, ts);
-                self.node_resolved(&node_id, Bytes::from(payload.to_string()), out);
+                self.node_resolved(&node_id, decision, Bytes::from(payload.to_string()), out);
             }
             Notice::Close(CloseDevice { device_id, role }) => {
                 for conn in self.peers.of_device(&device_id) {
