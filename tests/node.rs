@@ -276,6 +276,7 @@ fn a_node_is_approved_twice_and_does_what_it_may() {
     }
 }
 
+/// Compatibility row node-limits.
 #[test]
 fn time_limits_and_cancels_end_all_of_a_command() {
     for runtime in RUNTIMES {
@@ -399,6 +400,7 @@ fn a_setup_code_lets_it_in_and_afterwards_it_needs_nothing() {
     }
 }
 
+/// Compatibility row node-tls.
 #[test]
 fn what_only_a_person_here_can_mend_ends_it_and_says_how() {
     let settings = Settings::new(EXE, RUNTIMES[0]);

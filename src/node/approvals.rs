@@ -158,6 +158,7 @@ mod tests {
         assert!(file.set(&large, set["hash"].as_str()).unwrap_err().message.contains("larger"));
     }
 
+    /// Compatibility row node-file.
     #[test]
     fn a_broken_file_allows_nothing_and_stays_as_it_is() {
         for broken in ["{", "[]", "{\"version\": 2}", "null"] {

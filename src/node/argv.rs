@@ -303,6 +303,7 @@ mod tests {
         }
     }
 
+    /// Compatibility row node-allowlist.
     #[test]
     fn an_allowlist_allows_what_is_named_and_not_what_that_could_start() {
         for (words, found, real, want) in [

@@ -178,6 +178,7 @@ mod tests {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
+    /// Compatibility row node-secrets.
     #[test]
     fn what_steers_programs_and_our_secrets_are_not_inherited() {
         let own = map(&[
@@ -212,6 +213,7 @@ mod tests {
         assert_eq!(got.unwrap(), map(&[("LANG", "de"), ("A", "1"), ("MY_VAR", "2")]));
     }
 
+    /// Compatibility row node-env.
     #[test]
     fn a_caller_that_sets_what_steers_is_refused_with_the_names() {
         for name in [

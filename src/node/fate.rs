@@ -75,8 +75,13 @@ impl Fate {
                 Some(_) | None => self.reconnect.ended(Some(error), means),
             },
         };
+        // A gateway may know better when it is worth trying.
+        let asked = match end {
+            End::Refused(error) => error.retry_after_ms.unwrap_or(0).min(LOCKED_MAX_MS),
+            End::Unreachable(_) | End::Http { .. } | End::Lost { .. } => 0,
+        };
         match decision {
-            Decision::Retry { after_ms } => Next::Again(after_ms),
+            Decision::Retry { after_ms } => Next::Again(after_ms.max(asked)),
             Decision::Stop => Next::GiveUp,
         }
     }
@@ -132,6 +137,7 @@ mod tests {
         }
     }
 
+    /// Compatibility row node-waits.
     #[test]
     fn what_a_person_at_the_gateway_does_is_waited_for() {
         let mut fate = Fate::default();
@@ -172,8 +178,8 @@ mod tests {
                 "{code}"
             );
         }
-        let starting = refused(json!({"reason": "startup-sidecars"}), Some(700));
-        assert_eq!(Fate::default().after(&starting, ALL), Next::Again(1_000), "only UNAVAILABLE is a start");
+        let elsewhere = refused(json!({"code": "NODE_CONNECTED_ELSEWHERE"}), Some(45_000));
+        assert_eq!(Fate::default().after(&elsewhere, ALL), Next::Again(45_000));
     }
 
     #[test]

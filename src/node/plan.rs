@@ -237,6 +237,7 @@ mod tests {
         assert_eq!(plan.command_preview.as_deref(), Some("a | b"));
     }
 
+    /// Compatibility row node-plan.
     #[test]
     fn a_plan_names_program_folder_and_script_by_their_real_paths() {
         for (line, cwd, want) in [
