@@ -824,6 +824,7 @@ Examples:
   clawgate doctor                     see what is in the way when it does not
   clawgate security audit             see who could get in who should not
   clawgate devices list               see who is paired and who asks to be
+  clawgate node run                   make this machine a node of a gateway
   clawgate call health --json         call any method
   clawgate --profile rescue gateway --port 19001    a second gateway with files of its own
   clawgate config set gateway.port 18790
@@ -842,7 +843,7 @@ Environment:
   OPENCLAW_CONFIG_PATH, OPENCLAW_STATE_DIR, OPENCLAW_HOME     where configuration and state are
   OPENCLAW_GATEWAY_PORT, OPENCLAW_GATEWAY_BIND
   OPENCLAW_GATEWAY_TOKEN, OPENCLAW_GATEWAY_PASSWORD, OPENCLAW_GATEWAY_URL
-  OPENCLAW_ALLOW_INSECURE_PRIVATE_WS                          1: client commands may talk to a private network in the clear
+  OPENCLAW_ALLOW_INSECURE_PRIVATE_WS                          1: client commands and nodes may talk to a private network in the clear
   OPENCLAW_ALLOW_MULTI_GATEWAY                                1: several gateways on one configuration, at your own risk
   OPENCLAW_LOG_LEVEL                                          silent, error, warn, info, debug or trace";
 

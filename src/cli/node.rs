@@ -1,6 +1,7 @@
 //! `node`: this machine as a node of a gateway, which runs on it what a person allowed.
 
 use super::args::ClientArgs;
+use super::signals::{self, Asked, Watch};
 use super::target::{self, Address, DEFAULT_PORT, PRIVATE_VARIABLE, Shown};
 use super::{Failure, session};
 use crate::config::shape::setup_code;
@@ -27,12 +28,11 @@ use clawgate_proto::connect::{ClientInfo, Credentials};
 use clawgate_proto::log::{Level, Record};
 use clawgate_proto::secret::Secret;
 use serde_json::Value;
-use signal_hook::consts::{SIGINT, SIGTERM};
 use std::fmt;
 use std::net::{IpAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// `clawgate node`.
@@ -149,7 +149,8 @@ fn serve(args: &NodeRunArgs, environment: &Environment) -> Result<(), Failure> {
     for notice in identity.notice.iter().chain(&shown.notice) {
         logger.log(&Record::new(Level::Warn, "node.warning").field("what", notice));
     }
-    let (stop, waker, woken) = signals()?;
+    let (waker, woken) = wake::pair().map_err(cannot_run)?;
+    let (stop, _watch) = stop_on_signals(&logger, &waker)?;
     let url = format!("ws://{}:{}", gateway.host, gateway.port);
     let record = Record::new(Level::Info, "node.starting")
         .field("gateway", &url)
@@ -173,8 +174,7 @@ fn serve(args: &NodeRunArgs, environment: &Environment) -> Result<(), Failure> {
         waker,
         woken,
     };
-    let host =
-        NodeHost::new(setup).map_err(|why| Failure::Failed(format!("the node host cannot run: {why}")))?;
+    let host = NodeHost::new(setup).map_err(cannot_run)?;
     match host.run() {
         Ended::Stopped => {
             logger.log(&Record::new(Level::Info, "node.stopped"));
@@ -384,18 +384,25 @@ fn lock(state_dir: &Path, opened: &Opened, gateway: &Gateway) -> Result<OsLock, 
 }
 
 /// The first SIGINT or SIGTERM ends it gently, the second at once.
-fn signals() -> Result<(Arc<AtomicBool>, Waker, wake::Woken), Failure> {
-    let failed = |why: std::io::Error| Failure::Failed(format!("signals cannot be watched: {why}"));
-    let (waker, woken) = wake::pair().map_err(failed)?;
+fn stop_on_signals(logger: &Arc<Logger>, waker: &Waker) -> Result<(Arc<AtomicBool>, Watch), Failure> {
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stop))
-            .map_err(failed)?;
-        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(failed)?;
-        let pipe = waker.another().map_err(failed)?.into_inner();
-        signal_hook::low_level::pipe::register(signal, pipe).map_err(failed)?;
-    }
-    Ok((stop, waker, woken))
+    let asked = Arc::new(Asked::default());
+    let watch =
+        signals::watch(logger, &asked, || Err("a node host is not restarted by a signal".to_owned()))?;
+    let (told, waker) = (Arc::clone(&stop), another(waker)?);
+    asked.on_wish(move |_| {
+        told.store(true, Ordering::Release);
+        waker.wake();
+    });
+    Ok((stop, watch))
+}
+
+fn another(waker: &Waker) -> Result<Waker, Failure> {
+    waker.another().map_err(cannot_run)
+}
+
+fn cannot_run(why: std::io::Error) -> Failure {
+    Failure::Failed(format!("the node host cannot run: {why}"))
 }
 
 const CONNECT: Duration = Duration::from_secs(10);

@@ -39,11 +39,6 @@ impl Waker {
     pub fn another(&self) -> io::Result<Self> {
         self.0.try_clone().map(Self)
     }
-
-    /// The socket below, for whoever can only write to one.
-    pub fn into_inner(self) -> UnixStream {
-        self.0
-    }
 }
 
 impl Woken {
