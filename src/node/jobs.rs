@@ -106,3 +106,67 @@ impl Jobs {
 
 /// It hashes files, parses params and renders answers.
 const STACK_BYTES: usize = 512 * 1024;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::super::approvals::ApprovalsFile;
+    use super::super::policy::Fallback;
+    use super::super::wake::{self, Woken};
+    use super::*;
+    use crate::scratch::Folder;
+    use crate::storage::{RealDisk, Storage};
+    use rustix::event::PollFlags;
+    use serde_json::json;
+    use std::os::fd::AsFd as _;
+    use std::time::Duration;
+
+    fn invoke(id: usize, command: &[&str]) -> Invoke {
+        let params = json!({"command": command}).to_string();
+        let payload =
+            json!({"id": format!("i{id}"), "nodeId": "n", "command": "system.run", "paramsJSON": params});
+        Invoke::parse(&payload).unwrap()
+    }
+
+    fn next(jobs: &mut Jobs, woken: &Woken) -> Finished {
+        loop {
+            woken.clear();
+            if let Some(finished) = jobs.finished() {
+                return finished;
+            }
+            let looks = wake::wait(&[(woken.as_fd(), PollFlags::IN)], Some(Duration::from_secs(60)));
+            assert_eq!(looks.unwrap(), [true], "nothing is done");
+        }
+    }
+
+    #[test]
+    fn so_many_run_at_once_and_all_of_them_can_be_taken_back() {
+        let folder = Folder::new();
+        let full = Fallback { security: Some("full".into()), ask: Some("off".into()) };
+        let approvals =
+            ApprovalsFile::new(Storage::new(RealDisk, 1), folder.path().join("exec-approvals.json"), full);
+        let own = [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into();
+        let desk = Desk { approvals, own, home: None, state_dir: folder.path().to_owned() };
+        let (waker, woken) = wake::pair().unwrap();
+        let mut jobs = Jobs::new(Arc::new(desk), waker);
+        for id in 0..INVOKES_MAX {
+            assert!(jobs.start(1, invoke(id, &["sleep", "1000"])).is_ok());
+        }
+        // Once more, and it is the same one; another one is too much, also from another connection.
+        assert!(jobs.start(1, invoke(0, &["sleep", "1000"])).is_ok());
+        for connection in [1, 2] {
+            let refused = jobs.start(connection, invoke(INVOKES_MAX, &["id"])).unwrap_err();
+            assert_eq!(refused.1.code, "NODE_NOT_READY");
+        }
+        assert!(jobs.cancel(1, "i3") && !jobs.cancel(2, "i3") && !jobs.cancel(1, "x"));
+        let first = next(&mut jobs, &woken);
+        assert_eq!((first.connection, first.invoke.id.as_str()), (1, "i3"));
+        assert_eq!(first.done.outcome.unwrap()["error"], "cancelled");
+        jobs.cancel_all();
+        for left in (0..INVOKES_MAX - 1).rev() {
+            next(&mut jobs, &woken);
+            assert_eq!(jobs.is_empty(), left == 0);
+        }
+    }
+}
