@@ -6,6 +6,7 @@ mod admission;
 mod approvals;
 mod commands;
 mod config;
+mod credentials;
 mod daemon;
 mod devices;
 mod doctor;
