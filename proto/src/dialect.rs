@@ -755,7 +755,7 @@ pub(crate) fn presence_head(dialect: Dialect, facts: &Facts) -> Bytes {
 // ---- health and status ----
 
 /// The health snapshot. Protocol 4 adds what its clients show; nothing in it is invented: this gateway has no
-/// plugins, does not reload its configuration by itself yet, and runs no models.
+/// plugins and runs no models.
 pub(crate) fn health(dialect: Dialect, snapshot: &HealthSnapshot) -> Bytes {
     let sessions = json!({"path": snapshot.sessions_path, "count": 0, "recent": []});
     let mut health = json!({
@@ -779,7 +779,8 @@ pub(crate) fn health(dialect: Dialect, snapshot: &HealthSnapshot) -> Bytes {
         Dialect::V3 => {}
         Dialect::V4 => {
             health["plugins"] = json!({"loaded": [], "errors": [], "unavailable": []});
-            health["configReload"] = json!({"hotReloadStatus": "disabled"});
+            let status = if snapshot.hot_reload { "active" } else { "disabled" };
+            health["configReload"] = json!({"hotReloadStatus": status});
             // The published schema wants every number or no event loop at all: until the host has told our load,
             // there is none.
             if let Some(facts) = &snapshot.event_loop {

@@ -249,6 +249,15 @@ impl Gateway {
         self.log_level = level;
     }
 
+    /// Whether the host watches the configuration file and a change comes into force by itself (`configReload` in the
+    /// health snapshot). It does not until this is said; [`ConfigNews`](crate::host::config::ConfigNews) says it anew.
+    pub fn set_hot_reload(&mut self, now: Now, is_active: bool) {
+        if self.health.hot_reload != is_active {
+            self.health.hot_reload = is_active;
+            self.health.refresh(now);
+        }
+    }
+
     /// A socket was accepted. The driver owns the connection from here on.
     ///
     /// # Errors
@@ -735,10 +744,10 @@ impl Gateway {
                 }
                 self.health_flush.dirty = [true, true];
             }
-            Purpose::Config { conn, id } => self.config_answered(conn, id, answer, out),
+            Purpose::Config { conn, id } => self.config_answered(now, conn, id, answer, out),
             Purpose::ConfigCheck => self.config_checked(now, answer, out),
             Purpose::WizardStart { conn, id } => self.wizard_started(now, (conn, id), answer, out),
-            Purpose::WizardWrite { conn, id } => self.wizard_written((conn, id), answer, out),
+            Purpose::WizardWrite { conn, id } => self.wizard_written(now, (conn, id), answer, out),
             Purpose::ExecApprovals { conn, id } => self.exec_approvals_stored((conn, id), answer, out),
             Purpose::LogsTail { conn, id } => self.log_read(conn, id, answer, out),
             Purpose::WhoIs { ip } => self.whois_answered(now, ip, answer, out),

@@ -207,6 +207,7 @@ impl Plan {
         gateway.set_log_level(live.log_level);
         let storage = Arc::clone(&self.storage);
         let file = LiveFile::new(Arc::clone(&storage), Arc::clone(logger), watch);
+        gateway.set_hot_reload(now, file.hot_reload());
         let mut host = StateHost::new(storage, self.places.state_dir.clone(), facts, Arc::clone(logger))
             .with_accounts(accounts)
             .with_tailscaled(self.tailscaled.clone())

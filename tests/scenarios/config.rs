@@ -170,6 +170,18 @@ fn with_new_token(stage: &Stage) -> LiveConfig {
     }
 }
 
+pub(crate) fn whether_the_file_comes_into_force_by_itself_is_in_the_health_snapshot(place: Place) {
+    let (mut stage, operator) = staged(place, 4, Some(FILE));
+    for (edit, want) in
+        [("{gateway: {port: 5}}", "active"), ("{gateway: {reload: {mode: 'off'}}}", "disabled")]
+    {
+        stage.host().edit_config(Some(edit));
+        stage.call(operator, "config.get", json!({})).unwrap();
+        let health = stage.call(operator, "health", json!({})).unwrap();
+        assert_eq!(health["configReload"]["hotReloadStatus"], want);
+    }
+}
+
 pub(crate) fn what_waits_for_a_restart_is_in_the_status(place: Place) {
     for protocol in PROTOCOLS {
         let (mut stage, operator) = staged(place, protocol, Some(FILE));

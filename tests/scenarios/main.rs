@@ -109,6 +109,7 @@ play! {
         a_changed_secret_closes_who_came_in_with_the_old_one
         a_file_that_somebody_else_changed_is_noticed
         what_waits_for_a_restart_is_in_the_status
+        whether_the_file_comes_into_force_by_itself_is_in_the_health_snapshot
         too_many_operations_at_once_are_refused;
     handshake:
         an_address_gets_32_sockets_before_hello

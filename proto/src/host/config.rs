@@ -148,6 +148,8 @@ pub struct ConfigNews {
     pub restart: Vec<String>,
     /// What a running gateway takes over; `None` when nothing of it changed or the file is invalid.
     pub live: Option<LiveConfig>,
+    /// Whether a running gateway takes over what it can at all: it does not with `gateway.reload.mode` off.
+    pub hot_reload: bool,
 }
 
 /// The settings that come into force without a restart.
