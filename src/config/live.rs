@@ -412,6 +412,7 @@ pub fn live_config(auth: &Resolved, settings: &Settings, exposure: &Exposure, le
         allowed_origins: settings.allowed_origins.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
         allow_real_ip_fallback: settings.allow_real_ip_fallback,
+        node_commands: settings.node_commands.clone(),
         // Where nothing is logged, what is made least of is as good as nothing.
         log_level: levels.console.max(levels.kept).unwrap_or(Level::Error),
     }

@@ -166,6 +166,7 @@ fn with_new_token(stage: &Stage) -> LiveConfig {
         allowed_origins: config.allowed_origins.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
         allow_real_ip_fallback: config.allow_real_ip_fallback,
+        node_commands: config.node_commands.clone(),
         log_level: Level::Trace,
     }
 }
