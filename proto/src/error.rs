@@ -44,6 +44,8 @@ pub(crate) enum RequestError {
         /// `details`.
         details: Value,
     },
+    /// Not for this caller, whatever its scopes: the whole message.
+    Forbidden(&'static str),
     /// This gateway does not have the method.
     NotHere(&'static str),
     /// Too many control-plane writes.
@@ -88,6 +90,7 @@ impl RequestError {
             Self::UnknownMethod(_) => "UNKNOWN_METHOD",
             Self::InvalidConfig { .. } => "INVALID_CONFIG",
             Self::Named { .. } => "NAMED",
+            Self::Forbidden(_) => "FORBIDDEN",
             Self::NotHere(_) => "feature-unavailable",
             Self::WriteBudget { .. } => "RATE_LIMITED",
             Self::Busy => "BUSY",

@@ -93,6 +93,7 @@ play! {
         a_proxys_user_is_let_in_and_its_page_keeps_its_scopes
         a_local_program_is_not_the_proxy
         a_tailnet_identity_counts_when_the_daemon_agrees
+        who_is_vouched_for_is_somebody_while_here
         guesses_beside_a_tailnet_identity_are_counted
         a_tailnet_identity_is_nothing_where_it_is_not_wanted
         a_daemon_that_is_silent_lets_nobody_in

@@ -28,6 +28,7 @@ pub(super) const ROWS: &[Method] = &[
     row("gateway.suspend.resume", V4, ADMIN, own::suspension_id, suspend::resume),
     row("gateway.suspend.status", V4, READ, own::suspension_id, suspend::status),
     row("health", BOTH, Access::Anyone, params::none_open, handlers::health),
+    told("hooks.status", V4, READ, &shapes::AGENT_ONLY, lists::HOOKS),
     row("last-heartbeat", BOTH, READ, params::none_open, handlers::last_heartbeat),
     row("logs.tail", BOTH, READ, own::logs_tail, logs::tail),
     told("secrets.store.list", V4, ADMIN, &shapes::NOTHING, lists::SECRETS),
