@@ -115,6 +115,7 @@ impl<D: Disk> LiveFile<D> {
                 Ok(ConfigOutcome { answer: ConfigAnswer::Json(service::lookup(path)?), news: None })
             }
             ConfigOp::Check => self.check(),
+            ConfigOp::Reload => self.reload(),
         }
     }
 
@@ -228,6 +229,24 @@ impl<D: Disk> LiveFile<D> {
         Ok(ConfigOutcome { answer: ConfigAnswer::Checked, news })
     }
 
+    /// Fetches secrets again, whatever the marks of files say: what a program tells has none.
+    fn reload(&self) -> Result<ConfigOutcome, ConfigFault> {
+        let refuse = |why: String| ConfigFault::Failed(format!("what was in force still is: {why}"));
+        let found = self.read().map_err(refuse)?;
+        let loaded = self.load(&found);
+        if !loaded.is_valid() {
+            let faults: Vec<String> = loaded.issues.iter().map(ToString::to_string).collect();
+            return Err(refuse(faults.join("; ")));
+        }
+        if is_reload_off(&loaded) {
+            return Err(refuse(RELOAD_IS_OFF.to_owned()));
+        }
+        let live = self.live(&loaded).map_err(refuse)?;
+        let news = self.observe(&found, &loaded);
+        self.known().not_in_force = None;
+        Ok(ConfigOutcome { answer: ConfigAnswer::Reloaded(Some(Box::new(live))), news })
+    }
+
     /// Compares with what is known; logs and tells what is new.
     fn observe(&self, found: &Read, loaded: &Loaded) -> Option<Box<ConfigNews>> {
         let hash = service::hash(found.text());
@@ -259,8 +278,7 @@ impl<D: Disk> LiveFile<D> {
             return Some(news);
         }
         let changed = changed_paths(&known.document, &loaded.resolved);
-        let is_off =
-            loaded.resolved.at(&["gateway", "reload", "mode"]).and_then(Node::as_text) == Some("off");
+        let is_off = is_reload_off(loaded);
         known.document.clone_from(&loaded.resolved);
         known.restart = changed_paths(&known.started, &loaded.resolved)
             .into_iter()
@@ -397,6 +415,11 @@ impl<D: Disk> LiveFile<D> {
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether nothing is to come into force without a restart.
+fn is_reload_off(loaded: &Loaded) -> bool {
+    loaded.resolved.at(&["gateway", "reload", "mode"]).and_then(Node::as_text) == Some("off")
 }
 
 /// The part of what was decided that the core compares with.

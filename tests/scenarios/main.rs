@@ -108,6 +108,7 @@ play! {
         the_schema_is_shown_whole_and_by_path
         only_admins_change_and_only_readers_read
         a_changed_secret_closes_who_came_in_with_the_old_one
+        secrets_are_fetched_again_on_demand
         a_file_that_somebody_else_changed_is_noticed
         what_waits_for_a_restart_is_in_the_status
         too_many_operations_at_once_are_refused;

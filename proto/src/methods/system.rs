@@ -31,6 +31,7 @@ pub(super) const ROWS: &[Method] = &[
     told("hooks.status", V4, READ, &shapes::AGENT_ONLY, lists::HOOKS),
     row("last-heartbeat", BOTH, READ, params::none_open, handlers::last_heartbeat),
     row("logs.tail", BOTH, READ, own::logs_tail, logs::tail),
+    row("secrets.reload", BOTH, ADMIN, config::reload, configuration::ask),
     told("secrets.store.list", V4, ADMIN, &shapes::NOTHING, lists::SECRETS),
     row("set-heartbeats", BOTH, ADMIN, params::set_heartbeats, handlers::set_heartbeats),
     row("status", BOTH, READ, params::none_open, handlers::status),
