@@ -330,6 +330,10 @@ impl<D: Disk> LiveFile<D> {
         let Start { path, flags, verbose, bind, .. } = &self.start;
         let auth = Resolved::new(&flags.auth, &settings, path, &environment)?;
         auth.check(&flags.auth, &settings, *bind)?;
+        if let Some(hooks) = &settings.hooks {
+            hooks.check_token(&auth)?;
+            hooks.check()?;
+        }
         self.start.exposure.check(&auth, &settings)?;
         let wants_secret = matches!(auth.mode, AuthMode::Token | AuthMode::Password);
         if wants_secret && auth.in_force().is_none() {
