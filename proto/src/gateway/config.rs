@@ -63,13 +63,14 @@ impl Gateway {
         if let Some(HostAnswer::Config(Ok(done))) = answer
             && let Some(news) = done.news
         {
-            self.config_news(*news, out);
+            self.config_news(now, *news, out);
         }
     }
 
     /// A peer's operation has ended.
     pub(super) fn config_answered(
         &mut self,
+        now: Now,
         conn: ConnId,
         id: Box<str>,
         answer: Option<HostAnswer>,
@@ -79,7 +80,7 @@ impl Gateway {
             Some(HostAnswer::Config(Ok(done))) => {
                 self.respond(conn, id, Reply::Ok(Payload::Json(done.payload)), out);
                 if let Some(news) = done.news {
-                    self.config_news(*news, out);
+                    self.config_news(now, *news, out);
                 }
                 if let Some(live) = done.live {
                     self.take_over(*live, out);
@@ -105,12 +106,13 @@ impl Gateway {
     }
 
     /// Tells of a changed file, and takes over what can be taken over.
-    pub(super) fn config_news(&mut self, news: ConfigNews, out: &mut Vec<Output>) {
+    pub(super) fn config_news(&mut self, now: Now, news: ConfigNews, out: &mut Vec<Output>) {
         self.broadcast(&events::CONFIG_CHANGED, dialect::config::changed(&news), out);
         let limits = &self.config.limits;
         let shown = news.restart.iter().take(limits.restart_paths_max);
         self.restart_needed = shown.map(|path| cut(path, limits.restart_path_bytes_max).to_owned()).collect();
         self.forget_numbers();
+        self.set_hot_reload(now, news.hot_reload);
         if let Some(live) = news.live {
             self.take_over(live, out);
         }

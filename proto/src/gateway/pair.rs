@@ -156,7 +156,7 @@ impl Gateway {
                 let op = connect_op(&params, *facts, role, address.reported());
                 let (mut op, shared) = op;
                 if role == Role::Node {
-                    let (about, surface) = declared(&params, &config.limits);
+                    let (about, surface) = declared(&params, &config);
                     let is_covered = dialect.exceptions().pairing_covers_surface;
                     op.declared = Some(Box::new(Declared { about, surface, is_covered }));
                 }
@@ -251,7 +251,7 @@ impl Gateway {
             user,
             shows: Shows::of(&params),
             declared: (role == Role::Node).then(|| {
-                let (about, surface) = declared(&params, &self.config.limits);
+                let (about, surface) = declared(&params, &self.config);
                 Box::new(NodeSession { about, surface, since_ms: now.wall.0 })
             }),
             delivery: None,
