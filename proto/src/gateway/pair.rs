@@ -214,6 +214,7 @@ impl Gateway {
             }
         };
         let (reported, ip) = (handshake.address.reported(), handshake.address.ip);
+        let user = self.vouched_user(now, handshake);
         let device_id = params.device.as_ref().map(|claim| claim.id.clone());
         let replaced = match device_id.as_deref().filter(|_| role == Role::Node) {
             Some(node_id) => self.replaces_node(now, conn, node_id, out),
@@ -258,6 +259,7 @@ impl Gateway {
             is_page: admit::is_page(&params),
             is_phone: role == Role::Node && is_phone(&params.client.platform),
             name: name_of(&params).into(),
+            user,
             shows: Shows::of(&params),
             declared: (role == Role::Node).then(|| Box::new(nodes::session(&params, &self.config, now))),
             delivery: None,
