@@ -19,8 +19,8 @@ const port = await freePort();
 writeConfig(stateDir);
 const start = () =>
   isReference
-    ? new GatewayProcess(process.execPath, [entry, "gateway", "--port", String(port)], stateDir, port).start(240_000)
-    : clawgate(binary, where, stateDir, port).start();
+    ? new GatewayProcess(process.execPath, [entry, "gateway", "--port", String(port)], stateDir, port).grouped().start(240_000)
+    : clawgate(binary, where, stateDir, port).grouped().start();
 
 /** Makes whoever comes through it a client from elsewhere: nobody behind it is paired silently. */
 async function fromElsewhere() {
@@ -226,8 +226,9 @@ host.start();
 await desk.node();
 check("started again it is back", outOf(await desk.invoke("system.run", { command: ["/bin/echo", "back"], agentId: "main" })) === "back\n");
 
-gateway.child.kill("SIGKILL");
+gateway.kill();
 await gateway.exited;
+await until("the gateway goes", () => fetch(`http://127.0.0.1:${port}/healthz`).then(() => true, () => false), (is) => !is);
 gateway = await start();
 desk = new Desk(await operator());
 decider = await operator();
