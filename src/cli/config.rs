@@ -9,7 +9,7 @@ use crate::config::write::{self, ConfigPut};
 use crate::entropy;
 use crate::environment::Environment;
 use crate::log::wall_ms;
-use crate::storage::{PutFault, RealDisk, Storage};
+use crate::storage::{Held, PutFault, RealDisk, Storage};
 use clap::Subcommand;
 use clawgate_config::include::has_include;
 use clawgate_config::schema::{Reload, Schema};
@@ -106,25 +106,30 @@ impl ConfigCommand {
 /// # Errors
 /// There is no such setting, the value is refused, or the file cannot be read or written.
 pub fn run(command: &ConfigCommand, environment: &Environment) -> Result<(), Failure> {
-    let file = File::open(environment)?;
+    let storage = Storage::new(RealDisk, u64::from_ne_bytes(entropy::bytes()));
+    let open = || File::open(&storage, environment, false);
+    let hold = || File::open(&storage, environment, true);
     match command {
-        ConfigCommand::Get { path, json } => file.get(path, *json),
+        ConfigCommand::Get { path, json } => open()?.get(path, *json),
         ConfigCommand::Set { path, value, strict_json, json } => {
-            let value = file.value(value.as_deref(), *strict_json || *json)?;
-            file.set(path, value, *json)
+            // Before the file is held: whoever types the value may take long.
+            let value = value_of(value.as_deref(), *strict_json || *json)?;
+            hold()?.set(path, value, *json)
         }
-        ConfigCommand::Unset { path, json } => file.unset(path, *json),
-        ConfigCommand::Validate { json } => file.validate(*json),
+        ConfigCommand::Unset { path, json } => hold()?.unset(path, *json),
+        ConfigCommand::Validate { json } => open()?.validate(*json),
         ConfigCommand::File { json } => {
-            let path = file.path.display().to_string();
+            let path = open()?.path.display().to_string();
             print(&if *json { format!("{:#}\n", json!({"path": path})) } else { format!("{path}\n") })
         }
     }
 }
 
 /// The file as it is now.
-struct File {
-    storage: Storage<RealDisk>,
+struct File<'s> {
+    storage: &'s Storage<RealDisk>,
+    /// While it is to be changed: nobody of ours changes it meanwhile.
+    held: Option<Held<'s, RealDisk>>,
     path: PathBuf,
     /// `clawgate.json` beside it.
     own: PathBuf,
@@ -134,18 +139,22 @@ struct File {
     loaded: Loaded,
 }
 
-impl File {
-    fn open(environment: &Environment) -> Result<Self, Failure> {
-        let storage = Storage::new(RealDisk, u64::from_ne_bytes(entropy::bytes()));
+impl<'s> File<'s> {
+    fn open(
+        storage: &'s Storage<RealDisk>,
+        environment: &Environment,
+        is_to_change: bool,
+    ) -> Result<Self, Failure> {
         let Surroundings { places, environment } =
-            surroundings(&storage, environment).map_err(Failure::Failed)?;
+            surroundings(storage, environment).map_err(Failure::Failed)?;
         let own = places.own_config();
         // A link stays a link: what it points at is read and written.
         let path = std::fs::canonicalize(&places.config).unwrap_or(places.config);
-        let found = live::read(&storage, &path).map_err(Failure::Failed)?;
+        let held = is_to_change.then(|| storage.hold(&path)).transpose().map_err(Failure::Failed)?;
+        let found = live::read(storage, &path).map_err(Failure::Failed)?;
         let loaded =
             live::with_context(&path, &environment, |context| Loaded::read(found.as_option(), context));
-        Ok(Self { storage, path, own, state_dir: places.state_dir, environment, found, loaded })
+        Ok(Self { storage, held, path, own, state_dir: places.state_dir, environment, found, loaded })
     }
 
     fn get(&self, path: &str, json: bool) -> Result<(), Failure> {
@@ -250,7 +259,8 @@ impl File {
             wall_ms: wall_ms(),
             by: "clawgate config",
         };
-        write::put(&self.storage, &put).map_err(|fault| {
+        let held = self.held.as_ref().expect("a file is held before it is changed");
+        write::put(self.storage, held, &put).map_err(|fault| {
             Failure::Failed(match fault {
                 PutFault::Conflict(path) => {
                     format!(
@@ -310,30 +320,10 @@ impl File {
         let settings = settings_of(loaded, &environment).map_err(|faults| faults.join("; "))?;
         // Where that file cannot be read from here, it is not judged here.
         let unknown = || ProxyProof { trusts_loopback: true, ..ProxyProof::default() };
-        let own = own::read(&self.storage, &self.own, &environment);
+        let own = own::read(self.storage, &self.own, &environment);
         let proxy = own.map_or_else(|_| unknown(), |own| own.proxy);
         let flags = Flags { allow_unconfigured: !is_there, proxy, ..Flags::default() };
         start::decide(&flags, &settings, &self.path, &environment).map(|_| ())
-    }
-
-    /// The value of a command line: JSON5, or else the text itself.
-    fn value(&self, given: Option<&str>, strict: bool) -> Result<Node, Failure> {
-        let text = match given {
-            Some(text) => text.to_owned(),
-            None => {
-                let mut text = String::new();
-                let most = clawgate_proto::limits::CONFIG_BYTES_MAX as u64;
-                std::io::stdin().lock().take(most).read_to_string(&mut text).map_err(|why| {
-                    Failure::Failed(format!("the value cannot be read from standard input: {why}"))
-                })?;
-                text.trim_end_matches(['\n', '\r']).to_owned()
-            }
-        };
-        match Node::parse(&text) {
-            Ok(value) => Ok(value),
-            Err(why) if strict => Err(Failure::Usage(format!("the value is not JSON5: {why}"))),
-            Err(_) => Ok(Node::Text(text)),
-        }
     }
 
     fn invalid(&self) -> Failure {
@@ -346,6 +336,26 @@ impl File {
             text.push_str(&format!("\n- {}", render::clean(&issue.to_string())));
         }
         Failure::Failed(text)
+    }
+}
+
+/// The value of a command line: JSON5, or else the text itself.
+fn value_of(given: Option<&str>, strict: bool) -> Result<Node, Failure> {
+    let text = match given {
+        Some(text) => text.to_owned(),
+        None => {
+            let mut text = String::new();
+            let most = clawgate_proto::limits::CONFIG_BYTES_MAX as u64;
+            std::io::stdin().lock().take(most).read_to_string(&mut text).map_err(|why| {
+                Failure::Failed(format!("the value cannot be read from standard input: {why}"))
+            })?;
+            text.trim_end_matches(['\n', '\r']).to_owned()
+        }
+    };
+    match Node::parse(&text) {
+        Ok(value) => Ok(value),
+        Err(why) if strict => Err(Failure::Usage(format!("the value is not JSON5: {why}"))),
+        Err(_) => Ok(Node::Text(text)),
     }
 }
 

@@ -6,12 +6,13 @@ use super::args::{AuthArg, RunArgs};
 use super::log_plan::LogPlan;
 use super::target;
 use crate::accounts::{self, Account, Keeper};
-use crate::config::first_run::{backup_of, generate_token};
+use crate::config::first_run::{Author, generate_token};
 use crate::config::live::{self, LiveFile, Start};
 use crate::config::own::ProxyProof;
 use crate::config::secrets::{self, Overrides, Resolved, Source, Sourced};
 use crate::config::settings::TailscaleMode;
 use crate::config::start::{self, Decided, Flags};
+use crate::config::write::backup_of;
 use crate::config::{self, ConfigFile, Opened, Places, Settings, own};
 use crate::entropy;
 use crate::environment::Environment;
@@ -100,8 +101,8 @@ impl Plan {
         let root = file.found.as_ref().map(|found| &found.root);
         let accounts = accounts::configured(root, &places, &environment);
         lock(&places, port)?;
-        let wrote =
-            complete(&mut file, &storage, &mut auth, &flags.auth, &settings).map_err(Failure::Failed)?;
+        let wrote = complete(&mut file, (&storage, &places), &mut auth, &flags.auth, &settings)
+            .map_err(Failure::Failed)?;
         secrets::refuse_open_bind(&auth, bind, &host_of(place), port).map_err(Failure::Failed)?;
         let identity =
             Identity::load_or_create(&storage, &places.state_dir, log::wall_ms()).map_err(Failure::Failed)?;
@@ -359,18 +360,19 @@ fn choose_port(flag: Option<u16>, environment: &Environment, settings: &Settings
 /// Writes a configuration file where there is none, and a token where one is needed and none is known.
 fn complete(
     file: &mut ConfigFile,
-    storage: &Storage<RealDisk>,
+    (storage, places): (&Storage<RealDisk>, &Places),
     auth: &mut Resolved,
     overrides: &Overrides,
     settings: &Settings,
 ) -> Result<Option<String>, String> {
+    let by = Author { state_dir: &places.state_dir, name: "clawgate gateway" };
     let wants_token = auth.mode == AuthMode::Token && auth.token.is_none();
     let is_new = file.found.is_none();
     if !wants_token {
         if !is_new {
             return Ok(None);
         }
-        file.create(storage, None)?;
+        file.create(storage, by, None)?;
         return Ok(Some(format!("there was no config file; wrote {}", file.path.display())));
     }
     // A mode from the command line is for this run only. A token beside a password needs a mode in the file,
@@ -383,10 +385,10 @@ fn complete(
     }
     let token = generate_token();
     let wrote = if is_new {
-        file.create(storage, Some(&token))?;
+        file.create(storage, by, Some(&token))?;
         format!("there was no config file; wrote {} with a new token", file.path.display())
     } else {
-        file.add_token(storage, &token, with_mode)?;
+        file.add_token(storage, by, &token, with_mode)?;
         format!(
             "Gateway auth token was missing. Generated a new token and saved it to config (gateway.auth.token); the \
              old file is {}",

@@ -3,8 +3,9 @@
 
 use super::args::SetupArgs;
 use super::{Failure, print, render};
-use crate::config::first_run::{backup_of, generate_token};
+use crate::config::first_run::{Author, generate_token};
 use crate::config::settings::Setting;
+use crate::config::write::backup_of;
 use crate::config::{self, Node, Opened, Settings};
 use crate::entropy;
 use crate::environment::Environment;
@@ -49,7 +50,8 @@ pub fn run(args: &SetupArgs, environment: &Environment) -> Result<(), Failure> {
         .into_iter()
         .map(|setting| (setting.path, Node::from_json(&setting.value)))
         .collect();
-    file.set(&storage, &changes).map_err(Failure::Failed)?;
+    let by = Author { state_dir: &places.state_dir, name: "clawgate setup" };
+    file.set(&storage, by, &changes, &mut |_| Ok(())).map_err(Failure::Failed)?;
     let reach = format!("ws://{}:{}", address(draft), draft.port);
     if args.json {
         let said = json!({

@@ -151,6 +151,7 @@ impl<D: Disk> LiveFile<D> {
         write: &ConfigWrite,
         method: &'static str,
     ) -> Result<ConfigOutcome, ConfigFault> {
+        let held = self.storage.hold(&self.start.path).map_err(ConfigFault::Failed)?;
         let found = self.read().map_err(ConfigFault::Failed)?;
         let Edited { text, loaded, .. } =
             self.with_context(|context| service::change(change, write, found.as_option(), context))?;
@@ -171,12 +172,13 @@ impl<D: Disk> LiveFile<D> {
             wall_ms: ts,
             by: method,
         };
-        let mark = write::put(&self.storage, &put).map_err(|fault| match fault {
+        let mark = write::put(&self.storage, &held, &put).map_err(|fault| match fault {
             PutFault::Conflict(_) => {
                 ConfigFault::invalid("config changed since last load; re-run config.get and retry")
             }
             PutFault::Failed(why) => ConfigFault::Failed(why),
         })?;
+        drop(held);
         let config = loaded.shown_config().to_json();
         let news = self.observe(&Read { content: Some((text.into_bytes(), mark)) }, &loaded);
         let written = ConfigWritten {

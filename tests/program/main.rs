@@ -14,6 +14,7 @@ mod qr;
 mod running;
 mod settings;
 mod shell;
+mod writers;
 
 /// The drivers that were compiled in.
 const RUNTIMES: &[&str] = &[
