@@ -531,6 +531,22 @@ mod tests {
     }
 
     #[test]
+    fn a_token_that_a_variable_holds_is_not_replaced_where_the_variable_is_missing() {
+        let folder = Folder::new();
+        let config = "{gateway: {mode: 'local', auth: {mode: 'token', token: '${TOK}'}}}";
+        let fault = plan(&folder, Some(config), "", &[]).unwrap_err();
+        assert!(
+            fault.message().contains("environment variable TOK, which is not set"),
+            "{}",
+            fault.message()
+        );
+        assert_eq!(text(&folder), config);
+        assert_eq!(token_of(&plan(&folder, Some(config), "", &[("TOK", "there")]).unwrap()), "there");
+        assert_eq!(token_of(&plan(&folder, Some(config), "--token t", &[]).unwrap()), "t");
+        assert_eq!(text(&folder), config);
+    }
+
+    #[test]
     fn a_mode_of_the_command_line_is_not_written_down() {
         let folder = Folder::new();
         let made = plan(&folder, Some("{gateway: {mode: 'local'}}"), "--auth token", &[]).unwrap();

@@ -247,6 +247,18 @@ mod tests {
     }
 
     #[test]
+    fn a_token_that_a_variable_holds_stays() {
+        let folder = Folder::new();
+        let path = folder.path().join("openclaw.json");
+        std::fs::write(&path, "{gateway: {mode: 'local', auth: {mode: 'token', token: '${TOK}'}}}").unwrap();
+        let root: Value = serde_json::from_str(&setup(&folder, "--port 19001").unwrap()).unwrap();
+        assert_eq!(
+            (&root["gateway"]["port"], &root["gateway"]["auth"]["token"]),
+            (&json!(19_001), &json!("${TOK}"))
+        );
+    }
+
+    #[test]
     fn what_is_missing_is_named_by_its_flag_and_nothing_is_written() {
         for (line, want) in [
             ("--bind custom", "--custom-bind-host: an IPv4 address is needed"),

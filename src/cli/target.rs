@@ -220,7 +220,8 @@ fn configured(settings: &Settings, file: &ConfigFile, environment: &Environment)
         token: token.as_ref().map(|(_, secret)| secret.clone()),
         password: password.as_ref().map(|(_, secret)| (secret.clone(), None)),
     };
-    let resolved = Resolved::new(&overrides, settings, &file.path, environment).map_err(Failure::Failed)?;
+    let settings = settings.clone().for_a_client();
+    let resolved = Resolved::new(&overrides, &settings, &file.path, environment).map_err(Failure::Failed)?;
     let (shown_token, shown_password) = match resolved.mode {
         AuthMode::None => (None, None),
         AuthMode::Token => (resolved.token.as_ref(), None),
