@@ -4,10 +4,12 @@ use super::{Failure, print, render};
 use crate::config::live::{self, Read};
 use crate::config::open::{Surroundings, settings_of, surroundings};
 use crate::config::own::{self, ProxyProof};
-use crate::config::start::{self, Flags};
+use crate::config::start::Flags;
+use crate::config::startable::{Beside, Startable};
 use crate::config::write::{self, ConfigPut};
 use crate::entropy;
 use crate::environment::Environment;
+use crate::instances;
 use crate::log::wall_ms;
 use crate::storage::{Held, PutFault, RealDisk, Storage};
 use clap::Subcommand;
@@ -19,7 +21,7 @@ use clawgate_proto::host::config::{ConfigFault, Issue};
 use serde_json::json;
 use std::fmt;
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// `clawgate config`. `Debug` shows no value.
 #[derive(Clone, Subcommand)]
@@ -294,7 +296,10 @@ impl<'s> File<'s> {
     /// # Errors
     /// One starts now (or would write a file of its own), and none would any more.
     fn for_a_start(&self, new: &Loaded) -> Result<Option<String>, Failure> {
-        let Err(why) = self.startable(new, true) else { return Ok(None) };
+        let why = match self.startable(new, true) {
+            Ok(startable) => return Ok(self.note_of_a_port(&startable)),
+            Err(why) => why,
+        };
         if new.resolved.at(&["gateway", "mode"]).and_then(Node::as_text) == Some("remote") {
             let note =
                 "gateway.mode is remote: this is the file of a client now, and no gateway starts with it";
@@ -310,20 +315,27 @@ impl<'s> File<'s> {
         )))
     }
 
+    /// What to say of a port that somebody else has: that may change until a gateway starts. One that runs with this
+    /// file may be the one who has it.
+    fn note_of_a_port(&self, startable: &Startable) -> Option<String> {
+        let why = startable.is_free(&[]).err()?;
+        let running = instances::others(&self.environment);
+        let is_ours =
+            running.iter().any(|other| other.config.as_deref().map(Path::new) == Some(self.path.as_path()));
+        (!is_ours).then(|| format!("A gateway could not start with this file now: {why}"))
+    }
+
     /// What a start without flags would say to this document.
-    fn startable(&self, loaded: &Loaded, is_there: bool) -> Result<(), String> {
-        if !loaded.is_valid() {
-            return Err(loaded.issues.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "));
-        }
+    fn startable(&self, loaded: &Loaded, is_there: bool) -> Result<Startable, String> {
         let mut environment = self.environment.clone();
         environment.complete(service::variables_of(&loaded.source));
-        let settings = settings_of(loaded, &environment).map_err(|faults| faults.join("; "))?;
         // Where that file cannot be read from here, it is not judged here.
         let unknown = || ProxyProof { trusts_loopback: true, ..ProxyProof::default() };
         let own = own::read(self.storage, &self.own, &environment);
         let proxy = own.map_or_else(|_| unknown(), |own| own.proxy);
-        let flags = Flags { allow_unconfigured: !is_there, proxy, ..Flags::default() };
-        start::decide(&flags, &settings, &self.path, &environment).map(|_| ())
+        let flags = Flags { proxy, ..Flags::default() };
+        let beside = Beside { path: &self.path, flags: &flags, port: None, environment: &self.environment };
+        Startable::judge(&beside, is_there, loaded)
     }
 
     fn invalid(&self) -> Failure {

@@ -139,7 +139,7 @@ fn start(facts: &Facts, environment: &Environment) -> Step {
             format!("no gateway would start here\n{}", why.message()),
             "",
         ),
-        Ok(()) => {
+        Ok(_) => {
             let secret = facts.secrets.iter().find(|secret| secret.in_force);
             let secret = match secret {
                 Some(secret) => format!("{} from {}", facts.mode, secret.from),

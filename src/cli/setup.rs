@@ -5,6 +5,7 @@ use super::args::SetupArgs;
 use super::{Failure, print, render};
 use crate::config::first_run::{Author, generate_token};
 use crate::config::settings::Setting;
+use crate::config::startable::DEFAULT_PORT;
 use crate::config::write::backup_of;
 use crate::config::{self, Node, Opened, Settings};
 use crate::entropy;
@@ -98,7 +99,7 @@ pub fn run(args: &SetupArgs, environment: &Environment) -> Result<(), Failure> {
 fn draft(settings: &Settings, bind: Option<Bind>) -> Draft {
     let is_password = settings.auth_mode == Some(Setting::Known(AuthMode::Password));
     Draft {
-        port: settings.port.unwrap_or(super::target::DEFAULT_PORT),
+        port: settings.port.unwrap_or(DEFAULT_PORT),
         bind: bind.unwrap_or(Bind::Loopback),
         custom_host: settings.custom_bind_host.as_deref().and_then(|host| host.trim().parse().ok()),
         auth: if is_password { Auth::Password } else { Auth::Token },

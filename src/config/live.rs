@@ -6,7 +6,8 @@ use super::exposure::Exposure;
 use super::open::{load, settings_of};
 use super::secrets::Resolved;
 use super::settings::{Bind, Settings};
-use super::start::{self, Flags};
+use super::start::Flags;
+use super::startable::{Beside, Startable};
 use super::write::{self, ConfigPut};
 use crate::environment::Environment;
 use crate::log::settings::Levels;
@@ -24,6 +25,7 @@ use clawgate_proto::host::config::{
 };
 use clawgate_proto::limits::CONFIG_BYTES_MAX;
 use clawgate_proto::log::{Level, Record};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -47,6 +49,10 @@ pub struct Start {
     pub environment: Environment,
     /// What the command line says; it stays stronger than the file, and a restart says it again.
     pub flags: Flags,
+    /// `--port`.
+    pub port: Option<u16>,
+    /// What this gateway listens on.
+    pub listening: Vec<SocketAddr>,
     /// `--verbose`.
     pub verbose: bool,
     /// Where this gateway listens.
@@ -346,14 +352,9 @@ impl<D: Disk> LiveFile<D> {
 
     /// Whether this gateway could start with the document. Where there is no file, a start writes one.
     fn startable(&self, is_there: bool, loaded: &Loaded) -> Result<(), String> {
-        if !loaded.is_valid() {
-            let faults: Vec<String> = loaded.issues.iter().map(ToString::to_string).collect();
-            return Err(faults.join("; "));
-        }
-        let (settings, environment) = self.settings(loaded)?;
-        let mut flags = self.start.flags.clone();
-        flags.allow_unconfigured |= !is_there;
-        start::decide(&flags, &settings, &self.start.path, &environment).map(|_| ())
+        let Start { path, flags, port, environment, listening, .. } = &self.start;
+        let beside = Beside { path, flags, port: *port, environment };
+        Startable::judge(&beside, is_there, loaded)?.is_free(listening)
     }
 
     /// Whether this gateway could start again with what is on the disk now.

@@ -11,6 +11,7 @@ mod doctor;
 mod first_run;
 mod logs;
 mod qr;
+mod restarts;
 mod running;
 mod settings;
 mod shell;
