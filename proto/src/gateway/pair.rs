@@ -156,7 +156,7 @@ impl Gateway {
                 let op = connect_op(&params, *facts, role, address.reported());
                 let (mut op, shared) = op;
                 if role == Role::Node {
-                    let (about, surface) = declared(&params, &config.limits);
+                    let (about, surface) = declared(&params, &config);
                     let is_covered = dialect.exceptions().pairing_covers_surface;
                     op.declared = Some(Box::new(Declared { about, surface, is_covered }));
                 }
@@ -214,6 +214,7 @@ impl Gateway {
             }
         };
         let (reported, ip) = (handshake.address.reported(), handshake.address.ip);
+        let user = self.vouched_user(now, handshake);
         let device_id = params.device.as_ref().map(|claim| claim.id.clone());
         let presence_key = (params.client.mode != "cli").then(|| {
             let key = device_id.clone().or_else(|| params.client.instance_id.clone());
@@ -247,9 +248,10 @@ impl Gateway {
             is_page: admit::is_page(&params),
             is_phone: role == Role::Node && is_phone(&params.client.platform),
             name: name_of(&params).into(),
+            user,
             shows: Shows::of(&params),
             declared: (role == Role::Node).then(|| {
-                let (about, surface) = declared(&params, &self.config.limits);
+                let (about, surface) = declared(&params, &self.config);
                 Box::new(NodeSession { about, surface, since_ms: now.wall.0 })
             }),
             delivery: None,
