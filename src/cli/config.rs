@@ -1,10 +1,11 @@
 //! `clawgate config`: reads and changes the configuration file, without a gateway.
 
 mod path;
+mod validate;
 
 use super::{Failure, print, render};
 use crate::config::live::{self, Read};
-use crate::config::open::{Surroundings, settings_of, surroundings};
+use crate::config::open::{Surroundings, surroundings};
 use crate::config::own::{self, ProxyProof};
 use crate::config::start::Flags;
 use crate::config::startable::{Beside, Startable};
@@ -24,7 +25,7 @@ use path::{make_lists, names, no_such_item};
 use serde_json::json;
 use std::fmt;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// `clawgate config`. `Debug` shows no value.
 #[derive(Clone, Subcommand)]
@@ -198,49 +199,6 @@ impl<'s> File<'s> {
         self.write(new, path, &names, "Removed", json)
     }
 
-    fn validate(&self, json: bool) -> Result<(), Failure> {
-        let path = self.path.display().to_string();
-        if !self.loaded.exists {
-            return Err(Failure::Failed(format!(
-                "Config file not found: {path}\n`clawgate gateway` writes one at its first start."
-            )));
-        }
-        let mut issues = self.loaded.issues.clone();
-        if issues.is_empty() {
-            // What the document may say and this program cannot do, such as TLS.
-            let mut environment = self.environment.clone();
-            environment.complete(service::variables_of(&self.loaded.source));
-            let settings = settings_of(&self.loaded, &environment);
-            let issue = |fault: String| {
-                let (path, message) = fault.split_once(": ").unwrap_or(("", &fault));
-                Issue { path: path.to_owned(), message: message.to_owned(), allowed: Vec::new() }
-            };
-            issues = settings.err().unwrap_or_default().into_iter().map(issue).collect();
-        }
-        let warnings: Vec<&Issue> = self.loaded.warnings.iter().chain(&self.loaded.legacy).collect();
-        if json {
-            let shown = |issue: &Issue| json!({"path": issue.path, "message": issue.message});
-            let mut answer = json!({"valid": issues.is_empty(), "path": path});
-            if !issues.is_empty() {
-                answer["issues"] = issues.iter().map(shown).collect();
-            }
-            if !warnings.is_empty() {
-                answer["warnings"] = warnings.into_iter().map(shown).collect();
-            }
-            print(&format!("{answer}\n"))?;
-        } else {
-            let mut text = String::new();
-            if issues.is_empty() {
-                text.push_str(&format!("Config valid: {path}\n"));
-            }
-            for warning in warnings {
-                text.push_str(&format!("- warning: {}\n", render::clean(&warning.to_string())));
-            }
-            print(&text)?;
-        }
-        if issues.is_empty() { Ok(()) } else { Err(self.invalid_with(&issues, json)) }
-    }
-
     /// What a change at this path is made on: the file as it is written, or, inside of what an included file brings,
     /// with it.
     fn base(&self, names: &[&str]) -> Node {
@@ -323,8 +281,8 @@ impl<'s> File<'s> {
     fn note_of_a_port(&self, startable: &Startable) -> Option<String> {
         let why = startable.is_free(&[]).err()?;
         let running = instances::others(&self.environment);
-        let is_ours =
-            running.iter().any(|other| other.config.as_deref().map(Path::new) == Some(self.path.as_path()));
+        let same = |config: &str| std::fs::canonicalize(config).is_ok_and(|config| config == self.path);
+        let is_ours = running.iter().any(|other| other.config.as_deref().is_some_and(same));
         (!is_ours).then(|| format!("A gateway could not start with this file now: {why}"))
     }
 
@@ -342,12 +300,12 @@ impl<'s> File<'s> {
     }
 
     fn invalid(&self) -> Failure {
-        self.invalid_with(&self.loaded.issues, false)
+        self.invalid_with(&self.loaded.issues)
     }
 
-    fn invalid_with(&self, issues: &[Issue], is_listed: bool) -> Failure {
+    fn invalid_with(&self, issues: &[Issue]) -> Failure {
         let mut text = format!("Config invalid: {}", self.path.display());
-        for issue in issues.iter().filter(|_| !is_listed) {
+        for issue in issues {
             text.push_str(&format!("\n- {}", render::clean(&issue.to_string())));
         }
         Failure::Failed(text)
