@@ -17,6 +17,8 @@ pub struct Flags {
     pub auth: Overrides,
     /// `--bind`.
     pub bind: Option<Bind>,
+    /// The addresses that this bind stands for, where they are known already: a gateway goes on where it was.
+    pub place: Option<Place>,
     /// `--allow-unconfigured`: the file need not say that it is a gateway's.
     pub allow_unconfigured: bool,
     /// Not of the command line, but as strong: what this program's own settings say of proxies.
@@ -58,7 +60,7 @@ pub fn decide(
     if let Some(hooks) = &settings.hooks {
         hooks.check_token(&auth)?;
     }
-    let place = place(bind, settings)?;
+    let place = flags.place.map_or_else(|| place(bind, settings), Ok)?;
     if let Some(hooks) = &settings.hooks {
         hooks.check()?;
     }
