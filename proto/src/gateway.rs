@@ -735,10 +735,10 @@ impl Gateway {
                 }
                 self.health_flush.dirty = [true, true];
             }
-            Purpose::Config { conn, id } => self.config_answered(conn, id, answer, out),
+            Purpose::Config { conn, id } => self.config_answered(now, (conn, id), answer, out),
             Purpose::ConfigCheck => self.config_checked(now, answer, out),
             Purpose::WizardStart { conn, id } => self.wizard_started(now, (conn, id), answer, out),
-            Purpose::WizardWrite { conn, id } => self.wizard_written((conn, id), answer, out),
+            Purpose::WizardWrite { conn, id } => self.wizard_written(now, (conn, id), answer, out),
             Purpose::ExecApprovals { conn, id } => self.exec_approvals_stored((conn, id), answer, out),
             Purpose::LogsTail { conn, id } => self.log_read(conn, id, answer, out),
             Purpose::WhoIs { ip } => self.whois_answered(now, ip, answer, out),

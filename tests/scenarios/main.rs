@@ -128,6 +128,7 @@ play! {
         guesses_at_codes_are_counted_apart
         a_code_is_over_in_ten_minutes
         only_admins_make_codes_and_only_where_there_is_an_address
+        a_code_ends_with_the_secret_by_which_it_was_made
         a_device_waits_for_more_scopes
         a_wait_for_more_scopes_ends
         a_minute_of_retries_is_one_request_and_one_event

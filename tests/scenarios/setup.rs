@@ -5,7 +5,10 @@ use super::{
     with_token,
 };
 use clawgate_proto::client::{ClientConfig, DeviceKey};
-use clawgate_proto::config::RateLimit;
+use clawgate_proto::config::{AuthConfig, RateLimit};
+use clawgate_proto::host::config::LiveConfig;
+use clawgate_proto::log::Level;
+use clawgate_proto::secret::Secret;
 use clawgate_support::{Actor, Place, Stage};
 use serde_json::{Value, json};
 
@@ -163,6 +166,47 @@ pub(crate) fn a_code_is_over_in_ten_minutes(place: Place) {
     stage.pass(if place.is_real() { 400 } else { 600_001 });
     let late = node_with(&stage, 4, &key, &code);
     assert_eq!(refused(&mut stage, late).detail_code(), Some("AUTH_BOOTSTRAP_TOKEN_INVALID"));
+}
+
+/// `setup-codes`.
+pub(crate) fn a_code_ends_with_the_secret_by_which_it_was_made(place: Place) {
+    const NEW: &str = "cLaWmArKeR-the-next-one";
+    for protocol in PROTOCOLS {
+        let mut stage = Stage::new(place);
+        stage.host().edit_config(Some("{gateway: {mode: 'local'}}"));
+        // The command line has no device: all that it showed is the secret.
+        let tool = asking(&[ADMIN], speaking(4, stage.client_as("cli", "cli", None)));
+        let (tool, _) = stage.admit(tool);
+        let params = json!({"publicUrl": "wss://gw.example", "bootstrapProfile": "node"});
+        let (_, by_secret) = code(&mut stage, tool, params.clone());
+        let operator = admin(&mut stage, 4);
+        let (_, by_device) = code(&mut stage, operator, params.clone());
+        let config = stage.config().clone();
+        stage.host().set_live_config(LiveConfig {
+            auth: AuthConfig { token: Secret::new(NEW), ..config.auth },
+            allowed_origins: config.allowed_origins,
+            trusted_proxies: config.trusted_proxies,
+            allow_real_ip_fallback: config.allow_real_ip_fallback,
+            log_level: Level::Trace,
+        });
+        let hash = stage.call(operator, "config.get", json!({})).unwrap()["hash"].clone();
+        let raw = format!("{{gateway: {{auth: {{token: '{NEW}'}}}}}}");
+        stage.call(operator, "config.patch", json!({"raw": raw, "baseHash": hash})).unwrap();
+        assert_eq!(stage.closed(tool), (4001, "gateway auth changed".to_owned()));
+        let (first, second) = (stage.key(), stage.key());
+        let late = node_with(&stage, protocol, &first, &by_secret);
+        assert_eq!(refused(&mut stage, late).detail_code(), Some("AUTH_BOOTSTRAP_TOKEN_INVALID"));
+        // What a device made lasts as long as that device's rights.
+        let node = node_with(&stage, protocol, &second, &by_device);
+        stage.admit(node);
+        // The next ones are as good as ever.
+        let mut tool = asking(&[ADMIN], speaking(4, stage.client_as("cli", "cli", None)));
+        tool.auth.token = Some(NEW.to_owned());
+        let (tool, _) = stage.admit(tool);
+        let (_, fresh) = code(&mut stage, tool, params);
+        let node = node_with(&stage, protocol, &first, &fresh);
+        stage.admit(node);
+    }
 }
 
 pub(crate) fn only_admins_make_codes_and_only_where_there_is_an_address(place: Place) {

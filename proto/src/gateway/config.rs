@@ -4,6 +4,8 @@
 //! An answer to a change leaves when the host says that the bytes are durable. Two changes at once are the host's to
 //! tell apart: each names the text that it was made from.
 
+use super::devices::Op;
+use super::pair::Key;
 use super::presence::cut;
 use super::timers::Timer;
 use super::{Call, Gateway, Purpose, events};
@@ -63,15 +65,15 @@ impl Gateway {
         if let Some(HostAnswer::Config(Ok(done))) = answer
             && let Some(news) = done.news
         {
-            self.config_news(*news, out);
+            self.config_news(now, *news, out);
         }
     }
 
     /// A peer's operation has ended.
     pub(super) fn config_answered(
         &mut self,
-        conn: ConnId,
-        id: Box<str>,
+        now: Now,
+        (conn, id): (ConnId, Box<str>),
         answer: Option<HostAnswer>,
         out: &mut Vec<Output>,
     ) {
@@ -79,7 +81,7 @@ impl Gateway {
             Some(HostAnswer::Config(Ok(done))) => {
                 self.respond(conn, id, Reply::Ok(Payload::Json(done.payload)), out);
                 if let Some(news) = done.news {
-                    self.config_news(*news, out);
+                    self.config_news(now, *news, out);
                 }
             }
             Some(HostAnswer::Config(Err(ConfigFault::Invalid { message, issues }))) => {
@@ -102,18 +104,18 @@ impl Gateway {
     }
 
     /// Tells of a changed file, and takes over what can be taken over.
-    pub(super) fn config_news(&mut self, news: ConfigNews, out: &mut Vec<Output>) {
+    pub(super) fn config_news(&mut self, now: Now, news: ConfigNews, out: &mut Vec<Output>) {
         self.broadcast(&events::CONFIG_CHANGED, dialect::config::changed(&news), out);
         let limits = &self.config.limits;
         let shown = news.restart.iter().take(limits.restart_paths_max);
         self.restart_needed = shown.map(|path| cut(path, limits.restart_path_bytes_max).to_owned()).collect();
         self.forget_numbers();
         if let Some(live) = news.live {
-            self.take_over(live, out);
+            self.take_over(now, live, out);
         }
     }
 
-    fn take_over(&mut self, live: LiveConfig, out: &mut Vec<Output>) {
+    fn take_over(&mut self, now: Now, live: LiveConfig, out: &mut Vec<Output>) {
         let is_other_auth = !is_same_auth(&self.config.auth, &live.auth) || self.is_other_proxy(&live);
         self.log_level = live.log_level;
         self.config = live.over(&self.config);
@@ -124,6 +126,7 @@ impl Gateway {
         if !is_other_auth {
             return;
         }
+        self.submit(now, Op::ForgetSecretCodes, Key::SecretChanged, out);
         // Whoever came in with what is no longer valid must show what is. A device token stays what it was.
         let conns: Vec<ConnId> = self.peers.open().collect();
         for conn in conns {

@@ -43,6 +43,8 @@ pub(super) enum Key {
     Setup { conn: ConnId, id: Box<str>, place: setup::Place },
     /// A peer asks for these scopes besides its own.
     Upgrade { conn: ConnId, id: Box<str>, wanted: Vec<String> },
+    /// Setup codes end with the shared secret; nobody waits for it.
+    SecretChanged,
 }
 
 /// A `connect` on its way through the store.
@@ -305,7 +307,7 @@ impl Gateway {
                 self.peers.session(*conn).and_then(|session| session.device_id.as_deref().map(Into::into))
             }
             // A device that wants in answers for itself.
-            Key::Connect(_) => None,
+            Key::Connect(_) | Key::SecretChanged => None,
         };
         let mut effects = Vec::new();
         self.devices.submit(now, op, by, key, &mut effects);
@@ -360,6 +362,18 @@ impl Gateway {
                         self.upgrade_filed(now, (conn, id), (request_id, device_id, wanted), out);
                     } else {
                         self.method_done(conn, id, done, out);
+                    }
+                }
+                Effect::Done { key: Key::SecretChanged, done } => {
+                    if let Done::Failed(error) = done {
+                        self.devices.void_secret_codes(now);
+                        out.push(Output::Log(
+                            Record::new(Level::Error, "setup-codes.not-forgotten").field("why", error).field(
+                                "hint",
+                                "codes of the old secret open nothing until a restart; those that \
+                                                are younger than ten minutes then do again",
+                            ),
+                        ));
                     }
                 }
                 Effect::Notice(notice) => self.notice(notice, out),

@@ -183,6 +183,7 @@ impl Gateway {
     /// The change is on the disk, or is not.
     pub(super) fn wizard_written(
         &mut self,
+        now: Now,
         (conn, id): (ConnId, Box<str>),
         answer: Option<HostAnswer>,
         out: &mut Vec<Output>,
@@ -198,7 +199,7 @@ impl Gateway {
             reply(self, conn, id, shown, out);
         }
         if let Some(news) = news {
-            self.config_news(*news, out);
+            self.config_news(now, *news, out);
         }
     }
 }
