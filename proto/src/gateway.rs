@@ -72,7 +72,7 @@ use suspend::Suspension;
 use timers::{Timer, Timers};
 use voice::VoiceWake;
 use vouched::Whois;
-use writes::{WriteKey, Writes};
+use writes::{Allowance, WriteKey, Writes};
 
 /// The shared state machine of the process.
 #[derive(Debug)]
@@ -666,11 +666,14 @@ impl Gateway {
         let (device_id, ip) = (session.device_id.clone(), session.ip);
         let conn = (device_id.is_none() && ip.is_none()).then_some(conn);
         let key = WriteKey { method, device_id, ip, conn };
-        self.writes.take(now.mono, key, max, limits).map_err(|retry_after_ms| RequestError::WriteBudget {
+        let window_ms = limits.control_writes_window_ms;
+        let allowance = Allowance { max, window_ms, windows_max: limits.control_writes_windows_max };
+        let taken = self.writes.take(now.mono, key, allowance);
+        taken.map_err(|retry_after_ms| RequestError::WriteBudget {
             method: name,
             retry_after_ms,
             max,
-            window_ms: limits.control_writes_window_ms,
+            window_ms,
         })
     }
 

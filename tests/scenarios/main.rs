@@ -132,6 +132,7 @@ play! {
         a_device_waits_for_more_scopes
         a_wait_for_more_scopes_ends
         a_minute_of_retries_is_one_request_and_one_event
+        a_device_asks_for_more_only_so_often
         a_device_has_the_name_that_a_person_gave_it
         what_a_node_offers_is_approved_before_it_counts
         a_node_of_protocol_3_is_asked_about_once;

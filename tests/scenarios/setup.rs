@@ -290,6 +290,47 @@ pub(crate) fn a_wait_for_more_scopes_ends(place: Place) {
     assert_eq!(error.message, "device identity required");
 }
 
+/// `upgrade-budget`: nobody is kept busy with one device's requests.
+pub(crate) fn a_device_asks_for_more_only_so_often(place: Place) {
+    let mut stage = Stage::new(place);
+    let operator = admin(&mut stage, 4);
+    let key = stage.key();
+    let (socket, _) = stage.admit(asking(&[], stage.client(Some(key))));
+    let ask = |stage: &mut Stage, socket: Actor, scopes: &[&str]| {
+        stage.call(socket, "device.scopes.requestUpgrade", json!({"scopes": scopes}))
+    };
+    stage.drain(operator);
+    let all = ["read", "write", "approvals", "questions", "talk", "talk.secrets", "pairing", "admin"];
+    let all: Vec<String> = all.iter().map(|name| format!("operator.{name}")).collect();
+    let max = stage.config().limits.upgrade_requests_max as usize;
+    assert!(max < all.len());
+    for scope in &all[..max] {
+        let first = ask(&mut stage, socket, &[scope]).unwrap();
+        // Again the same is the same request, and costs nothing.
+        for _ in 0..20 {
+            assert_eq!(ask(&mut stage, socket, &[scope]).unwrap(), first);
+        }
+    }
+    let error = ask(&mut stage, socket, &[&all[max]]).unwrap_err();
+    assert_eq!((error.code.as_str(), error.retryable), ("UNAVAILABLE", Some(true)));
+    let wait_ms = error.retry_after_ms.unwrap();
+    assert!((1..=stage.config().limits.upgrade_requests_window_ms).contains(&wait_ms), "{wait_ms}");
+    // What waits can still be asked for, by whoever waits for it.
+    let waiting = ask(&mut stage, socket, &[&all[0]]).unwrap();
+    let told =
+        event_names(&stage.drain(operator)).iter().filter(|name| **name == "device.pair.requested").count();
+    assert_eq!(told, max);
+    // Another device is not kept waiting for this one.
+    let other = stage.key();
+    let (other, _) = stage.admit(asking(&[], stage.client(Some(other))));
+    ask(&mut stage, other, &[&all[0]]).unwrap();
+    if !place.is_real() {
+        stage.call(operator, "device.pair.reject", waiting).unwrap();
+        stage.pass(wait_ms);
+        ask(&mut stage, socket, &[&all[max]]).unwrap();
+    }
+}
+
 /// The loop of the reference: a client that does not give up.
 pub(crate) fn a_minute_of_retries_is_one_request_and_one_event(place: Place) {
     for protocol in PROTOCOLS {
