@@ -71,6 +71,7 @@ play! {
         only_who_may_decide_is_asked_and_finds_anything
         a_reviewer_is_named_by_its_device
         what_reaches_nobody_ends_at_once_at_protocol_4
+        nobody_allows_what_it_asked_for_itself
         what_nobody_decides_ends_at_its_deadline
         of_two_who_decide_the_first_counts
         an_asker_that_comes_back_hears_the_decision
@@ -127,12 +128,12 @@ play! {
         a_code_that_a_person_must_confirm_waits_for_its_device
         guesses_at_codes_are_counted_apart
         a_code_is_over_in_ten_minutes
-        only_admins_make_codes_and_only_where_there_is_an_address
         a_code_ends_with_the_secret_by_which_it_was_made
+        only_admins_make_codes_and_only_where_there_is_an_address
         a_device_waits_for_more_scopes
         a_wait_for_more_scopes_ends
-        a_minute_of_retries_is_one_request_and_one_event
         a_device_asks_for_more_only_so_often
+        a_minute_of_retries_is_one_request_and_one_event
         a_device_has_the_name_that_a_person_gave_it
         what_a_node_offers_is_approved_before_it_counts
         a_node_of_protocol_3_is_asked_about_once;
