@@ -9,6 +9,7 @@ pub(crate) mod config;
 pub(crate) mod devices;
 pub(crate) mod diagnostics;
 pub(crate) mod events;
+mod guesses;
 pub(crate) mod handlers;
 pub(crate) mod health;
 mod limiter;
@@ -381,8 +382,13 @@ impl Gateway {
         let config = &self.config;
         // Only the details are for those who may know: the probes themselves answer everybody.
         let limiters = &mut self.limiters;
-        let detailed = || client.local || admit::http_bearer(config, limiters, now.mono, &client, request);
-        let mut response = web::respond(request, &facts, detailed);
+        let bearer = || {
+            if client.local {
+                return admit::Bearer::Proved;
+            }
+            admit::http_bearer(config, limiters, now.mono, &client, request)
+        };
+        let mut response = web::respond(request, &facts, bearer);
         response.close |= self.stopping;
         self.peers.set_phase(conn, Phase::Http);
         self.order(conn, Order::Http(Box::new(response)), out);

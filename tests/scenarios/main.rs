@@ -95,6 +95,8 @@ play! {
         a_local_program_is_not_the_proxy
         a_tailnet_identity_counts_when_the_daemon_agrees
         guesses_beside_a_tailnet_identity_are_counted
+        guesses_while_the_store_fails_are_counted
+        a_bearer_that_is_locked_out_is_told_for_how_long
         a_tailnet_identity_is_nothing_where_it_is_not_wanted
         a_daemon_that_is_silent_lets_nobody_in
         only_so_many_wait_for_the_daemon

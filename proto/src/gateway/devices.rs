@@ -26,6 +26,7 @@ use crate::host::{DevicesCheck, DevicesVersion, HostAnswer, HostFault, HostReque
 use crate::limits::Limits;
 use crate::log::{Level, Record};
 use crate::scope::{Role, Scopes};
+use crate::secret::Secret;
 use crate::seed::Random;
 use crate::store::{DeviceView, Devices, PairedDevice, PendingRequest, Seen};
 use crate::time::{Mono, Now};
@@ -222,6 +223,14 @@ impl<K> DeviceStore<K> {
     /// What is durable.
     pub(crate) fn content(&self) -> &Arc<Devices> {
         &self.committed
+    }
+
+    /// Whether this is a token of this device that is in force.
+    pub(crate) fn is_token_of(&self, device_id: &str, public_key: &str, shown: &Secret) -> bool {
+        let device = self.committed.paired.get(device_id).filter(|device| device.public_key == public_key);
+        let mut entries =
+            device.into_iter().flat_map(|device| device.tokens.iter().flat_map(BTreeMap::values));
+        entries.any(|entry| tokens::is_live(entry) && shown.matches(&entry.token))
     }
 
     /// What this process remembers of a device.
