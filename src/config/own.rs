@@ -6,6 +6,7 @@ use super::value::Node;
 use super::weak;
 use crate::environment::Environment;
 use crate::storage::{Disk, Storage};
+use clawgate_config::validate::{shown_name, shown_text};
 use clawgate_proto::limits::Limits;
 use clawgate_proto::secret::Secret;
 use std::path::{Path, PathBuf};
@@ -96,7 +97,9 @@ fn proxy_proof(reader: &mut Reader<'_>) -> ProxyProof {
             Some((header, value))
         }
         (Some(header), Some(_)) => {
-            reader.fault("trustedProxy.proofHeader", &format!("{header:?}"), "the name of a header");
+            // It may be the proof.
+            let found = shown_text(&header, true);
+            reader.fault("trustedProxy.proofHeader", &found, "the name of a header");
             None
         }
         (_, _) => {
@@ -123,6 +126,8 @@ fn check_names(reader: &mut Reader<'_>, path: &str, node: &Node, known: &[&str])
     };
     for (name, _) in members {
         if !known.contains(&name.as_str()) {
+            let name = shown_name(name, path == "trustedProxy.");
+            let name = name.trim_matches('"');
             reader.faults.push(format!("{path}{name}: unknown; known are {}", known.join(", ")));
         }
     }
@@ -201,7 +206,10 @@ mod tests {
             ("{proofHeader: 'X-Proof', proof: ''}", "belong together"),
             ("{proofHeader: 'X Proof', proof: '${PROOF}'}", "the name of a header"),
             ("{proofHeader: 'X-Proof', proof: 'short'}", "too easy to guess"),
-            ("{trustLoopback: true}", "unknown"),
+            ("{trustLoopback: true}", "trustLoopback: unknown"),
+            ("{'proof=0123456': 1}", "a name of 13 characters: unknown"),
+            // In the wrong line.
+            ("{proofHeader: '0123/4567', proof: 'X-Proof'}", "the name of a header"),
         ] {
             let faults = read(&format!("{{trustedProxy: {text}}}")).unwrap_err();
             assert!(faults.len() == 1 && faults[0].contains(want), "{text}: {faults:?}");
