@@ -4,7 +4,7 @@
 use super::own::{self, ProxyProof};
 use super::secrets::Resolved;
 use super::settings::{Settings, TailscaleMode};
-use super::weak;
+use super::weak::Weakness;
 use clawgate_proto::config::{AuthConfig, AuthMode, Pages, TrustedProxy};
 
 /// What holds for the whole run of a gateway, whatever its file says later.
@@ -53,7 +53,7 @@ impl Exposure {
         }
         if (self.beyond_loopback || is_served)
             && let Some(sourced) = auth.in_force()
-            && let Some(why) = weak::why(sourced.secret.expose())
+            && let Some(why) = Weakness::of(sourced.secret.expose())
         {
             let bind = self.bind;
             let reach = if is_served {

@@ -3,7 +3,7 @@
 
 use super::read::Reader;
 use super::value::Node;
-use super::weak;
+use super::weak::Weakness;
 use crate::environment::Environment;
 use crate::storage::{Disk, Storage};
 use clawgate_config::validate::{shown_name, shown_text};
@@ -88,7 +88,7 @@ fn proxy_proof(reader: &mut Reader<'_>) -> ProxyProof {
     let proof = match (header, value) {
         (None, None) if !is_there => None,
         (Some(header), Some(value)) if is_header_name(&header) => {
-            if weak::why(value.expose()).is_some() || value.expose().len() < PROOF_CHARS_MIN {
+            if Weakness::of(value.expose()).is_some() || value.expose().len() < PROOF_CHARS_MIN {
                 reader.faults.push(format!(
                     "trustedProxy.proof: too easy to guess; use at least {PROOF_CHARS_MIN} random characters, such as \
                      `openssl rand -hex 24` prints"
