@@ -419,6 +419,18 @@ pub(crate) fn what_a_node_offers_is_approved_before_it_counts(place: Place) {
     let before = shown(&mut stage);
     assert_eq!((&before["approvalState"], &before["commands"]), (&json!("pending-approval"), &json!([])));
     assert_eq!(before["pendingRequestId"], requested["requestId"]);
+    let older = admin(&mut stage, 3);
+    let listed = |stage: &mut Stage, who: Actor| {
+        let list = stage.call(who, "device.pair.list", json!({})).unwrap();
+        let rows = list["paired"].as_array().unwrap();
+        rows.iter().find(|row| row["deviceId"] == key.device_id()).unwrap().clone()
+    };
+    let row = listed(&mut stage, operator);
+    let asked = &row["pendingNodeSurface"];
+    for name in ["requestId", "caps", "commands", "silent", "ts", "platform"] {
+        assert_eq!(asked[name], requested[name], "{name}");
+    }
+    assert!(asked["revision"].is_string() && row.get("nodeSurface").is_none(), "{row}");
 
     let params = json!({"requestId": requested["requestId"]});
     let approved = stage.call(operator, "node.pair.approve", params).unwrap();
@@ -435,6 +447,13 @@ pub(crate) fn what_a_node_offers_is_approved_before_it_counts(place: Place) {
         (&after["approvalState"], &after["commands"]),
         (&json!("approved"), &json!(["system.run", "system.which"]))
     );
+    let row = listed(&mut stage, operator);
+    let offered = &row["nodeSurface"];
+    assert_eq!((&offered["caps"], &offered["commands"]), (&json!(["system"]), &after["commands"]));
+    assert_eq!((&offered["sessionHost"], offered["approvedAtMs"].is_u64()), (&json!(false), true));
+    assert!(row.get("pendingNodeSurface").is_none(), "{row}");
+    let row = listed(&mut stage, older);
+    assert!(row.get("nodeSurface").is_none(), "protocol 3 has no such member");
     let pairs = stage.call(operator, "node.pair.list", json!({})).unwrap();
     assert_eq!(
         (pairs["pending"].as_array().unwrap().len(), pairs["paired"].as_array().unwrap().len()),
