@@ -7,7 +7,9 @@ use super::weak::Weakness;
 use crate::environment::Environment;
 use crate::storage::{Disk, Storage};
 use clawgate_config::validate::{shown_name, shown_text};
+use clawgate_proto::config::PairingRules;
 use clawgate_proto::limits::Limits;
+use clawgate_proto::net::Cidr;
 use clawgate_proto::secret::Secret;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +20,8 @@ pub struct Own {
     pub limits: Limits,
     /// How a proxy proves that it is the proxy.
     pub proxy: ProxyProof,
+    /// `nodePairing`: which devices are paired without a person.
+    pub pairing: PairingRules,
     /// `tailscale.socket`: where tailscaled of this machine answers, when not where it usually does.
     pub tailscale_socket: Option<PathBuf>,
 }
@@ -47,16 +51,18 @@ pub fn read<D: Disk>(storage: &Storage<D>, path: &Path, environment: &Environmen
 fn parse(root: &Node, environment: &Environment) -> Result<Own, Vec<String>> {
     let mut reader = Reader::new(root, environment);
     let mut limits = Limits::default();
-    check_names(&mut reader, "", root, &["limits", "trustedProxy", "tailscale"]);
+    check_names(&mut reader, "", root, &["limits", "trustedProxy", "tailscale", "nodePairing"]);
     for (name, known) in [
         ("trustedProxy", &["proofHeader", "proof", "dangerouslyTrustLoopback"][..]),
         ("tailscale", &["socket"]),
+        ("nodePairing", &["autoApproveLocal", "autoApproveCidrs"]),
     ] {
         if let Some(section) = reader.node(name) {
             check_names(&mut reader, &format!("{name}."), section, known);
         }
     }
     let proxy = proxy_proof(&mut reader);
+    let pairing = pairing(&mut reader);
     let tailscale_socket = reader.text("tailscale.socket").map(|path| environment.path(&path));
     if let Some(section) = reader.node("limits") {
         let names: Vec<&str> = LIMITS.iter().map(|limit| limit.name).collect();
@@ -77,7 +83,11 @@ fn parse(root: &Node, environment: &Environment) -> Result<Own, Vec<String>> {
             limits.process_bytes_max, limits.message_bytes_max
         ));
     }
-    if reader.faults.is_empty() { Ok(Own { limits, proxy, tailscale_socket }) } else { Err(reader.faults) }
+    if reader.faults.is_empty() {
+        Ok(Own { limits, proxy, pairing, tailscale_socket })
+    } else {
+        Err(reader.faults)
+    }
 }
 
 fn proxy_proof(reader: &mut Reader<'_>) -> ProxyProof {
@@ -111,6 +121,21 @@ fn proxy_proof(reader: &mut Reader<'_>) -> ProxyProof {
         }
     };
     ProxyProof { proof, trusts_loopback }
+}
+
+fn pairing(reader: &mut Reader<'_>) -> PairingRules {
+    let local = reader.switch("nodePairing.autoApproveLocal").unwrap_or(true);
+    let mut node_ranges = Vec::new();
+    for (at, text) in reader.texts("nodePairing.autoApproveCidrs").iter().enumerate() {
+        match Cidr::parse(text) {
+            Some(range) => node_ranges.push(range),
+            None => {
+                let path = format!("nodePairing.autoApproveCidrs[{at}]");
+                reader.fault(&path, &shown_text(text, true), "an address or a range, such as 192.168.1.0/24");
+            }
+        }
+    }
+    PairingRules { local, node_ranges }
 }
 
 /// A token as in RFC 9110 section 5.6.2.
@@ -214,6 +239,24 @@ mod tests {
             let faults = read(&format!("{{trustedProxy: {text}}}")).unwrap_err();
             assert!(faults.len() == 1 && faults[0].contains(want), "{text}: {faults:?}");
             assert!(!faults[0].contains("0123"), "{faults:?}");
+        }
+    }
+
+    #[test]
+    fn nodes_are_paired_without_a_person_where_their_owner_says_so() {
+        let read = |text: &str| parse(&Node::parse(text).unwrap(), &Environment::default());
+        assert_eq!(read("{}").unwrap().pairing, PairingRules::default());
+        let text =
+            "{nodePairing: {autoApproveLocal: false, autoApproveCidrs: ['192.168.1.0/24', 'fd00::/8']}}";
+        let ranges = ["192.168.1.0/24", "fd00::/8"].map(|text| Cidr::parse(text).unwrap()).to_vec();
+        assert_eq!(read(text).unwrap().pairing, PairingRules { local: false, node_ranges: ranges });
+        for (text, want) in [
+            ("{autoApproveCidrs: ['everybody']}", "nodePairing.autoApproveCidrs[0]: found a text of 9"),
+            ("{autoApproveCidrs: '10.0.0.0/8'}", "nodePairing.autoApproveCidrs: found a text"),
+            ("{autoApprove: true}", "nodePairing.autoApprove: unknown"),
+        ] {
+            let faults = read(&format!("{{nodePairing: {text}}}")).unwrap_err();
+            assert!(faults.len() == 1 && faults[0].starts_with(want), "{faults:?}");
         }
     }
 

@@ -53,7 +53,9 @@ play! {
         a_changed_platform_asks_again
         an_operator_approves_what_another_asked_for
         an_operator_rejects_what_another_asked_for
-        a_command_line_without_a_device_keeps_its_scopes;
+        a_command_line_without_a_device_keeps_its_scopes
+        new_nodes_of_a_named_network_are_paired_without_a_person
+        programs_of_this_machine_wait_where_their_owner_says_so;
     devices:
         a_removed_device_loses_its_sockets_and_its_token
         a_rotated_token_closes_its_sockets

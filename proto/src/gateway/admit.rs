@@ -53,6 +53,8 @@ pub(super) struct DeviceFacts {
     pub(super) exempt: bool,
     /// Direct, from this host.
     pub(super) local: bool,
+    /// From an address where nodes are paired without a person, and the shared secret was proved.
+    pub(super) from_node_range: bool,
     /// A page sent it.
     pub(super) origin_present: bool,
     /// That page is the gateway's own, on loopback, and the shared secret was proved.
@@ -246,6 +248,7 @@ pub(super) fn check(
         exempt: (class.backend && role == Role::Operator && local && !origin.present && proved)
             || is_proxied_page(class, role, &shared),
         local,
+        from_node_range: proved && is_in_node_range(config, &handshake.address),
         origin_present: origin.present,
         own_page: origin.own && class.page && local && proved,
     };
@@ -257,6 +260,12 @@ pub(super) fn check(
 /// about those alone (spec: auth section 5.1). Their scopes are what they ask for, and no header says anything else.
 fn is_proxied_page(class: Class, role: Role, shared: &Result<SharedMethod, AuthReason>) -> bool {
     class.control_ui && role == Role::Operator && matches!(shared, Ok(SharedMethod::Proxy))
+}
+
+/// Whether its owner wants new nodes from there. An address alone lets nobody in (R5).
+fn is_in_node_range(config: &Config, address: &ClientAddress) -> bool {
+    let ranges = &config.auth.pairing.node_ranges;
+    address.remote().is_some_and(|ip| ranges.iter().any(|range| range.contains(ip)))
 }
 
 /// A tailnet identity stands in for a secret that was not shown or is wrong. Where one was claimed in vain and nothing

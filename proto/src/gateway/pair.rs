@@ -161,7 +161,8 @@ impl Gateway {
                     return self.refuse(conn, id, Some(dialect), &ConnectError::Unauthorized(why), out);
                 }
                 let is_guess_open = facts.is_guess_open;
-                let op = connect_op(&params, *facts, role, address.reported());
+                let local_pairs = config.auth.pairing.local;
+                let op = connect_op(&params, *facts, role, local_pairs, address.reported());
                 let (mut op, shared) = op;
                 if role == Role::Node {
                     let (about, surface) = declared(&params, &config.limits);
@@ -614,6 +615,7 @@ fn connect_op(
     params: &ConnectParams,
     facts: DeviceFacts,
     role: Role,
+    local_pairs: bool,
     remote_ip: Option<String>,
 ) -> (ConnectOp, Result<SharedMethod, AuthReason>) {
     let client = &params.client;
@@ -639,6 +641,8 @@ fn connect_op(
         remote_ip,
         locality: Locality {
             local: facts.local,
+            local_pairs,
+            from_node_range: facts.from_node_range,
             origin_present: facts.origin_present,
             own_origin_page: facts.own_page,
             native_app,
