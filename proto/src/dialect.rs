@@ -3,6 +3,7 @@
 
 pub(crate) mod approvals;
 pub(crate) mod config;
+pub(crate) mod invoke;
 pub(crate) mod lists;
 pub(crate) mod nodes;
 
@@ -303,6 +304,7 @@ pub(crate) fn own_events(dialect: Dialect) -> &'static [&'static str] {
         Dialect::V3 => &[],
         Dialect::V4 => &[
             "voicewake.routing.changed",
+            events::INVOKE_CANCEL,
             "gateway.suspension",
             "plugin.approval.requested",
             "plugin.approval.resolved",
@@ -351,6 +353,7 @@ pub(crate) fn request_error(dialect: Dialect, error: &RequestError) -> ErrorShap
             };
             ErrorShape { details, ..invalid(message.clone()) }
         }
+        RequestError::Invoke(error) => invoke::error(dialect, error),
         RequestError::NotHere(method) => ErrorShape {
             code: "UNAVAILABLE",
             details: Some(json!({"reason": "feature-unavailable", "method": method})),
@@ -759,7 +762,7 @@ pub(crate) fn presence_head(dialect: Dialect, facts: &Facts) -> Bytes {
 // ---- health and status ----
 
 /// The health snapshot. Protocol 4 adds what its clients show; nothing in it is invented: this gateway has no
-/// plugins, does not reload its configuration by itself yet, and runs no models.
+/// plugins and runs no models.
 pub(crate) fn health(dialect: Dialect, snapshot: &HealthSnapshot) -> Bytes {
     let sessions = json!({"path": snapshot.sessions_path, "count": 0, "recent": []});
     let mut health = json!({
@@ -783,7 +786,8 @@ pub(crate) fn health(dialect: Dialect, snapshot: &HealthSnapshot) -> Bytes {
         Dialect::V3 => {}
         Dialect::V4 => {
             health["plugins"] = json!({"loaded": [], "errors": [], "unavailable": []});
-            health["configReload"] = json!({"hotReloadStatus": "disabled"});
+            let status = if snapshot.hot_reload { "active" } else { "disabled" };
+            health["configReload"] = json!({"hotReloadStatus": status});
             // The published schema wants every number or no event loop at all: until the host has told our load,
             // there is none.
             if let Some(facts) = &snapshot.event_loop {

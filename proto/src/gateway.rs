@@ -12,6 +12,7 @@ pub(crate) mod events;
 mod guesses;
 pub(crate) mod handlers;
 pub(crate) mod health;
+pub(crate) mod invoke;
 mod limiter;
 pub(crate) mod logs;
 mod node_policy;
@@ -60,6 +61,7 @@ use devices::DeviceStore;
 use diagnostics::Stats;
 use events::Event;
 use health::Health;
+use invoke::Invokes;
 use limiter::Limiters;
 use pair::Key;
 use peers::{Handshake, Peers, Phase};
@@ -109,6 +111,7 @@ pub struct Gateway {
     told: Option<diagnostics::Told>,
     log_level: Level,
     approvals: Approvals,
+    invokes: Invokes,
     /// Settings that changed and wait for a restart, for people: not more than are worth reading.
     restart_needed: Vec<String>,
     replies: Replies,
@@ -230,6 +233,7 @@ impl Gateway {
             told: None,
             log_level: Level::Trace,
             approvals: Approvals::default(),
+            invokes: Invokes::default(),
             restart_needed: Vec::new(),
             replies: Replies::default(),
             writes: Writes::default(),
@@ -248,6 +252,15 @@ impl Gateway {
     /// Records that matter less are not made: one a request costs more than many a request.
     pub fn set_log_level(&mut self, level: Level) {
         self.log_level = level;
+    }
+
+    /// Whether the host watches the configuration file and a change comes into force by itself (`configReload` in the
+    /// health snapshot). It does not until this is said; [`ConfigNews`](crate::host::config::ConfigNews) says it anew.
+    pub fn set_hot_reload(&mut self, now: Now, is_active: bool) {
+        if self.health.hot_reload != is_active {
+            self.health.hot_reload = is_active;
+            self.health.refresh(now);
+        }
     }
 
     /// A socket was accepted. The driver owns the connection from here on.
@@ -299,6 +312,7 @@ impl Gateway {
         }
         self.flush(now, out);
         self.set_approvals_timer();
+        self.set_invokes_timer();
     }
 
     /// The earliest moment at which [`Input::Tick`] would change anything.
@@ -462,6 +476,7 @@ impl Gateway {
         self.left.extend(session.presence_key.take());
         self.setups.undelivered.extend(session.delivery.take().map(|delivery| delivery.redeemed));
         self.approvals_left(conn);
+        self.invokes_left(conn);
         self.peers.set_phase(conn, Phase::Ending);
     }
 
@@ -572,6 +587,7 @@ impl Gateway {
     /// Sends what waits, when it has waited long enough.
     fn flush(&mut self, now: Now, out: &mut Vec<Output>) {
         self.tell_undelivered(now, out);
+        self.tell_invokes_left(out);
         for key in core::mem::take(&mut self.left) {
             self.presence.disconnected(now, &key);
             self.presence_flush.dirty = [true, true];
@@ -606,6 +622,7 @@ impl Gateway {
                 self.timers.set_once(Timer::PresenceFlush, at);
             }
         }
+        self.tell_invokes_left(out);
         if !self.left.is_empty() {
             // Whoever was closed by these very broadcasts is told of with the next ones.
             self.timers.set_once(Timer::PresenceFlush, now.mono.plus_millis(wait_ms));
@@ -794,6 +811,7 @@ impl Gateway {
                     }
                 }
                 Timer::Approvals => self.approvals_due(now, out),
+                Timer::Invokes => self.invokes_due(now, out),
                 Timer::Upgrades => self.upgrades_due(now, out),
                 Timer::Suspension => self.suspension_due(now, out),
                 Timer::Restart => self.stop(now, Stopping::ToRestart, out),

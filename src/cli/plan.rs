@@ -203,12 +203,14 @@ impl Plan {
             allowed_origins: live.allowed_origins,
             trusted_proxies: live.trusted_proxies,
             allow_real_ip_fallback: live.allow_real_ip_fallback,
+            node_commands: live.node_commands,
             about: self.about(&facts, addresses),
         };
         let mut gateway = Gateway::new(config, random.seed(), now);
         gateway.set_log_level(live.log_level);
         let storage = Arc::clone(&self.storage);
         let file = LiveFile::new(Arc::clone(&storage), Arc::clone(logger), watch);
+        gateway.set_hot_reload(now, file.hot_reload());
         let mut host = StateHost::new(storage, self.places.state_dir.clone(), facts, Arc::clone(logger))
             .with_accounts(accounts)
             .with_tailscaled(self.tailscaled.clone())

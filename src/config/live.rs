@@ -97,6 +97,11 @@ impl<D: Disk> LiveFile<D> {
         file
     }
 
+    /// Whether a change comes into force by itself, as far as it can.
+    pub fn hot_reload(&self) -> bool {
+        Reload::is_on(&self.known().document)
+    }
+
     /// Performs one operation.
     ///
     /// # Errors
@@ -242,7 +247,9 @@ impl<D: Disk> LiveFile<D> {
         }
         known.hash.clone_from(&hash);
         let path = self.start.path.display().to_string();
-        let mut news = Box::new(ConfigNews { path, hash, ts: wall_ms(), restart: Vec::new(), live: None });
+        let hot_reload = Reload::is_on(if loaded.is_valid() { &loaded.resolved } else { &known.document });
+        let mut news =
+            Box::new(ConfigNews { path, hash, ts: wall_ms(), restart: Vec::new(), live: None, hot_reload });
         if !loaded.is_valid() {
             news.restart.clone_from(&known.restart);
             drop(known);
@@ -259,8 +266,7 @@ impl<D: Disk> LiveFile<D> {
             return Some(news);
         }
         let changed = changed_paths(&known.document, &loaded.resolved);
-        let is_off =
-            loaded.resolved.at(&["gateway", "reload", "mode"]).and_then(Node::as_text) == Some("off");
+        let is_off = !hot_reload;
         known.document.clone_from(&loaded.resolved);
         known.restart = changed_paths(&known.started, &loaded.resolved)
             .into_iter()
@@ -406,6 +412,7 @@ pub fn live_config(auth: &Resolved, settings: &Settings, exposure: &Exposure, le
         allowed_origins: settings.allowed_origins.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
         allow_real_ip_fallback: settings.allow_real_ip_fallback,
+        node_commands: settings.node_commands.clone(),
         // Where nothing is logged, what is made least of is as good as nothing.
         log_level: levels.console.max(levels.kept).unwrap_or(Level::Error),
     }

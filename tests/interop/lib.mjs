@@ -182,7 +182,7 @@ export class RawClient {
     return this.frame(`answer to ${method}`, (frame) => frame.type === "res" && frame.id === id);
   }
 
-  /** Connects as `key`; `protocol` is 3 or 4. Gives the response frame. */
+  /** Connects as `key`, or as nobody; `protocol` is 3 or 4. Gives the response frame. */
   async connect({ protocol, key, token, deviceToken, bootstrapToken, role = "operator", scopes = ["operator.admin"], client = {} }) {
     const challenge = await this.event("connect.challenge");
     const { nonce, ts } = challenge.payload;
@@ -191,19 +191,25 @@ export class RawClient {
     if (token) auth.token = token;
     if (deviceToken) auth.deviceToken = deviceToken;
     if (bootstrapToken) auth.bootstrapToken = bootstrapToken;
+    const range = { minProtocol: protocol, maxProtocol: protocol };
+    const params = { ...range, client: who, role, scopes, caps: [], auth };
+    if (key) params.device = this.proof(key, who, role, scopes, auth, nonce, ts);
+    const answer = await this.request("connect", params);
+    recordSecret("device-token", answer.payload?.auth?.deviceToken);
+    return answer;
+  }
+
+  /** The device, with its signature over what it says. */
+  proof(key, who, role, scopes, auth, nonce, ts) {
     const signedToken = auth.token ?? auth.deviceToken ?? auth.bootstrapToken ?? "";
     const signed = ["v3", key.deviceId, who.id, who.mode, role, scopes.join(","), ts, signedToken, nonce, "linux", ""];
-    const device = {
+    return {
       id: key.deviceId,
       publicKey: key.publicKeyRaw,
       signature: signPem(key.privateKeyPem, signed.join("|")),
       signedAt: ts,
       nonce,
     };
-    const range = { minProtocol: protocol, maxProtocol: protocol };
-    const answer = await this.request("connect", { ...range, client: who, role, scopes, caps: [], auth, device });
-    recordSecret("device-token", answer.payload?.auth?.deviceToken);
-    return answer;
   }
 
   close() {

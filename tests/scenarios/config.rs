@@ -166,7 +166,20 @@ fn with_new_token(stage: &Stage) -> LiveConfig {
         allowed_origins: config.allowed_origins.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
         allow_real_ip_fallback: config.allow_real_ip_fallback,
+        node_commands: config.node_commands.clone(),
         log_level: Level::Trace,
+    }
+}
+
+pub(crate) fn whether_the_file_comes_into_force_by_itself_is_in_the_health_snapshot(place: Place) {
+    let (mut stage, operator) = staged(place, 4, Some(FILE));
+    for (edit, want) in
+        [("{gateway: {port: 5}}", "active"), ("{gateway: {reload: {mode: 'off'}}}", "disabled")]
+    {
+        stage.host().edit_config(Some(edit));
+        stage.call(operator, "config.get", json!({})).unwrap();
+        let health = stage.call(operator, "health", json!({})).unwrap();
+        assert_eq!(health["configReload"]["hotReloadStatus"], want);
     }
 }
 

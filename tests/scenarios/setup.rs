@@ -187,6 +187,7 @@ pub(crate) fn a_code_ends_with_the_secret_by_which_it_was_made(place: Place) {
             allowed_origins: config.allowed_origins,
             trusted_proxies: config.trusted_proxies,
             allow_real_ip_fallback: config.allow_real_ip_fallback,
+            node_commands: config.node_commands,
             log_level: Level::Trace,
         });
         let hash = stage.call(operator, "config.get", json!({})).unwrap()["hash"].clone();

@@ -110,6 +110,7 @@ impl Gateway {
         let shown = news.restart.iter().take(limits.restart_paths_max);
         self.restart_needed = shown.map(|path| cut(path, limits.restart_path_bytes_max).to_owned()).collect();
         self.forget_numbers();
+        self.set_hot_reload(now, news.hot_reload);
         if let Some(live) = news.live {
             self.take_over(now, live, out);
         }

@@ -18,6 +18,8 @@ pub(crate) struct Health {
     pub(crate) version: u64,
     /// `set-heartbeats`.
     pub(crate) heartbeats: bool,
+    /// Whether a changed configuration file comes into force by itself, as far as it can.
+    pub(super) hot_reload: bool,
     encoded: [Bytes; 2],
     refreshed: Mono,
     lateness: VecDeque<u64>,
@@ -35,6 +37,8 @@ pub(crate) struct Snapshot {
     pub(crate) ts: u64,
     /// Whether heartbeats are wanted.
     pub(crate) heartbeats: bool,
+    /// Whether a changed configuration file comes into force by itself, as far as it can.
+    pub(crate) hot_reload: bool,
     /// Where sessions would be.
     pub(crate) sessions_path: String,
     /// How late it runs; absent until the host told its load.
@@ -61,6 +65,7 @@ impl Health {
             config,
             version: 1,
             heartbeats: true,
+            hot_reload: false,
             encoded: [empty.clone(), empty],
             refreshed: now.mono,
             lateness: VecDeque::new(),
@@ -121,6 +126,7 @@ impl Health {
         let snapshot = Snapshot {
             ts: now.wall.0,
             heartbeats: self.heartbeats,
+            hot_reload: self.hot_reload,
             sessions_path: format!("{}/agents/main/sessions/sessions.json", self.config.about.state_dir),
             event_loop: self.cpu_ratio.map(|cpu_ratio| EventLoop {
                 interval_ms: now.mono.millis_since(self.refreshed),

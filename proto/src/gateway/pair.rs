@@ -165,7 +165,7 @@ impl Gateway {
                 let op = connect_op(&params, *facts, role, local_pairs, address.reported());
                 let (mut op, shared) = op;
                 if role == Role::Node {
-                    let (about, surface) = declared(&params, &config.limits);
+                    let (about, surface) = declared(&params, &config);
                     let is_covered = dialect.exceptions().pairing_covers_surface;
                     op.declared = Some(Box::new(Declared { about, surface, is_covered }));
                 }
@@ -258,7 +258,7 @@ impl Gateway {
             name: name_of(&params).into(),
             shows: Shows::of(&params),
             declared: (role == Role::Node).then(|| {
-                let (about, surface) = declared(&params, &self.config.limits);
+                let (about, surface) = declared(&params, &self.config);
                 Box::new(NodeSession { about, surface, since_ms: now.wall.0 })
             }),
             delivery: None,

@@ -141,7 +141,9 @@ fn object(params: &Params) -> Option<&Map<String, Value>> {
         | Params::SuspensionId(_)
         | Params::Restart { .. }
         | Params::Config(_)
-        | Params::Ask(_) => None,
+        | Params::Ask(_)
+        | Params::Invoke(_)
+        | Params::NodeResult(_) => None,
     }
 }
 

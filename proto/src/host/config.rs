@@ -1,7 +1,7 @@
 //! What the core asks of the host about the configuration file, and what it is told. The work on the file (parsing,
 //! merging, checking, writing) is the host's, off the lock; who may ask and what is answered is the core's.
 
-use crate::config::{AuthConfig, Config};
+use crate::config::{AuthConfig, Config, NodeCommands};
 use crate::log::Level;
 use crate::net::Cidr;
 use bytes::Bytes;
@@ -148,6 +148,8 @@ pub struct ConfigNews {
     pub restart: Vec<String>,
     /// What a running gateway takes over; `None` when nothing of it changed or the file is invalid.
     pub live: Option<LiveConfig>,
+    /// Whether a running gateway takes over what it can at all: it does not with `gateway.reload.mode` off.
+    pub hot_reload: bool,
 }
 
 /// The settings that come into force without a restart.
@@ -161,6 +163,8 @@ pub struct LiveConfig {
     pub trusted_proxies: Vec<Cidr>,
     /// `gateway.allowRealIpFallback`.
     pub allow_real_ip_fallback: bool,
+    /// `gateway.nodes`: which commands may be asked for.
+    pub node_commands: NodeCommands,
     /// The least important level of which a record is still written somewhere.
     pub log_level: Level,
 }
@@ -168,8 +172,22 @@ pub struct LiveConfig {
 impl LiveConfig {
     /// The same gateway with these settings.
     pub fn over(self, config: &Config) -> Arc<Config> {
-        let Self { auth, allowed_origins, trusted_proxies, allow_real_ip_fallback, log_level: _ } = self;
-        Arc::new(Config { auth, allowed_origins, trusted_proxies, allow_real_ip_fallback, ..config.clone() })
+        let Self {
+            auth,
+            allowed_origins,
+            trusted_proxies,
+            allow_real_ip_fallback,
+            node_commands,
+            log_level: _,
+        } = self;
+        Arc::new(Config {
+            auth,
+            allowed_origins,
+            trusted_proxies,
+            allow_real_ip_fallback,
+            node_commands,
+            ..config.clone()
+        })
     }
 }
 

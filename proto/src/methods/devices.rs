@@ -2,10 +2,11 @@
 
 use super::access::Access;
 use super::{
-    ADMIN, Method, PAIRING, READ, V3, V4, WRITE, closed, hidden, params, row, shapes, system_params,
+    ADMIN, Method, PAIRING, READ, V3, V4, WRITE, closed, hidden, invoke_params, params, row, shapes,
+    system_params,
 };
 use crate::dialect::BOTH;
-use crate::gateway::{nodes, pair, setup, upgrades, voice};
+use crate::gateway::{invoke, nodes, pair, setup, upgrades, voice};
 
 pub(super) const ROWS: &[Method] = &[
     row("device.pair.approve", BOTH, PAIRING, params::request_id, pair::approve),
@@ -20,6 +21,9 @@ pub(super) const ROWS: &[Method] = &[
     row("device.token.revoke", BOTH, PAIRING, params::device_role, pair::revoke),
     row("device.token.rotate", BOTH, PAIRING, params::device_role_scopes, pair::rotate),
     row("node.describe", BOTH, READ, params::node_id, nodes::describe),
+    row("node.invoke", BOTH, Access::ByParams, invoke_params::invoke, invoke::invoke),
+    closed("node.invoke.progress", V4, Access::Node, &shapes::NODE_PROGRESS, invoke::progress),
+    row("node.invoke.result", BOTH, Access::Node, invoke_params::result, invoke::result),
     row("node.list", BOTH, READ, params::none_closed, nodes::list),
     row("node.pair.approve", BOTH, PAIRING, params::request_id, nodes::approve),
     row("node.pair.list", BOTH, PAIRING, params::none_closed, nodes::pairs),

@@ -61,6 +61,12 @@ pub(super) static UPGRADE: Shape =
     Shape(&[required("scopes", Rule::List { item: &Rule::NON_EMPTY, min: 1, max: 8, unique: true })]);
 pub(super) static UPGRADE_WAIT: Shape = Shape(&[id("requestId")]);
 pub(super) static NODE_RENAME: Shape = Shape(&[id("nodeId"), id("displayName")]);
+pub(super) static NODE_PROGRESS: Shape = Shape(&[
+    id("invokeId"),
+    id("nodeId"),
+    required("seq", Rule::COUNT),
+    required("chunk", Rule::Text { min: 0, max: 16_384 }),
+]);
 pub(super) static NODE_VERIFY: Shape = Shape(&[id("nodeId"), id("token")]);
 pub(super) static NODE_REQUEST: Shape = Shape(&[
     id("nodeId"),

@@ -195,13 +195,16 @@ fn the_levels_of_the_log_follow_the_file() {
     let off = with("{level: 'warn', consoleLevel: 'debug'}")
         .replace("{mode: 'local'", "{reload: {mode: 'off'}, mode: 'local'");
     let news = rig.edit(&off).unwrap();
-    assert!(news.live.is_none());
+    assert!(news.live.is_none() && !news.hot_reload && !rig.file.hot_reload());
     assert_eq!(news.restart, ["logging.consoleLevel", "logging.level"]);
     assert!(rig.warnings().contains("still is: gateway.reload.mode is off"), "{}", rig.warnings());
     assert_eq!(rig.file.logger.threshold(), Some(Level::Error));
     // On again: what had to wait comes too.
     let on = off.replace("'off'", "'hot'");
-    assert_eq!(rig.edit(&on).unwrap().live.unwrap().log_level, Level::Debug);
+    assert!(!rig.edit("{").unwrap().hot_reload, "a file of no use changes nothing");
+    let news = rig.edit(&on).unwrap();
+    assert!(news.hot_reload);
+    assert_eq!(news.live.unwrap().log_level, Level::Debug);
     assert_eq!(rig.file.logger.threshold(), Some(Level::Debug));
 }
 

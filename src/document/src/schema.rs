@@ -9,6 +9,7 @@
 //!
 //! The tree is made when it is needed, by text that is small in the program, and dropped again.
 
+use crate::value::Node;
 use std::iter::Peekable;
 use std::str::Lines;
 
@@ -108,6 +109,11 @@ impl Reload {
             Self::Restart => "restart",
             Self::None => "none",
         }
+    }
+
+    /// Whether a running gateway takes over anything of a changed document: `gateway.reload.mode`.
+    pub fn is_on(document: &Node) -> bool {
+        document.at(&["gateway", "reload", "mode"]).and_then(Node::as_text) != Some("off")
     }
 
     /// What a change at this dotted path takes.
@@ -249,6 +255,9 @@ const RELOADS: &[(&str, Reload)] = &[
     ("gateway.allowRealIpFallback", Reload::Hot),
     ("gateway.controlUi.allowedOrigins", Reload::Hot),
     ("gateway.controlUi.dangerouslyAllowHostHeaderOriginFallback", Reload::Hot),
+    ("gateway.nodes.allowCommands", Reload::Hot),
+    ("gateway.nodes.denyCommands", Reload::Hot),
+    ("gateway.nodes.commands", Reload::Hot),
     ("logging.level", Reload::Hot),
     ("logging.consoleLevel", Reload::Hot),
     ("gateway.remote", Reload::None),

@@ -135,14 +135,18 @@ impl TestClient {
     /// # Errors
     /// What came instead; the connection's end is waited for.
     pub fn connect(addr: SocketAddr, config: ClientConfig) -> Result<Self, Box<Refusal>> {
-        let mut refusal = Box::new(Refusal::default());
-        let mut client = match Self::open(addr, config) {
-            Ok(client) => client,
-            Err(why) => {
-                refusal.io = Some(why);
-                return Err(refusal);
-            }
-        };
+        match Self::open(addr, config) {
+            Ok(client) => client.admitted(),
+            Err(why) => Err(Box::new(Refusal { io: Some(why), ..Refusal::default() })),
+        }
+    }
+
+    /// Goes on as far as hello-ok.
+    ///
+    /// # Errors
+    /// What came instead; the connection's end is waited for.
+    pub fn admitted(self) -> Result<Self, Box<Refusal>> {
+        let (mut client, mut refusal) = (self, Box::new(Refusal::default()));
         let bound = Instant::now() + CONNECT_BOUND;
         loop {
             match client.next_live(bound) {

@@ -1,7 +1,9 @@
 //! A host in memory, with faults on demand: what the core meets when disks fail and other programs write too.
 
 use bytes::Bytes;
+use clawgate_config::Node;
 use clawgate_config::include::NoFiles;
+use clawgate_config::schema::Reload;
 use clawgate_config::service::{self, Change, Context};
 use clawgate_proto::Host;
 use clawgate_proto::host::config::{
@@ -255,12 +257,16 @@ impl ConfigFile {
             self.told.clone_from(&self.text);
             let hash = service::hash(self.text.as_deref().unwrap_or_default());
             let live = self.live.take();
+            let text = self.text.as_deref().and_then(|text| str::from_utf8(text).ok());
+            let hot_reload =
+                text.and_then(|text| Node::parse(text).ok()).is_none_or(|node| Reload::is_on(&node));
             news = Some(Box::new(ConfigNews {
                 path: CONFIG_PATH.to_owned(),
                 hash,
                 ts: 1,
                 restart: self.restart.clone(),
                 live,
+                hot_reload,
             }));
         }
         Ok(ConfigOutcome { answer, news })
