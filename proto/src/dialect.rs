@@ -353,6 +353,10 @@ pub(crate) fn request_error(dialect: Dialect, error: &RequestError) -> ErrorShap
             };
             ErrorShape { details, ..invalid(message.clone()) }
         }
+        RequestError::Forbidden(message) => match dialect {
+            Dialect::V3 => invalid((*message).to_owned()),
+            Dialect::V4 => ErrorShape { code: "FORBIDDEN", ..invalid((*message).to_owned()) },
+        },
         RequestError::Invoke(error) => invoke::error(dialect, error),
         RequestError::NotHere(method) => ErrorShape {
             code: "UNAVAILABLE",

@@ -45,6 +45,8 @@ pub(crate) enum RequestError {
         /// `details`.
         details: Value,
     },
+    /// Not for this caller, whatever its scopes: the whole message.
+    Forbidden(&'static str),
     /// A command of a node was not carried out.
     Invoke(Box<InvokeError>),
     /// This gateway does not have the method.
@@ -91,6 +93,7 @@ impl RequestError {
             Self::UnknownMethod(_) => "UNKNOWN_METHOD",
             Self::InvalidConfig { .. } => "INVALID_CONFIG",
             Self::Named { .. } => "NAMED",
+            Self::Forbidden(_) => "FORBIDDEN",
             Self::Invoke(error) => error.kind(),
             Self::NotHere(_) => "feature-unavailable",
             Self::WriteBudget { .. } => "RATE_LIMITED",

@@ -29,6 +29,7 @@ pub(crate) mod suspend;
 mod tests;
 mod timers;
 pub(crate) mod upgrades;
+pub(crate) mod users;
 pub(crate) mod voice;
 mod vouched;
 mod web;

@@ -117,6 +117,10 @@ pub struct Limits {
     pub whois_life_ms: u64,
     /// How long it is not asked again where it did not tell.
     pub whois_fault_life_ms: u64,
+    /// Users that `users.list` names.
+    pub users_listed_max: usize,
+    /// The longest name of a user that is kept, in bytes; a longer one is let in and has no profile.
+    pub user_name_bytes_max: usize,
     /// Control-plane writes that one window takes, by method, device and address.
     pub control_writes_max: u32,
     /// How long such a window lasts.
@@ -257,6 +261,8 @@ impl Default for Limits {
             whois_timeout_ms: 6_000,
             whois_life_ms: 60_000,
             whois_fault_life_ms: 5_000,
+            users_listed_max: 256,
+            user_name_bytes_max: 512,
             control_writes_max: 30,
             control_writes_window_ms: 60_000,
             control_writes_windows_max: 1_024,

@@ -3,6 +3,7 @@
 //! A setting that would change who may come in, and that this version cannot honour (TLS),
 //! is a fault and not a warning: silence would serve more openly than its owner asked for.
 
+use super::hooks::Hooks;
 use super::read::Reader;
 use super::secret_refs::SecretRef;
 use super::value::Node;
@@ -53,8 +54,8 @@ pub struct Settings {
     pub remote_url: Option<String>,
     /// `plugins.entries.device-pair.config.publicUrl`, likewise.
     pub public_url: Option<String>,
-    /// `hooks.token`, when hooks are enabled: it must not be the gateway's.
-    pub hooks_token: Option<Secret>,
+    /// `hooks`, when they are enabled.
+    pub hooks: Option<Hooks>,
     /// `logging`.
     pub logging: Logging,
     /// `commands.restart`: whether SIGUSR1 restarts the gateway; it does when nothing is said.
@@ -171,7 +172,7 @@ impl Settings {
             node_commands: node_commands(&mut reader),
             remote_url: named_elsewhere(&mut reader, "gateway.remote.url"),
             public_url: named_elsewhere(&mut reader, "plugins.entries.device-pair.config.publicUrl"),
-            hooks_token: hooks_token(&mut reader, environment),
+            hooks: Hooks::read(&mut reader, environment),
             logging: Logging::read(&mut reader),
             restart_by_signal: reader.switch("commands.restart"),
             warnings: Vec::new(),
@@ -226,15 +227,6 @@ fn tailscale_mode(reader: &mut Reader<'_>) -> TailscaleMode {
         Some("funnel") => TailscaleMode::Funnel,
         Some(_) | None => TailscaleMode::Off,
     }
-}
-
-/// A secret of something that is not here yet: only looked at to tell it from the gateway's.
-fn hooks_token(reader: &mut Reader<'_>, environment: &Environment) -> Option<Secret> {
-    if reader.node("hooks.enabled") != Some(&Node::Bool(true)) {
-        return None;
-    }
-    let text = reader.node("hooks.token").and_then(Node::as_text)?;
-    Secret::new(&super::read::expand(text, environment).text)
 }
 
 /// A text, or a reference to a secret elsewhere.
@@ -439,7 +431,7 @@ mod tests {
         let proxy = settings.trusted_proxy.unwrap();
         assert_eq!((proxy.user_header.as_str(), proxy.allow_users.len()), ("X-User", 1));
         assert_eq!((settings.allow_tailscale, settings.tailscale_mode), (Some(true), TailscaleMode::Serve));
-        assert_eq!(settings.hooks_token.unwrap().expose(), "from-env");
+        assert_eq!(settings.hooks.unwrap().token.unwrap().expose(), "from-env");
         assert!(settings.origin_by_host);
         assert!(
             settings.warnings.iter().any(|warning| warning.starts_with(BY_HOST)),

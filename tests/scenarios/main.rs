@@ -98,6 +98,7 @@ play! {
         a_proxys_user_is_let_in_and_its_page_keeps_its_scopes
         a_local_program_is_not_the_proxy
         a_tailnet_identity_counts_when_the_daemon_agrees
+        who_is_vouched_for_is_somebody_while_here
         guesses_beside_a_tailnet_identity_are_counted
         guesses_while_the_store_fails_are_counted
         a_bearer_that_is_locked_out_is_told_for_how_long
@@ -114,6 +115,7 @@ play! {
         the_schema_is_shown_whole_and_by_path
         only_admins_change_and_only_readers_read
         a_changed_secret_closes_who_came_in_with_the_old_one
+        secrets_are_fetched_again_on_demand
         a_file_that_somebody_else_changed_is_noticed
         what_waits_for_a_restart_is_in_the_status
         whether_the_file_comes_into_force_by_itself_is_in_the_health_snapshot

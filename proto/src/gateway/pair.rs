@@ -223,6 +223,7 @@ impl Gateway {
             }
         };
         let (reported, ip) = (handshake.address.reported(), handshake.address.ip);
+        let user = self.vouched_user(now, handshake);
         let device_id = params.device.as_ref().map(|claim| claim.id.clone());
         let presence_key = (params.client.mode != "cli").then(|| {
             let key = device_id.clone().or_else(|| params.client.instance_id.clone());
@@ -256,6 +257,7 @@ impl Gateway {
             is_page: admit::is_page(&params),
             is_phone: role == Role::Node && is_phone(&params.client.platform),
             name: name_of(&params).into(),
+            user,
             shows: Shows::of(&params),
             declared: (role == Role::Node).then(|| {
                 let (about, surface) = declared(&params, &self.config);

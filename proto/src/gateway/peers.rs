@@ -4,6 +4,7 @@
 use super::Peer;
 use super::approvals::Shows;
 use super::devices::setup::Redeemed;
+use super::users::User;
 use crate::config::Config;
 use crate::dialect::Dialect;
 use crate::http::HttpRequest;
@@ -80,6 +81,8 @@ pub(super) struct Session {
     pub(super) is_phone: bool,
     /// What it calls itself: for people.
     pub(super) name: Box<str>,
+    /// Who somebody vouched for.
+    pub(super) user: Option<Box<User>>,
     /// Which requests it shows to people.
     pub(super) shows: Shows,
     /// What a node declared.

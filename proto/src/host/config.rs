@@ -25,6 +25,8 @@ pub enum ConfigOp {
     Lookup(String),
     /// Has somebody changed it? Answered by [`ConfigAnswer::Checked`].
     Check,
+    /// Fetch secrets again from wherever they are. Answered by [`ConfigAnswer::Reloaded`].
+    Reload,
 }
 
 /// A change of the file as a peer asks for it. `Debug` leaves the content out: it may hold secrets.
@@ -68,6 +70,8 @@ pub enum ConfigAnswer {
     Json(Bytes),
     /// To [`ConfigOp::Check`].
     Checked,
+    /// To [`ConfigOp::Reload`]: what holds now; `None` when it cannot be other than before.
+    Reloaded(Option<Box<LiveConfig>>),
 }
 
 /// The file as it is shown: secrets are cut out. `Debug` leaves the content out all the same.

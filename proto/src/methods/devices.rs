@@ -3,12 +3,13 @@
 use super::access::Access;
 use super::{
     ADMIN, Method, PAIRING, READ, V3, V4, WRITE, closed, hidden, invoke_params, params, row, shapes,
-    system_params,
+    system_params, told,
 };
-use crate::dialect::BOTH;
-use crate::gateway::{invoke, nodes, pair, setup, upgrades, voice};
+use crate::dialect::{BOTH, lists};
+use crate::gateway::{invoke, nodes, pair, reads, setup, upgrades, voice};
 
 pub(super) const ROWS: &[Method] = &[
+    told("computer.status", V4, READ, &shapes::NOTHING, lists::COMPUTER),
     row("device.pair.approve", BOTH, PAIRING, params::request_id, pair::approve),
     row("device.pair.list", BOTH, PAIRING, params::none_closed, pair::list),
     row("device.pair.reject", BOTH, PAIRING, params::request_id, pair::reject),
@@ -32,6 +33,7 @@ pub(super) const ROWS: &[Method] = &[
     closed("node.pair.request", V3, PAIRING, &shapes::NODE_REQUEST, nodes::request),
     closed("node.pair.verify", V3, PAIRING, &shapes::NODE_VERIFY, nodes::verify),
     closed("node.rename", BOTH, PAIRING, &shapes::NODE_RENAME, nodes::rename),
+    closed("push.web.preferences.get", V4, READ, &shapes::PUSH_ENDPOINT, reads::push_preferences),
     row("voicewake.get", BOTH, READ, params::none_open, voice::get),
     row("voicewake.routing.get", V4, READ, params::none_open, voice::routing),
     row("voicewake.set", BOTH, WRITE, system_params::voicewake_set, voice::set),
