@@ -15,6 +15,8 @@ pub(crate) mod health;
 pub(crate) mod invoke;
 mod limiter;
 pub(crate) mod logs;
+pub(crate) mod node_events;
+pub(crate) mod node_pending;
 mod node_policy;
 pub(crate) mod nodes;
 pub(crate) mod pair;
@@ -23,6 +25,7 @@ pub(crate) mod presence;
 pub(crate) mod reads;
 pub(crate) mod relay;
 mod replies;
+mod rivals;
 pub(crate) mod setup;
 pub(crate) mod suspend;
 #[cfg(test)]
@@ -50,6 +53,7 @@ use crate::log::{Level, Record};
 use crate::methods::{Answer, Params};
 use crate::net::ClientAddress;
 use crate::output::{Order, Output, Reply};
+use crate::pending::Pending;
 use crate::request::{MethodRef, ParamsFault, Request};
 use crate::scope::Role;
 use crate::seed::{Random, Seed};
@@ -69,6 +73,7 @@ use peers::{Handshake, Peers, Phase};
 use presence::Presence;
 use relay::Relayed;
 use replies::{Replies, ReplyKey, Seen};
+use rivals::Rivals;
 use serde_json::json;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -113,6 +118,8 @@ pub struct Gateway {
     log_level: Level,
     approvals: Approvals,
     invokes: Invokes,
+    rivals: Rivals,
+    pending: Pending,
     /// Settings that changed and wait for a restart, for people: not more than are worth reading.
     restart_needed: Vec<String>,
     replies: Replies,
@@ -235,6 +242,8 @@ impl Gateway {
             log_level: Level::Trace,
             approvals: Approvals::default(),
             invokes: Invokes::default(),
+            rivals: Rivals::default(),
+            pending: Pending::default(),
             restart_needed: Vec::new(),
             replies: Replies::default(),
             writes: Writes::default(),

@@ -10,8 +10,10 @@ mod devices;
 mod events;
 mod handshake;
 mod invoke;
+mod node_events;
 mod pairing;
 mod questions;
+mod rivals;
 mod runs;
 mod setup;
 mod store;
@@ -136,6 +138,16 @@ play! {
         a_node_that_does_not_read_is_sent_no_more
         the_exec_approvals_of_a_node_are_read_and_changed
         a_drain_waits_for_commands;
+    node_events:
+        what_a_node_tells_is_noted_or_said_not_to_be
+        what_a_node_has_is_shown_as_far_as_it_was_approved
+        work_waits_for_a_node_until_its_end
+        a_phone_in_the_background_fetches_its_commands
+        there_is_no_canvas_and_that_is_said;
+    rivals:
+        the_latest_connection_of_a_node_is_the_node
+        two_machines_with_one_identity_do_not_go_on_for_ever
+        an_operator_of_the_same_device_is_no_rival;
     runs:
         a_program_that_was_allowed_runs_once
         an_allowance_is_good_for_a_moment

@@ -344,7 +344,8 @@ impl Model {
                 | Params::Config(_)
                 | Params::Ask(_)
                 | Params::Invoke(_)
-                | Params::NodeResult(_),
+                | Params::NodeResult(_)
+                | Params::NodeEvent(_),
             )
             | Err(_) => OpParams::None,
         };
