@@ -2,9 +2,10 @@
 
 use super::args::ClientArgs;
 use super::signals::{self, Asked, Watch};
-use super::target::{self, Address, DEFAULT_PORT, PRIVATE_VARIABLE, Shown};
+use super::target::{self, Address, PRIVATE_VARIABLE, Shown};
 use super::{Failure, session};
 use crate::config::shape::setup_code;
+use crate::config::startable::{self, DEFAULT_PORT};
 use crate::config::{self, Opened};
 use crate::entropy;
 use crate::environment::Environment;
@@ -237,8 +238,8 @@ impl Gateway {
             })?;
             return Ok(Self { host: host_name(&host)?, port, is_home: false });
         }
-        let own_port = target::port_of_environment(&opened.environment)?.or(opened.settings.port);
-        let own_port = own_port.unwrap_or(DEFAULT_PORT);
+        let own_port =
+            startable::port(None, &opened.environment, &opened.settings).map_err(Failure::Failed)?;
         let host = match (&args.host, &state.host) {
             (Some(host), _) => host_name(host)?,
             // Another program may have written it.
