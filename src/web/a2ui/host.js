@@ -121,6 +121,10 @@
     /** Says something about an action: for good, or until `forMs` have passed. */
     tell(text, tone, forMs) {
       clearTimeout(this.#hiding);
+      // Below an open dialog it could neither be seen nor heard.
+      const dialogs = this.querySelectorAll("dialog[open]");
+      const place = dialogs[dialogs.length - 1] ?? this;
+      if (this.#toast.parentNode !== place) place.append(this.#toast);
       say(this.#toast, text);
       this.#toast.dataset.tone = tone;
       this.#toast.hidden = false;

@@ -101,7 +101,7 @@
   /** Pictures, films and sounds: what may not be loaded, or cannot be, is said in its place. */
   function media(kind, element, missing) {
     const instead = el("span.a2-missing", { role: "img", "aria-label": missing }, missing);
-    const holder = el(`figure.a2-${kind}`, {}, element, instead);
+    const holder = el(`${kind === "audio" ? "figure" : "div"}.a2-${kind}`, {}, element, instead);
     const show = (works) => {
       element.hidden = !works;
       instead.hidden = works;
