@@ -6,7 +6,18 @@ for (const part of ["data.js", "inputs.js", "icons.js"]) await import(`../../src
 const { address, isTame, fits, dateValue, inkOn, icon, ICONS, LIMITS } = globalThis.clawgateA2UI;
 
 test("addresses that are loaded", () => {
-  for (const url of ["https://example.com/a.png", "http://192.168.1.2/a.png", "HTTPS://EXAMPLE.com/", "a.png", "../a.png", "/a.png", "//example.com/a.png", "?a=b:c", "data:image/png;base64,AAAA", "DATA:IMAGE/svg+xml,<svg/>"]) {
+  for (const url of [
+    "https://example.com/a.png",
+    "http://192.168.1.2/a.png",
+    "HTTPS://EXAMPLE.com/",
+    "a.png",
+    "../a.png",
+    "/a.png",
+    "//example.com/a.png",
+    "?a=b:c",
+    "data:image/png;base64,AAAA",
+    "DATA:IMAGE/svg+xml,<svg/>",
+  ]) {
     assert.equal(address(url, "image"), url, url);
   }
   assert.equal(address("  https://example.com/a.png ", "image"), "https://example.com/a.png");
@@ -14,7 +25,24 @@ test("addresses that are loaded", () => {
 });
 
 test("addresses that are not", () => {
-  for (const url of ["", " ", "javascript:alert(1)", "JaVaScRiPt:alert(1)", "java\nscript:alert(1)", "\u0001javascript:alert(1)", "data:text/html,<script>", "data:,x", "data:audio/ogg,x", "file:///etc/passwd", "blob:https://example.com/1", "content://x", "intent:x", "about:blank", "view-source:https://example.com", "ftp://example.com/x"]) {
+  for (const url of [
+    "",
+    " ",
+    "javascript:alert(1)",
+    "JaVaScRiPt:alert(1)",
+    "java\nscript:alert(1)",
+    "\u0001javascript:alert(1)",
+    "data:text/html,<script>",
+    "data:,x",
+    "data:audio/ogg,x",
+    "file:///etc/passwd",
+    "blob:https://example.com/1",
+    "content://x",
+    "intent:x",
+    "about:blank",
+    "view-source:https://example.com",
+    "ftp://example.com/x",
+  ]) {
     assert.equal(address(url, "image"), null, url);
   }
 });
@@ -42,7 +70,23 @@ test("patterns that can be tried are tried, over the whole value", () => {
 });
 
 test("patterns that could run for ever are not tried", () => {
-  for (const pattern of ["(a+)+$", "(a*)*b", "(a|aa)+$", "([a-z]+)*@", "((a+))+", "(a+){10}", "(?:a+)+", "(?<n>a+)\\k<n>", "(a)\\1", "a*a*a*a*a*a*b", "(.*)(.*)(.*)(.*)(.*)x", "x".repeat(LIMITS.pattern + 1), "((a|b)c)*", "(a{1,9})+", ")"]) {
+  for (const pattern of [
+    "(a+)+$",
+    "(a*)*b",
+    "(a|aa)+$",
+    "([a-z]+)*@",
+    "((a+))+",
+    "(a+){10}",
+    "(?:a+)+",
+    "(?<n>a+)\\k<n>",
+    "(a)\\1",
+    "a*a*a*a*a*a*b",
+    "(.*)(.*)(.*)(.*)(.*)x",
+    "x".repeat(LIMITS.pattern + 1),
+    "((a|b)c)*",
+    "(a{1,9})+",
+    ")",
+  ]) {
     assert.equal(isTame(pattern), false, pattern);
     assert.equal(fits(pattern, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!"), null, pattern);
   }
@@ -68,11 +112,19 @@ test("dates as inputs take them", () => {
 });
 
 test("ink is the one that can be read", () => {
-  for (const [colour, ink] of [["#ffffff", "#000000"], ["#000000", "#ffffff"], ["#ffd700", "#000000"], ["#0f6b6b", "#ffffff"], ["#0000ff", "#ffffff"]]) assert.equal(inkOn(colour), ink, colour);
+  for (const [colour, ink] of [
+    ["#ffffff", "#000000"],
+    ["#000000", "#ffffff"],
+    ["#ffd700", "#000000"],
+    ["#0f6b6b", "#ffffff"],
+    ["#0000ff", "#ffffff"],
+  ])
+    assert.equal(inkOn(colour), ink, colour);
 });
 
 test("every icon of the catalogue is drawn, and any other is a question mark", () => {
-  const catalogue = "accountCircle add arrowBack arrowForward attachFile calendarToday call camera check close delete download edit event error favorite favoriteOff folder help home info locationOn lock lockOpen mail menu moreVert moreHoriz notificationsOff notifications payment person phone photo print refresh search send settings share shoppingCart star starHalf starOff upload visibility visibilityOff warning";
+  const catalogue =
+    "accountCircle add arrowBack arrowForward attachFile calendarToday call camera check close delete download edit event error favorite favoriteOff folder help home info locationOn lock lockOpen mail menu moreVert moreHoriz notificationsOff notifications payment person phone photo print refresh search send settings share shoppingCart star starHalf starOff upload visibility visibilityOff warning";
   for (const name of catalogue.split(" ")) assert.ok(Object.hasOwn(ICONS, name), name);
   for (const [name, drawn] of Object.entries(ICONS)) assert.match(drawn, /^!?M[-\d.a-zA-Z ]+$/, name);
   assert.deepEqual(icon("arrow_back"), icon("arrowBack"));

@@ -24,25 +24,50 @@ let failed = 0;
 function check(what, ok, detail) {
   if (ok) passed += 1;
   else failed += 1;
-  if (!ok || !what.startsWith("seed ")) console.log(`  ${ok ? "ok  " : "FAIL"} ${what}${ok || detail === undefined ? "" : `:\n${detail}`}`);
+  if (!ok || !what.startsWith("seed "))
+    console.log(`  ${ok ? "ok  " : "FAIL"} ${what}${ok || detail === undefined ? "" : `:\n${detail}`}`);
 }
 
 // ---- files, from this machine to this machine ----
 
-const bundled = await build({ entryPoints: [path.join(here, "oracle.js")], absWorkingDir: import.meta.dirname, bundle: true, format: "esm", write: false, logLevel: "error" });
+const bundled = await build({
+  entryPoints: [path.join(here, "oracle.js")],
+  absWorkingDir: import.meta.dirname,
+  bundle: true,
+  format: "esm",
+  write: false,
+  logLevel: "error",
+});
 const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css" };
 
 const server = http.createServer((request, response) => {
   const { pathname } = new URL(request.url, "http://127.0.0.1");
-  const reply = (type, body, more = {}) => response.writeHead(200, { "content-type": type, "cache-control": "no-store", "x-content-type-options": "nosniff", ...more }).end(body);
-  if (pathname === "/oracle/") return reply(TYPES[".html"], '<!doctype html><div id="host"></div><script type="module" src="oracle.js"></script>');
-  if (pathname === "/embed/") return reply(TYPES[".html"], '<!doctype html><openclaw-a2ui-host></openclaw-a2ui-host><script src="/page/a2ui.bundle.js"></script>');
+  const reply = (type, body, more = {}) =>
+    response
+      .writeHead(200, {
+        "content-type": type,
+        "cache-control": "no-store",
+        "x-content-type-options": "nosniff",
+        ...more,
+      })
+      .end(body);
+  if (pathname === "/oracle/")
+    return reply(TYPES[".html"], '<!doctype html><div id="host"></div><script type="module" src="oracle.js"></script>');
+  if (pathname === "/embed/")
+    return reply(
+      TYPES[".html"],
+      '<!doctype html><openclaw-a2ui-host></openclaw-a2ui-host><script src="/page/a2ui.bundle.js"></script>',
+    );
   if (pathname === "/oracle/oracle.js") return reply(TYPES[".js"], bundled.outputFiles[0].text);
   // The page as a gateway serves it: as it is, and in the sandbox that takes its origin away.
   const match = /^\/(page|sandbox)\/([a-z0-9.]*)$/.exec(pathname);
   const file = match === null ? "" : path.join(pages, match[2] || "index.html");
   if (match === null || !existsSync(file)) return response.writeHead(404).end("not found");
-  return reply(TYPES[path.extname(file)], readFileSync(file), match[1] === "sandbox" ? { "content-security-policy": "sandbox allow-scripts" } : {});
+  return reply(
+    TYPES[path.extname(file)],
+    readFileSync(file),
+    match[1] === "sandbox" ? { "content-security-policy": "sandbox allow-scripts" } : {},
+  );
 });
 await new Promise((ready) => server.listen(0, "127.0.0.1", ready));
 const base = `http://127.0.0.1:${server.address().port}`;
@@ -53,12 +78,23 @@ const profile = mkdtempSync(path.join(os.tmpdir(), "clawgate-a2ui-"));
 const browser = await chromium.launchPersistentContext(profile, {
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
   headless: true,
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+  args: [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+  ],
   timezoneId: "UTC",
   locale: "en-US",
 });
 // Nothing leaves this machine, whatever a message names.
-await browser.route((url) => url.hostname !== "127.0.0.1", (route) => route.abort());
+await browser.route(
+  (url) => url.hostname !== "127.0.0.1",
+  (route) => route.abort(),
+);
 
 const outlineSource = readFileSync(path.join(here, "outline.js"), "utf8");
 const SUBJECT = `
@@ -76,7 +112,10 @@ async function open(where, before = "") {
   const page = await browser.newPage();
   await page.addInitScript(before + outlineSource);
   await page.goto(base + where);
-  await page.waitForFunction(() => globalThis.subject !== undefined && (globalThis.openclawA2UI !== undefined || location.pathname === "/oracle/"));
+  await page.waitForFunction(
+    () =>
+      globalThis.subject !== undefined && (globalThis.openclawA2UI !== undefined || location.pathname === "/oracle/"),
+  );
   return page;
 }
 
@@ -96,7 +135,14 @@ function run(page, steps) {
       seen.push({ error: String(error) });
     }
     // JSON has no undefined, and a missing value is null here and absent there.
-    const actions = subject.actions().map((action) => ({ ...action, context: Object.fromEntries(Object.entries(action.context).filter(([, value]) => value !== undefined && value !== null)) }));
+    const actions = subject
+      .actions()
+      .map((action) => ({
+        ...action,
+        context: Object.fromEntries(
+          Object.entries(action.context).filter(([, value]) => value !== undefined && value !== null),
+        ),
+      }));
     return JSON.stringify({ seen, actions }, null, 1);
   }, steps);
 }
@@ -123,7 +169,11 @@ try {
     // A difference on purpose says what we show instead, and must still be one.
     const last = JSON.parse(mine);
     const shown = JSON.stringify({ outline: last.seen.at(-1).outline, actions: last.actions });
-    check(`${name} (differs: ${differs})`, shown === JSON.stringify({ outline: expect.outline ?? [], actions: expect.actions ?? [] }), `    ours: ${shown}`);
+    check(
+      `${name} (differs: ${differs})`,
+      shown === JSON.stringify({ outline: expect.outline ?? [], actions: expect.actions ?? [] }),
+      `    ours: ${shown}`,
+    );
     check(`${name}: the published renderer still differs`, mine !== other);
     check(`${name}: docs/compatibility.md says so`, rows.includes(`| \`${differs}\` |`));
   }
@@ -141,7 +191,10 @@ try {
     actions += JSON.parse(mine).actions.length;
   }
   // Messages that show nothing would agree too.
-  check(`they showed much (${entries} entries) and did much (${actions} actions)`, seeds < 50 || (entries > seeds * 4 && actions > seeds / 4));
+  check(
+    `they showed much (${entries} entries) and did much (${actions} actions)`,
+    seeds < 50 || (entries > seeds * 4 && actions > seeds / 4),
+  );
 
   console.log("== the page itself");
   await pageSuite({ open, base, check, SUBJECT });

@@ -42,12 +42,17 @@
     problems: 50,
   });
 
-  const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Map);
+  const isObject = (value) =>
+    typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Map);
   const isIndex = (segment) => /^(0|[1-9]\d{0,8})$/.test(segment);
 
   /** The segments of a path. `.`, `/` and the empty text are the place itself: no segments. */
   function segments(path) {
-    return String(path).slice(0, LIMITS.name).replace(/\[(\d+)\]/g, ".$1").split(/[./]/).filter((segment) => segment !== "");
+    return String(path)
+      .slice(0, LIMITS.name)
+      .replace(/\[(\d+)\]/g, ".$1")
+      .split(/[./]/)
+      .filter((segment) => segment !== "");
   }
 
   /** What is at `path` (segments) below `root`, or undefined. */
@@ -97,13 +102,20 @@
     if (typeof value === "boolean") return value;
     if (typeof value !== "object" || value === null || depth >= LIMITS.dataDepth) return null;
     if (Array.isArray(value)) {
-      return isEntries(value) ? fromEntries(value, depth) : value.slice(0, LIMITS.values).map((item) => ingest(item, depth + 1));
+      return isEntries(value)
+        ? fromEntries(value, depth)
+        : value.slice(0, LIMITS.values).map((item) => ingest(item, depth + 1));
     }
-    return new Map(Object.entries(value).slice(0, LIMITS.values).map(([key, item]) => [key.slice(0, LIMITS.name), ingest(item, depth + 1)]));
+    return new Map(
+      Object.entries(value)
+        .slice(0, LIMITS.values)
+        .map(([key, item]) => [key.slice(0, LIMITS.name), ingest(item, depth + 1)]),
+    );
   }
 
   const valueKey = (entry) => Object.keys(entry).find((key) => key.startsWith("value"));
-  const isEntries = (list) => list.length > 0 && isObject(list[0]) && "key" in list[0] && valueKey(list[0]) !== undefined;
+  const isEntries = (list) =>
+    list.length > 0 && isObject(list[0]) && "key" in list[0] && valueKey(list[0]) !== undefined;
 
   /** The map that a list of `{key, valueString | valueNumber | valueBoolean | valueMap}` stands for. */
   function fromEntries(list, depth = 0) {

@@ -208,7 +208,11 @@
   addEventListener("resize", fit);
   fit();
 
-  const status = { title: "Ready", subtitle: "Waiting for the agent", shown: ["debugStatus", "debug"].some((name) => /^(1|true)$/.test(query.get(name) ?? "")) };
+  const status = {
+    title: "Ready",
+    subtitle: "Waiting for the agent",
+    shown: ["debugStatus", "debug"].some((name) => /^(1|true)$/.test(query.get(name) ?? "")),
+  };
 
   function showStatus() {
     if (card === null) return;

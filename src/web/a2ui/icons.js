@@ -6,7 +6,8 @@
   const circle = (x, y, r) => `M${x - r} ${y}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0`;
   const SLASH = "M4 4l16 16";
 
-  const HANDSET = "M6.5 3.5h3l1.6 4-2 1.6a12 12 0 0 0 5.8 5.8l1.6-2 4 1.6v3a2 2 0 0 1-2.2 2A16 16 0 0 1 4.5 5.7a2 2 0 0 1 2-2.2z";
+  const HANDSET =
+    "M6.5 3.5h3l1.6 4-2 1.6a12 12 0 0 0 5.8 5.8l1.6-2 4 1.6v3a2 2 0 0 1-2.2 2A16 16 0 0 1 4.5 5.7a2 2 0 0 1 2-2.2z";
   const HEART = "M12 20s-8-4.8-8-10.6A4.4 4.4 0 0 1 12 7a4.4 4.4 0 0 1 8 2.4C20 15.2 12 20 12 20z";
   const STAR = "M12 3.5l2.6 5.4 5.9.8-4.3 4.1 1.1 5.9L12 16.8l-5.3 2.9 1.1-5.9L3.5 9.7l5.9-.8z";
   const BELL = "M6 16.5V11a6 6 0 0 1 12 0v5.5l1.5 1.5h-15zM10 20.5a2.1 2.1 0 0 0 4 0";
@@ -83,7 +84,11 @@
   function icon(name) {
     const camel = name.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase());
     const drawn = Object.hasOwn(ICONS, camel) ? ICONS[camel] : UNKNOWN;
-    const label = camel.replace(/([A-Z])/g, " $1").toLowerCase().trim().slice(0, 60);
+    const label = camel
+      .replace(/([A-Z])/g, " $1")
+      .toLowerCase()
+      .trim()
+      .slice(0, 60);
     return { d: drawn.replace(/^!/, ""), filled: drawn.startsWith("!"), label };
   }
 

@@ -32,7 +32,8 @@
       this.#problems = [];
       const changed = new Set();
       const removed = new Set();
-      if (messages.length > LIMITS.messages) this.#problem(`only the first ${LIMITS.messages} messages of ${messages.length} are used`);
+      if (messages.length > LIMITS.messages)
+        this.#problem(`only the first ${LIMITS.messages} messages of ${messages.length} are used`);
       for (const message of messages.slice(0, LIMITS.messages)) this.#applyOne(message, changed, removed);
       return { changed, removed, problems: this.#problems };
     }
@@ -63,10 +64,12 @@
         known = true;
         const id = surfaceId(message.deleteSurface);
         if (this.#surfaces.delete(id)) removed.add(id);
-        changed.delete(id);
       }
       if (!known) {
-        const names = Object.keys(message).slice(0, 3).map((name) => name.slice(0, 40)).join(", ");
+        const names = Object.keys(message)
+          .slice(0, 3)
+          .map((name) => name.slice(0, 40))
+          .join(", ");
         this.#problem(`a message is none of A2UI 0.8 (it has: ${names || "nothing"})`);
       }
     }
@@ -114,7 +117,8 @@
       }
       const path = segments(body.path ?? "/");
       if (path.length > 0) {
-        if (!write(surface.data, path, value)) this.#problem(`there is no place "${String(body.path).slice(0, 80)}" in the data`);
+        if (!write(surface.data, path, value))
+          this.#problem(`there is no place "${String(body.path).slice(0, 80)}" in the data`);
       } else if (value instanceof Map) {
         surface.data = value;
       } else {
@@ -165,7 +169,8 @@
     const taken = {};
     if (!isObject(given)) return taken;
     // Both end up in a style sheet: nothing passes that is more than a colour, or names of fonts.
-    if (typeof given.primaryColor === "string" && /^#[0-9a-fA-F]{6}$/.test(given.primaryColor)) taken.primaryColor = given.primaryColor.toLowerCase();
+    if (typeof given.primaryColor === "string" && /^#[0-9a-fA-F]{6}$/.test(given.primaryColor))
+      taken.primaryColor = given.primaryColor.toLowerCase();
     if (typeof given.font === "string" && /^[\p{L}\p{N} ,_-]{1,100}$/u.test(given.font)) taken.font = given.font;
     return taken;
   }
@@ -176,7 +181,12 @@
     if (type === undefined) return null;
     const properties = definition.component[type];
     const weight = Number.isFinite(definition.weight) && definition.weight > 0 ? definition.weight : null;
-    return { id: definition.id.slice(0, LIMITS.name), type, weight, properties: isObject(properties) ? properties : {} };
+    return {
+      id: definition.id.slice(0, LIMITS.name),
+      type,
+      weight,
+      properties: isObject(properties) ? properties : {},
+    };
   }
 
   // ---- bindings ----
@@ -216,7 +226,8 @@
     return candidates.find((candidate) => read(surface.data, candidate) !== undefined) ?? candidates[0];
   }
 
-  const pathOf = (value) => (isObject(value) && typeof value.path === "string" && value.path !== "" ? value.path : null);
+  const pathOf = (value) =>
+    isObject(value) && typeof value.path === "string" && value.path !== "" ? value.path : null;
 
   /** Where a bound value is kept; null for a literal. */
   function place(surface, value, at) {
@@ -248,7 +259,8 @@
   }
 
   function strings(value) {
-    const items = value instanceof Map ? [...value.values()] : Array.isArray(value) ? value : value === undefined ? [] : [value];
+    const items =
+      value instanceof Map ? [...value.values()] : Array.isArray(value) ? value : value === undefined ? [] : [value];
     return items.slice(0, LIMITS.options).map(text);
   }
 
@@ -320,7 +332,10 @@
       if (Array.isArray(property)) return this.children({ explicitList: property });
       if (!isObject(property)) return [];
       if (Array.isArray(property.explicitList)) {
-        return property.explicitList.slice(0, LIMITS.nodes).map(this.child).filter((node) => node !== null);
+        return property.explicitList
+          .slice(0, LIMITS.nodes)
+          .map(this.child)
+          .filter((node) => node !== null);
       }
       return isObject(property.template) ? this.copies(property.template) : [];
     }
@@ -361,12 +376,18 @@
     List: (here, p) => ({ ...box(here, p), direction: oneOf(p.direction, ["vertical", "horizontal"]) }),
     Card: (here, p) => ({ children: p.child === undefined ? here.children(p.children) : here.children([p.child]) }),
     Tabs: (here, p) => ({
-      tabs: list(p.tabItems).filter(isObject).map((item) => ({ title: here.text(item.title), child: here.child(item.child) })),
+      tabs: list(p.tabItems)
+        .filter(isObject)
+        .map((item) => ({ title: here.text(item.title), child: here.child(item.child) })),
     }),
     Divider: (here, p) => ({ axis: oneOf(p.axis, ["horizontal", "vertical"]) }),
     Modal: (here, p) => ({ entry: here.child(p.entryPointChild), content: here.child(p.contentChild) }),
     Button: (here, p) => ({ child: here.child(p.child), primary: p.primary === true, action: action(p.action) }),
-    CheckBox: (here, p) => ({ label: here.text(p.label), checked: here.value(p.value) === true, bind: here.bind(p.value) }),
+    CheckBox: (here, p) => ({
+      label: here.text(p.label),
+      checked: here.value(p.value) === true,
+      bind: here.bind(p.value),
+    }),
     TextField: (here, p) => ({
       label: here.text(p.label),
       text: here.text(p.text),
@@ -383,7 +404,10 @@
     }),
     MultipleChoice(here, p) {
       const options = list(p.options).filter(isObject);
-      const most = Number.isInteger(p.maxAllowedSelections) && p.maxAllowedSelections > 0 ? p.maxAllowedSelections : options.length;
+      const most =
+        Number.isInteger(p.maxAllowedSelections) && p.maxAllowedSelections > 0
+          ? p.maxAllowedSelections
+          : options.length;
       return {
         options: options.map((option) => ({ label: here.text(option.label), value: text(option.value) })),
         most,
@@ -399,7 +423,11 @@
   };
 
   function box(here, p) {
-    return { children: here.children(p.children), align: oneOf(p.alignment, ALIGN), distribute: oneOf(p.distribution, DISTRIBUTE) };
+    return {
+      children: here.children(p.children),
+      align: oneOf(p.alignment, ALIGN),
+      distribute: oneOf(p.distribution, DISTRIBUTE),
+    };
   }
 
   function action(given) {

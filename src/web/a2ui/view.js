@@ -48,19 +48,21 @@
     const update = (nodes) => {
       const before = new Map(shown.map((each) => [each.key, each]));
       const times = new Map();
-      shown = nodes.filter((node) => node !== null).map((node) => {
-        const kind = KINDS[node.type];
-        const name = JSON.stringify([node.type, kind.form?.(node), node.id]);
-        times.set(name, (times.get(name) ?? 0) + 1);
-        const key = `${name} ${times.get(name)}`;
-        const kept = before.get(key);
-        before.delete(key);
-        const part = kept ?? { key, ...kind.make(node, page) };
-        part.outer ??= wrap(part.el);
-        part.outer.style.flex = node.weight === null ? "" : `${node.weight} 1 0`;
-        part.update(node);
-        return part;
-      });
+      shown = nodes
+        .filter((node) => node !== null)
+        .map((node) => {
+          const kind = KINDS[node.type];
+          const name = JSON.stringify([node.type, kind.form?.(node), node.id]);
+          times.set(name, (times.get(name) ?? 0) + 1);
+          const key = `${name} ${times.get(name)}`;
+          const kept = before.get(key);
+          before.delete(key);
+          const part = kept ?? { key, ...kind.make(node, page) };
+          part.outer ??= wrap(part.el);
+          part.outer.style.flex = node.weight === null ? "" : `${node.weight} 1 0`;
+          part.update(node);
+          return part;
+        });
       for (const gone of before.values()) {
         gone.end?.();
         gone.outer.remove();
@@ -287,7 +289,8 @@
           if (input.value !== text) input.value = text;
         });
         let current = node;
-        const check = () => field.complain(fits(current.pattern, input.value) === false ? "This is not in the expected form." : null);
+        const check = () =>
+          field.complain(fits(current.pattern, input.value) === false ? "This is not in the expected form." : null);
         input.addEventListener("input", () => {
           page.set(current, input.value);
           if (input.hasAttribute("aria-invalid")) check();
@@ -370,7 +373,15 @@
     for (const [name, value] of [
       ["--a2-asked-primary", colour],
       ["--a2-asked-ink", colour === null ? null : inkOn(colour)],
-      ["--a2-asked-font", styles.font === undefined ? null : styles.font.split(",").map((font) => JSON.stringify(font.trim())).join(", ")],
+      [
+        "--a2-asked-font",
+        styles.font === undefined
+          ? null
+          : styles.font
+              .split(",")
+              .map((font) => JSON.stringify(font.trim()))
+              .join(", "),
+      ],
     ]) {
       if (value === null) element.style.removeProperty(name);
       else element.style.setProperty(name, value);

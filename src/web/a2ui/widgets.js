@@ -24,7 +24,12 @@
 
       bar.addEventListener("keydown", (event) => {
         const last = tabs.length - 1;
-        const to = { ArrowRight: selected === last ? 0 : selected + 1, ArrowLeft: selected === 0 ? last : selected - 1, Home: 0, End: last }[event.key];
+        const to = {
+          ArrowRight: selected === last ? 0 : selected + 1,
+          ArrowLeft: selected === 0 ? last : selected - 1,
+          Home: 0,
+          End: last,
+        }[event.key];
         if (to === undefined) return;
         event.preventDefault();
         select(to, true);
@@ -94,7 +99,9 @@
       // `showModal` makes the rest of the page inert; this keeps Tab from leaving towards the browser's own buttons.
       dialog.addEventListener("keydown", (event) => {
         if (event.key !== "Tab") return;
-        const stops = [...dialog.querySelectorAll(FOCUSABLE)].filter((stop) => stop.tabIndex >= 0 && !stop.disabled && stop.checkVisibility());
+        const stops = [...dialog.querySelectorAll(FOCUSABLE)].filter(
+          (stop) => stop.tabIndex >= 0 && !stop.disabled && stop.checkVisibility(),
+        );
         const edge = event.shiftKey ? stops[0] : stops.at(-1);
         if (stops.length === 0 || document.activeElement !== edge) return;
         event.preventDefault();
@@ -113,7 +120,6 @@
           attribute(own ?? entry, "aria-haspopup", "dialog");
         },
         end() {
-          if (dialog.open) dialog.close();
           entries.end();
           inside.end();
         },
@@ -127,7 +133,12 @@
       const one = node.most === 1;
       const holder = el("div.a2-options");
       const note = el("span.a2-note", { id: uid() });
-      const group = el("fieldset.a2-choice", { role: one ? "radiogroup" : "group", "aria-describedby": note.id }, holder, note);
+      const group = el(
+        "fieldset.a2-choice",
+        { role: one ? "radiogroup" : "group", "aria-describedby": note.id },
+        holder,
+        note,
+      );
       const name = uid();
       let current = node;
       let chosen = [];
@@ -163,7 +174,11 @@
         el: group,
         update(now) {
           current = now;
-          attribute(group, "aria-label", one ? "Choose one" : now.most < now.options.length ? `Choose up to ${now.most}` : "Choose any");
+          attribute(
+            group,
+            "aria-label",
+            one ? "Choose one" : now.most < now.options.length ? `Choose up to ${now.most}` : "Choose any",
+          );
           build(now.options);
           choose(now.chosen);
           tick();

@@ -8,7 +8,8 @@ import { ContextProvider } from "@lit/context";
 const theme = new Proxy(
   {},
   {
-    get: (_, name) => (name === "markdown" ? {} : typeof name !== "string" || name === "additionalStyles" ? undefined : theme),
+    get: (_, name) =>
+      name === "markdown" ? {} : typeof name !== "string" || name === "additionalStyles" ? undefined : theme,
     ownKeys: () => [],
   },
 );

@@ -27,8 +27,27 @@ export function randomSteps(seed) {
   let made = 0;
   const id = () => `c${(made += 1)}`;
 
-  const people = (n) => JSON.stringify(Array.from({ length: n }, (_, i) => ({ name: pick(NAMES), age: i, ok: maybe(0.5), tags: NAMES.slice(0, below(3)) })));
-  const model = () => ({ title: pick(WORDS), count: below(9), on: maybe(0.5), day: "2026-05-0" + (1 + below(9)), level: below(10), picked: JSON.stringify(maybe(0.5) ? ["a"] : ["b", "a"]), people: people(below(4)), map: Object.fromEntries(NAMES.slice(0, below(4)).map((name) => [name.toLowerCase(), { name, age: below(50), ok: maybe(0.5) }])) });
+  const people = (n) =>
+    JSON.stringify(
+      Array.from({ length: n }, (_, i) => ({
+        name: pick(NAMES),
+        age: i,
+        ok: maybe(0.5),
+        tags: NAMES.slice(0, below(3)),
+      })),
+    );
+  const model = () => ({
+    title: pick(WORDS),
+    count: below(9),
+    on: maybe(0.5),
+    day: "2026-05-0" + (1 + below(9)),
+    level: below(10),
+    picked: JSON.stringify(maybe(0.5) ? ["a"] : ["b", "a"]),
+    people: people(below(4)),
+    map: Object.fromEntries(
+      NAMES.slice(0, below(4)).map((name) => [name.toLowerCase(), { name, age: below(50), ok: maybe(0.5) }]),
+    ),
+  });
 
   /** A component with all below it, added to `list`; its id. `inItem` is the list or map whose item it stands in, or null. */
   function grow(list, depth, inItem) {
@@ -39,18 +58,48 @@ export function randomSteps(seed) {
     const leaves = [
       () => text(own, maybe(0.2) ? at(inItem ? "age" : "/count") : word(), maybe(0.5) ? pick(HINTS) : undefined),
       () => c(own, "Icon", { name: lit(pick(["add", "arrowBack", "shoppingCart", "mail"])) }),
-      () => c(own, "Image", { url: lit(`https://example.com/${below(5)}.png`), usageHint: pick(["icon", "header", "avatar"]) }),
+      () =>
+        c(own, "Image", {
+          url: lit(`https://example.com/${below(5)}.png`),
+          usageHint: pick(["icon", "header", "avatar"]),
+        }),
       () => c(own, "Divider"),
       // The published renderer cannot write into the items of a list that came as JSON.
-      () => (inItem === "/people" ? text(own, at("name")) : c(own, "CheckBox", { label: word(), value: inItem ? value("ok") : at("/on") })),
-      () => (inItem === "/people" ? text(own, at("age")) : c(own, "TextField", { label: word(), text: inItem ? value("name") : at(pick(["/title", "/fresh"])), textFieldType: pick(["shortText", "longText", "obscured"]) })),
-      () => c(own, "DateTimeInput", { value: inItem ? lit("2026-07-04T10:30") : at("/day"), enableDate: true, enableTime: maybe(0.5) }),
+      () =>
+        inItem === "/people"
+          ? text(own, at("name"))
+          : c(own, "CheckBox", { label: word(), value: inItem ? value("ok") : at("/on") }),
+      () =>
+        inItem === "/people"
+          ? text(own, at("age"))
+          : c(own, "TextField", {
+              label: word(),
+              text: inItem ? value("name") : at(pick(["/title", "/fresh"])),
+              textFieldType: pick(["shortText", "longText", "obscured"]),
+            }),
+      () =>
+        c(own, "DateTimeInput", {
+          value: inItem ? lit("2026-07-04T10:30") : at("/day"),
+          enableDate: true,
+          enableTime: maybe(0.5),
+        }),
       () => (inItem ? text(own, lit("level")) : c(own, "Slider", { value: at("/level"), minValue: 0, maxValue: 10 })),
-      () => (inItem ? text(own, lit("choice")) : c(own, "MultipleChoice", { selections: at("/picked"), options: ["a", "b", "d"].map((v) => ({ label: lit(v.toUpperCase()), value: v })) })),
+      () =>
+        inItem
+          ? text(own, lit("choice"))
+          : c(own, "MultipleChoice", {
+              selections: at("/picked"),
+              options: ["a", "b", "d"].map((v) => ({ label: lit(v.toUpperCase()), value: v })),
+            }),
       () => {
         const label = id();
         list.push(text(label, word()));
-        return button(own, label, `act-${below(3)}`, maybe(0.7) ? ctx({ fixed: lit(below(5)), word: word() }) : undefined);
+        return button(
+          own,
+          label,
+          `act-${below(3)}`,
+          maybe(0.7) ? ctx({ fixed: lit(below(5)), word: word() }) : undefined,
+        );
       },
     ];
     const boxes = [
@@ -63,7 +112,13 @@ export function randomSteps(seed) {
         const over = pick(["/people", "/map"]);
         return c(own, pick(["List", "Column", "Row"]), { children: each(grow(list, depth - 1, over), over) });
       },
-      () => c(own, "Tabs", { tabItems: Array.from({ length: 1 + below(3) }, () => ({ title: lit(pick(WORDS)), child: grow(list, depth - 1, inItem) })) }),
+      () =>
+        c(own, "Tabs", {
+          tabItems: Array.from({ length: 1 + below(3) }, () => ({
+            title: lit(pick(WORDS)),
+            child: grow(list, depth - 1, inItem),
+          })),
+        }),
     ];
     list.push((depth > 0 && maybe(0.6) ? pick(boxes) : pick(leaves))());
     return own;
@@ -96,7 +151,8 @@ export function randomSteps(seed) {
       ({ root, list, messages } = surface());
       // First it goes: the published renderer keeps elements for what comes in their place, and which tab was chosen.
       steps.push(show(remove()), show(...messages));
-    } else if (doing === 4) steps.push(show(remove("other")), show(...surface().messages.map((message) => on("other", message))));
+    } else if (doing === 4)
+      steps.push(show(remove("other")), show(...surface().messages.map((message) => on("other", message))));
     else if (doing === 5) steps.push({ ...act("click", "button", below(3)), optional: true });
     else if (doing === 6) steps.push({ ...act("click", pick(["checkbox", "tab"]), below(3)), optional: true });
     else steps.push({ ...act("type", "textbox", below(2), pick(WORDS)), optional: true });

@@ -4,7 +4,10 @@ import { demo } from "./demo.mjs";
 
 export async function shots(open, subject, folder) {
   for (const theme of ["light", "dark", "eink"]) {
-    for (const [size, width, height] of [["wide", 820, 1500], ["phone", 390, 1500]]) {
+    for (const [size, width, height] of [
+      ["wide", 820, 1500],
+      ["phone", 390, 1500],
+    ]) {
       const page = await open(`/page/?platform=android&theme=${theme}`, subject);
       await page.setViewportSize({ width, height });
       await page.evaluate((messages) => subject.apply(messages), demo);
