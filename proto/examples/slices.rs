@@ -106,6 +106,7 @@ fn config() -> Config {
         allowed_origins: Vec::new(),
         trusted_proxies: Vec::new(),
         allow_real_ip_fallback: false,
+        node_commands: Default::default(),
         about: About { version: "example".to_owned(), ..About::default() },
     }
 }

@@ -3,6 +3,7 @@
 use crate::limits::Limits;
 use crate::net::Cidr;
 use crate::secret::Secret;
+use std::collections::BTreeSet;
 
 /// Everything the core needs to know that does not come from a peer. Shared by the gateway and every
 /// connection; fixed for the life of the process.
@@ -20,8 +21,35 @@ pub struct Config {
     pub trusted_proxies: Vec<Cidr>,
     /// `gateway.allowRealIpFallback`.
     pub allow_real_ip_fallback: bool,
+    /// Which commands nodes may be asked for, besides those of their platform.
+    pub node_commands: NodeCommands,
     /// Facts about the host that clients are shown.
     pub about: About,
+}
+
+impl Config {
+    /// The usual bounds, this way in and this port, and nothing beyond: no pages, no proxies, no facts about the host.
+    pub fn new(auth: AuthConfig, port: u16) -> Self {
+        Self {
+            limits: Limits::default(),
+            auth,
+            port,
+            allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            allow_real_ip_fallback: false,
+            node_commands: NodeCommands::default(),
+            about: About::default(),
+        }
+    }
+}
+
+/// `gateway.nodes.allowCommands` and `.denyCommands`, or `gateway.nodes.commands.allow` and `.deny`: exact names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeCommands {
+    /// Commands that may run on every platform, dangerous ones too.
+    pub allow: BTreeSet<String>,
+    /// Commands that may run nowhere, whatever else is said.
+    pub deny: BTreeSet<String>,
 }
 
 /// The admission settings.

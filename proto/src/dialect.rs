@@ -3,6 +3,7 @@
 
 pub(crate) mod approvals;
 pub(crate) mod config;
+pub(crate) mod invoke;
 pub(crate) mod lists;
 pub(crate) mod nodes;
 
@@ -299,6 +300,9 @@ pub(crate) fn own_events(dialect: Dialect) -> &'static [&'static str] {
         Dialect::V3 => &[],
         Dialect::V4 => &[
             "voicewake.routing.changed",
+            events::INVOKE_CANCEL,
+            "node.hostStats",
+            "node.runnerInventory.changed",
             "gateway.suspension",
             "plugin.approval.requested",
             "plugin.approval.resolved",
@@ -347,6 +351,11 @@ pub(crate) fn request_error(dialect: Dialect, error: &RequestError) -> ErrorShap
             };
             ErrorShape { details, ..invalid(message.clone()) }
         }
+        RequestError::Forbidden(message) => match dialect {
+            Dialect::V3 => invalid((*message).to_owned()),
+            Dialect::V4 => ErrorShape { code: "FORBIDDEN", ..invalid((*message).to_owned()) },
+        },
+        RequestError::Invoke(error) => invoke::error(dialect, error),
         RequestError::NotHere(method) => ErrorShape {
             code: "UNAVAILABLE",
             details: Some(json!({"reason": "feature-unavailable", "method": method})),
@@ -397,6 +406,7 @@ pub(crate) fn connect_error(dialect: Option<Dialect>, error: &ConnectError) -> (
         ConnectError::ProtocolMismatch { .. } => CloseFrame::new(1002, "protocol mismatch"),
         ConnectError::Stopping => CloseFrame::new(1013, "gateway restart in progress"),
         ConnectError::Unavailable(_) => CloseFrame::new(1013, "gateway cannot decide now"),
+        ConnectError::NodeElsewhere { .. } => CloseFrame::new(1013, "node connected from elsewhere"),
         ConnectError::Pairing { pairing, .. } if dialect != Some(Dialect::V3) => CloseFrame {
             code: 1008,
             reason: Cow::Owned(format!("{} (requestId: {})", shape.message, pairing.request_id)),
@@ -457,6 +467,17 @@ fn connect_error_shape(dialect: Option<Dialect>, error: &ConnectError) -> ErrorS
             retryable: Some(true),
             retry_after_ms: Some(1_000),
             ..invalid(message.clone())
+        },
+        ConnectError::NodeElsewhere { retry_after_ms } => ErrorShape {
+            code: "UNAVAILABLE",
+            details: Some(json!({"code": "NODE_CONNECTED_ELSEWHERE"})),
+            retryable: Some(true),
+            retry_after_ms: Some(*retry_after_ms),
+            ..invalid(
+                "this node is connected from elsewhere, and the two took each other's place again and again: two machines \
+                 use one identity; give each its own state folder, or stop one of them"
+                    .to_owned(),
+            )
         },
         ConnectError::Stopping => ErrorShape {
             code: "UNAVAILABLE",

@@ -11,8 +11,11 @@ pub(crate) mod diagnostics;
 pub(crate) mod events;
 pub(crate) mod handlers;
 pub(crate) mod health;
+pub(crate) mod invoke;
 mod limiter;
 pub(crate) mod logs;
+pub(crate) mod node_events;
+pub(crate) mod node_pending;
 mod node_policy;
 pub(crate) mod nodes;
 pub(crate) mod pair;
@@ -21,12 +24,14 @@ pub(crate) mod presence;
 pub(crate) mod reads;
 pub(crate) mod relay;
 mod replies;
+mod rivals;
 pub(crate) mod setup;
 pub(crate) mod suspend;
 #[cfg(test)]
 mod tests;
 mod timers;
 pub(crate) mod upgrades;
+pub(crate) mod users;
 pub(crate) mod voice;
 mod vouched;
 mod web;
@@ -47,6 +52,7 @@ use crate::log::{Level, Record};
 use crate::methods::{Answer, Params};
 use crate::net::ClientAddress;
 use crate::output::{Order, Output, Reply};
+use crate::pending::Pending;
 use crate::request::{MethodRef, ParamsFault, Request};
 use crate::scope::Role;
 use crate::seed::{Random, Seed};
@@ -59,12 +65,14 @@ use devices::DeviceStore;
 use diagnostics::Stats;
 use events::Event;
 use health::Health;
+use invoke::Invokes;
 use limiter::Limiters;
 use pair::Key;
 use peers::{Handshake, Peers, Phase};
 use presence::Presence;
 use relay::Relayed;
 use replies::{Replies, ReplyKey, Seen};
+use rivals::Rivals;
 use serde_json::json;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -108,6 +116,9 @@ pub struct Gateway {
     told: Option<diagnostics::Told>,
     log_level: Level,
     approvals: Approvals,
+    invokes: Invokes,
+    rivals: Rivals,
+    pending: Pending,
     /// Settings that changed and wait for a restart, for people: not more than are worth reading.
     restart_needed: Vec<String>,
     replies: Replies,
@@ -229,6 +240,9 @@ impl Gateway {
             told: None,
             log_level: Level::Trace,
             approvals: Approvals::default(),
+            invokes: Invokes::default(),
+            rivals: Rivals::default(),
+            pending: Pending::default(),
             restart_needed: Vec::new(),
             replies: Replies::default(),
             writes: Writes::default(),
@@ -307,6 +321,7 @@ impl Gateway {
         }
         self.flush(now, out);
         self.set_approvals_timer();
+        self.set_invokes_timer();
     }
 
     /// The earliest moment at which [`Input::Tick`] would change anything.
@@ -465,6 +480,7 @@ impl Gateway {
         self.left.extend(session.presence_key.take());
         self.setups.undelivered.extend(session.delivery.take().map(|delivery| delivery.redeemed));
         self.approvals_left(conn);
+        self.invokes_left(conn);
         self.peers.set_phase(conn, Phase::Ending);
     }
 
@@ -575,6 +591,7 @@ impl Gateway {
     /// Sends what waits, when it has waited long enough.
     fn flush(&mut self, now: Now, out: &mut Vec<Output>) {
         self.tell_undelivered(now, out);
+        self.tell_invokes_left(out);
         for key in core::mem::take(&mut self.left) {
             self.presence.disconnected(now, &key);
             self.presence_flush.dirty = [true, true];
@@ -609,6 +626,7 @@ impl Gateway {
                 self.timers.set_once(Timer::PresenceFlush, at);
             }
         }
+        self.tell_invokes_left(out);
         if !self.left.is_empty() {
             // Whoever was closed by these very broadcasts is told of with the next ones.
             self.timers.set_once(Timer::PresenceFlush, now.mono.plus_millis(wait_ms));
@@ -794,6 +812,7 @@ impl Gateway {
                     }
                 }
                 Timer::Approvals => self.approvals_due(now, out),
+                Timer::Invokes => self.invokes_due(now, out),
                 Timer::Upgrades => self.upgrades_due(now, out),
                 Timer::Suspension => self.suspension_due(now, out),
                 Timer::Restart => self.stop(now, Stopping::ToRestart, out),

@@ -112,6 +112,10 @@ pub struct Limits {
     pub whois_life_ms: u64,
     /// How long it is not asked again where it did not tell.
     pub whois_fault_life_ms: u64,
+    /// Users that `users.list` names.
+    pub users_listed_max: usize,
+    /// The longest name of a user that is kept, in bytes; a longer one is let in and has no profile.
+    pub user_name_bytes_max: usize,
     /// Control-plane writes that one window takes, by method, device and address.
     pub control_writes_max: u32,
     /// How long such a window lasts.
@@ -156,6 +160,52 @@ pub struct Limits {
     pub approval_waits_per_peer_max: usize,
     /// Operations on the file of exec approvals that may wait for the disk; one more is `UNAVAILABLE`.
     pub exec_approvals_queue_max: usize,
+    /// Nodes of which is remembered that one connection took the place of another; the oldest go first.
+    pub node_rivals_max: usize,
+    /// How often in a row that may happen before the one that is here stays for a while.
+    pub node_replaced_free_max: u32,
+    /// How long it then stays; twice as long each time.
+    pub node_replaced_hold_ms: u64,
+    /// The longest that it stays.
+    pub node_replaced_hold_max_ms: u64,
+    /// How long after that it is remembered.
+    pub node_replaced_window_ms: u64,
+    /// Chats that one node may follow.
+    pub node_chats_max: usize,
+    /// Between two times that everybody is told how busy a node is.
+    pub node_stats_interval_ms: u64,
+    /// Nodes for which something may wait until they fetch it; those for which nothing came for the longest time go first.
+    pub pending_nodes_max: usize,
+    /// Commands that may wait for one of them; the oldest go first.
+    pub pending_actions_max: usize,
+    /// How long they wait.
+    pub pending_action_life_ms: u64,
+    /// Bytes that they may hold, for all nodes; one that does not fit is refused as the node refused it.
+    pub pending_bytes_max: usize,
+    /// How long work waits for a node when nobody says.
+    pub pending_work_life_ms: u64,
+    /// One message to a node; a command that makes a larger one is refused to its caller and never sent. A node may be a
+    /// microcontroller.
+    pub node_message_bytes_max: usize,
+    /// Bytes queued towards one node at which no further command is sent to it.
+    pub node_queued_bytes_max: usize,
+    /// Commands in flight to all nodes; one more is `UNAVAILABLE`.
+    pub invokes_max: usize,
+    /// The same to one node.
+    pub invokes_per_node_max: usize,
+    /// The same of one device, or of one connection without a device.
+    pub invokes_per_caller_max: usize,
+    /// Bytes that commands in flight may hold, for the case that a node must be asked again; one that does not fit is
+    /// `UNAVAILABLE`.
+    pub invokes_bytes_max: usize,
+    /// How long a node has for its answer when the caller does not say.
+    pub invoke_timeout_ms: u64,
+    /// The longest that it has, whatever the caller says.
+    pub invoke_timeout_max_ms: u64,
+    /// How often a node that says that it is not ready is asked again.
+    pub invoke_retries_max: u32,
+    /// From such an answer to the next try; twice as long each time.
+    pub invoke_retry_delay_ms: u64,
     /// Wrong-role answers in a row; one more closes 1008 `repeated unauthorized calls`.
     pub unauthorized_in_a_row_max: u32,
     /// Entries in the idempotency cache.
@@ -228,6 +278,8 @@ impl Default for Limits {
             whois_timeout_ms: 6_000,
             whois_life_ms: 60_000,
             whois_fault_life_ms: 5_000,
+            users_listed_max: 256,
+            user_name_bytes_max: 512,
             control_writes_max: 30,
             control_writes_window_ms: 60_000,
             control_writes_windows_max: 1_024,
@@ -249,6 +301,28 @@ impl Default for Limits {
             approval_usable_ms: 15_000,
             approval_waits_per_peer_max: 64,
             exec_approvals_queue_max: 16,
+            node_rivals_max: 256,
+            node_replaced_free_max: 3,
+            node_replaced_hold_ms: 30_000,
+            node_replaced_hold_max_ms: 600_000,
+            node_replaced_window_ms: 60_000,
+            node_chats_max: 64,
+            node_stats_interval_ms: 1_000,
+            pending_nodes_max: 256,
+            pending_actions_max: 64,
+            pending_action_life_ms: 600_000,
+            pending_bytes_max: 4 * 1024 * 1024,
+            pending_work_life_ms: 24 * 60 * 60 * 1_000,
+            node_message_bytes_max: 1024 * 1024,
+            node_queued_bytes_max: 4 * 1024 * 1024,
+            invokes_max: 1_024,
+            invokes_per_node_max: 64,
+            invokes_per_caller_max: 64,
+            invokes_bytes_max: 16 * 1024 * 1024,
+            invoke_timeout_ms: 30_000,
+            invoke_timeout_max_ms: 24 * 60 * 60 * 1_000,
+            invoke_retries_max: 4,
+            invoke_retry_delay_ms: 250,
             unauthorized_in_a_row_max: 10,
             replies_entries_max: 1_000,
             replies_bytes_max: 4 * 1024 * 1024,

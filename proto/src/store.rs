@@ -250,7 +250,7 @@ pub struct DeviceView {
 pub struct Seen {
     /// Unix milliseconds.
     pub at_ms: u64,
-    /// `connect`.
+    /// `connect`, or what a node said.
     pub reason: &'static str,
     /// Whether its latest approval needed no person.
     pub silent: bool,

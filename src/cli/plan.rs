@@ -201,6 +201,7 @@ impl Plan {
             allowed_origins: live.allowed_origins,
             trusted_proxies: live.trusted_proxies,
             allow_real_ip_fallback: live.allow_real_ip_fallback,
+            node_commands: live.node_commands,
             about: self.about(&facts, addresses),
         };
         let mut gateway = Gateway::new(config, random.seed(), now);

@@ -6,6 +6,8 @@ mod admission;
 mod approvals;
 mod commands;
 mod config;
+mod credentials;
+mod daemon;
 mod devices;
 mod doctor;
 mod first_run;

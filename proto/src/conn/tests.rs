@@ -40,6 +40,7 @@ fn config(limits: Limits) -> Arc<Config> {
         allowed_origins: Vec::new(),
         trusted_proxies: Vec::new(),
         allow_real_ip_fallback: false,
+        node_commands: Default::default(),
         about: About::default(),
     })
 }

@@ -363,7 +363,7 @@ fn check_shared(
         // Final: no secret stands in for the proxy's word.
         AuthMode::TrustedProxy => {
             return vouched::proxy_user(config, &handshake.address, &handshake.request)
-                .map(|()| SharedMethod::Proxy)
+                .map(|_| SharedMethod::Proxy)
                 .map_err(AuthReason::TrustedProxy);
         }
     };

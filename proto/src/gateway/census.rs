@@ -26,6 +26,12 @@ pub struct Census {
     pub store_waiting: usize,
     /// Requests that are answered when a person has decided.
     pub decisions_awaited: usize,
+    /// Commands in flight to nodes.
+    pub invokes: usize,
+    /// Nodes for which something waits, or did.
+    pub pending_nodes: usize,
+    /// Chats that nodes follow.
+    pub node_chats: usize,
     /// Presence entries, our own not counted.
     pub presence_entries: usize,
 }
@@ -38,6 +44,8 @@ impl Gateway {
     pub fn census(&self) -> Census {
         self.peers.check();
         self.approvals.check();
+        self.invokes.check();
+        self.pending.check();
         Census {
             sockets: self.peers.len(),
             headless: self.peers.headless_len(),
@@ -49,6 +57,9 @@ impl Gateway {
             host_requests: self.tickets.len(),
             store_waiting: self.devices.waiting(),
             decisions_awaited: self.approvals.waiting(),
+            invokes: self.invokes.len(),
+            pending_nodes: self.pending.len(),
+            node_chats: self.node_chats(),
             presence_entries: self.presence.len(),
         }
     }

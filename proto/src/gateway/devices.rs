@@ -221,6 +221,19 @@ impl<K> DeviceStore<K> {
         self.seen.get(device_id)
     }
 
+    /// A device was seen, in memory only; also by what is about to become memory.
+    pub(crate) fn saw(&mut self, device_id: &str, at_ms: u64, reason: &'static str) {
+        let storing = match &mut self.phase {
+            Phase::Storing(storing) => Some(&mut storing.seen),
+            Phase::Idle | Phase::Checking { .. } => None,
+        };
+        for seen in [Some(&mut self.seen), storing].into_iter().flatten() {
+            if let Some(entry) = Arc::make_mut(seen).get_mut(device_id) {
+                (entry.at_ms, entry.reason) = (at_ms, reason);
+            }
+        }
+    }
+
     /// Whether the store was read, and still could be at the latest look.
     pub(crate) fn is_loaded(&self) -> bool {
         self.readable

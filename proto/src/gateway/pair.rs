@@ -8,8 +8,8 @@ use super::devices::pairing::{Candidate, ConnectOp, Connected, DeviceClient, Loc
 use super::devices::tokens::TokenFault;
 use super::devices::{Caller, CloseDevice, DeviceError, Done, Effect, Notice, Op};
 use super::limiter::{SecretKind, Source};
-use super::nodes::{NodeQuery, declared};
-use super::peers::{Delivery, NodeSession, Phase, Session, Slot};
+use super::nodes::{self, NodeQuery, declared};
+use super::peers::{Delivery, Phase, Session, Slot};
 use super::presence::Facts;
 use super::vouched::{self, Tailnet};
 use super::{Call, Gateway, Purpose, events, setup, uptime_ms};
@@ -156,7 +156,7 @@ impl Gateway {
                 let op = connect_op(&params, *facts, role, address.reported());
                 let (mut op, shared) = op;
                 if role == Role::Node {
-                    let (about, surface) = declared(&params, &config.limits);
+                    let (about, surface) = declared(&params, &config);
                     let is_covered = dialect.exceptions().pairing_covers_surface;
                     op.declared = Some(Box::new(Declared { about, surface, is_covered }));
                 }
@@ -214,7 +214,19 @@ impl Gateway {
             }
         };
         let (reported, ip) = (handshake.address.reported(), handshake.address.ip);
+        let user = self.vouched_user(now, handshake);
         let device_id = params.device.as_ref().map(|claim| claim.id.clone());
+        let replaced = match device_id.as_deref().filter(|_| role == Role::Node) {
+            Some(node_id) => self.replaces_node(now, conn, node_id, out),
+            None => Ok(Vec::new()),
+        };
+        let replaced = match replaced {
+            Ok(replaced) => replaced,
+            Err(error) => {
+                self.setups.undelivered.extend(redeemed);
+                return self.refuse(conn, id, Some(dialect), &error, out);
+            }
+        };
         let presence_key = (params.client.mode != "cli").then(|| {
             let key = device_id.clone().or_else(|| params.client.instance_id.clone());
             key.unwrap_or_else(|| conn.to_string()).trim().to_lowercase()
@@ -247,11 +259,9 @@ impl Gateway {
             is_page: admit::is_page(&params),
             is_phone: role == Role::Node && is_phone(&params.client.platform),
             name: name_of(&params).into(),
+            user,
             shows: Shows::of(&params),
-            declared: (role == Role::Node).then(|| {
-                let (about, surface) = declared(&params, &self.config.limits);
-                Box::new(NodeSession { about, surface, since_ms: now.wall.0 })
-            }),
+            declared: (role == Role::Node).then(|| Box::new(nodes::session(&params, &self.config, now))),
             delivery: None,
         };
         self.stats.admitted += 1;
@@ -287,6 +297,7 @@ impl Gateway {
         if role == Role::Node {
             self.greet_node(conn, dialect, out);
         }
+        self.close_replaced(replaced, out);
         for dialect in [Dialect::V3, Dialect::V4] {
             let exceptions = dialect.exceptions();
             self.presence_flush.dirty[dialect.index()] |= is_tracked && exceptions.presence_after_hello;
@@ -475,7 +486,7 @@ impl Gateway {
             }
             Notice::NodeResolved { request_id, node_id, decision, ts } => {
                 let payload = dialect::nodes::resolved(&request_id, &node_id, decision, ts);
-                self.node_resolved(&node_id, Bytes::from(payload.to_string()), out);
+                self.node_resolved(&node_id, decision, Bytes::from(payload.to_string()), out);
             }
             Notice::Close(CloseDevice { device_id, role }) => {
                 for conn in self.peers.of_device(&device_id) {

@@ -4,6 +4,7 @@
 use super::Peer;
 use super::approvals::Shows;
 use super::devices::setup::Redeemed;
+use super::users::User;
 use crate::config::Config;
 use crate::dialect::Dialect;
 use crate::http::HttpRequest;
@@ -11,8 +12,11 @@ use crate::id::ConnId;
 use crate::net::{self, ClientAddress};
 use crate::scope::{Role, Scopes};
 use crate::store::nodes::{NodeAbout, Surface};
+use crate::time::Mono;
 use core::net::IpAddr;
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// One accepted socket.
 #[derive(Debug)]
@@ -80,6 +84,8 @@ pub(super) struct Session {
     pub(super) is_phone: bool,
     /// What it calls itself: for people.
     pub(super) name: Box<str>,
+    /// Who somebody vouched for.
+    pub(super) user: Option<Box<User>>,
     /// Which requests it shows to people.
     pub(super) shows: Shows,
     /// What a node declared.
@@ -97,6 +103,16 @@ pub(super) struct NodeSession {
     pub(super) surface: Surface,
     /// Since when, Unix milliseconds.
     pub(super) since_ms: u64,
+    /// Where it finds programs.
+    pub(super) path_env: Option<String>,
+    /// What it offers besides, as it said so.
+    pub(super) tools: Arc<[Value]>,
+    /// How busy it is.
+    pub(super) host_stats: Option<Value>,
+    /// When that was told.
+    pub(super) stats_told: Option<Mono>,
+    /// Chats that it follows.
+    pub(super) chats: BTreeSet<String>,
 }
 
 /// A hello-ok on its way to a device whose setup code is spent.

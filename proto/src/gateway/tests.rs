@@ -32,6 +32,7 @@ impl Rig {
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
             allow_real_ip_fallback: false,
+            node_commands: Default::default(),
             about: About::default(),
         };
         Self { gateway: Gateway::new(config, Seed::new([7; 32]), now), now, conns: 0 }

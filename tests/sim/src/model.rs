@@ -342,7 +342,10 @@ impl Model {
                 | Params::SuspensionId(_)
                 | Params::Restart { .. }
                 | Params::Config(_)
-                | Params::Ask(_),
+                | Params::Ask(_)
+                | Params::Invoke(_)
+                | Params::NodeResult(_)
+                | Params::NodeEvent(_),
             )
             | Err(_) => OpParams::None,
         };

@@ -29,6 +29,7 @@ pub(super) fn config(limits: Limits) -> Config {
         allowed_origins: Vec::new(),
         trusted_proxies: Vec::new(),
         allow_real_ip_fallback: false,
+        node_commands: Default::default(),
         about: About::default(),
     }
 }
