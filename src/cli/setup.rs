@@ -1,6 +1,8 @@
 //! `clawgate setup`: a few questions, and a configuration file with which both programs start. The questions are the
 //! core's ([`clawgate_proto::wizard`]); here they are shown on a terminal, or answered by flags where there is none.
 
+mod terminal;
+
 use super::args::SetupArgs;
 use super::{Failure, print, render};
 use crate::config::first_run::{Author, generate_token};
@@ -20,9 +22,8 @@ use clawgate_config::service::variables_of;
 use clawgate_proto::config::AuthMode;
 use clawgate_proto::secret::Secret;
 use clawgate_proto::wizard::{Auth, Bind, Draft, Wizard};
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use serde_json::{Value, json};
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 /// Asks, or takes the flags, and writes.
@@ -34,6 +35,9 @@ pub fn run(args: &SetupArgs, environment: &Environment) -> Result<(), Failure> {
     let Opened { mut file, settings, places, environment, base } =
         config::open(&storage, environment).map_err(Failure::Failed)?;
     let is_asked = !args.non_interactive && io::stdin().is_terminal() && io::stderr().is_terminal();
+    if is_asked {
+        terminal::give_back_when_interrupted()?;
+    }
     let was_remote = settings.mode.as_deref() == Some("remote");
     if was_remote && !args.local {
         agree_to_local(is_asked)?;
@@ -133,7 +137,7 @@ fn agree_to_local(is_asked: bool) -> Result<(), Failure> {
     }
     let mut err = io::stderr();
     let _ = write!(err, "{what}.\nIs that meant? [no]: ").and_then(|()| err.flush());
-    match read_line(false)?.to_ascii_lowercase().as_str() {
+    match terminal::read_line(false)?.to_ascii_lowercase().as_str() {
         "y" | "yes" => Ok(()),
         _ => Err(Failure::Failed("gateway.mode stays \"remote\"; nothing was written".to_owned())),
     }
@@ -236,7 +240,7 @@ fn fill(start: Draft, given: &[(&'static str, Value)], is_asked: bool) -> Result
         used.extend(answer.map(|(name, _)| *name));
         let answer = answer.map(|(_, answer)| answer.clone());
         if is_asked && answer.is_none() {
-            ask(&mut wizard, &step)?;
+            terminal::ask(&mut wizard, &step)?;
         } else {
             wizard
                 .answer(answer.as_ref())
@@ -306,60 +310,6 @@ fn flag_of(id: &str) -> &str {
         "customBindHost" => "custom-bind-host",
         "password" => "password-file",
         other => other,
-    }
-}
-
-/// Shows a question until it is answered well.
-fn ask(wizard: &mut Wizard, step: &Value) -> Result<(), Failure> {
-    let text = |name: &str| step[name].as_str().unwrap_or_default();
-    let mut err = io::stderr();
-    let broken = |why: io::Error| Failure::Failed(format!("the terminal cannot be used: {why}"));
-    if text("type") == "note" {
-        writeln!(err, "\n{}:\n{}\n", text("title"), text("message")).map_err(broken)?;
-        return wizard.answer(None).map_err(Failure::Failed);
-    }
-    writeln!(err, "\n{}", text("message")).map_err(broken)?;
-    for option in step["options"].as_array().into_iter().flatten() {
-        let part = |name: &str| option[name].as_str().unwrap_or_default();
-        writeln!(err, "  {:<9} {}: {}", part("value"), part("label"), part("hint")).map_err(broken)?;
-    }
-    loop {
-        let usual = text("initialValue");
-        let hint = if usual.is_empty() { String::new() } else { format!(" [{usual}]") };
-        write!(err, "{}{hint}: ", text("title")).and_then(|()| err.flush()).map_err(broken)?;
-        let line = read_line(step["sensitive"] == true)?;
-        if let Some(why) = no_secret(text("id"), &line) {
-            writeln!(err, "this {why}").map_err(broken)?;
-            continue;
-        }
-        match wizard.answer(Some(&json!(line))) {
-            Ok(()) => return Ok(()),
-            Err(why) => writeln!(err, "{}", render::clean(&why)).map_err(broken)?,
-        }
-    }
-}
-
-/// One line; without echo for a secret.
-fn read_line(is_secret: bool) -> Result<String, Failure> {
-    let stdin = io::stdin();
-    let before = if is_secret { tcgetattr(&stdin).ok() } else { None };
-    if let Some(before) = &before {
-        let mut silent = before.clone();
-        silent.local_modes.remove(LocalModes::ECHO);
-        let _ = tcsetattr(&stdin, OptionalActions::Flush, &silent);
-    }
-    let mut line = String::new();
-    let read = stdin.lock().read_line(&mut line);
-    if let Some(before) = &before {
-        let _ = tcsetattr(&stdin, OptionalActions::Flush, before);
-        let _ = writeln!(io::stderr());
-    }
-    match read {
-        Ok(0) => {
-            Err(Failure::Failed("the set-up ended before all was answered; nothing was written".to_owned()))
-        }
-        Ok(_) => Ok(line.trim().to_owned()),
-        Err(why) => Err(Failure::Failed(format!("the answer cannot be read: {why}"))),
     }
 }
 
