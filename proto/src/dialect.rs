@@ -56,6 +56,8 @@ pub struct Exceptions {
     /// Whoever may decide a command's approval is asked, the asker too (protocol 3 has no word by which a client says
     /// that it shows such requests to people).
     pub asks_every_approver: bool,
+    /// The connection that asked for a command may allow it (protocol 3, which asks it too, has clients that are alone).
+    pub asker_allows: bool,
 }
 
 impl Dialect {
@@ -96,6 +98,7 @@ impl Dialect {
                 shared_writes: &["config.apply", "config.patch", "update.run"],
                 shared_writes_max: 3,
                 asks_every_approver: true,
+                asker_allows: true,
             },
             Self::V4 => Exceptions {
                 health_after_hello: false,
@@ -104,6 +107,7 @@ impl Dialect {
                 shared_writes: &[],
                 shared_writes_max: 0,
                 asks_every_approver: false,
+                asker_allows: false,
             },
         }
     }
@@ -301,6 +305,8 @@ pub(crate) fn own_events(dialect: Dialect) -> &'static [&'static str] {
         Dialect::V4 => &[
             "voicewake.routing.changed",
             events::INVOKE_CANCEL,
+            "node.hostStats",
+            "node.runnerInventory.changed",
             "gateway.suspension",
             "plugin.approval.requested",
             "plugin.approval.resolved",
@@ -404,6 +410,7 @@ pub(crate) fn connect_error(dialect: Option<Dialect>, error: &ConnectError) -> (
         ConnectError::ProtocolMismatch { .. } => CloseFrame::new(1002, "protocol mismatch"),
         ConnectError::Stopping => CloseFrame::new(1013, "gateway restart in progress"),
         ConnectError::Unavailable(_) => CloseFrame::new(1013, "gateway cannot decide now"),
+        ConnectError::NodeElsewhere { .. } => CloseFrame::new(1013, "node connected from elsewhere"),
         ConnectError::Pairing { pairing, .. } if dialect != Some(Dialect::V3) => CloseFrame {
             code: 1008,
             reason: Cow::Owned(format!("{} (requestId: {})", shape.message, pairing.request_id)),
@@ -464,6 +471,17 @@ fn connect_error_shape(dialect: Option<Dialect>, error: &ConnectError) -> ErrorS
             retryable: Some(true),
             retry_after_ms: Some(1_000),
             ..invalid(message.clone())
+        },
+        ConnectError::NodeElsewhere { retry_after_ms } => ErrorShape {
+            code: "UNAVAILABLE",
+            details: Some(json!({"code": "NODE_CONNECTED_ELSEWHERE"})),
+            retryable: Some(true),
+            retry_after_ms: Some(*retry_after_ms),
+            ..invalid(
+                "this node is connected from elsewhere, and the two took each other's place again and again: two machines \
+                 use one identity; give each its own state folder, or stop one of them"
+                    .to_owned(),
+            )
         },
         ConnectError::Stopping => ErrorShape {
             code: "UNAVAILABLE",

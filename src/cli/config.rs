@@ -365,6 +365,32 @@ mod tests {
     }
 
     #[test]
+    fn what_may_be_a_secret_is_not_repeated() {
+        let folder = Folder::new();
+        set(&folder, "gateway.mode", "local").unwrap();
+        for (path, value) in [
+            ("gateway.auth.token=hunter22", "x"),
+            ("gateway.auth.token = hunter22..", "x"),
+            ("gateway.auth.mode", "hunter22"),
+            ("gateway.auth", "{mode: 'hunter22'}"),
+            ("gateway.auth", "hunter22"),
+            ("gateway.bind", "hunter22"),
+            ("gateway.auth.token", "{source: 'env', id: 'hunter22'}"),
+            ("gateway.auth.token", "{source: 'file', provider: 'hunter22', id: 'x'}"),
+            ("gateway.auth.token", "{source: 'hunter22', id: 'x'}"),
+        ] {
+            let why = set(&folder, path, value).unwrap_err().message();
+            assert!(!why.contains("hunter22"), "{path} {value}: {why}");
+        }
+        let why = set(&folder, "gateway.auth.token=x", "y").unwrap_err();
+        assert_eq!(
+            why.message(),
+            "gateway.auth.token and its value stand apart: clawgate config set PATH VALUE"
+        );
+        assert_eq!(why.exit_code(), 2);
+    }
+
+    #[test]
     fn settings_are_set_and_removed_and_the_rest_stays() {
         let folder = Folder::new();
         set(&folder, "gateway.mode", "local").unwrap();

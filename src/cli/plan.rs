@@ -26,7 +26,7 @@ use crate::log::{self, Logger};
 use crate::profile;
 use crate::storage::{RealDisk, Storage, explain};
 use crate::tailscale::Tailscaled;
-use clawgate_proto::config::{About, AuthMode, Config, Reach};
+use clawgate_proto::config::{About, AuthMode, Config, PairingRules, Reach};
 use clawgate_proto::limits::Limits;
 use clawgate_proto::log::{Level, Record};
 use clawgate_proto::net::Origin;
@@ -102,6 +102,7 @@ impl Plan {
             place: stay.map(|stay| stay.place),
             allow_unconfigured: args.allow_unconfigured,
             proxy: ProxyProof::default(),
+            pairing: PairingRules::default(),
         };
         let storage = Arc::new(Storage::new(RealDisk, u64::from_ne_bytes(entropy::bytes())));
         let Opened { places, mut file, settings, environment, base } =
@@ -110,6 +111,7 @@ impl Plan {
         flags.allow_unconfigured |= file.found.is_none();
         let own = own::read(&storage, &places.own_config(), &environment).map_err(Failure::Failed)?;
         flags.proxy.clone_from(&own.proxy);
+        flags.pairing.clone_from(&own.pairing);
         let Decided { bind, place, mut auth, exposure } =
             start::decide(&flags, &settings, &file.path, &environment).map_err(Failure::Failed)?;
         flags.allow_unconfigured = args.allow_unconfigured;

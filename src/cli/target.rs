@@ -113,28 +113,36 @@ impl Target {
             let named = if url.contains(['@', '?', '#']) { "the address of the gateway" } else { url };
             Failure::Usage(format!("{}: {why}", super::render::clean(named)))
         })?;
-        let found = (host.trim_matches(['[', ']']), port)
-            .to_socket_addrs()
-            .map_err(|why| Failure::Unreachable(format!("{host} is no known name: {why}")))?;
-        let private = environment.is_on("OPENCLAW_ALLOW_INSECURE_PRIVATE_WS");
-        let may = |address: &SocketAddr| {
-            let ip = address.ip().to_canonical();
-            ip.is_loopback() || (private && is_private(ip))
-        };
-        let addresses: Vec<SocketAddr> = found.filter(may).collect();
-        if addresses.is_empty() {
-            return Err(Failure::Usage(format!(
-                "{host} is not this machine, and ws:// sends credentials in the clear: use an SSH tunnel (ssh -N -L \
-                 {port}:127.0.0.1:{port} {host}), or for a private network you trust set \
-                 OPENCLAW_ALLOW_INSECURE_PRIVATE_WS=1"
-            )));
-        }
+        let addresses = reach(&host, port, environment.is_on(PRIVATE_VARIABLE))?;
         let is_loopback = addresses.iter().all(|address| address.ip().to_canonical().is_loopback());
         let host = format!("{host}:{port}");
         let url = format!("ws://{host}{path}");
         let Shown { credentials, from, notice } = shown;
         Ok(Self { url, host, path, addresses, credentials, from, notice, is_loopback, is_home: is_loopback })
     }
+}
+
+/// Where a name leads, as far as something may be sent there in the clear: this machine, and with `private` also
+/// private networks.
+///
+/// # Errors
+/// It leads nowhere, or to none of these.
+pub fn reach(host: &str, port: u16, private: bool) -> Result<Vec<SocketAddr>, Failure> {
+    let found = (host.trim_matches(['[', ']']), port)
+        .to_socket_addrs()
+        .map_err(|why| Failure::Unreachable(format!("{host} is no known name: {why}")))?;
+    let may = |address: &SocketAddr| {
+        let ip = address.ip().to_canonical();
+        ip.is_loopback() || (private && is_private(ip))
+    };
+    let addresses: Vec<SocketAddr> = found.filter(may).collect();
+    if addresses.is_empty() {
+        return Err(Failure::Usage(format!(
+            "{host} is not this machine, and ws:// sends credentials in the clear: use an SSH tunnel (ssh -N -L \
+             {port}:127.0.0.1:{port} {host}), or for a private network you trust set {PRIVATE_VARIABLE}=1"
+        )));
+    }
+    Ok(addresses)
 }
 
 /// Where this machine's own gateway listens by its settings. Beyond loopback it has no other address, and what is
@@ -171,10 +179,42 @@ fn listening_at(settings: &Settings, environment: &Environment) -> Result<Ipv4Ad
 
 /// What is shown to a gateway.
 #[derive(Debug, Default)]
-struct Shown {
-    credentials: Credentials,
-    from: Option<String>,
-    notice: Option<String>,
+pub struct Shown {
+    /// Shared secrets.
+    pub credentials: Credentials,
+    /// Where they came from.
+    pub from: Option<String>,
+    /// What their person should know about them.
+    pub notice: Option<String>,
+}
+
+/// What a node host shows to its gateway: what the flags say, else what the environment does, and the configuration's
+/// secrets only to the gateway that the configuration is of.
+///
+/// # Errors
+/// A secret is of another kind, or cannot be read.
+pub fn shown_by_node(args: &ClientArgs, opened: &Opened, is_home: bool) -> Result<Shown, Failure> {
+    if let Some(shown) = explicit(args)? {
+        return Ok(shown);
+    }
+    let Opened { file, settings, environment, .. } = opened;
+    if is_home { configured(settings, file, environment) } else { of_environment(environment) }
+}
+
+/// The secrets of the environment alone.
+fn of_environment(environment: &Environment) -> Result<Shown, Failure> {
+    let secret = |names: &[&'static str]| {
+        let (name, value) = environment.first(names)?;
+        Some((name, Secret::new(value)?.expose().to_owned()))
+    };
+    let (token, password) = (secret(&TOKEN_VARIABLES), secret(&PASSWORD_VARIABLES));
+    let Some((name, _)) = token.as_ref().or(password.as_ref()) else { return Ok(Shown::default()) };
+    let from = Some(format!("the environment variable {name}"));
+    // One is enough, as in the reference: the token.
+    let password = password.filter(|_| token.is_none()).map(|(_, secret)| secret);
+    let credentials =
+        Credentials { token: token.map(|(_, secret)| secret), password, ..Credentials::default() };
+    Shown { credentials, from, notice: None }.check(Failure::Failed)
 }
 
 impl Shown {
@@ -210,8 +250,8 @@ fn configured(settings: &Settings, file: &ConfigFile, environment: &Environment)
         let (name, value) = environment.first(names)?;
         Some((name, Secret::new(value)?))
     };
-    let token = variable(&["OPENCLAW_GATEWAY_TOKEN", "CLAWDBOT_GATEWAY_TOKEN"]);
-    let password = variable(&["OPENCLAW_GATEWAY_PASSWORD", "CLAWDBOT_GATEWAY_PASSWORD"]);
+    let token = variable(&TOKEN_VARIABLES);
+    let password = variable(&PASSWORD_VARIABLES);
     let overrides = Overrides {
         mode: None,
         token: token.as_ref().map(|(_, secret)| secret.clone()),
@@ -299,15 +339,21 @@ fn is_unique_or_link_local(ip: Ipv6Addr) -> bool {
 
 /// A WebSocket address, taken apart.
 #[derive(Debug, PartialEq, Eq)]
-struct Address {
+pub struct Address {
     /// IPv6 in brackets.
-    host: String,
-    port: u16,
-    path: String,
+    pub host: String,
+    /// 80 when none is named.
+    pub port: u16,
+    /// `/` when none is named.
+    pub path: String,
 }
 
 impl Address {
-    fn parse(url: &str) -> Result<Self, &'static str> {
+    /// Takes it apart.
+    ///
+    /// # Errors
+    /// It is none, or one that this version cannot use; for a person.
+    pub fn parse(url: &str) -> Result<Self, &'static str> {
         let (scheme, rest) =
             url.split_once("://").ok_or("expected an address such as ws://127.0.0.1:18789")?;
         match scheme.to_ascii_lowercase().as_str() {
@@ -342,6 +388,11 @@ impl Address {
         Ok(Self { host: host.to_owned(), port, path: path.to_owned() })
     }
 }
+
+const TOKEN_VARIABLES: [&str; 2] = ["OPENCLAW_GATEWAY_TOKEN", "CLAWDBOT_GATEWAY_TOKEN"];
+const PASSWORD_VARIABLES: [&str; 2] = ["OPENCLAW_GATEWAY_PASSWORD", "CLAWDBOT_GATEWAY_PASSWORD"];
+/// Lets client commands and node hosts talk to a private network in the clear.
+pub const PRIVATE_VARIABLE: &str = "OPENCLAW_ALLOW_INSECURE_PRIVATE_WS";
 
 #[cfg(test)]
 mod tests {

@@ -116,7 +116,8 @@ impl Resolved {
         let fetched = |found: Option<Found<'_>>, is_in_force| match found {
             Some(Found::Sourced(sourced)) => Ok(Some(sourced)),
             Some(Found::Elsewhere(reference)) if is_in_force => {
-                let source = Source::Fetched { setting: reference.setting, place: reference.place() };
+                let source =
+                    Source::Fetched { setting: reference.setting, place: reference.place(environment) };
                 reference.fetch(environment).map(|secret| Some(Sourced { secret, source }))
             }
             Some(Found::Unset { setting, variables }) if is_in_force => Err(unset(setting, variables)),
@@ -382,8 +383,8 @@ mod tests {
         assert_eq!(token.secret.expose(), "fetched");
         let source = "the environment variable THERE, as gateway.auth.token says";
         assert_eq!((token.source.to_string().as_str(), resolved.password.is_none()), (source, true));
-        let want = "gateway.auth.password: the secret cannot be fetched from the environment variable MISSING: it is not \
-                    set";
+        let want = "gateway.auth.password: the secret cannot be fetched from the environment variable that \
+                    gateway.auth.password.id names (7 characters): it is not set";
         assert_eq!(with("password").unwrap_err(), want);
         assert!(with("none").unwrap().token.is_none());
     }

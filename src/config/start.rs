@@ -8,6 +8,7 @@ use super::secrets::{Overrides, Resolved};
 use super::settings::{Bind, Setting, Settings};
 use crate::environment::Environment;
 use crate::listen::Place;
+use clawgate_proto::config::PairingRules;
 use std::path::Path;
 
 /// What the command line of a start says, as far as it is stronger than the file.
@@ -23,6 +24,8 @@ pub struct Flags {
     pub allow_unconfigured: bool,
     /// Not of the command line, but as strong: what this program's own settings say of proxies.
     pub proxy: ProxyProof,
+    /// Likewise: which devices are paired without a person.
+    pub pairing: PairingRules,
 }
 
 /// What a start decided.
@@ -69,6 +72,7 @@ pub fn decide(
         bind: bind.as_str(),
         proxy: flags.proxy.clone(),
         own_origins: Vec::new(),
+        pairing: flags.pairing.clone(),
     };
     exposure.check(&auth, settings)?;
     Ok(Decided { bind, place, auth, exposure })
