@@ -136,6 +136,7 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(why) => {
+            let why = args::without_values(why);
             let _ = why.print();
             return ExitCode::from(u8::try_from(why.exit_code()).unwrap_or(2));
         }

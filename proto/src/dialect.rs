@@ -56,6 +56,8 @@ pub struct Exceptions {
     /// Whoever may decide a command's approval is asked, the asker too (protocol 3 has no word by which a client says
     /// that it shows such requests to people).
     pub asks_every_approver: bool,
+    /// The connection that asked for a command may allow it (protocol 3, which asks it too, has clients that are alone).
+    pub asker_allows: bool,
 }
 
 impl Dialect {
@@ -96,6 +98,7 @@ impl Dialect {
                 shared_writes: &["config.apply", "config.patch", "update.run"],
                 shared_writes_max: 3,
                 asks_every_approver: true,
+                asker_allows: true,
             },
             Self::V4 => Exceptions {
                 health_after_hello: false,
@@ -104,6 +107,7 @@ impl Dialect {
                 shared_writes: &[],
                 shared_writes_max: 0,
                 asks_every_approver: false,
+                asker_allows: false,
             },
         }
     }

@@ -9,6 +9,7 @@ pub(crate) mod config;
 pub(crate) mod devices;
 pub(crate) mod diagnostics;
 pub(crate) mod events;
+mod guesses;
 pub(crate) mod handlers;
 pub(crate) mod health;
 pub(crate) mod invoke;
@@ -80,7 +81,7 @@ use suspend::Suspension;
 use timers::{Timer, Timers};
 use voice::VoiceWake;
 use vouched::Whois;
-use writes::{WriteKey, Writes};
+use writes::{Allowance, WriteKey, Writes};
 
 /// The shared state machine of the process.
 #[derive(Debug)]
@@ -405,8 +406,13 @@ impl Gateway {
         let config = &self.config;
         // Only the details are for those who may know: the probes themselves answer everybody.
         let limiters = &mut self.limiters;
-        let detailed = || client.local || admit::http_bearer(config, limiters, now.mono, &client, request);
-        let mut response = web::respond(request, &facts, detailed);
+        let bearer = || {
+            if client.local {
+                return admit::Bearer::Proved;
+            }
+            admit::http_bearer(config, limiters, now.mono, &client, request)
+        };
+        let mut response = web::respond(request, &facts, bearer);
         response.close |= self.stopping;
         self.peers.set_phase(conn, Phase::Http);
         self.order(conn, Order::Http(Box::new(response)), out);
@@ -693,11 +699,14 @@ impl Gateway {
         let (device_id, ip) = (session.device_id.clone(), session.ip);
         let conn = (device_id.is_none() && ip.is_none()).then_some(conn);
         let key = WriteKey { method, device_id, ip, conn };
-        self.writes.take(now.mono, key, max, limits).map_err(|retry_after_ms| RequestError::WriteBudget {
+        let window_ms = limits.control_writes_window_ms;
+        let allowance = Allowance { max, window_ms, windows_max: limits.control_writes_windows_max };
+        let taken = self.writes.take(now.mono, key, allowance);
+        taken.map_err(|retry_after_ms| RequestError::WriteBudget {
             method: name,
             retry_after_ms,
             max,
-            window_ms: limits.control_writes_window_ms,
+            window_ms,
         })
     }
 
@@ -762,7 +771,7 @@ impl Gateway {
                 }
                 self.health_flush.dirty = [true, true];
             }
-            Purpose::Config { conn, id } => self.config_answered(now, conn, id, answer, out),
+            Purpose::Config { conn, id } => self.config_answered(now, (conn, id), answer, out),
             Purpose::ConfigCheck => self.config_checked(now, answer, out),
             Purpose::WizardStart { conn, id } => self.wizard_started(now, (conn, id), answer, out),
             Purpose::WizardWrite { conn, id } => self.wizard_written(now, (conn, id), answer, out),

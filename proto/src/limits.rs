@@ -84,6 +84,11 @@ pub struct Limits {
     pub setup_codes_max: usize,
     /// Requests for more scopes whose outcome somebody waits for, and outcomes that are remembered.
     pub upgrade_waits_max: usize,
+    /// Different requests for more scopes that one device may make in one window; asking again for what waits already is
+    /// none. As many windows are remembered as of control-plane writes.
+    pub upgrade_requests_max: u32,
+    /// How long such a window lasts.
+    pub upgrade_requests_window_ms: u64,
     /// Capabilities, commands and permissions of one node, each; further ones are not looked at.
     pub node_declared_max: usize,
     /// Paired devices kept; one more is refused with a hint to remove some.
@@ -264,6 +269,8 @@ impl Default for Limits {
             setup_ttl_ms: 600_000,
             setup_codes_max: 64,
             upgrade_waits_max: 256,
+            upgrade_requests_max: 5,
+            upgrade_requests_window_ms: 300_000,
             node_declared_max: 128,
             devices_paired_max: 4_096,
             store_queue_max: 4_096,

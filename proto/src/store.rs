@@ -259,7 +259,8 @@ pub struct Seen {
 impl DeviceView {
     /// About how many bytes the list takes on the wire.
     pub fn size(&self) -> usize {
-        64 + 512 * (self.devices.paired.len() + self.devices.pending.len())
+        let Devices { paired, pending, nodes, node_requests, .. } = &*self.devices;
+        64 + 512 * (paired.len() + pending.len() + nodes.len() + node_requests.len())
     }
 }
 

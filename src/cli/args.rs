@@ -3,6 +3,7 @@
 use super::approvals::ApprovalsCommand;
 use super::config::ConfigCommand;
 use crate::config::settings::Bind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clawgate_proto::config::AuthMode;
 use std::fmt;
@@ -727,6 +728,26 @@ impl From<BindArg> for Bind {
     }
 }
 
+/// A fault of the command line without what may be a secret at the wrong place: the value of `--auth`, and words that
+/// belong to nothing, as of a passphrase without quotes.
+pub fn without_values(mut why: clap::Error) -> clap::Error {
+    let text = |kind| match why.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(_) | None => None,
+    };
+    let argument = text(ContextKind::InvalidArg).unwrap_or_default();
+    let hidden = || ContextValue::String("...".to_owned());
+    if why.kind() == ErrorKind::InvalidValue && argument.starts_with("--auth") {
+        why.insert(ContextKind::InvalidValue, hidden());
+        why.remove(ContextKind::SuggestedValue);
+    }
+    if why.kind() == ErrorKind::UnknownArgument && !argument.starts_with('-') {
+        why.insert(ContextKind::InvalidArg, hidden());
+        why.remove(ContextKind::SuggestedArg);
+    }
+    why
+}
+
 /// Values of `--auth`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum AuthArg {
@@ -863,6 +884,24 @@ mod tests {
         ] {
             let cli = Cli::try_parse_from(std::iter::once("clawgate").chain(line.split(' '))).unwrap();
             assert!(!format!("{cli:?}").contains("hidden"), "{cli:?}");
+        }
+    }
+
+    #[test]
+    fn a_fault_repeats_nothing_that_may_be_a_secret() {
+        for (line, want) in [
+            ("gateway --auth hunter22", "invalid value '...' for '--auth <"),
+            ("gateway run --auth passwort", "invalid value '...' for '--auth <"),
+            ("setup --auth hunter22", "invalid value '...' for '--auth <"),
+            ("config set gateway.auth.token correct horse hunter22", "unexpected argument '...' found"),
+            ("token passwort", "unexpected argument '...' found"),
+            ("status --tokne=hunter22", "unexpected argument '--tokne' found"),
+            ("gateway --bind lann", "invalid value 'lann' for '--bind <"),
+            ("statsu", "unrecognized subcommand 'statsu'"),
+        ] {
+            let words = std::iter::once("clawgate").chain(line.split(' '));
+            let why = without_values(Cli::try_parse_from(words).unwrap_err()).to_string();
+            assert!(why.contains(want) && !why.contains("hunter22") && !why.contains("passwort"), "{why}");
         }
     }
 

@@ -9,6 +9,7 @@ use crate::config::secrets::{Overrides, Resolved, Sourced};
 use crate::config::settings::{Bind, Setting};
 use crate::config::shape::Shape;
 use crate::config::start::BIND_VARIABLE;
+use crate::config::startable;
 use crate::config::{self, ConfigFile, Opened, Settings};
 use crate::environment::Environment;
 use crate::interfaces;
@@ -77,7 +78,7 @@ impl Target {
                 "gateway.mode is remote, and this version does not read gateway.remote: pass --url and --token".to_owned(),
             ));
         }
-        let port = port_of_environment(&environment)?.or(settings.port).unwrap_or(DEFAULT_PORT);
+        let port = startable::port(None, &environment, &settings).map_err(Failure::Failed)?;
         let host = listening_at(&settings, &environment)?;
         let host_header = format!("{host}:{port}");
         Ok(Self {
@@ -155,23 +156,6 @@ fn listening_at(settings: &Settings, environment: &Environment) -> Result<Ipv4Ad
     }
 }
 
-/// The port that the environment names.
-///
-/// # Errors
-/// It is no port.
-pub fn port_of_environment(environment: &Environment) -> Result<Option<u16>, Failure> {
-    let Some((name, text)) = environment.first(&["OPENCLAW_GATEWAY_PORT", "CLAWDBOT_GATEWAY_PORT"]) else {
-        return Ok(None);
-    };
-    match text.parse::<u16>() {
-        Ok(port) if port > 0 => Ok(Some(port)),
-        Ok(_) | Err(_) => Err(Failure::Failed(format!(
-            "Invalid port: {name} is {:?}, expected a whole number from 1 to 65535",
-            super::render::clean(text)
-        ))),
-    }
-}
-
 /// What is shown to a gateway.
 #[derive(Debug, Default)]
 struct Shown {
@@ -220,7 +204,8 @@ fn configured(settings: &Settings, file: &ConfigFile, environment: &Environment)
         token: token.as_ref().map(|(_, secret)| secret.clone()),
         password: password.as_ref().map(|(_, secret)| (secret.clone(), None)),
     };
-    let resolved = Resolved::new(&overrides, settings, &file.path, environment).map_err(Failure::Failed)?;
+    let settings = settings.clone().for_a_client();
+    let resolved = Resolved::new(&overrides, &settings, &file.path, environment).map_err(Failure::Failed)?;
     let (shown_token, shown_password) = match resolved.mode {
         AuthMode::None => (None, None),
         AuthMode::Token => (resolved.token.as_ref(), None),
@@ -304,9 +289,6 @@ impl Address {
         Ok(Self { host: host.to_owned(), port, path: path.to_owned() })
     }
 }
-
-/// Where gateways listen when nothing else is said.
-pub const DEFAULT_PORT: u16 = 18_789;
 
 #[cfg(test)]
 mod tests {
