@@ -2,6 +2,8 @@
 
 use super::approvals::ApprovalsCommand;
 use super::config::ConfigCommand;
+use super::invoke::{DescribeArgs, InvokeArgs, NodeShellArgs, NotifyArgs};
+use super::node::NodeCommand;
 use crate::config::settings::Bind;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -62,7 +64,13 @@ pub enum Command {
         #[command(subcommand)]
         command: ApprovalsCommand,
     },
-    /// Show nodes, and approve what they ask to offer
+    /// Make this machine a node of a gateway
+    Node {
+        /// What to do.
+        #[command(subcommand)]
+        command: NodeCommand,
+    },
+    /// Show nodes, approve what they ask to offer, and have them do it
     Nodes {
         /// What to do with them.
         #[command(subcommand)]
@@ -411,6 +419,9 @@ pub struct SetupArgs {
     /// Read the shared password from a file
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
+    /// Make this machine a gateway although its file is that of a client (gateway.mode "remote")
+    #[arg(long)]
+    pub local: bool,
     /// Ask nothing, although there is a terminal
     #[arg(long)]
     pub non_interactive: bool,
@@ -541,6 +552,21 @@ pub enum NodesCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
+    /// Show all about one node
+    Describe(DescribeArgs),
+    /// Have a node do something, and print what it answers
+    #[command(
+        after_help = "Examples:\n  clawgate nodes invoke --node attic --command system.which --params '{\"bins\":[\"git\"]}'\n  clawgate nodes invoke --node attic --command device.status"
+    )]
+    Invoke(InvokeArgs),
+    /// Run a command on a node, and end with its exit code (124 when its time was up)
+    #[command(
+        after_help = "Examples:\n  clawgate nodes run --node attic -- uname -a\n  clawgate nodes run --node attic --approve --cwd /srv -- sh -c 'ls | wc -l'"
+    )]
+    Run(Box<NodeShellArgs>),
+    /// Show the person at a node something
+    #[command(after_help = "Example:\n  clawgate nodes notify --node desk --title Kiln --body 'It is hot.'")]
+    Notify(NotifyArgs),
     /// Show what nodes ask to offer
     Pending {
         /// How to reach the gateway.
@@ -592,6 +618,10 @@ impl NodesCommand {
     /// How to reach the gateway.
     pub fn client(&self) -> &ClientArgs {
         match self {
+            Self::Describe(args) => &args.client,
+            Self::Invoke(args) => &args.client,
+            Self::Run(args) => &args.client,
+            Self::Notify(args) => &args.client,
             Self::List { client }
             | Self::Pending { client }
             | Self::Approve { client, .. }
@@ -818,6 +848,7 @@ Examples:
   clawgate doctor                     see what is in the way when it does not
   clawgate security audit             see who could get in who should not
   clawgate devices list               see who is paired and who asks to be
+  clawgate node run                   make this machine a node of a gateway
   clawgate call health --json         call any method
   clawgate --profile rescue gateway --port 19001    a second gateway with files of its own
   clawgate config set gateway.port 18790
@@ -836,7 +867,7 @@ Environment:
   OPENCLAW_CONFIG_PATH, OPENCLAW_STATE_DIR, OPENCLAW_HOME     where configuration and state are
   OPENCLAW_GATEWAY_PORT, OPENCLAW_GATEWAY_BIND
   OPENCLAW_GATEWAY_TOKEN, OPENCLAW_GATEWAY_PASSWORD, OPENCLAW_GATEWAY_URL
-  OPENCLAW_ALLOW_INSECURE_PRIVATE_WS                          1: client commands may talk to a private network in the clear
+  OPENCLAW_ALLOW_INSECURE_PRIVATE_WS                          1: client commands and nodes may talk to a private network in the clear
   OPENCLAW_ALLOW_MULTI_GATEWAY                                1: several gateways on one configuration, at your own risk
   OPENCLAW_LOG_LEVEL                                          silent, error, warn, info, debug or trace";
 
@@ -880,6 +911,10 @@ mod tests {
             "status --url ws://a/?hidden0 --token hidden1 --password hidden2",
             "call m --params {\"token\":\"hidden0\"} --token hidden1",
             "devices list --token hidden1",
+            "node run --token hidden1 --password hidden2",
+            "node run --setup-code hidden1",
+            "nodes invoke --node n --command c --params {\"token\":\"hidden0\"} --token hidden1",
+            "nodes run --node n --env A=hidden0 --token hidden1 -- echo hidden2",
             "config set gateway.auth.token hidden1",
         ] {
             let cli = Cli::try_parse_from(std::iter::once("clawgate").chain(line.split(' '))).unwrap();

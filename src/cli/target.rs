@@ -6,7 +6,7 @@
 use super::Failure;
 use super::args::ClientArgs;
 use crate::config::secrets::{Overrides, Resolved, Sourced};
-use crate::config::settings::{Bind, Setting};
+use crate::config::settings::{Bind, SecretAt, Setting};
 use crate::config::shape::Shape;
 use crate::config::start::BIND_VARIABLE;
 use crate::config::startable;
@@ -66,17 +66,30 @@ impl Target {
         }
         let Opened { file, settings, environment, .. } =
             config::open(storage, environment).map_err(Failure::Failed)?;
+        let named = environment.first(&["OPENCLAW_GATEWAY_URL", "CLAWDBOT_GATEWAY_URL"]);
+        if named.is_none() && settings.mode.as_deref() == Some("remote") {
+            let url = settings.remote_url.as_deref().ok_or_else(|| {
+                Failure::Failed(
+                    "gateway.mode is remote, and gateway.remote.url is not set: set it, or pass --url and --token".to_owned(),
+                )
+            })?;
+            let shown = explicit.map_or_else(|| remote(&settings, &environment), Ok)?;
+            let at = match Self::at(url.trim(), shown, &environment) {
+                // Nothing on the command line is wrong.
+                Err(Failure::Usage(why)) => {
+                    return Err(Failure::Failed(format!("gateway.remote.url: {why}")));
+                }
+                found => found?,
+            };
+            // Not even where it leads to this machine, through a tunnel.
+            return Ok(Self { is_home: false, ..at });
+        }
         let shown = match explicit {
             Some(shown) => shown,
             None => configured(&settings, &file, &environment)?,
         };
-        if let Some((_, url)) = environment.first(&["OPENCLAW_GATEWAY_URL", "CLAWDBOT_GATEWAY_URL"]) {
+        if let Some((_, url)) = named {
             return Self::at(url, shown, &environment);
-        }
-        if settings.mode.as_deref() == Some("remote") {
-            return Err(Failure::Failed(
-                "gateway.mode is remote, and this version does not read gateway.remote: pass --url and --token".to_owned(),
-            ));
         }
         let port = startable::port(None, &environment, &settings).map_err(Failure::Failed)?;
         let host = listening_at(&settings, &environment)?;
@@ -100,28 +113,36 @@ impl Target {
             let named = if url.contains(['@', '?', '#']) { "the address of the gateway" } else { url };
             Failure::Usage(format!("{}: {why}", super::render::clean(named)))
         })?;
-        let found = (host.trim_matches(['[', ']']), port)
-            .to_socket_addrs()
-            .map_err(|why| Failure::Unreachable(format!("{host} is no known name: {why}")))?;
-        let private = environment.is_on("OPENCLAW_ALLOW_INSECURE_PRIVATE_WS");
-        let may = |address: &SocketAddr| {
-            let ip = address.ip().to_canonical();
-            ip.is_loopback() || (private && is_private(ip))
-        };
-        let addresses: Vec<SocketAddr> = found.filter(may).collect();
-        if addresses.is_empty() {
-            return Err(Failure::Usage(format!(
-                "{host} is not this machine, and ws:// sends credentials in the clear: use an SSH tunnel (ssh -N -L \
-                 {port}:127.0.0.1:{port} {host}), or for a private network you trust set \
-                 OPENCLAW_ALLOW_INSECURE_PRIVATE_WS=1"
-            )));
-        }
+        let addresses = reach(&host, port, environment.is_on(PRIVATE_VARIABLE))?;
         let is_loopback = addresses.iter().all(|address| address.ip().to_canonical().is_loopback());
         let host = format!("{host}:{port}");
         let url = format!("ws://{host}{path}");
         let Shown { credentials, from, notice } = shown;
         Ok(Self { url, host, path, addresses, credentials, from, notice, is_loopback, is_home: is_loopback })
     }
+}
+
+/// Where a name leads, as far as something may be sent there in the clear: this machine, and with `private` also
+/// private networks.
+///
+/// # Errors
+/// It leads nowhere, or to none of these.
+pub fn reach(host: &str, port: u16, private: bool) -> Result<Vec<SocketAddr>, Failure> {
+    let found = (host.trim_matches(['[', ']']), port)
+        .to_socket_addrs()
+        .map_err(|why| Failure::Unreachable(format!("{host} is no known name: {why}")))?;
+    let may = |address: &SocketAddr| {
+        let ip = address.ip().to_canonical();
+        ip.is_loopback() || (private && is_private(ip))
+    };
+    let addresses: Vec<SocketAddr> = found.filter(may).collect();
+    if addresses.is_empty() {
+        return Err(Failure::Usage(format!(
+            "{host} is not this machine, and ws:// sends credentials in the clear: use an SSH tunnel (ssh -N -L \
+             {port}:127.0.0.1:{port} {host}), or for a private network you trust set {PRIVATE_VARIABLE}=1"
+        )));
+    }
+    Ok(addresses)
 }
 
 /// Where this machine's own gateway listens by its settings. Beyond loopback it has no other address, and what is
@@ -158,10 +179,42 @@ fn listening_at(settings: &Settings, environment: &Environment) -> Result<Ipv4Ad
 
 /// What is shown to a gateway.
 #[derive(Debug, Default)]
-struct Shown {
-    credentials: Credentials,
-    from: Option<String>,
-    notice: Option<String>,
+pub struct Shown {
+    /// Shared secrets.
+    pub credentials: Credentials,
+    /// Where they came from.
+    pub from: Option<String>,
+    /// What their person should know about them.
+    pub notice: Option<String>,
+}
+
+/// What a node host shows to its gateway: what the flags say, else what the environment does, and the configuration's
+/// secrets only to the gateway that the configuration is of.
+///
+/// # Errors
+/// A secret is of another kind, or cannot be read.
+pub fn shown_by_node(args: &ClientArgs, opened: &Opened, is_home: bool) -> Result<Shown, Failure> {
+    if let Some(shown) = explicit(args)? {
+        return Ok(shown);
+    }
+    let Opened { file, settings, environment, .. } = opened;
+    if is_home { configured(settings, file, environment) } else { of_environment(environment) }
+}
+
+/// The secrets of the environment alone.
+fn of_environment(environment: &Environment) -> Result<Shown, Failure> {
+    let secret = |names: &[&'static str]| {
+        let (name, value) = environment.first(names)?;
+        Some((name, Secret::new(value)?.expose().to_owned()))
+    };
+    let (token, password) = (secret(&TOKEN_VARIABLES), secret(&PASSWORD_VARIABLES));
+    let Some((name, _)) = token.as_ref().or(password.as_ref()) else { return Ok(Shown::default()) };
+    let from = Some(format!("the environment variable {name}"));
+    // One is enough, as in the reference: the token.
+    let password = password.filter(|_| token.is_none()).map(|(_, secret)| secret);
+    let credentials =
+        Credentials { token: token.map(|(_, secret)| secret), password, ..Credentials::default() };
+    Shown { credentials, from, notice: None }.check(Failure::Failed)
 }
 
 impl Shown {
@@ -197,8 +250,8 @@ fn configured(settings: &Settings, file: &ConfigFile, environment: &Environment)
         let (name, value) = environment.first(names)?;
         Some((name, Secret::new(value)?))
     };
-    let token = variable(&["OPENCLAW_GATEWAY_TOKEN", "CLAWDBOT_GATEWAY_TOKEN"]);
-    let password = variable(&["OPENCLAW_GATEWAY_PASSWORD", "CLAWDBOT_GATEWAY_PASSWORD"]);
+    let token = variable(&TOKEN_VARIABLES);
+    let password = variable(&PASSWORD_VARIABLES);
     let overrides = Overrides {
         mode: None,
         token: token.as_ref().map(|(_, secret)| secret.clone()),
@@ -228,6 +281,46 @@ fn configured(settings: &Settings, file: &ConfigFile, environment: &Environment)
     Shown { credentials, from: Some(from), notice: None }.check(Failure::Failed)
 }
 
+/// What is shown to the gateway at `gateway.remote.url`: the environment, else `gateway.remote.token` and `.password`, which
+/// are shown to nobody else. What `gateway.auth` says is for a gateway here.
+fn remote(settings: &Settings, environment: &Environment) -> Result<Shown, Failure> {
+    let mut from = None;
+    let mut credential = |names: &[&'static str], setting: &Option<Setting<SecretAt>>, path: &str| {
+        if let Some((name, value)) = environment.first(names) {
+            from.get_or_insert(format!("the environment variable {name}"));
+            return Ok(Some(value.to_owned()));
+        }
+        let secret = match setting {
+            None => return Ok(None),
+            Some(Setting::Unusable(why)) => return Err(Failure::Failed(why.clone())),
+            Some(Setting::Known(SecretAt::Here(secret))) => secret.clone(),
+            Some(Setting::Known(SecretAt::Elsewhere(reference))) => {
+                reference.fetch(environment).map_err(Failure::Failed)?
+            }
+            Some(Setting::Known(SecretAt::Unset { variables, .. })) => {
+                return Err(Failure::Failed(format!(
+                    "{path} is to come from the environment ({}), which is not set here",
+                    variables.join(", ")
+                )));
+            }
+        };
+        from.get_or_insert(path.to_owned());
+        Ok(Some(secret.expose().to_owned()))
+    };
+    let token = credential(
+        &["OPENCLAW_GATEWAY_TOKEN", "CLAWDBOT_GATEWAY_TOKEN"],
+        &settings.remote_token,
+        "gateway.remote.token",
+    )?;
+    let password = credential(
+        &["OPENCLAW_GATEWAY_PASSWORD", "CLAWDBOT_GATEWAY_PASSWORD"],
+        &settings.remote_password,
+        "gateway.remote.password",
+    )?;
+    let credentials = Credentials { token, password, ..Credentials::default() };
+    Shown { credentials, from, notice: None }.check(Failure::Failed)
+}
+
 fn is_private(ip: IpAddr) -> bool {
     match ip {
         // 100.64.0.0/10 is what tailnets use.
@@ -246,15 +339,21 @@ fn is_unique_or_link_local(ip: Ipv6Addr) -> bool {
 
 /// A WebSocket address, taken apart.
 #[derive(Debug, PartialEq, Eq)]
-struct Address {
+pub struct Address {
     /// IPv6 in brackets.
-    host: String,
-    port: u16,
-    path: String,
+    pub host: String,
+    /// 80 when none is named.
+    pub port: u16,
+    /// `/` when none is named.
+    pub path: String,
 }
 
 impl Address {
-    fn parse(url: &str) -> Result<Self, &'static str> {
+    /// Takes it apart.
+    ///
+    /// # Errors
+    /// It is none, or one that this version cannot use; for a person.
+    pub fn parse(url: &str) -> Result<Self, &'static str> {
         let (scheme, rest) =
             url.split_once("://").ok_or("expected an address such as ws://127.0.0.1:18789")?;
         match scheme.to_ascii_lowercase().as_str() {
@@ -289,6 +388,11 @@ impl Address {
         Ok(Self { host: host.to_owned(), port, path: path.to_owned() })
     }
 }
+
+const TOKEN_VARIABLES: [&str; 2] = ["OPENCLAW_GATEWAY_TOKEN", "CLAWDBOT_GATEWAY_TOKEN"];
+const PASSWORD_VARIABLES: [&str; 2] = ["OPENCLAW_GATEWAY_PASSWORD", "CLAWDBOT_GATEWAY_PASSWORD"];
+/// Lets client commands and node hosts talk to a private network in the clear.
+pub const PRIVATE_VARIABLE: &str = "OPENCLAW_ALLOW_INSECURE_PRIVATE_WS";
 
 #[cfg(test)]
 mod tests {
@@ -413,6 +517,45 @@ mod tests {
         assert_eq!((target.credentials.password.as_deref(), target.path.as_str()), (Some("p"), "/ws"));
         assert!(target.credentials.token.is_none());
         assert!(find(&ClientArgs::default(), &[("OPENCLAW_GATEWAY_PORT", "x")], "{}").is_err());
+    }
+
+    #[test]
+    fn a_clients_file_leads_to_its_gateway_and_its_secrets_to_no_other() {
+        let config = "{gateway: {mode: 'remote', auth: {token: 'of-this-machine'}, \
+                      remote: {url: 'ws://127.0.0.1:7/ws', token: 'of-the-remote', password: '${PW}'}}}";
+        let pw = ("PW", "p");
+        let target = find(&ClientArgs::default(), &[pw], config).unwrap();
+        assert_eq!((target.url.as_str(), target.is_home), ("ws://127.0.0.1:7/ws", false));
+        let Credentials { token, password, .. } = target.credentials;
+        assert_eq!((token.as_deref(), password.as_deref()), (Some("of-the-remote"), Some("p")));
+        assert_eq!(target.from.as_deref(), Some("gateway.remote.token"));
+        // Somewhere else they are not shown, and what flags say is shown instead.
+        let env = [pw, ("OPENCLAW_GATEWAY_URL", "ws://127.0.0.1:8")];
+        let elsewhere = find(&ClientArgs::default(), &env, config).unwrap();
+        assert_eq!(elsewhere.url, "ws://127.0.0.1:8/");
+        assert_ne!(elsewhere.credentials.token.as_deref(), Some("of-the-remote"));
+        let flag = ClientArgs { token: Some("f".into()), ..ClientArgs::default() };
+        let flagged = find(&flag, &[pw], config).unwrap().credentials;
+        assert_eq!((flagged.token.as_deref(), flagged.password), (Some("f"), None));
+        assert!(find(&url("ws://127.0.0.1:1", None), &[pw], config).is_err());
+        for (config, want) in [
+            (config, "gateway.remote.password is to come from the environment (PW)"),
+            ("{gateway: {mode: 'remote'}}", "gateway.remote.url is not set"),
+            (
+                "{gateway: {mode: 'remote', remote: {url: 'wss://gw.example'}}}",
+                "gateway.remote.url: wss://gw.example: this",
+            ),
+            (
+                "{gateway: {mode: 'remote', remote: {url: 'ws://8.8.8.8:5', token: 't'}}}",
+                "8.8.8.8 is not this machine",
+            ),
+        ] {
+            let fault = find(&ClientArgs::default(), &[], config).unwrap_err();
+            assert!(fault.message().contains(want) && fault.exit_code() == 1, "{}", fault.message());
+        }
+        // A gateway here needs none of it.
+        let local = "{gateway: {mode: 'local', auth: {token: 't'}, remote: {token: '${PW}'}}}";
+        assert_eq!(find(&ClientArgs::default(), &[], local).unwrap().credentials.token.as_deref(), Some("t"));
     }
 
     #[test]

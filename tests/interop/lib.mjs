@@ -98,7 +98,7 @@ export class GatewayProcess {
   async start(boundMs = 60_000) {
     const env = gatewayEnv(this.stateDir);
     if (this.isOurs) env.OPENCLAW_LOG_LEVEL = "trace";
-    this.child = spawn(this.command, this.args, { env, cwd: this.stateDir });
+    this.child = spawn(this.command, this.args, { env, cwd: this.stateDir, detached: this.hasGroup === true });
     this.exited = new Promise((resolve) => this.child.on("exit", (code, signal) => resolve({ code, signal })));
     const keep = (chunk) => {
       this.output = (this.output + chunk).slice(-200_000);
@@ -119,6 +119,22 @@ export class GatewayProcess {
       await sleep(50);
     }
     throw new Error(`the gateway is not ready: ${this.output.slice(-2000)}`);
+  }
+
+  /** The same in a process group of its own: the reference's program starts another one, which is the gateway. */
+  grouped() {
+    this.hasGroup = true;
+    process.once("exit", () => this.kill());
+    return this;
+  }
+
+  /** Kills it, with what it started when it has a group. */
+  kill() {
+    try {
+      process.kill(this.hasGroup ? -this.child.pid : this.child.pid, "SIGKILL");
+    } catch {
+      // it has ended
+    }
   }
 
   async stop() {
@@ -189,15 +205,15 @@ export class RawClient {
     return this.frame(`event ${name}`, (frame) => frame.type === "event" && frame.event === name, boundMs);
   }
 
-  async request(method, params) {
+  async request(method, params, boundMs) {
     this.serial += 1;
     const id = `r${this.serial}`;
     this.ws.send(JSON.stringify({ type: "req", id, method, params }));
-    return this.frame(`answer to ${method}`, (frame) => frame.type === "res" && frame.id === id);
+    return this.frame(`answer to ${method}`, (frame) => frame.type === "res" && frame.id === id, boundMs);
   }
 
   /** Connects as `key`, or as nobody; `protocol` is 3 or 4. Gives the response frame. */
-  async connect({ protocol, key, token, deviceToken, bootstrapToken, role = "operator", scopes = ["operator.admin"], client = {} }) {
+  async connect({ protocol, key, token, deviceToken, bootstrapToken, role = "operator", scopes = ["operator.admin"], caps = [], client = {} }) {
     const challenge = await this.event("connect.challenge");
     const { nonce, ts } = challenge.payload;
     const who = { id: "test", mode: "test", version: "1.0.0", platform: "linux", ...client };
@@ -206,7 +222,7 @@ export class RawClient {
     if (deviceToken) auth.deviceToken = deviceToken;
     if (bootstrapToken) auth.bootstrapToken = bootstrapToken;
     const range = { minProtocol: protocol, maxProtocol: protocol };
-    const params = { ...range, client: who, role, scopes, caps: [], auth };
+    const params = { ...range, client: who, role, scopes, caps, auth };
     if (key) params.device = this.proof(key, who, role, scopes, auth, nonce, ts);
     const answer = await this.request("connect", params);
     recordSecret("device-token", answer.payload?.auth?.deviceToken);

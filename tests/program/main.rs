@@ -16,6 +16,7 @@ mod qr;
 mod restarts;
 mod running;
 mod settings;
+mod setup;
 mod shell;
 mod writers;
 
