@@ -43,5 +43,7 @@ pub const VARIABLES_MAX: usize = 64;
 pub const BINS_MAX: usize = 256;
 /// Folders that one `fs.listDir` tells of.
 pub const ENTRIES_MAX: usize = 2_000;
-/// Bytes of a script that an approval can be bound to.
-pub const SCRIPT_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Files that one approval can hold for.
+pub const BOUND_FILES_MAX: usize = 256;
+/// Bytes that are read to know them again; what is larger is known by its inode, size and times.
+pub const BOUND_BYTES_MAX: u64 = 32 * 1024 * 1024;

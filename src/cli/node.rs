@@ -18,6 +18,7 @@ use crate::node::approvals::ApprovalsFile;
 use crate::node::desk::Desk;
 use crate::node::host::{Dial, DialFault, Ended, NodeHost, ROLE, Setup};
 use crate::node::invoke;
+use crate::node::plan::Seal;
 use crate::node::policy::Fallback;
 use crate::node::state::NodeState;
 use crate::node::wake::{self, Waker};
@@ -362,6 +363,7 @@ fn desk(opened: &Opened, environment: &Environment) -> Result<Desk, Failure> {
     let storage = Storage::new(RealDisk, u64::from_ne_bytes(entropy::bytes()));
     Ok(Desk {
         approvals: ApprovalsFile::new(storage, home.join(".openclaw/exec-approvals.json"), fallback),
+        seal: Seal::new(entropy::bytes()),
         // What a configuration or a `.env` adds is for gateways: commands get what this process was started with.
         own: environment.all().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         home: home.to_str().map(str::to_owned),

@@ -2,6 +2,8 @@
 //! whose work is done. A shell, a launcher such as `env`, or an interpreter runs what its arguments say, so nobody who
 //! allowed it by its path has thereby allowed that.
 
+use super::policy::Executable;
+
 /// The text of a command, as people see it and gateways compare it (spec: nodes section 6): arguments with a blank
 /// between them, quoted where they hold white space or a double quote.
 pub fn text(argv: &[String]) -> String {
@@ -15,9 +17,32 @@ pub fn text(argv: &[String]) -> String {
     argv.iter().map(word).collect::<Vec<_>>().join(" ")
 }
 
-/// Whether a text that came beside a command says the same: its own text, or what a plain shell was given to run.
-pub fn is_text_of(raw: &str, argv: &[String]) -> bool {
-    raw == text(argv) || plain_script(argv) == Some(raw)
+/// Whether a text that came beside a command says the same: all of it, or only what a plain shell was given to run. None:
+/// it says something else.
+pub fn text_of(raw: &str, argv: &[String]) -> Option<Text> {
+    if raw == text(argv) {
+        return Some(Text::All);
+    }
+    (plain_script(argv) == Some(raw)).then_some(Text::Script)
+}
+
+/// How a text stands for a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Text {
+    /// It names all of it.
+    All,
+    /// It leaves the shell out: only a shell of the system may be left out.
+    Script,
+}
+
+/// Whether a program is a shell that came with the system. Anybody may call a program `sh`, and put it where it is found.
+pub fn is_system_shell(program: &Executable) -> bool {
+    let in_system =
+        |place: &&str| program.found.strip_prefix(place).is_some_and(|name| SYSTEM_SHELLS.contains(&name));
+    // The folder is the system's, and so is what its link leads to; it is a shell all the same.
+    let real = program.real.rsplit('/').next().unwrap_or_default();
+    ["/bin/", "/usr/bin/"].iter().any(in_system)
+        && (Kind::of(real) == Kind::Shell || MANY_IN_ONE.contains(&real))
 }
 
 /// What a shell was given to run, when nothing stands behind it (`sh -c 'a | b'`).
@@ -255,6 +280,7 @@ const LAUNCHERS: &[&str] = &[
     "ld-linux-x86-64.so",
     "ld-musl",
 ];
+const SYSTEM_SHELLS: &[&str] = &["sh", "bash", "dash", "zsh", "ash"];
 /// One file, many programs.
 const MANY_IN_ONE: &[&str] = &["busybox", "toybox"];
 
@@ -275,12 +301,30 @@ mod tests {
             (&["sh", "-c", "ls | wc"], "sh -c \"ls | wc\""),
         ] {
             assert_eq!(text(&argv(words)), want);
-            assert!(is_text_of(want, &argv(words)));
+            assert_eq!(text_of(want, &argv(words)), Some(Text::All));
         }
-        assert!(is_text_of("ls | wc", &argv(&["/bin/sh", "-lc", "ls | wc"])));
+        assert_eq!(text_of("ls | wc", &argv(&["/bin/sh", "-lc", "ls | wc"])), Some(Text::Script));
         // What stands behind the script becomes part of what runs.
-        assert!(!is_text_of("ls | wc", &argv(&["sh", "-c", "ls | wc", "x"])));
-        assert!(!is_text_of("hi", &argv(&["echo", "-c", "hi"])));
+        assert_eq!(text_of("ls | wc", &argv(&["sh", "-c", "ls | wc", "x"])), None);
+        assert_eq!(text_of("hi", &argv(&["echo", "-c", "hi"])), None);
+    }
+
+    #[test]
+    fn a_shell_of_the_system_is_told_from_what_is_only_called_so() {
+        for (found, real, want) in [
+            ("/usr/bin/sh", "/usr/bin/dash", true),
+            ("/bin/sh", "/bin/busybox", true),
+            ("/bin/sh", "/nix/store/x-bash-5.2/bin/bash", true),
+            ("/usr/bin/sh", "/usr/bin/true", false),
+            ("/tmp/bash", "/tmp/bash", false),
+            ("/tmp/sh", "/usr/bin/dash", false),
+            ("/usr/bin/x/sh", "/usr/bin/dash", false),
+            ("/usr/bin/busybox", "/usr/bin/busybox", false),
+            ("/usr/bin/env", "/usr/bin/env", false),
+        ] {
+            let program = Executable { found: found.into(), real: real.into() };
+            assert_eq!(is_system_shell(&program), want, "{found} {real}");
+        }
     }
 
     #[test]

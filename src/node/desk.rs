@@ -3,7 +3,7 @@
 use super::approvals::ApprovalsFile;
 use super::files::{self, Machine};
 use super::invoke::{Command, Ended, Fault, Invoke, Notify, Run};
-use super::plan::{Files as _, Plan};
+use super::plan::{self, Files as _, Plan, Seal};
 use super::policy::{Approval, Executable, Verdict};
 use super::run::{self, Cancel, Job};
 use super::{argv, device, env};
@@ -19,6 +19,8 @@ use std::time::Duration;
 pub struct Desk {
     /// What may run.
     pub approvals: ApprovalsFile,
+    /// What its plans are known by.
+    pub seal: Seal,
     /// The node host's own variables.
     pub own: BTreeMap<String, String>,
     /// The person's home folder.
@@ -62,7 +64,7 @@ impl Desk {
         let outcome = match invoke.command() {
             Ok(Command::Run(run)) => return self.run(&run, cancel),
             Ok(Command::Prepare(asked)) => {
-                Plan::make(&asked, &self.machine()).map(|plan| json!({ "plan": plan }))
+                Plan::make(&asked, &self.seal, &self.machine()).map(|plan| json!({ "plan": plan }))
             }
             Ok(Command::Which(names)) => Ok(self.machine().which(&names)),
             Ok(Command::Notify(notify)) => self.notify(&notify, cancel),
@@ -127,10 +129,14 @@ impl Desk {
             })?),
         };
         let program = machine.program(&run.asked.argv[0], cwd.as_deref());
+        if let Some(program) = &program {
+            plan::check_short(&run.asked, program).map_err(|fault| ("text", fault))?;
+        }
         let home = self.home.as_deref();
-        let verdict = policy
-            .judge(&run.asked.argv, program.as_ref(), run.approval, home, &|path| files::folder_of(path));
-        let remember = match verdict {
+        let judge = |approval| {
+            policy.judge(&run.asked.argv, program.as_ref(), approval, home, &|path| files::folder_of(path))
+        };
+        let remember = match judge(run.approval) {
             Verdict::Run { remember } => remember,
             Verdict::Denied { reason, message } => return Err(denied(reason, message)),
         };
@@ -140,10 +146,15 @@ impl Desk {
                 denied("env", format!("SYSTEM_RUN_DENIED: env must not set {names} on this node"))
             },
         )?;
-        if let Some(plan) = &run.plan
-            && run.approval != Approval::None
-        {
-            plan.check(run, &machine).map_err(|fault| ("approval-changed", fault))?;
+        match &run.plan {
+            Some(plan) if run.approval != Approval::None => {
+                plan.check(run, &self.seal, &machine).map_err(|fault| ("approval-changed", fault))?;
+            }
+            None if judge(run.approval) != judge(Approval::None) => {
+                let why = "SYSTEM_RUN_DENIED: approval without a plan: ask with system.run.prepare first";
+                return Err(denied("approval-unknown", why.to_owned()));
+            }
+            Some(_) | None => {}
         }
         let Some(program) = program else { return Ok(None) };
         if let Some(pattern) = remember {
@@ -200,7 +211,7 @@ impl Desk {
     }
 
     fn machine(&self) -> Machine {
-        Machine::new(self.own.get("PATH").map_or("", String::as_str))
+        Machine::new(self.own.get("PATH").map_or("", String::as_str), self.home.as_deref())
     }
 }
 
@@ -243,7 +254,7 @@ mod tests {
         let own = own.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let home = Some(root.to_str().unwrap().to_owned());
         let approvals = ApprovalsFile::new(Storage::new(RealDisk, 1), path, Fallback::default());
-        Place { folder, desk: Desk { approvals, own, home, state_dir: root } }
+        Place { folder, desk: Desk { approvals, seal: Seal::new([7; 32]), own, home, state_dir: root } }
     }
 
     impl Place {
@@ -349,7 +360,10 @@ mod tests {
         assert_eq!(approved(&script_plan, "allow-once").unwrap()["stdout"], "one\n");
         fs::write(&script, "#!/bin/sh\necho two\n").unwrap();
         let why = approved(&script_plan, "allow-once").unwrap_err();
-        assert_eq!(why, "SYSTEM_RUN_DENIED: approval script operand changed before execution");
+        assert!(
+            why.starts_with("SYSTEM_RUN_DENIED: approval script operand changed before execution"),
+            "{why}"
+        );
         // From now on, for this agent, this program; a shell is never remembered.
         let id = plan(&json!(["id", "-u"]));
         approved(&id, "allow-always").unwrap();
@@ -363,6 +377,135 @@ mod tests {
         ] {
             assert_eq!(place.run(&params).unwrap_err(), "SYSTEM_RUN_DENIED: approval required", "{params}");
         }
+    }
+
+    /// Compatibility row node-plan.
+    #[test]
+    fn nothing_that_an_approval_was_given_for_can_be_swapped() {
+        let place = place(&json!({"version": 1}));
+        let at = |name: &str| place.root().join(name);
+        let script = |name: &str, says: &str| {
+            let _ = fs::remove_file(at(name));
+            fs::write(at(name), format!("#!/bin/sh\necho {says}\n")).unwrap();
+            fs::set_permissions(at(name), fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        let link = |name: &str, to: &str| {
+            let _ = fs::remove_file(at(name));
+            std::os::unix::fs::symlink(to, at(name)).unwrap();
+        };
+        let copy = |name: &str, from: &str| {
+            let _ = fs::remove_file(at(name));
+            fs::copy(from, at(name)).unwrap();
+        };
+        let before = || {
+            script("x.sh", "one");
+            link("tool", "/usr/bin/uname");
+            copy("elf", "/usr/bin/uname");
+            copy("interpreter", "/usr/bin/env");
+            fs::write(at("by.me"), format!("#!{} sh\necho one\n", at("interpreter").display())).unwrap();
+            fs::set_permissions(at("by.me"), fs::Permissions::from_mode(0o755)).unwrap();
+            fs::write(at("p.awk"), "BEGIN { print 1 }").unwrap();
+            fs::write(at("m.mk"), "x:\n\t@echo one\n").unwrap();
+        };
+        let evil = || script("x.sh", "EVIL");
+        type Change<'a> = &'a dyn Fn();
+        let rows: [(&[&str], Change<'_>); 20] = [
+            (&["./x.sh"], &evil),
+            (&["timeout", "5", "./x.sh"], &evil),
+            (&["nice", "./x.sh"], &evil),
+            (&["env", "A=b", "./x.sh"], &evil),
+            (&["setsid", "./x.sh"], &evil),
+            (&["flock", "/dev/null", "./x.sh"], &evil),
+            (&["stdbuf", "-o0", "./x.sh"], &evil),
+            (&["xargs", "-a", "/dev/null", "./x.sh"], &evil),
+            (&["time", "./x.sh"], &evil),
+            (&["setpriv", "./x.sh"], &evil),
+            (&["prlimit", "./x.sh"], &evil),
+            (&["sh", "-c", "./x.sh"], &evil),
+            (&["sh", "-c", "cd / && exec $HOME/x.sh"], &evil),
+            (&["sh", "-c", "true;~/x.sh|cat"], &evil),
+            (&["./tool"], &|| link("tool", "/usr/bin/id")),
+            (&["./tool", "-c", "echo EVIL"], &|| link("tool", "/bin/sh")),
+            (&["./elf"], &|| copy("elf", "/usr/bin/id")),
+            (&["./by.me"], &|| copy("interpreter", "/usr/bin/id")),
+            (&["awk", "-fp.awk"], &|| fs::write(at("p.awk"), "BEGIN { print \"EVIL\" }").unwrap()),
+            (&["make", "--file=m.mk"], &|| fs::write(at("m.mk"), "x:\n\t@echo EVIL\n").unwrap()),
+        ];
+        for (words, change) in rows {
+            // What is not installed here cannot be planned.
+            if !words[0].contains('/') && place.desk.machine().program(words[0], None).is_none() {
+                continue;
+            }
+            before();
+            let asked = json!({"command": words, "cwd": place.root()});
+            let plan = place.invoke("system.run.prepare", &asked).outcome.unwrap()["plan"].take();
+            let run = || {
+                place.run(
+                    &json!({"command": plan["argv"], "rawCommand": plan["commandText"], "cwd": plan["cwd"],
+                    "systemRunPlan": plan, "approved": true, "approvalDecision": "allow-once"}),
+                )
+            };
+            assert!(run().is_ok(), "{words:?}: {:?}", run());
+            change();
+            let why = run().expect_err(&words.join(" "));
+            assert!(why.contains("changed before execution"), "{words:?}: {why}");
+        }
+    }
+
+    #[test]
+    fn an_approval_counts_for_a_plan_of_this_node_host_alone() {
+        let place = place(&json!({"version": 1}));
+        let id = place.desk.machine().program("id", None).unwrap().found;
+        let prepare = json!({"command": ["id"]});
+        let plan = place.invoke("system.run.prepare", &prepare).outcome.unwrap()["plan"].take();
+        let run = |plan: &Value| {
+            place.run(&json!({"command": [id], "systemRunPlan": plan, "approvalDecision": "allow-once"}))
+        };
+        assert!(run(&plan).is_ok());
+        assert!(run(&Value::Null).unwrap_err().contains("approval without a plan"));
+        for (name, value) in [
+            ("commandText", json!("/usr/bin/true")),
+            ("commandPreview", json!("harmless")),
+            ("mutableFileOperand", Value::Null),
+            ("mutableFileOperand", json!({"argvIndex": 0, "path": id, "sha256": "0".repeat(64)})),
+        ] {
+            let mut forged = plan.clone();
+            forged[name] = value;
+            let why = run(&forged).unwrap_err();
+            assert!(why.contains("approval plan unknown") && why.contains("ask again"), "{name}: {why}");
+        }
+        let mut other = place;
+        other.desk.seal = Seal::new([8; 32]);
+        let params = json!({"command": [id], "systemRunPlan": plan, "approvalDecision": "allow-once"});
+        assert!(other.run(&params).unwrap_err().contains("approval plan unknown"));
+        // Nobody has to approve anything here.
+        fs::write(other.root().join("exec-approvals.json"), full().to_string()).unwrap();
+        assert!(other.run(&json!({"command": [id], "approvalDecision": "allow-once"})).is_ok());
+    }
+
+    /// Compatibility row node-text.
+    #[test]
+    fn only_a_shell_of_the_system_is_left_out_of_a_text() {
+        let place = place(&full());
+        let shell = place.root().join("sh");
+        fs::copy("/usr/bin/env", &shell).unwrap();
+        let asked = |program: &str, raw: &str| json!({"command": [program, "-c", "id"], "rawCommand": raw});
+        let prepared = |params: &Value| place.invoke("system.run.prepare", params).outcome;
+        let plan = prepared(&asked("sh", "id")).unwrap()["plan"].take();
+        assert!(
+            plan["commandText"].as_str().unwrap().ends_with("/sh -c id") && plan["commandPreview"] == "id"
+        );
+        assert!(place.run(&asked("sh", "id")).is_ok());
+        let mine = shell.to_str().unwrap();
+        let short = asked(mine, "id");
+        for why in [prepared(&short).unwrap_err().message, place.run(&short).unwrap_err()] {
+            assert!(why.contains("rawCommand does not match command"), "{why}");
+        }
+        let plan = prepared(&asked(mine, &format!("{mine} -c id"))).unwrap()["plan"].take();
+        assert_eq!(
+            (&plan["commandText"], &plan["commandPreview"]),
+            (&json!(format!("{mine} -c id")), &Value::Null)
+        );
     }
 
     #[test]

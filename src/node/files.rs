@@ -1,27 +1,29 @@
 //! What is asked of this machine's files: programs by their names, folders, scripts and their digests, and the folders
 //! in a folder.
 
-use super::plan::Files;
+use super::ENTRIES_MAX;
+use super::plan::{Files, Stamp};
 use super::policy::Executable;
-use super::{ENTRIES_MAX, SCRIPT_BYTES_MAX};
 use rustix::fs::{Access, access};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// The files of this machine, with a search path for programs.
 #[derive(Clone, Debug)]
 pub struct Machine {
     path: String,
+    home: Option<String>,
 }
 
 impl Machine {
-    /// With this `PATH`.
-    pub fn new(path: &str) -> Self {
-        Self { path: path.to_owned() }
+    /// With this `PATH`, and this home folder.
+    pub fn new(path: &str, home: Option<&str>) -> Self {
+        Self { path: path.to_owned(), home: home.map(str::to_owned) }
     }
 
     /// Where these programs are: name and path of those that there are.
@@ -47,29 +49,68 @@ impl Files for Machine {
         path.is_dir().then(|| text(path)).flatten()
     }
 
-    fn digest(&self, path: &str, cwd: Option<&str>) -> Option<(String, String)> {
-        let path = std::fs::canonicalize(below(path, cwd)).ok()?;
+    fn stamp(&self, path: &str, cwd: Option<&str>, left: &mut u64) -> Option<Stamp> {
+        let path = match (path.strip_prefix("~/"), &self.home) {
+            (Some(rest), Some(home)) => Path::new(home).join(rest),
+            _ => below(path, cwd),
+        };
+        let path = std::fs::canonicalize(path).ok()?;
+        // Before it is opened: to open a pipe or a device may wait, or do something.
         if !path.is_file() {
             return None;
         }
-        let mut content = Vec::new();
-        File::open(&path).ok()?.take(SCRIPT_BYTES_MAX + 1).read_to_end(&mut content).ok()?;
-        if content.len() as u64 > SCRIPT_BYTES_MAX {
-            return None;
+        let is_executable = access(&path, Access::EXEC_OK).is_ok();
+        let about = std::fs::metadata(&path).ok()?;
+        let mut file = File::open(&path);
+        let mut start = Vec::new();
+        if let Ok(file) = &mut file {
+            file.take(SHEBANG_BYTES).read_to_end(&mut start).ok()?;
         }
-        let mut hex = String::with_capacity(64);
-        for byte in Sha256::digest(&content) {
-            let _ = write!(hex, "{byte:02x}");
-        }
-        Some((text(path)?, hex))
-    }
-
-    fn is_script(&self, path: &str) -> bool {
-        let mut start = [0; 2];
-        let read = File::open(path).and_then(|mut file| file.read_exact(&mut start));
-        read.is_ok() && start == *b"#!"
+        let shebang = start.strip_prefix(b"#!").map(|line| {
+            let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
+            String::from_utf8_lossy(line).into_owned()
+        });
+        let mark = match file {
+            Ok(file) if about.len() <= *left => {
+                digest(&start, file, left).unwrap_or_else(|| identity(&about))
+            }
+            Ok(_) | Err(_) => identity(&about),
+        };
+        Some(Stamp { real: text(path)?, mark, is_executable, shebang })
     }
 }
+
+/// The lower-case hex SHA-256 of a file of which `start` was read. None when it is larger than `left`, or cannot be read.
+fn digest(start: &[u8], file: File, left: &mut u64) -> Option<String> {
+    let mut sum = Sha256::new_with_prefix(start);
+    let mut room = left.checked_sub(start.len() as u64)?;
+    let mut file = file.take(room + 1);
+    let mut buffer = [0; 32 * 1024];
+    loop {
+        let count = file.read(&mut buffer).ok()?;
+        if count == 0 {
+            break;
+        }
+        room = room.checked_sub(count as u64)?;
+        sum.update(&buffer[..count]);
+    }
+    *left = room;
+    let mut hex = String::with_capacity(64);
+    for byte in sum.finalize() {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    Some(hex)
+}
+
+/// Which file it is, and when it was changed: the second time is the system's own, and nobody can set it.
+fn identity(about: &Metadata) -> String {
+    let (inode, size) = (about.ino(), about.len());
+    let times = [about.mtime(), about.mtime_nsec(), about.ctime(), about.ctime_nsec()];
+    format!("{}:{inode}:{size}:{times:?}", about.dev())
+}
+
+/// The system looks no further for the interpreter of a script.
+const SHEBANG_BYTES: u64 = 256;
 
 /// The folder of a path, without links; the last part is kept as it is.
 pub fn folder_of(path: &str) -> Option<String> {
@@ -156,35 +197,65 @@ mod tests {
         program(&root.join("real/box"), "#!/bin/sh\n");
         symlink("box", root.join("real/ls")).unwrap();
         fs::write(root.join("real/data"), "x").unwrap();
-        let machine = Machine::new(&format!("relative::{}", at("bin")));
+        let machine = Machine::new(&format!("relative::{}", at("bin")), None);
         let found = machine.program("ls", None).unwrap();
         assert_eq!((found.found, found.real), (at("real/ls"), at("real/box")));
         assert_eq!(machine.program("./box", Some(&at("bin"))).unwrap().found, at("real/box"));
         for nothing in ["data", "nothing", "real", ""] {
             assert_eq!(machine.program(nothing, None), None, "{nothing:?}");
         }
-        assert!(machine.is_script(&at("bin/ls")) && !machine.is_script(&at("bin/data")));
+        let shebang = |path: &str| machine.stamp(&at(path), None, &mut 99).unwrap().shebang;
+        assert_eq!((shebang("bin/ls").as_deref(), shebang("bin/data")), (Some("/bin/sh"), None));
         assert_eq!(machine.which(&["ls".into(), "nothing".into()]), json!({"bins": {"ls": at("real/ls")}}));
         assert_eq!(folder_of(&at("bin/x")), Some(at("real")));
     }
 
     #[test]
-    fn folders_and_digests_are_those_behind_links() {
+    fn folders_and_files_are_those_behind_links() {
         let folder = Folder::new();
         let root = fs::canonicalize(folder.path()).unwrap();
         let at = |name: &str| root.join(name).to_str().unwrap().to_owned();
         fs::write(root.join("x.sh"), "abc").unwrap();
         symlink("x.sh", root.join("link")).unwrap();
-        let machine = Machine::new("");
-        let want = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(machine.digest("link", Some(&at(""))), Some((at("x.sh"), want.to_owned())));
-        assert_eq!(machine.digest("nothing", Some(&at(""))), None);
-        assert_eq!(machine.digest(&at(""), None), None);
+        let machine = Machine::new("", Some(root.to_str().unwrap()));
+        let stamp = |path: &str, mut left: u64| {
+            let stamp = machine.stamp(path, Some(&at("")), &mut left);
+            (stamp.map(|stamp| (stamp.real, stamp.mark, stamp.is_executable)), left)
+        };
+        let sum = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        for path in ["link", "x.sh", "~/link", "./x.sh", &at("x.sh")] {
+            assert_eq!(stamp(path, 10), (Some((at("x.sh"), sum.to_owned(), false)), 7), "{path}");
+        }
+        for nothing in ["nothing", "", "/dev/null"] {
+            assert_eq!(stamp(nothing, 10), (None, 10), "{nothing}");
+        }
         assert_eq!(machine.folder(&at("x.sh")), None);
         assert_eq!(
             machine.folder(&format!("{}/../{}", at(""), root.file_name().unwrap().to_str().unwrap())),
             Some(root.to_str().unwrap().to_owned())
         );
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_to_read_is_known_by_what_it_is() {
+        let folder = Folder::new();
+        let path = folder.path().join("x");
+        let mark = || {
+            let mut left = 10;
+            let mark = Machine::new("", None).stamp(path.to_str().unwrap(), None, &mut left).unwrap().mark;
+            assert_eq!(left, 10);
+            mark
+        };
+        fs::write(&path, "a".repeat(11)).unwrap();
+        let before = mark();
+        assert_eq!(mark(), before);
+        // The same size and the same time of writing in another file.
+        let time = fs::metadata(&path).unwrap().modified().unwrap();
+        let other = folder.path().join("y");
+        fs::write(&other, "b".repeat(11)).unwrap();
+        File::options().write(true).open(&other).unwrap().set_modified(time).unwrap();
+        fs::rename(&other, &path).unwrap();
+        assert_ne!(mark(), before);
     }
 
     #[test]

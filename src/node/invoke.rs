@@ -2,6 +2,7 @@
 //! `node.invoke.result` and the `exec.*` events, the same at protocol 3 and 4 but for `paramsJSON: null` (spec: nodes
 //! sections 4, 10 and 11). Pure.
 
+use super::argv::Text;
 use super::plan::Plan;
 use super::policy::Approval;
 use super::{ARGS_MAX, BINS_MAX, EVENT_OUTPUT_CHARS_MAX, RUN_MS_DEFAULT, RUN_MS_MAX, argv};
@@ -72,6 +73,8 @@ pub struct Prepare {
     pub agent_id: Option<String>,
     /// In which conversation.
     pub session_key: Option<String>,
+    /// The text that came beside it names only what a shell is given to run.
+    pub is_short: bool,
 }
 
 /// Params of `system.run`. They may hold secrets: there is no `Debug`.
@@ -303,13 +306,11 @@ impl Params<'_> {
         if argv[0].trim().is_empty() {
             return Err(Fault::invalid("command required"));
         }
-        if let Some(raw) = self.get("rawCommand").and_then(Value::as_str)
-            && !raw.trim().is_empty()
-            && !argv::is_text_of(raw.trim(), &argv)
-        {
-            return Err(Fault::invalid("rawCommand does not match command"));
-        }
+        let raw = self.get("rawCommand").and_then(Value::as_str).map(str::trim).filter(|raw| !raw.is_empty());
+        let stands_for = raw.map_or(Some(Text::All), |raw| argv::text_of(raw, &argv));
+        let stands_for = stands_for.ok_or_else(|| Fault::invalid("rawCommand does not match command"))?;
         Ok(Prepare {
+            is_short: stands_for == Text::Script,
             argv,
             cwd: self.text("cwd")?,
             agent_id: self.text("agentId")?,

@@ -112,6 +112,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::super::approvals::ApprovalsFile;
+    use super::super::plan::Seal;
     use super::super::policy::Fallback;
     use super::super::wake::{self, Woken};
     use super::*;
@@ -147,7 +148,13 @@ mod tests {
         let approvals =
             ApprovalsFile::new(Storage::new(RealDisk, 1), folder.path().join("exec-approvals.json"), full);
         let own = [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into();
-        let desk = Desk { approvals, own, home: None, state_dir: folder.path().to_owned() };
+        let desk = Desk {
+            approvals,
+            seal: Seal::new([7; 32]),
+            own,
+            home: None,
+            state_dir: folder.path().to_owned(),
+        };
         let (waker, woken) = wake::pair().unwrap();
         let mut jobs = Jobs::new(Arc::new(desk), waker);
         for id in 0..INVOKES_MAX {

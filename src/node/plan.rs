@@ -1,23 +1,70 @@
 //! What an approval is given for: `system.run.prepare` resolves a command, and whoever approves sees exactly that.
-//! `system.run` looks again before it starts: the program, the folder and the script behind a plan must still be what
-//! they were (spec: nodes sections 6, 10 and 11). Decisions only; `Files` looks.
+//! `system.run` looks again before it starts: the program, the folder and the files behind a plan must still be what
+//! they were (spec: nodes sections 6, 10 and 11). What was there travels in the plan itself, under a seal that only this
+//! process can make: a plan that somebody else wrote, or that is from before a restart, is known as such. Decisions
+//! only; `Files` looks.
 
 use super::argv::{self, Kind, Operand};
 use super::invoke::{Fault, Prepare, Run};
 use super::policy::Executable;
+use super::{BOUND_BYTES_MAX, BOUND_FILES_MAX};
+use clawgate_proto::secret;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
-/// What the file system says. A relative path is below `cwd`, or below the node host's own folder.
+/// What the file system says. A relative path is below `cwd`, or below the node host's own folder; `~/` is
+/// the home folder.
 pub trait Files {
     /// The program of this name or path.
     fn program(&self, name: &str, cwd: Option<&str>) -> Option<Executable>;
     /// The path without links, if it is a folder.
     fn folder(&self, path: &str) -> Option<String>;
-    /// The path without links and the lower-case hex SHA-256 of an ordinary file.
-    fn digest(&self, path: &str, cwd: Option<&str>) -> Option<(String, String)>;
-    /// Whether a file is a script: it begins with `#!`.
-    fn is_script(&self, path: &str) -> bool;
+    /// What tells an ordinary file from every other content of it. `left` is how many bytes may still be read for that;
+    /// what is read is taken off.
+    fn stamp(&self, path: &str, cwd: Option<&str>, left: &mut u64) -> Option<Stamp>;
+}
+
+/// An ordinary file as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Its path without links.
+    pub real: String,
+    /// Changes when the content does: a digest, or for a large file which one it is, its size and its times.
+    pub mark: String,
+    /// Whether it may be started.
+    pub is_executable: bool,
+    /// What stands behind `#!` in its first line; none when it is no script.
+    pub shebang: Option<String>,
+}
+
+/// Makes and knows the seals of one process. It is a secret: there is no `Debug`.
+#[derive(Clone)]
+pub struct Seal([u8; 32]);
+
+impl Seal {
+    /// With 32 random bytes that nobody else has.
+    pub fn new(key: [u8; 32]) -> Self {
+        Self(key)
+    }
+
+    /// 32 lower-case hex digits that only this key gives for these parts, in this order.
+    fn of(&self, parts: &[&str]) -> String {
+        let mut inner = Sha256::new();
+        for part in parts {
+            inner.update(part.len().to_be_bytes());
+            inner.update(part);
+        }
+        // What is hashed with the key always has one length, so that nobody can make it longer.
+        let outer = Sha256::new().chain_update(self.0).chain_update(inner.finalize()).finalize();
+        let mut hex = String::with_capacity(32);
+        for byte in &outer[..16] {
+            let _ = write!(hex, "{byte:02x}");
+        }
+        hex
+    }
 }
 
 /// What is approved, as the gateway keeps it and sends it back.
@@ -40,20 +87,20 @@ pub struct Plan {
     /// In which conversation.
     #[serde(default)]
     pub session_key: Option<String>,
-    /// The script that it runs.
+    /// What it runs, and the seal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mutable_file_operand: Option<Script>,
+    pub mutable_file_operand: Option<Held>,
 }
 
-/// A script that an approval holds for as long as it does not change.
+/// The file that a command is about: the script, else the program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Script {
+pub struct Held {
     /// Which argument names it.
     pub argv_index: usize,
     /// Its path without links.
     pub path: String,
-    /// Lower-case hex SHA-256 of its content.
+    /// Two seals of 32 hex digits: of what the plan says, and of that with every file that it holds for.
     pub sha256: String,
 }
 
@@ -68,37 +115,53 @@ impl Plan {
     ///
     /// # Errors
     /// There is no such program or folder, or it cannot be told what would run.
-    pub fn make(asked: &Prepare, files: &dyn Files) -> Result<Self, Fault> {
+    pub fn make(asked: &Prepare, seal: &Seal, files: &dyn Files) -> Result<Self, Fault> {
         let cwd = match &asked.cwd {
             None => None,
             Some(cwd) => Some(files.folder(cwd).ok_or_else(|| denied("the cwd is no folder on this node"))?),
         };
         let program = files.program(&asked.argv[0], cwd.as_deref());
         let program = program.ok_or_else(|| denied("there is no such program on this node"))?;
+        check_short(asked, &program)?;
         let mut argv = asked.argv.clone();
         argv[0].clone_from(&program.found);
-        let script = script(&argv, cwd.as_deref(), files)?;
+        let files = held(&argv, cwd.as_deref(), &program, files)?;
         let command_text = argv::text(&argv);
-        let preview = argv::plain_script(&argv).filter(|preview| *preview != command_text);
-        Ok(Self {
+        let preview = argv::plain_script(&argv)
+            .filter(|preview| *preview != command_text && argv::is_system_shell(&program));
+        let mut plan = Self {
             command_preview: preview.map(str::to_owned),
             command_text,
             argv,
             cwd,
             agent_id: asked.agent_id.clone(),
             session_key: asked.session_key.clone(),
-            mutable_file_operand: script,
-        })
+            mutable_file_operand: None,
+        };
+        let said = plan.sealed(seal);
+        let mut parts = vec![said.as_str()];
+        parts.extend(files.marks.iter().flat_map(|(real, mark)| [real.as_str(), mark.as_str()]));
+        let sha256 = format!("{said}{}", seal.of(&parts));
+        plan.mutable_file_operand = Some(Held { argv_index: files.about, path: files.path, sha256 });
+        Ok(plan)
     }
 
     /// Whether a run is what was approved, and the machine still what it was.
     ///
     /// # Errors
     /// It is not; with what changed.
-    pub fn check(&self, run: &Run, files: &dyn Files) -> Result<(), Fault> {
-        if run.asked.argv != self.argv || run.asked.cwd != self.cwd {
+    pub fn check(&self, run: &Run, seal: &Seal, files: &dyn Files) -> Result<(), Fault> {
+        let Prepare { argv, cwd, agent_id, .. } = &run.asked;
+        if (argv, cwd, agent_id) != (&self.argv, &self.cwd, &self.agent_id) {
             return Err(Fault::invalid("command does not match systemRunPlan"));
         }
+        let said = self.sealed(seal);
+        let is_ours = |held: &&Held| held.sha256.get(..32).is_some_and(|shown| secret::same(shown, &said));
+        let Some(held) = self.mutable_file_operand.as_ref().filter(is_ours) else {
+            return Err(denied(
+                "approval plan unknown: this node host did not make it, or not since it started; ask again",
+            ));
+        };
         if let Some(cwd) = &self.cwd
             && files.folder(cwd).as_ref() != Some(cwd)
         {
@@ -108,25 +171,129 @@ impl Plan {
         if now.is_none_or(|now| now.found != self.argv[0]) {
             return Err(denied("approval executable changed before execution"));
         }
-        let script = script(&self.argv, self.cwd.as_deref(), files)
-            .map_err(|_| denied("approval script operand changed before execution"))?;
-        if script != self.mutable_file_operand {
-            return Err(denied("approval script operand changed before execution"));
+        let asked = Prepare { is_short: false, ..run.asked.clone() };
+        let again = Self::make(&asked, seal, files).ok().and_then(|plan| plan.mutable_file_operand);
+        if !again.is_some_and(|again| secret::same(&again.sha256, &held.sha256)) {
+            return Err(denied(
+                "approval script operand changed before execution: the program, or a file that the command names, is \
+                 not what it was; ask again",
+            ));
         }
         Ok(())
     }
+
+    /// The seal of what people are shown and what would run.
+    fn sealed(&self, seal: &Seal) -> String {
+        let or =
+            |text: &Option<String>| text.as_ref().map_or_else(|| "-".to_owned(), |text| format!("+{text}"));
+        let [cwd, preview, agent] = [&self.cwd, &self.command_preview, &self.agent_id].map(or);
+        let mut parts = vec!["plan", &cwd, &self.command_text, &preview, &agent];
+        parts.extend(self.argv.iter().map(String::as_str));
+        seal.of(&parts)
+    }
 }
 
-/// The script that a command runs, if it runs one.
-fn script(argv: &[String], cwd: Option<&str>, files: &dyn Files) -> Result<Option<Script>, Fault> {
-    let bind = |at: usize| {
-        let (path, sha256) = files.digest(&argv[at], cwd)?;
-        Some(Script { argv_index: at, path, sha256 })
-    };
+/// A command may be called by its script alone only where a shell of the system runs it.
+///
+/// # Errors
+/// Another program would.
+pub fn check_short(asked: &Prepare, program: &Executable) -> Result<(), Fault> {
+    match asked.is_short && !argv::is_system_shell(program) {
+        true => Err(Fault::invalid(
+            "rawCommand does not match command: it leaves out a program that is no shell of the system",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// What an approval holds for.
+struct Bound {
+    /// The argument that the command is about.
+    about: usize,
+    /// Its path.
+    path: String,
+    /// Every file, and what tells its content.
+    marks: BTreeMap<String, String>,
+}
+
+/// The program, and every ordinary file that a command names. Behind a shell, a launcher or an interpreter also those that
+/// words within its arguments name, and programs by their names: any of them may be what is started.
+fn held(argv: &[String], cwd: Option<&str>, program: &Executable, files: &dyn Files) -> Result<Bound, Fault> {
     let unknown =
         || denied("approval cannot safely bind this interpreter or runtime command; name the script first");
+    let kinds = [&program.found, &program.real].map(|path| Kind::of(path));
+    let is_ordinary = kinds == [Kind::Ordinary; 2];
+    let mut left = BOUND_BYTES_MAX;
+    let mut bound = Bound { about: 0, path: program.real.clone(), marks: BTreeMap::new() };
+    let mut todo: Vec<(String, Why)> = vec![(program.found.clone(), Why::Runs)];
+    if let Some(script) = script(argv)? {
+        bound.about = script;
+        bound.path = files.stamp(&argv[script], cwd, &mut left).ok_or_else(unknown)?.real;
+        todo.push((argv[script].clone(), Why::Runs));
+    }
+    for arg in &argv[1..] {
+        let arg = &arg.replace("${HOME}", "~").replace("$HOME", "~");
+        todo.extend(names(arg).map(|name| (name.to_owned(), Why::Named)));
+        if !is_ordinary {
+            todo.extend(words(arg).map(|word| (word.to_owned(), Why::Named)));
+        }
+    }
+    // A stack: what scripts name in their first lines comes on top.
+    while let Some((name, why)) = todo.pop() {
+        let found = match is_ordinary && why == Why::Named || name.contains('/') {
+            true => None,
+            false => files.program(&name, cwd).map(|program| program.real),
+        };
+        for path in [Some(name), found].into_iter().flatten() {
+            let Some(stamp) = files.stamp(&path, cwd, &mut left) else { continue };
+            let is_alive = LIVING.iter().any(|place| stamp.real.starts_with(place)) && !stamp.is_executable;
+            if is_alive && why == Why::Named || bound.marks.contains_key(&stamp.real) {
+                continue;
+            }
+            if bound.marks.len() == BOUND_FILES_MAX {
+                return Err(denied(&format!(
+                    "approval cannot hold for more than {BOUND_FILES_MAX} files, and the command names more: put it into a \
+                     script"
+                )));
+            }
+            let line = stamp.shebang.as_deref().unwrap_or_default();
+            todo.extend(line.split_whitespace().map(|word| (word.to_owned(), Why::Runs)));
+            bound.marks.insert(stamp.real, stamp.mark);
+        }
+    }
+    // The file behind the program's name, and the name too.
+    bound.marks.insert(format!("program {}", program.found), program.real.clone());
+    Ok(bound)
+}
+
+/// How a file is part of a command.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// It is started, or read by what is.
+    Runs,
+    /// It may be.
+    Named,
+}
+
+/// What of an argument may name a file: all of it, the value of `--name=value`, and that of `-nvalue`.
+fn names(arg: &str) -> impl Iterator<Item = &str> {
+    let value = arg.split_once('=').map(|(_, value)| value);
+    let short = arg.strip_prefix('-').filter(|rest| !rest.starts_with('-')).and_then(|rest| {
+        let mut rest = rest.chars();
+        rest.next().map(|_| rest.as_str())
+    });
+    [Some(arg), value, short].into_iter().flatten().filter(|name| !name.is_empty())
+}
+
+/// The words in a text of commands.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let is_between = |c: char| c.is_whitespace() || "\"'`;|&()<>{}[]$=,\\".contains(c);
+    text.split(is_between).filter(|word| !word.is_empty())
+}
+
+/// The argument that names the script of an interpreter.
+fn script(argv: &[String]) -> Result<Option<usize>, Fault> {
     let start = match Kind::of(&argv[0]) {
-        Kind::Ordinary if files.is_script(&argv[0]) => return bind(0).map(Some).ok_or_else(unknown),
         Kind::Ordinary => return Ok(None),
         Kind::Shell | Kind::Interpreter(_) => 0,
         Kind::Launcher => match argv::launched(argv) {
@@ -136,14 +303,19 @@ fn script(argv: &[String], cwd: Option<&str>, files: &dyn Files) -> Result<Optio
     };
     match argv::operand(Kind::of(&argv[start]), &argv[start..]) {
         Operand::None | Operand::Inline(_) => Ok(None),
-        Operand::File(at) => bind(start + at).map(Some).ok_or_else(unknown),
-        Operand::Unknown => Err(unknown()),
+        Operand::File(at) => Ok(Some(start + at)),
+        Operand::Unknown => Err(denied(
+            "approval cannot safely bind this interpreter or runtime command; name the script first",
+        )),
     }
 }
 
 fn denied(why: &str) -> Fault {
     Fault::unavailable(format!("SYSTEM_RUN_DENIED: {why}"))
 }
+
+/// Where files change by themselves, and are read all the time: an approval holds for what may be started there.
+const LIVING: &[&str] = &["/proc/", "/sys/", "/var/log/"];
 
 #[cfg(test)]
 mod tests {
@@ -192,25 +364,36 @@ mod tests {
             }
         }
 
-        fn digest(&self, path: &str, cwd: Option<&str>) -> Option<(String, String)> {
-            let path = Self::path(path, cwd);
-            let content = self.0.get(path.as_str())?;
-            Some((path, (*content).to_owned()))
-        }
-
-        fn is_script(&self, path: &str) -> bool {
-            self.0.get(path).is_some_and(|content| content.starts_with("#!"))
+        fn stamp(&self, path: &str, cwd: Option<&str>, _: &mut u64) -> Option<Stamp> {
+            let real = Self::path(path, cwd);
+            let content = self.0.get(real.as_str())?;
+            let shebang = content.strip_prefix("#!").and_then(|text| text.lines().next());
+            Some(Stamp {
+                mark: (*content).to_owned(),
+                is_executable: real.ends_with(".sh") || real.starts_with("/usr/bin/"),
+                shebang: shebang.map(str::to_owned),
+                real,
+            })
         }
     }
 
     fn asked(line: &str, cwd: Option<&str>) -> Prepare {
         let argv = line.split(' ').map(str::to_owned).collect();
-        Prepare { argv, cwd: cwd.map(str::to_owned), agent_id: Some("main".into()), session_key: None }
+        Prepare { argv, cwd: cwd.map(str::to_owned), agent_id: Some("main".into()), ..Prepare::default() }
+    }
+
+    fn seal() -> Seal {
+        Seal::new([1; 32])
     }
 
     fn run(plan: &Plan) -> Run {
         Run {
-            asked: Prepare { argv: plan.argv.clone(), cwd: plan.cwd.clone(), ..Prepare::default() },
+            asked: Prepare {
+                argv: plan.argv.clone(),
+                cwd: plan.cwd.clone(),
+                agent_id: plan.agent_id.clone(),
+                ..Prepare::default()
+            },
             plan: Some(plan.clone()),
             env: BTreeMap::new(),
             limit_ms: 1,
@@ -223,17 +406,19 @@ mod tests {
 
     #[test]
     fn a_plan_has_the_shape_that_gateways_know() {
-        let plan = Plan::make(&asked("echo hi", None), &Disk::new()).unwrap();
+        let plan = Plan::make(&asked("echo hi", None), &seal(), &Disk::new()).unwrap();
         let shown = serde_json::to_value(&plan).unwrap();
         assert_eq!(
             shown,
             json!({"argv": ["/usr/bin/echo", "hi"], "cwd": null, "commandText": "/usr/bin/echo hi",
-                "commandPreview": null, "agentId": "main", "sessionKey": null})
+                "commandPreview": null, "agentId": "main", "sessionKey": null, "mutableFileOperand": {
+                    "argvIndex": 0, "path": "/usr/bin/echo",
+                    "sha256": plan.mutable_file_operand.as_ref().unwrap().sha256}})
         );
         assert_eq!(Plan::parse(&shown), Some(plan));
         assert_eq!(Plan::parse(&json!({"argv": [], "commandText": ""})), None);
         let shell = Prepare { argv: ["bash", "-lc", "a | b"].map(str::to_owned).into(), ..asked("x", None) };
-        let plan = Plan::make(&shell, &Disk::new()).unwrap();
+        let plan = Plan::make(&shell, &seal(), &Disk::new()).unwrap();
         assert_eq!(plan.command_preview.as_deref(), Some("a | b"));
     }
 
@@ -245,22 +430,20 @@ mod tests {
             ("bash x.sh", Some("/link"), Ok((Some("/work"), Some((1, "/work/x.sh"))))),
             ("bash -ex x.sh", None, Ok((None, Some((2, "/work/x.sh"))))),
             ("nice python3 -u job.py", None, Ok((None, Some((3, "/work/job.py"))))),
-            ("nice echo job.py", None, Ok((None, None))),
-            ("echo x.sh", None, Ok((None, None))),
+            ("nice echo job.py", None, Ok((None, Some((0, "/usr/bin/nice"))))),
+            ("echo x.sh", None, Ok((None, Some((0, "/usr/bin/echo"))))),
             ("bash nothing.sh", None, Err("cannot safely bind")),
             ("python3 -m job", None, Err("cannot safely bind")),
             ("nothing", None, Err("no such program")),
             ("echo", Some("/nowhere"), Err("no folder")),
         ] {
-            let made = Plan::make(&asked(line, cwd), &Disk::new());
+            let made = Plan::make(&asked(line, cwd), &seal(), &Disk::new());
             match (made, want) {
                 (Ok(plan), Ok((cwd, script))) => {
-                    let got = plan
-                        .mutable_file_operand
-                        .as_ref()
-                        .map(|script| (script.argv_index, script.path.as_str()));
+                    let got =
+                        plan.mutable_file_operand.as_ref().map(|held| (held.argv_index, held.path.as_str()));
                     assert_eq!((plan.cwd.as_deref(), got), (cwd, script), "{line}");
-                    assert_eq!(plan.check(&run(&plan), &Disk::new()), Ok(()), "{line}");
+                    assert_eq!(plan.check(&run(&plan), &seal(), &Disk::new()), Ok(()), "{line}");
                 }
                 (Err(fault), Err(why)) => assert!(fault.message.contains(why), "{line}: {fault:?}"),
                 (made, want) => panic!("{line}: {made:?}, not {want:?}"),
@@ -271,32 +454,81 @@ mod tests {
     #[test]
     fn what_changed_since_the_approval_does_not_run() {
         let disk = Disk::new();
-        let plan = Plan::make(&asked("bash x.sh", Some("/work")), &disk).unwrap();
+        let plan = Plan::make(&asked("bash x.sh", Some("/work")), &seal(), &disk).unwrap();
         let check = |plan: &Plan, change: &dyn Fn(&mut Run), disk: &Disk| {
             let mut run = run(plan);
             change(&mut run);
-            plan.check(&run, disk).map_err(|fault| fault.message)
+            plan.check(&run, &seal(), disk).map_err(|fault| fault.message).err().unwrap_or_default()
         };
-        let said = |why: &str| Err(format!("SYSTEM_RUN_DENIED: approval {why} changed before execution"));
-        let mut edited = disk.clone();
-        edited.0.insert("/work/x.sh", "#!/bin/sh\n2");
-        assert_eq!(check(&plan, &|_| {}, &edited), said("script operand"));
-        let mut gone = disk.clone();
-        gone.0.remove("/work/x.sh");
-        assert_eq!(check(&plan, &|_| {}, &gone), said("script operand"));
-        let mut no_bash = disk.clone();
-        no_bash.0.remove("/usr/bin/bash");
-        assert_eq!(check(&plan, &|_| {}, &no_bash), said("executable"));
-        let moved = Plan { cwd: Some("/link".into()), ..plan.clone() };
-        assert_eq!(check(&moved, &|_| {}, &disk), said("cwd"));
-        // A plan from somewhere else that says nothing of the script.
-        let bare = Plan { mutable_file_operand: None, ..plan.clone() };
-        assert_eq!(check(&bare, &|_| {}, &disk), said("script operand"));
-        let other: [&dyn Fn(&mut Run); 2] =
-            [&|run| run.asked.argv.push("more".into()), &|run| run.asked.cwd = None];
+        let changed = |path: &'static str, content: Option<&'static str>| {
+            let mut disk = disk.clone();
+            match content {
+                Some(content) => disk.0.insert(path, content),
+                None => disk.0.remove(path),
+            };
+            check(&plan, &|_| {}, &disk)
+        };
+        assert!(changed("/work/x.sh", Some("#!/bin/sh\n2")).contains("script operand changed"));
+        assert!(changed("/work/x.sh", None).contains("script operand changed"));
+        assert!(changed("/usr/bin/bash", Some("ELF2")).contains("script operand changed"));
+        assert!(changed("/usr/bin/bash", None).contains("executable changed"));
+        assert_eq!(changed("/work/job.py", None), "", "the command does not name it");
+        // A folder that is now a link, which the plan does not say: only a plan of ours gets so far.
+        let mut moved = Plan { cwd: Some("/link".into()), mutable_file_operand: None, ..plan.clone() };
+        let mut held = plan.mutable_file_operand.clone().unwrap();
+        held.sha256.replace_range(..32, &moved.sealed(&seal()));
+        moved.mutable_file_operand = Some(held);
+        assert!(check(&moved, &|_| {}, &disk).contains("cwd changed"));
+        let other: [&dyn Fn(&mut Run); 3] =
+            [&|run| run.asked.argv.push("more".into()), &|run| run.asked.cwd = None, &|run| {
+                run.asked.agent_id = Some("other".into())
+            }];
         for change in other {
-            let got = check(&plan, change, &disk).unwrap_err();
+            let got = check(&plan, change, &disk);
             assert_eq!(got, "Error: INVALID_REQUEST: command does not match systemRunPlan");
         }
+    }
+
+    #[test]
+    fn a_plan_holds_for_every_file_that_is_named_and_for_so_many() {
+        let held = |line: &[&str], disk: &Disk| {
+            let argv: Vec<String> = line.iter().map(|word| (*word).to_owned()).collect();
+            let program = disk.program(&argv[0], None).unwrap();
+            held(&argv, Some("/work"), &program, disk)
+                .map(|bound| bound.marks.into_keys().collect::<Vec<_>>())
+        };
+        let mut disk = Disk::new();
+        disk.0.extend([("/var/log/a", "1"), ("/var/log/b.sh", "1"), ("/usr/bin/sh", "ELF")]);
+        for (line, want) in [
+            (
+                &["/usr/bin/echo", "--x=x.sh", "-fjob.py", "none"][..],
+                &["/usr/bin/echo", "/work/job.py", "/work/x.sh"][..],
+            ),
+            // What a script names in its first line, once.
+            (&["/work/x.sh", "x.sh"], &["/work/x.sh"]),
+            // Only what may start something else finds programs by their names.
+            (&["/usr/bin/echo", "python3"], &["/usr/bin/echo"]),
+            (&["/usr/bin/nice", "python3"], &["/usr/bin/nice", "/usr/bin/python3"]),
+            (
+                &["/usr/bin/bash", "-c", "(echo hi;./x.sh>/dev/null)|'python3' job.py"],
+                &["/usr/bin/bash", "/usr/bin/echo", "/usr/bin/python3", "/work/job.py", "/work/x.sh"],
+            ),
+            // A log may grow, unless it is what runs.
+            (
+                &["/usr/bin/bash", "-c", "echo /var/log/a; /var/log/b.sh"],
+                &["/usr/bin/bash", "/usr/bin/echo", "/var/log/b.sh"],
+            ),
+            (&["/usr/bin/bash", "/var/log/a"], &["/usr/bin/bash", "/var/log/a"]),
+        ] {
+            let got = held(line, &disk).unwrap();
+            assert_eq!(got[..got.len() - 1], *want, "{line:?}");
+            assert_eq!(got.last(), Some(&format!("program {}", line[0])));
+        }
+        let names: Vec<&'static str> =
+            (0..=BOUND_FILES_MAX).map(|n| &*Box::leak(format!("/work/{n}").into_boxed_str())).collect();
+        disk.0.extend(names.iter().map(|name| (*name, "1")));
+        let line = [&["/usr/bin/echo"], &names[..]].concat();
+        assert!(held(&line[..BOUND_FILES_MAX], &disk).is_ok());
+        assert!(held(&line, &disk).unwrap_err().message.contains("more than 256 files"));
     }
 }
