@@ -25,8 +25,10 @@ pub mod run;
 pub mod state;
 pub mod wake;
 
-/// Invocations that run at once; one more is told to come again.
-pub const INVOKES_MAX: usize = 16;
+/// Programs that run at once; one more is told to come again.
+pub const PROGRAMS_MAX: usize = 16;
+/// Questions that are answered at once, beside the programs.
+pub const LOOKS_MAX: usize = 16;
 /// Bytes of output that a command may give, both streams together; the rest is read and dropped.
 pub const OUTPUT_BYTES_MAX: usize = 200_000;
 /// Characters of output in an `exec.finished` event, from its end.

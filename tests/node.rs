@@ -329,8 +329,21 @@ fn it_comes_back_to_a_gateway_that_was_killed_and_stops_with_what_it_runs() {
         let mut second = Node::start(&pair.node.home, pair.door, &pair.gateway.token(), &[]);
         assert_eq!(second.ended(), Some(1));
         assert!(pair.node.log().contains("a node host runs already"), "{}", pair.node.log());
+        // Nobody could be told what comes of this one.
+        let params = json!({"command": ["sh", "-c", "sleep 86444.5 & sleep 86444.5"]}).to_string();
+        let mut orphan = pair
+            .settings
+            .command(["nodes", "invoke", "--node", "attic", "--command", "system.run", "--params", &params])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_for("the command runs", || is_running("86444.5"));
         pair.gateway.kill();
         pair.until_log("node.lost");
+        wait_for("what ran for the gateway is ended", || !is_running("86444.5"));
+        pair.until_log("node.commands-ended count=1");
+        orphan.wait().unwrap();
         pair.gateway.start_again().unwrap_or_else(|why| panic!("{why}"));
         pair.until_connected();
         assert_eq!(pair.run(&["nodes", "run", "--node", "attic", "--", "echo", "back"]), "back\n");

@@ -137,10 +137,10 @@ impl NodeHost {
             };
             let next = self.fate.after(&end, means);
             self.tell(&end, &next);
+            self.forsake();
             match next {
                 Next::Again(ms) | Next::Approval(ms) => self.pause(ms),
                 Next::GiveUp => {
-                    self.jobs.cancel_all();
                     return match end {
                         End::Refused(error) => Ended::Refused(error),
                         End::Unreachable(_) | End::Http { .. } | End::Lost { .. } => Ended::Stopped,
@@ -150,6 +150,14 @@ impl NodeHost {
             if self.is_stopping() {
                 return self.stopped();
             }
+        }
+    }
+
+    /// Ends what runs for a connection that is gone: nobody can be told what comes of it, or take it back.
+    fn forsake(&self) {
+        let count = self.jobs.cancel_all();
+        if count > 0 {
+            self.setup.logger.log(&Record::new(Level::Warn, "node.commands-ended").field("count", count));
         }
     }
 

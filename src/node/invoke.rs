@@ -130,8 +130,8 @@ impl Fault {
     }
 
     /// Too much is being done; a gateway of protocol 4 tries again by itself.
-    pub fn busy() -> Self {
-        let message = format!("{} commands are running on this node; try again", super::INVOKES_MAX);
+    pub fn busy(count: usize) -> Self {
+        let message = format!("{count} commands are running on this node; try again");
         Self { code: "NODE_NOT_READY", message }
     }
 }
@@ -152,6 +152,11 @@ impl Invoke {
             command: text("command")?.to_owned(),
             params,
         })
+    }
+
+    /// Whether a program is started for it, which may take its time.
+    pub fn starts_program(&self) -> bool {
+        matches!(self.command.as_str(), "system.run" | "system.notify")
     }
 
     /// What is asked for.

@@ -1,10 +1,10 @@
 //! The invocations that are being done: a thread each, so many and no more, and each can be taken back.
 
-use super::INVOKES_MAX;
 use super::desk::{Desk, Done};
 use super::invoke::{Fault, Invoke};
 use super::run::Cancel;
 use super::wake::Waker;
+use super::{LOOKS_MAX, PROGRAMS_MAX};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 pub struct Jobs {
     desk: Arc<Desk>,
     waker: Waker,
-    running: BTreeMap<Key, Arc<Cancel>>,
+    running: BTreeMap<Key, Running>,
     sender: Sender<Finished>,
     receiver: Receiver<Finished>,
 }
@@ -24,6 +24,11 @@ pub struct Jobs {
 struct Key {
     connection: u64,
     id: String,
+}
+
+struct Running {
+    cancel: Arc<Cancel>,
+    is_program: bool,
 }
 
 /// One that is done.
@@ -52,8 +57,12 @@ impl Jobs {
         if self.running.contains_key(&key) {
             return Ok(());
         }
-        let waker = if self.running.len() < INVOKES_MAX { self.waker.another().ok() } else { None };
-        let Some(waker) = waker else { return Err(Box::new((invoke, Fault::busy()))) };
+        let is_program = invoke.starts_program();
+        let count = self.running.values().filter(|running| running.is_program == is_program).count();
+        // Questions are short: programs that run for hours do not keep them from being asked.
+        let room = if is_program { PROGRAMS_MAX } else { LOOKS_MAX };
+        let waker = if count < room { self.waker.another().ok() } else { None };
+        let Some(waker) = waker else { return Err(Box::new((invoke, Fault::busy(count)))) };
         let cancel = Arc::new(Cancel::default());
         let (desk, sender, kept, asked) =
             (Arc::clone(&self.desk), self.sender.clone(), Arc::clone(&cancel), invoke.clone());
@@ -70,10 +79,10 @@ impl Jobs {
         let thread = std::thread::Builder::new().name("invoke".to_owned()).stack_size(STACK_BYTES);
         match thread.spawn(work) {
             Ok(_) => {
-                self.running.insert(key, kept);
+                self.running.insert(key, Running { cancel: kept, is_program });
                 Ok(())
             }
-            Err(_) => Err(Box::new((invoke, Fault::busy()))),
+            Err(_) => Err(Box::new((invoke, Fault::busy(count)))),
         }
     }
 
@@ -86,16 +95,17 @@ impl Jobs {
 
     /// Takes one back. Says whether there was one.
     pub fn cancel(&self, connection: u64, id: &str) -> bool {
-        let cancel = self.running.get(&Key { connection, id: id.to_owned() });
-        if let Some(cancel) = cancel {
-            cancel.cancel();
+        let running = self.running.get(&Key { connection, id: id.to_owned() });
+        if let Some(running) = running {
+            running.cancel.cancel();
         }
-        cancel.is_some()
+        running.is_some()
     }
 
-    /// Takes all of them back.
-    pub fn cancel_all(&self) {
-        self.running.values().for_each(|cancel| cancel.cancel());
+    /// Takes all of them back. Says how many there were.
+    pub fn cancel_all(&self) -> usize {
+        self.running.values().for_each(|running| running.cancel.cancel());
+        self.running.len()
     }
 
     /// Whether none is being done.
@@ -157,21 +167,26 @@ mod tests {
         };
         let (waker, woken) = wake::pair().unwrap();
         let mut jobs = Jobs::new(Arc::new(desk), waker);
-        for id in 0..INVOKES_MAX {
+        for id in 0..PROGRAMS_MAX {
             assert!(jobs.start(1, invoke(id, &["sleep", "1000"])).is_ok());
         }
         // Once more, and it is the same one; another one is too much, also from another connection.
         assert!(jobs.start(1, invoke(0, &["sleep", "1000"])).is_ok());
         for connection in [1, 2] {
-            let refused = jobs.start(connection, invoke(INVOKES_MAX, &["id"])).unwrap_err();
+            let refused = jobs.start(connection, invoke(PROGRAMS_MAX, &["id"])).unwrap_err();
             assert_eq!(refused.1.code, "NODE_NOT_READY");
         }
+        // A question is answered all the same.
+        let which = json!({"id": "w", "nodeId": "n", "command": "system.which", "params": {"bins": ["sh"]}});
+        assert!(jobs.start(1, Invoke::parse(&which).unwrap()).is_ok());
+        let answer = next(&mut jobs, &woken);
+        assert!(answer.invoke.id == "w" && answer.done.outcome.unwrap()["bins"]["sh"].is_string());
         assert!(jobs.cancel(1, "i3") && !jobs.cancel(2, "i3") && !jobs.cancel(1, "x"));
         let first = next(&mut jobs, &woken);
         assert_eq!((first.connection, first.invoke.id.as_str()), (1, "i3"));
         assert_eq!(first.done.outcome.unwrap()["error"], "cancelled");
-        jobs.cancel_all();
-        for left in (0..INVOKES_MAX - 1).rev() {
+        assert_eq!(jobs.cancel_all(), PROGRAMS_MAX - 1);
+        for left in (0..PROGRAMS_MAX - 1).rev() {
             next(&mut jobs, &woken);
             assert_eq!(jobs.is_empty(), left == 0);
         }
