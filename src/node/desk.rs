@@ -133,8 +133,11 @@ impl Desk {
             plan::check_short(&run.asked, program).map_err(|fault| ("text", fault))?;
         }
         let home = self.home.as_deref();
+        let is_steered = !run.env.keys().all(|name| env::is_harmless(name));
         let judge = |approval| {
-            policy.judge(&run.asked.argv, program.as_ref(), approval, home, &|path| files::folder_of(path))
+            policy.judge(&run.asked.argv, program.as_ref(), is_steered, approval, home, &|path| {
+                files::folder_of(path)
+            })
         };
         let remember = match judge(run.approval) {
             Verdict::Run { remember } => remember,
@@ -371,8 +374,10 @@ mod tests {
         let found = id["argv"][0].as_str().unwrap();
         assert_eq!(place.desk.approvals.policy("a").unwrap().allowlist, [found]);
         assert!(place.run(&json!({"command": ["id"], "agentId": "a"})).is_ok());
+        assert!(place.run(&json!({"command": ["id"], "agentId": "a", "env": {"LC_ALL": "C"}})).is_ok());
         for params in [
             json!({"command": ["id"], "agentId": "b"}),
+            json!({"command": ["id"], "agentId": "a", "env": {"MINE": "1"}}),
             json!({"command": ["sh", "-c", "id"], "agentId": "a"}),
         ] {
             assert_eq!(place.run(&params).unwrap_err(), "SYSTEM_RUN_DENIED: approval required", "{params}");

@@ -1,6 +1,7 @@
 //! Which variables a command gets: those of the node host without the ones that would make programs load or run
-//! something else and without its own secrets, and what the caller sets, as far as that is harmless. A caller's
-//! variable that is not is refused, not dropped: an approval was given for the command as it was shown.
+//! something else and without its own secrets, and what the caller sets. A caller's variable that steers programs is
+//! refused, not dropped: an approval was given for the command as it was shown. No list of those is ever complete, so
+//! what an allowlist allows is run with variables that are known to be harmless only.
 
 use super::VARIABLES_MAX;
 use std::collections::BTreeMap;
@@ -28,6 +29,11 @@ pub fn of_command(
     Ok(inherited.chain(set.iter().map(|(name, value)| (name.clone(), value.clone()))).collect())
 }
 
+/// Whether a caller's variable only says how a command looks: no approval is needed for it.
+pub fn is_harmless(name: &str) -> bool {
+    HARMLESS.contains(&name) || name.starts_with("LC_")
+}
+
 /// Whether a command inherits a variable of the node host.
 fn is_inherited(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
@@ -40,8 +46,9 @@ fn is_inherited(name: &str) -> bool {
 fn may_set(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
     let is_ours = OUR_PREFIXES.iter().any(|prefix| upper.starts_with(prefix));
-    let is_git = upper.starts_with("GIT_CONFIG");
-    !is_steering(&upper) && !is_ours && !is_git && !NEVER_SET.contains(&upper.as_str())
+    let is_tools = TOOLS_PREFIXES.iter().any(|prefix| upper.starts_with(prefix));
+    let is_fine = FINE_PREFIXES.iter().any(|prefix| upper.starts_with(prefix));
+    !is_steering(&upper) && !is_ours && (!is_tools || is_fine) && !NEVER_SET.contains(&upper.as_str())
 }
 
 /// A shell reads many variables as commands: only looks may be chosen for it.
@@ -62,7 +69,14 @@ fn is_name(name: &str) -> bool {
 
 const OUR_PREFIXES: &[&str] = &["OPENCLAW_", "CLAWDBOT_", "CLAWGATE_"];
 const SECRET_WORDS: &[&str] = &["TOKEN", "PASSWORD", "SECRET", "KEY", "CREDENTIAL"];
-const STEERING_PREFIXES: &[&str] = &["LD_", "DYLD_", "BASH_FUNC_"];
+const HARMLESS: &[&str] =
+    &["LANG", "LANGUAGE", "TZ", "TERM", "COLORTERM", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CI"];
+const STEERING_PREFIXES: &[&str] = &["LD_", "DYLD_", "BASH_FUNC_", "LUA_INIT", "LUA_PATH", "LUA_CPATH"];
+/// Of tools that run other programs when their variables say so.
+const TOOLS_PREFIXES: &[&str] =
+    &["GIT_", "NPM_CONFIG_", "CARGO_", "BUNDLE_", "MALLOC_", "ANSIBLE_", "UV_", "PIP_"];
+/// But these only say who, and whether to ask.
+const FINE_PREFIXES: &[&str] = &["GIT_AUTHOR_", "GIT_COMMITTER_", "GIT_TERMINAL_PROMPT"];
 const STEERING: &[&str] = &[
     "BASH_ENV",
     "ENV",
@@ -83,9 +97,6 @@ const STEERING: &[&str] = &[
     "PERLLIB",
     "RUBYLIB",
     "RUBYOPT",
-    "LUA_INIT",
-    "LUA_PATH",
-    "LUA_CPATH",
     "PHPRC",
     "PHP_INI_SCAN_DIR",
     "JAVA_TOOL_OPTIONS",
@@ -133,15 +144,6 @@ const NEVER_SET: &[&str] = &[
     "BROWSER",
     "LESSOPEN",
     "LESSCLOSE",
-    "GIT_SSH",
-    "GIT_SSH_COMMAND",
-    "GIT_EDITOR",
-    "GIT_PAGER",
-    "GIT_SEQUENCE_EDITOR",
-    "GIT_ASKPASS",
-    "GIT_PROXY_COMMAND",
-    "GIT_DIR",
-    "GIT_WORK_TREE",
     "SSH_ASKPASS",
     "SUDO_ASKPASS",
     "SSH_AUTH_SOCK",
@@ -150,9 +152,44 @@ const NEVER_SET: &[&str] = &[
     "MAKEFILES",
     "RUSTC_WRAPPER",
     "RUSTC",
+    "RUSTFLAGS",
+    "RUSTDOCFLAGS",
+    "GOFLAGS",
+    "GOENV",
+    "GOROOT",
+    "COMPILER_PATH",
+    "GCC_EXEC_PREFIX",
+    "LIBRARY_PATH",
+    "PYTHONUSERBASE",
+    "PYTHONWARNINGS",
+    "PYTHONEXECUTABLE",
+    "PYTHONPLATLIBDIR",
+    "PYTHONPYCACHEPREFIX",
+    "PYTHONINSPECT",
+    "PERL5SHELL",
+    "RUBYSHELL",
+    "GEM_HOME",
+    "GEM_PATH",
+    "TCLLIBPATH",
+    "ELECTRON_RUN_AS_NODE",
+    "MAVEN_OPTS",
+    "GRADLE_OPTS",
+    "TAR_OPTIONS",
+    "RSYNC_RSH",
+    "RSYNC_PROXY",
+    "CURL_HOME",
+    "WGETRC",
+    "VIMINIT",
+    "EXINIT",
+    "MYVIMRC",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "GTK_MODULES",
+    "GTK_PATH",
+    "QT_PLUGIN_PATH",
+    "LOCPATH",
     "CC",
     "CXX",
-    "NPM_CONFIG_SCRIPT_SHELL",
     "TERMINFO",
     "TERMCAP",
     "HTTP_PROXY",
@@ -211,6 +248,19 @@ mod tests {
         let got =
             of_command(map(&[("LANG", "C"), ("A", "1")]), &map(&[("LANG", "de"), ("MY_VAR", "2")]), false);
         assert_eq!(got.unwrap(), map(&[("LANG", "de"), ("A", "1"), ("MY_VAR", "2")]));
+        for name in ["GIT_AUTHOR_NAME", "GIT_TERMINAL_PROMPT", "PYTHONUNBUFFERED"] {
+            assert!(of_command(BTreeMap::new(), &map(&[(name, "0")]), false).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_is_known_and_may_be_set() {
+        for name in ["LANG", "LC_ALL", "TZ", "TERM", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CI"] {
+            assert!(is_harmless(name) && may_set(name), "{name}");
+        }
+        for name in ["lang", "MY_VAR", "PATH", "LANGX", "GIT_AUTHOR_NAME", ""] {
+            assert!(!is_harmless(name), "{name}");
+        }
     }
 
     /// Compatibility row node-env.
@@ -225,6 +275,14 @@ mod tests {
             "BASH_ENV",
             "GIT_SSH_COMMAND",
             "GIT_CONFIG_COUNT",
+            "GIT_COMMON_DIR",
+            "GIT_TRACE",
+            "TAR_OPTIONS",
+            "PYTHONUSERBASE",
+            "LUA_INIT_5_4",
+            "CARGO_BUILD_RUSTC_WRAPPER",
+            "npm_config_node_options",
+            "MALLOC_TRACE",
             "GIT_CONFIG_KEY_0",
             "OPENCLAW_STATE_DIR",
             "HOME",

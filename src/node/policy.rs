@@ -108,12 +108,14 @@ impl Policy {
         Self { security, ask, allowlist: patterns.map(str::to_owned).collect() }
     }
 
-    /// Decides about a command. `program` is absent when there is no such program; `folder` gives the folder of a path
+    /// Decides about a command. `program` is absent when there is no such program; `is_steered` says that the caller sets
+    /// variables that may change what it does, which nobody who listed it has allowed; `folder` gives the folder of a path
     /// without links; `home` stands for `~`.
     pub fn judge(
         &self,
         argv: &[String],
         program: Option<&Executable>,
+        is_steered: bool,
         approval: Approval,
         home: Option<&str>,
         folder: &dyn Fn(&str) -> Option<String>,
@@ -122,7 +124,7 @@ impl Policy {
         let is_listed = listable.is_some_and(|program| {
             self.allowlist.iter().any(|pattern| is_match(pattern, &program.found, home, folder))
         });
-        let miss = self.security == Security::Allowlist && !is_listed;
+        let miss = self.security == Security::Allowlist && (!is_listed || is_steered);
         let asks = match self.ask {
             Ask::Off => false,
             Ask::OnMiss => miss,
@@ -140,11 +142,12 @@ impl Policy {
                 (Some(_), None) => {
                     ": a shell, a launcher or inline code is on no allowlist, and needs an approval"
                 }
+                (Some(_), Some(_)) if is_listed => ": it is listed, but not with the variables in env",
                 (Some(_), Some(_)) => "",
             };
             return denied("allowlist-miss", format!("SYSTEM_RUN_DENIED: allowlist miss{why}"));
         }
-        let remember = listable.filter(|_| miss && approval == Approval::Always);
+        let remember = listable.filter(|_| miss && !is_listed && approval == Approval::Always);
         Verdict::Run { remember: remember.map(|program| program.found.clone()) }
     }
 }
@@ -273,7 +276,7 @@ mod tests {
 
     fn judge(file: &Value, line: &str, program: &Option<Executable>, approval: Approval) -> String {
         let policy = Policy::of(file, "main", &Fallback::default());
-        match policy.judge(&words(line), program.as_ref(), approval, Some("/home/p"), &no_links) {
+        match policy.judge(&words(line), program.as_ref(), false, approval, Some("/home/p"), &no_links) {
             Verdict::Run { remember: None } => "run".to_owned(),
             Verdict::Run { remember: Some(pattern) } => format!("run, add {pattern}"),
             Verdict::Denied { message, .. } => message,
@@ -366,6 +369,34 @@ mod tests {
         // A link with the listed name that leads to a shell.
         let link = Some(Executable { found: "/usr/bin/uname".into(), real: "/usr/bin/dash".into() });
         assert_eq!(judge(&with("allowlist", "on-miss"), "/usr/bin/uname", &link, Nobody), asks);
+    }
+
+    #[test]
+    fn a_listed_program_with_variables_that_may_steer_it_is_a_miss() {
+        let judge = |security: &str, ask: &str, approval| {
+            let list = json!([{"pattern": "/usr/bin/*"}]);
+            let file =
+                json!({"defaults": {"security": security, "ask": ask}, "agents": {"*": {"allowlist": list}}});
+            let policy = Policy::of(&file, "main", &Fallback::default());
+            let program = at("/usr/bin/git");
+            policy.judge(&words("/usr/bin/git status"), program.as_ref(), true, approval, None, &no_links)
+        };
+        let said = |verdict| match verdict {
+            Verdict::Run { remember } => format!("run {remember:?}"),
+            Verdict::Denied { message, .. } => message,
+        };
+        let run = "run None";
+        for (security, ask, approval, want) in [
+            ("allowlist", "on-miss", Approval::None, "SYSTEM_RUN_DENIED: approval required"),
+            ("allowlist", "on-miss", Approval::Once, run),
+            // It is on the list already.
+            ("allowlist", "on-miss", Approval::Always, run),
+            ("full", "off", Approval::None, run),
+            ("full", "on-miss", Approval::None, run),
+        ] {
+            assert_eq!(said(judge(security, ask, approval)), want, "{security} {ask} {approval:?}");
+        }
+        assert!(said(judge("allowlist", "off", Approval::None)).contains("not with the variables in env"));
     }
 
     #[test]
