@@ -79,16 +79,20 @@ pub enum Language {
 }
 
 impl Kind {
-    /// By a program's path or name. Versions in names do not matter (`python3.11`).
+    /// By a program's path or name. What stands behind a name as its version does not matter (`python3.13t`,
+    /// `perl5.36-x86_64-linux-gnu`).
     pub fn of(program: &str) -> Self {
         let name = program.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
         // `-bash` is how a login shell is called.
         let name = name.trim_start_matches('-');
-        let bare = name.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | '-'));
-        let is = |list: &[&str]| list.contains(&name) || list.contains(&bare);
+        let is = |list: &[&str]| {
+            list.iter()
+                .any(|known| name.strip_prefix(known).is_some_and(|rest| rest.is_empty() || is_version(rest)))
+        };
+        let is_loader = LOADERS.iter().any(|loader| name.starts_with(loader));
         if is(SHELLS) {
             Self::Shell
-        } else if is(LAUNCHERS) {
+        } else if is_loader || is(LAUNCHERS) {
             Self::Launcher
         } else if is(PYTHONS) {
             Self::Interpreter(Language::Python)
@@ -102,19 +106,19 @@ impl Kind {
     }
 }
 
-/// Whether an allowlist that names this program allows this command. `found` is the program's path, `real` the file
-/// behind it: a link with a harmless name may lead to a shell.
-pub fn is_listable(argv: &[String], found: &str, real: &str) -> bool {
+fn is_version(rest: &str) -> bool {
+    let rest = rest.strip_prefix(['.', '-']).unwrap_or(rest);
+    rest.starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// Whether an allowlist that names this program allows it. `found` is the program's path, `real` the file behind it: a link
+/// with a harmless name may lead to a shell.
+pub fn is_listable(found: &str, real: &str) -> bool {
     let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
     // A program of many names does what the name says that it was called by.
     let is_many = MANY_IN_ONE.contains(&name(real).as_str()) && name(found) != name(real);
     let paths = [found, if is_many { found } else { real }];
-    paths.into_iter().all(|path| match Kind::of(path) {
-        Kind::Ordinary => true,
-        Kind::Shell | Kind::Launcher => false,
-        // Options may carry code, or name files that do.
-        Kind::Interpreter(_) => argv.get(1).is_some_and(|first| !first.starts_with('-')),
-    })
+    paths.into_iter().all(|path| Kind::of(path) == Kind::Ordinary)
 }
 
 /// What of an interpreter's or shell's arguments it will run.
@@ -276,11 +280,85 @@ const LAUNCHERS: &[&str] = &[
     "docker",
     "podman",
     "ld",
-    "ld-linux",
-    "ld-linux-x86-64.so",
-    "ld-musl",
+    "setpriv",
+    "prlimit",
+    "run-parts",
+    "capsh",
+    "cpulimit",
+    "chpst",
+    "softlimit",
+    "setuidgid",
+    "cgexec",
+    "numactl",
+    "linux32",
+    "linux64",
+    "i386",
+    "x86_64",
+    "runcon",
+    "aa-exec",
+    "sg",
+    "newgrp",
+    "openvt",
+    "dbus-launch",
+    "dbus-run-session",
+    "xvfb-run",
+    "fakeroot",
+    "fakechroot",
+    "proot",
+    "eatmydata",
+    "catchsegv",
+    "valgrind",
+    "perf",
+    "rlwrap",
+    "tmux",
+    "screen",
+    "entr",
+    "gosu",
+    "su-exec",
+    "tini",
+    "dumb-init",
+    "systemd-nspawn",
+    "systemd-inhibit",
+    "machinectl",
+    "proxychains",
+    "torsocks",
+    "runc",
+    "crun",
+    "nerdctl",
+    "npm",
+    "yarn",
+    "pnpm",
+    "uv",
+    "cargo",
+    "go",
+    "just",
+    "ninja",
+    "gmake",
+    "rake",
+    "tsx",
+    "ts-node",
+    "java",
+    "julia",
+    "elixir",
+    "escript",
+    "erl",
+    "dotnet",
+    "mono",
+    "octave",
+    "groovy",
+    "scala",
+    "swift",
+    "raku",
+    "gjs",
+    "vi",
+    "vim",
+    "nvim",
+    "ex",
+    "emacs",
 ];
 const SYSTEM_SHELLS: &[&str] = &["sh", "bash", "dash", "zsh", "ash"];
+/// What the system starts programs with, by what its name begins with; it starts any that is named.
+const LOADERS: &[&str] = &["ld-", "ld.so", "ld64.so"];
 /// One file, many programs.
 const MANY_IN_ONE: &[&str] = &["busybox", "toybox"];
 
@@ -339,7 +417,20 @@ mod tests {
             ("/usr/bin/node22", Kind::Interpreter(Language::JavaScript)),
             ("perl5", Kind::Interpreter(Language::Other)),
             ("/usr/bin/env", Kind::Launcher),
+            ("/usr/bin/perl5.36-x86_64-linux-gnu", Kind::Interpreter(Language::Other)),
+            ("python3.13t", Kind::Interpreter(Language::Python)),
+            ("python3.11-dbg", Kind::Interpreter(Language::Python)),
+            ("deno", Kind::Interpreter(Language::JavaScript)),
+            ("bun", Kind::Interpreter(Language::JavaScript)),
             ("/lib64/ld-linux-x86-64.so.2", Kind::Launcher),
+            ("/lib/ld-musl-aarch64.so.1", Kind::Launcher),
+            ("ld.so", Kind::Launcher),
+            ("setpriv", Kind::Launcher),
+            ("prlimit", Kind::Launcher),
+            ("run-parts", Kind::Launcher),
+            ("/opt/watch.sh", Kind::Ordinary),
+            ("ssh-keygen", Kind::Ordinary),
+            ("perldoc", Kind::Ordinary),
             ("shasum", Kind::Ordinary),
             ("envsubst", Kind::Ordinary),
         ] {
@@ -350,24 +441,22 @@ mod tests {
     /// Compatibility row node-allowlist.
     #[test]
     fn an_allowlist_allows_what_is_named_and_not_what_that_could_start() {
-        for (words, found, real, want) in [
-            (&["ls", "-l"][..], "/bin/ls", "/bin/ls", true),
-            (&["sh", "-c", "x"], "/bin/sh", "/bin/dash", false),
-            (&["tool"], "/opt/tool", "/bin/bash", false),
-            (&["env", "ls"], "/usr/bin/env", "/usr/bin/env", false),
-            (&["find", ".", "-exec", "x"], "/usr/bin/find", "/usr/bin/find", false),
-            (&["python3", "job.py"], "/usr/bin/python3", "/usr/bin/python3.11", true),
-            (&["python3", "-c", "x"], "/usr/bin/python3", "/usr/bin/python3.11", false),
-            (&["python3", "-m", "http.server"], "/usr/bin/python3", "/usr/bin/python3.11", false),
-            (&["python3"], "/usr/bin/python3", "/usr/bin/python3.11", false),
-            (&["node", "--require", "./x", "y.js"], "/usr/bin/node", "/usr/bin/node", false),
+        for (found, real, want) in [
+            ("/bin/ls", "/bin/ls", true),
+            ("/bin/sh", "/bin/dash", false),
+            ("/opt/tool", "/bin/bash", false),
+            ("/usr/bin/env", "/usr/bin/env", false),
+            ("/usr/bin/find", "/usr/bin/find", false),
+            ("/usr/bin/python3", "/usr/bin/python3.11", false),
+            ("/usr/bin/tool", "/usr/bin/perl5.36-x86_64-linux-gnu", false),
+            ("/usr/bin/node", "/usr/bin/node", false),
             // BusyBox: by the name it is called by.
-            (&["ls"], "/bin/ls", "/bin/busybox", true),
-            (&["sh"], "/bin/sh", "/bin/busybox", false),
-            (&["busybox", "sh"], "/bin/busybox", "/bin/busybox", false),
-            (&["awk", "x"], "/usr/bin/awk", "/bin/busybox", false),
+            ("/bin/ls", "/bin/busybox", true),
+            ("/bin/sh", "/bin/busybox", false),
+            ("/bin/busybox", "/bin/busybox", false),
+            ("/usr/bin/awk", "/bin/busybox", false),
         ] {
-            assert_eq!(is_listable(&argv(words), found, real), want, "{words:?}");
+            assert_eq!(is_listable(found, real), want, "{found} {real}");
         }
     }
 

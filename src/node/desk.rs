@@ -135,9 +135,7 @@ impl Desk {
         let home = self.home.as_deref();
         let is_steered = !run.env.keys().all(|name| env::is_harmless(name));
         let judge = |approval| {
-            policy.judge(&run.asked.argv, program.as_ref(), is_steered, approval, home, &|path| {
-                files::folder_of(path)
-            })
+            policy.judge(program.as_ref(), is_steered, approval, home, &|path| files::folder_of(path))
         };
         let remember = match judge(run.approval) {
             Verdict::Run { remember } => remember,

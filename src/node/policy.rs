@@ -113,14 +113,13 @@ impl Policy {
     /// without links; `home` stands for `~`.
     pub fn judge(
         &self,
-        argv: &[String],
         program: Option<&Executable>,
         is_steered: bool,
         approval: Approval,
         home: Option<&str>,
         folder: &dyn Fn(&str) -> Option<String>,
     ) -> Verdict {
-        let listable = program.filter(|program| argv::is_listable(argv, &program.found, &program.real));
+        let listable = program.filter(|program| argv::is_listable(&program.found, &program.real));
         let is_listed = listable.is_some_and(|program| {
             self.allowlist.iter().any(|pattern| is_match(pattern, &program.found, home, folder))
         });
@@ -140,7 +139,7 @@ impl Policy {
             let why = match (program, listable) {
                 (None, _) => ": there is no such program on this node",
                 (Some(_), None) => {
-                    ": a shell, a launcher or inline code is on no allowlist, and needs an approval"
+                    ": a shell, a launcher or an interpreter is on no allowlist, and needs an approval"
                 }
                 (Some(_), Some(_)) if is_listed => ": it is listed, but not with the variables in env",
                 (Some(_), Some(_)) => "",
@@ -266,17 +265,13 @@ mod tests {
         pattern.rsplit_once('/').map(|(folder, _)| folder.replacen("/link", "/usr", 1))
     }
 
-    fn words(line: &str) -> Vec<String> {
-        line.split(' ').map(str::to_owned).collect()
-    }
-
     fn at(path: &str) -> Option<Executable> {
         Some(Executable { found: path.to_owned(), real: path.to_owned() })
     }
 
-    fn judge(file: &Value, line: &str, program: &Option<Executable>, approval: Approval) -> String {
+    fn judge(file: &Value, program: &Option<Executable>, approval: Approval) -> String {
         let policy = Policy::of(file, "main", &Fallback::default());
-        match policy.judge(&words(line), program.as_ref(), false, approval, Some("/home/p"), &no_links) {
+        match policy.judge(program.as_ref(), false, approval, Some("/home/p"), &no_links) {
             Verdict::Run { remember: None } => "run".to_owned(),
             Verdict::Run { remember: Some(pattern) } => format!("run, add {pattern}"),
             Verdict::Denied { message, .. } => message,
@@ -355,20 +350,20 @@ mod tests {
             ("allowlist", "on-miss", "/bin/sh -c id", Once, "run"),
             ("allowlist", "on-miss", "/bin/sh -c id", Always, "run"),
             ("allowlist", "on-miss", "/usr/bin/python3 -c 1", Nobody, asks),
-            ("allowlist", "on-miss", "/usr/bin/python3 job.py", Nobody, "run"),
+            ("allowlist", "on-miss", "/usr/bin/python3 job.py", Nobody, asks),
+            ("allowlist", "on-miss", "/usr/bin/python3 job.py", Always, "run"),
+            ("allowlist", "on-miss", "/usr/bin/setpriv id", Always, "run"),
+            ("allowlist", "on-miss", "/usr/bin/perl5.36-x86_64-linux-gnu x.pl", Always, "run"),
         ] {
             let program = at(line.split(' ').next().unwrap_or_default());
-            let got = judge(&with(security, ask), line, &program, approval);
+            let got = judge(&with(security, ask), &program, approval);
             assert_eq!(got, want, "{security} {ask} {line} {approval:?}");
         }
-        assert!(judge(&with("allowlist", "off"), "nothing", &None, Nobody).contains("no such program"));
-        assert!(
-            judge(&with("allowlist", "off"), "/bin/sh -c x", &at("/bin/sh"), Nobody)
-                .contains("on no allowlist")
-        );
+        assert!(judge(&with("allowlist", "off"), &None, Nobody).contains("no such program"));
+        assert!(judge(&with("allowlist", "off"), &at("/bin/sh"), Nobody).contains("on no allowlist"));
         // A link with the listed name that leads to a shell.
         let link = Some(Executable { found: "/usr/bin/uname".into(), real: "/usr/bin/dash".into() });
-        assert_eq!(judge(&with("allowlist", "on-miss"), "/usr/bin/uname", &link, Nobody), asks);
+        assert_eq!(judge(&with("allowlist", "on-miss"), &link, Nobody), asks);
     }
 
     #[test]
@@ -379,7 +374,7 @@ mod tests {
                 json!({"defaults": {"security": security, "ask": ask}, "agents": {"*": {"allowlist": list}}});
             let policy = Policy::of(&file, "main", &Fallback::default());
             let program = at("/usr/bin/git");
-            policy.judge(&words("/usr/bin/git status"), program.as_ref(), true, approval, None, &no_links)
+            policy.judge(program.as_ref(), true, approval, None, &no_links)
         };
         let said = |verdict| match verdict {
             Verdict::Run { remember } => format!("run {remember:?}"),
