@@ -123,7 +123,9 @@ impl Pair {
         if !is_patient {
             pair.node.signal(Signal::KILL);
             pair.node.ended();
-            pair.node = Node::start(&pair.node.home.clone(), door, &pair.gateway.token(), &[]);
+            // Its name is not remembered before it was let in.
+            let home = pair.node.home.clone();
+            pair.node = Node::start(&home, door, &pair.gateway.token(), &["--display-name", "Attic"]);
         }
         pair.until_log("node.connected");
         let pending = pair.until("nodes pending --json", |list| list["pending"][0]["requestId"].is_string());
@@ -415,7 +417,7 @@ fn a_setup_code_lets_it_in_and_afterwards_it_needs_nothing() {
     }
 }
 
-/// Compatibility row node-tls.
+/// Compatibility rows node-tls and node-remembers.
 #[test]
 fn what_only_a_person_here_can_mend_ends_it_and_says_how() {
     let settings = Settings::new(EXE, RUNTIMES[0]);
@@ -438,6 +440,7 @@ fn what_only_a_person_here_can_mend_ends_it_and_says_how() {
         let (ended, log) = end(token, more);
         assert_eq!(ended, Some(code), "{more:?}: {log}");
         assert!(log.contains(said), "{said} not in {log}");
+        assert!(!home.join("state/node.json").exists(), "it remembers a gateway that did not let it in");
     }
     fs::write(home.join("state/node.json"), "{").unwrap();
     let (ended, log) = end("x", &[]);

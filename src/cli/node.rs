@@ -10,7 +10,7 @@ use crate::config::{self, Opened};
 use crate::entropy;
 use crate::environment::Environment;
 use crate::host::facts;
-use crate::identity::{self, Identity};
+use crate::identity::Identity;
 use crate::lock::{Attempt, OsLock, Owner};
 use crate::log::settings::Levels;
 use crate::log::{self, Logger};
@@ -132,11 +132,7 @@ fn serve(args: &NodeRunArgs, environment: &Environment) -> Result<(), Failure> {
     let identity = Identity::load_or_create(&storage, &state_dir, log::wall_ms()).map_err(Failure::Failed)?;
     let _lock = lock(&state_dir, &opened, &gateway)?;
     let was_known = state.host.as_deref() == Some(gateway.host.as_str()) && state.port == Some(gateway.port);
-    if state.host.is_some() && !was_known {
-        // It was another gateway's.
-        let id = identity.key.device_id();
-        identity::forget_token(&storage, &state_dir, id, ROLE).map_err(Failure::Failed)?;
-    }
+    let has_others_token = state.host.is_some() && !was_known;
     let name = |text: &Option<String>| {
         text.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
     };
@@ -145,7 +141,6 @@ fn serve(args: &NodeRunArgs, environment: &Environment) -> Result<(), Failure> {
     state.tls = false;
     state.display_name = name(&args.display_name).or(state.display_name).or_else(|| Some(facts::hostname()));
     state.node_id = name(&args.node_id).unwrap_or(state.node_id);
-    state.store(&storage, &state_dir).map_err(Failure::Failed)?;
 
     let logger = logger(args, &opened, &shown.credentials);
     for notice in identity.notice.iter().chain(&shown.notice) {
@@ -166,8 +161,10 @@ fn serve(args: &NodeRunArgs, environment: &Environment) -> Result<(), Failure> {
         url,
         credentials: shown.credentials.clone(),
         has_own_token: code.is_none() && (was_known || gateway.whose == Whose::Home),
+        has_others_token,
         is_loopback: gateway.is_loopback(),
         client: client(&gateway, &state, &identity, &opened.environment),
+        state,
         desk: Arc::new(desk(&opened, environment)?),
         storage,
         state_dir,

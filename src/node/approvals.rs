@@ -9,7 +9,10 @@ use crate::storage::{Put, PutFault, RealDisk, Storage};
 use clawgate_proto::host::Version;
 use clawgate_proto::seed::{Random, Seed};
 use clawgate_proto::store::approvals;
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fmt;
 use std::path::PathBuf;
 
 /// The file.
@@ -97,7 +100,15 @@ impl ApprovalsFile {
 
     fn read(&self) -> Result<(Option<Vec<u8>>, Version), String> {
         Ok(match self.storage.read(&self.path)? {
-            Some((text, mark)) => (Some(text), mark),
+            Some((text, mark)) => {
+                // Of two members with one name, programs take the first or the last: nobody knows what a person meant.
+                if let Err(why) = serde_json::from_slice::<Unambiguous>(&text)
+                    && why.is_data()
+                {
+                    return Err(format!("{}: {why}, so nothing may run: mend it", self.path.display()));
+                }
+                (Some(text), mark)
+            }
             None => (None, Version::MISSING),
         })
     }
@@ -114,6 +125,65 @@ impl ApprovalsFile {
     fn shown(&self, text: Option<&[u8]>) -> Result<Value, Fault> {
         let shown = approvals::snapshot(&self.path.to_string_lossy(), text).map_err(Fault::unavailable)?;
         serde_json::from_slice(&shown).map_err(|_| Fault::unavailable("exec approvals cannot be shown"))
+    }
+}
+
+/// Any JSON whose objects have no two members with one name.
+struct Unambiguous;
+
+impl<'de> Deserialize<'de> for Unambiguous {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Look)
+    }
+}
+
+struct Look;
+
+impl<'de> Visitor<'de> for Look {
+    type Value = Unambiguous;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut names = BTreeSet::new();
+        while let Some(name) = map.next_key::<String>()? {
+            map.next_value::<Unambiguous>()?;
+            if let Some(name) = names.replace(name) {
+                return Err(A::Error::custom(format_args!("{name:?} stands twice")));
+            }
+        }
+        Ok(Unambiguous)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        while seq.next_element::<Unambiguous>()?.is_some() {}
+        Ok(Unambiguous)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(Unambiguous)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Unambiguous)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(Unambiguous)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(Unambiguous)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Unambiguous)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Unambiguous)
     }
 }
 
@@ -156,6 +226,31 @@ mod tests {
         assert_eq!(file.policy("main").unwrap().security, Security::Deny);
         let large = json!({"version": 1, "x": "x".repeat(FILE_BYTES_MAX)});
         assert!(file.set(&large, set["hash"].as_str()).unwrap_err().message.contains("larger"));
+    }
+
+    #[test]
+    fn a_member_that_stands_twice_allows_nothing() {
+        for (text, is_fine) in [
+            (
+                r#"{"version":1,"defaults":{"security":"deny"},"defaults":{"security":"full","ask":"off"}}"#,
+                false,
+            ),
+            (r#"{"version":1,"agents":{"main":{"security":"deny","security":"full"}}}"#, false),
+            (r#"{"version":1,"agents":{"*":{"allowlist":[{"pattern":"/a","pattern":"/b"}]}}}"#, false),
+            (r#"{"version":1,"x":[1,-1,1.5,null,true,{"a":""},{"a":""}],"agents":{"a":{},"b":{}}}"#, true),
+        ] {
+            let folder = Folder::new();
+            let file = file(&folder);
+            fs::create_dir_all(file.path.parent().unwrap()).unwrap();
+            fs::write(&file.path, text).unwrap();
+            match file.policy("main") {
+                Ok(_) => assert!(is_fine, "{text}"),
+                Err(why) => assert!(!is_fine && why.contains("stands twice"), "{text}: {why}"),
+            }
+            assert_eq!(file.get().is_ok(), is_fine, "{text}");
+            assert_eq!(file.remember("main", "/x", "/x", 1).is_ok(), is_fine, "{text}");
+            assert_eq!(fs::read_to_string(&file.path).unwrap() == text, !is_fine);
+        }
     }
 
     /// Compatibility row node-file.

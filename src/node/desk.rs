@@ -100,7 +100,7 @@ impl Desk {
             (Some(why), _, _) => why.clone(),
             (None, true, _) => "killed: its time was up".to_owned(),
             (None, false, Some(code)) => format!("code {code}"),
-            (None, false, None) => "ended by a signal".to_owned(),
+            (None, false, None) => "no code".to_owned(),
         };
         Done {
             event: Some(run.finished(run_id, &ended)),

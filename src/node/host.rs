@@ -6,6 +6,7 @@ use super::desk::{Desk, Note};
 use super::fate::{End, Fate, Next};
 use super::invoke::{self, Fault, Invoke};
 use super::jobs::{Finished, Jobs};
+use super::state::NodeState;
 use super::wake::{self, Waker, Woken};
 use crate::entropy;
 use crate::identity::{self, HeldToken};
@@ -51,10 +52,14 @@ pub struct Setup {
     pub credentials: Credentials,
     /// Whether the stored device token is this gateway's.
     pub has_own_token: bool,
+    /// Whether it is that of the gateway that `node.json` names, which is another one.
+    pub has_others_token: bool,
     /// Whether the endpoint is this machine: only there may a stored token follow a refused one.
     pub is_loopback: bool,
     /// This machine's key, name and instance, and what it says it is.
     pub client: ClientConfig,
+    /// What `node.json` is to say, once the gateway has let it in.
+    pub state: NodeState,
     /// Where device tokens are kept.
     pub storage: Storage<RealDisk>,
     /// The state folder.
@@ -250,7 +255,9 @@ impl NodeHost {
                 talk.http = Some((status, body.lines().next().unwrap_or_default().to_owned()));
             }
             ClientEvent::Closed { code, reason, .. } => {
-                if policy::forgets_device_token(&self.setup.credentials, code, &reason) {
+                if self.setup.has_own_token
+                    && policy::forgets_device_token(&self.setup.credentials, code, &reason)
+                {
                     let id = self.device_id();
                     let _ = identity::forget_token(&self.setup.storage, &self.setup.state_dir, &id, ROLE);
                 }
@@ -284,6 +291,7 @@ impl NodeHost {
         if !std::mem::replace(&mut self.was_in, true) {
             let hint = "what it offers may wait for approval there: clawgate (or openclaw) nodes pending";
             record = record.field("hint", hint);
+            self.remember();
         }
         self.setup.logger.log(&record);
         let Some(token) = hello.device_token() else { return };
@@ -309,6 +317,18 @@ impl NodeHost {
         if let Err(why) = identity::hold_token(&self.setup.storage, &self.setup.state_dir, &id, held) {
             let record = Record::new(Level::Warn, "node.key-not-kept").field("why", why);
             self.setup.logger.log(&record);
+        }
+    }
+
+    /// Keeps where the gateway is. Not before it has let this node in: a wrong port, typed once, is nothing to come back to.
+    fn remember(&self) {
+        let Setup { state, storage, state_dir, has_others_token, .. } = &self.setup;
+        let forgotten = match has_others_token {
+            true => identity::forget_token(storage, state_dir, &self.device_id(), ROLE).map(|_| ()),
+            false => Ok(()),
+        };
+        if let Err(why) = forgotten.and_then(|()| state.store(storage, state_dir)) {
+            self.setup.logger.log(&Record::new(Level::Warn, "node.state-not-kept").field("why", why));
         }
     }
 

@@ -207,7 +207,7 @@ pub fn cancelled(payload: &Value) -> Option<&str> {
 /// How a command ended, for its caller and for the event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ended {
-    /// Its exit code; none when a signal ended it, or it never ran.
+    /// Its exit code; none when a signal ended it (`error` says which), or it never ran.
     pub code: Option<i32>,
     /// It ran out of time, and was killed.
     pub timed_out: bool,

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -175,6 +175,13 @@ impl Running {
         // A process that cannot be killed is left to the system; waiting for it would never end.
         if has_exited && let Ok(status) = self.child.wait() {
             ended.code = status.code();
+            // What is killed here says why by itself.
+            if let Some(number) = status.signal().filter(|_| killed.is_none()) {
+                let name = Signal::from_named_raw(number).map(|signal| format!("{signal:?}"));
+                let name = name
+                    .map(|name| format!(" (SIG{})", name.trim_matches('"').trim_start_matches("Signal::")));
+                ended.error = Some(format!("ended by signal {number}{}", name.unwrap_or_default()));
+            }
         }
         (ended.stdout, ended.stderr) = (out.text(), err.text());
         ended
@@ -253,6 +260,7 @@ mod tests {
         run(&sh(script, 60_000), &Cancel::default())
     }
 
+    /// Compatibility row node-ends.
     #[test]
     fn a_command_ends_with_its_code_and_what_it_wrote() {
         let ended = done("echo out; echo err >&2; pwd; echo $A; exit 3");
@@ -260,7 +268,11 @@ mod tests {
             Ended { code: Some(3), stdout: "out\n/\nb\n".into(), stderr: "err\n".into(), ..Ended::default() };
         assert_eq!(ended, want);
         assert!(done("exit 0").is_success());
-        assert_eq!(done("kill -9 $$").code, None);
+        for (signal, said) in [("9", "ended by signal 9 (SIGKILL)"), ("15", "ended by signal 15 (SIGTERM)")] {
+            let ended = done(&format!("echo out; kill -{signal} $$"));
+            assert_eq!((ended.code, ended.stdout.as_str(), ended.timed_out), (None, "out\n", false));
+            assert!(ended.error.as_ref().is_some_and(|why| why.contains(said)), "{ended:?}");
+        }
         assert_eq!(done("cat; echo $?").stdout, "0\n", "its input is empty");
         let nowhere = Job { program: "/dev/null/x".into(), ..sh("", 1) };
         let ended = run(&nowhere, &Cancel::default());
@@ -282,6 +294,7 @@ mod tests {
     fn when_its_time_is_up_the_whole_group_goes() {
         let ended = run(&sh("echo started; sleep 1000 & sleep 1000; echo never", 200), &Cancel::default());
         assert!(ended.timed_out && ended.code.is_none() && !ended.is_success(), "{ended:?}");
+        assert_eq!(ended.error, None, "the time limit says it all");
         assert_eq!(ended.stdout, "started\n");
     }
 
