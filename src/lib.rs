@@ -21,3 +21,4 @@ pub mod qr;
 mod scratch;
 pub mod storage;
 pub mod tailscale;
+pub mod web;

@@ -10,6 +10,7 @@
 
 pub mod disk;
 
+pub(crate) use disk::mark;
 pub use disk::{Disk, RealDisk};
 
 use clawgate_proto::host::Version;

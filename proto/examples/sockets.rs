@@ -7,7 +7,7 @@
 use clawgate_proto::config::{About, AuthConfig, AuthMode, Config};
 use clawgate_proto::host::{self, Document, HostFault, StoreFault, Version, Write};
 use clawgate_proto::{Connection, Gateway, Host, Input, Mono, Next, Now, Output, Peer, Wall};
-use clawgate_proto::{id::ConnId, limits::Limits, log::Record, secret::Secret, seed::Seed};
+use clawgate_proto::{id::ConnId, log::Record, secret::Secret, seed::Seed};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -186,14 +186,7 @@ fn now(start: Instant) -> Now {
 }
 
 fn config(token: &str, port: u16) -> Config {
-    let token = Secret::new(token);
-    Config {
-        limits: Limits::default(),
-        auth: AuthConfig { token, ..AuthConfig::new(AuthMode::Token) },
-        port,
-        allowed_origins: Vec::new(),
-        trusted_proxies: Vec::new(),
-        allow_real_ip_fallback: false,
-        about: About { version: "example".to_owned(), ..About::default() },
-    }
+    let auth = AuthConfig { token: Secret::new(token), ..AuthConfig::new(AuthMode::Token) };
+    let about = About { version: "example".to_owned(), ..About::default() };
+    Config { about, ..Config::new(auth, port) }
 }

@@ -20,8 +20,33 @@ pub struct Config {
     pub trusted_proxies: Vec<Cidr>,
     /// `gateway.allowRealIpFallback`.
     pub allow_real_ip_fallback: bool,
+    /// The canvas, when it is served.
+    pub canvas: Option<CanvasHost>,
     /// Facts about the host that clients are shown.
     pub about: About,
+}
+
+impl Config {
+    /// A gateway on this port that lets peers in by this, with the usual bounds, and nothing else.
+    pub fn new(auth: AuthConfig, port: u16) -> Self {
+        Self {
+            limits: Limits::default(),
+            auth,
+            port,
+            allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            allow_real_ip_fallback: false,
+            canvas: None,
+            about: About::default(),
+        }
+    }
+}
+
+/// How the canvas is served (`canvasHost`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CanvasHost {
+    /// `canvasHost.liveReload`: whether pages load themselves again when a file has changed.
+    pub live_reload: bool,
 }
 
 /// The admission settings.

@@ -5,6 +5,7 @@ pub(crate) mod approvals;
 pub(crate) mod config;
 pub(crate) mod lists;
 pub(crate) mod nodes;
+pub(crate) mod surfaces;
 
 use crate::admission::{Admission, IssuedToken};
 use crate::connect::ProofFault;
@@ -26,6 +27,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// The shapes a connection understands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +57,8 @@ pub struct Exceptions {
     /// Whoever may decide a command's approval is asked, the asker too (protocol 3 has no word by which a client says
     /// that it shows such requests to people).
     pub asks_every_approver: bool,
+    /// Operators are told where the canvas is, without a capability of their own; `plugin.surface.refresh` is not theirs.
+    pub plain_surface_for_operators: bool,
 }
 
 impl Dialect {
@@ -95,6 +99,7 @@ impl Dialect {
                 shared_writes: &["config.apply", "config.patch", "update.run"],
                 shared_writes_max: 3,
                 asks_every_approver: true,
+                plain_surface_for_operators: true,
             },
             Self::V4 => Exceptions {
                 health_after_hello: false,
@@ -103,6 +108,7 @@ impl Dialect {
                 shared_writes: &[],
                 shared_writes_max: 0,
                 asks_every_approver: false,
+                plain_surface_for_operators: false,
             },
         }
     }
@@ -121,6 +127,10 @@ struct HelloOk<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     auth: Option<HelloAuth<'a>>,
     policy: Policy,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    canvas_host_url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plugin_surface_urls: Option<BTreeMap<&'static str, &'a str>>,
 }
 
 #[derive(Serialize)]
@@ -217,6 +227,7 @@ pub fn hello_ok(admission: &Admission) -> Vec<u8> {
             (Some(auth), Some([]))
         }
     };
+    let surface_url = admission.surface.as_ref().map(|surface| surface.url.as_str());
     let hello = HelloOk {
         r#type: "hello-ok",
         protocol: dialect.protocol(),
@@ -250,6 +261,10 @@ pub fn hello_ok(admission: &Admission) -> Vec<u8> {
             max_buffered_bytes: limits.queued_bytes_max,
             tick_interval_ms: limits.tick_interval_ms,
         },
+        canvas_host_url: surface_url.filter(|_| *dialect == Dialect::V3),
+        plugin_surface_urls: surface_url
+            .filter(|_| *dialect == Dialect::V4)
+            .map(|url| BTreeMap::from([("canvas", url)])),
     };
     serde_json::to_vec(&hello).expect("hello-ok has only string keys")
 }

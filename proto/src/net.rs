@@ -295,6 +295,7 @@ mod tests {
             allowed_origins: Vec::new(),
             trusted_proxies: vec![Cidr::parse("10.0.0.0/8").unwrap()],
             allow_real_ip_fallback: true,
+            canvas: None,
             about: About::default(),
         };
         let mut client = |headers: &[(&str, &str)], falls_back: bool| {
@@ -333,6 +334,7 @@ mod tests {
             allowed_origins: Vec::new(),
             trusted_proxies: vec![Cidr::parse("10.0.0.1").unwrap(), Cidr::parse("127.0.0.1").unwrap()],
             allow_real_ip_fallback: false,
+            canvas: None,
             about: About::default(),
         };
         // Compatibility rows proxied-loopback and forwarded-local.

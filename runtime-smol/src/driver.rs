@@ -299,6 +299,7 @@ mod tests {
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
             allow_real_ip_fallback: false,
+            canvas: None,
             about: About::default(),
         };
         let clock = Clock::start();

@@ -10,13 +10,14 @@ use crate::config::first_run::{backup_of, generate_token};
 use crate::config::live::{self, LiveFile, Start};
 use crate::config::own::ProxyProof;
 use crate::config::secrets::{self, Overrides, Resolved, Source, Sourced};
-use crate::config::settings::TailscaleMode;
+use crate::config::settings::{CanvasSettings, TailscaleMode};
 use crate::config::start::{self, Decided, Flags};
 use crate::config::{self, ConfigFile, Opened, Places, Settings, own};
 use crate::entropy;
 use crate::environment::Environment;
 use crate::host::StateHost;
 use crate::host::facts::{self, Facts};
+use crate::host::files::Files;
 use crate::identity::Identity;
 use crate::interfaces;
 use crate::listen::Place;
@@ -25,7 +26,8 @@ use crate::log::{self, Logger};
 use crate::profile;
 use crate::storage::{RealDisk, Storage, explain};
 use crate::tailscale::Tailscaled;
-use clawgate_proto::config::{About, AuthMode, Config, Reach};
+use crate::web;
+use clawgate_proto::config::{About, AuthMode, CanvasHost, Config, Reach};
 use clawgate_proto::limits::Limits;
 use clawgate_proto::log::{Level, Record};
 use clawgate_proto::net::Origin;
@@ -59,6 +61,8 @@ pub(super) struct Plan {
     /// What a changed configuration file is read with.
     watch: Start,
     tailscaled: Tailscaled,
+    /// Where the canvas is, when it is served, and whether its pages load themselves again.
+    pub(super) canvas: Option<(PathBuf, CanvasHost)>,
     /// `OPENCLAW_MDNS_HOSTNAME` and `OPENCLAW_TAILNET_DNS`: what this machine is called, when it is not what it says.
     names: [Option<String>; 2],
     identity: Identity,
@@ -133,6 +137,7 @@ impl Plan {
             exposure,
         };
         let tailscaled = own.tailscale_socket.map_or_else(Tailscaled::default, Tailscaled::at);
+        let canvas = canvas(&settings, &environment, &places.state_dir);
         let names = ["OPENCLAW_MDNS_HOSTNAME", "OPENCLAW_TAILNET_DNS"]
             .map(|name| environment.get(name).map(str::to_owned));
         Ok(Self {
@@ -149,6 +154,7 @@ impl Plan {
             limits: own.limits,
             watch,
             tailscaled,
+            canvas,
             names,
             identity,
             log_file,
@@ -201,6 +207,7 @@ impl Plan {
             allowed_origins: live.allowed_origins,
             trusted_proxies: live.trusted_proxies,
             allow_real_ip_fallback: live.allow_real_ip_fallback,
+            canvas: self.canvas.as_ref().map(|(_, host)| *host),
             about: self.about(&facts, addresses),
         };
         let mut gateway = Gateway::new(config, random.seed(), now);
@@ -214,6 +221,9 @@ impl Plan {
             .with_config(file);
         if let Some(home) = &self.home {
             host = host.with_home(home);
+        }
+        if let Some((root, _)) = &self.canvas {
+            host = host.with_files(Files::new(root.clone(), web::A2UI));
         }
         (gateway, Arc::new(host))
     }
@@ -434,6 +444,16 @@ const OWN_ORIGINS_MAX: usize = 64;
 
 /// Between looks at the configuration file: one system call each.
 const CONFIG_CHECK_MS: u64 = 5_000;
+
+/// Where the canvas is, unless it is not served.
+fn canvas(settings: &Settings, environment: &Environment, state_dir: &Path) -> Option<(PathBuf, CanvasHost)> {
+    let CanvasSettings { enabled, root, live_reload } = &settings.canvas;
+    if *enabled == Some(false) || environment.is_on("OPENCLAW_SKIP_CANVAS_HOST") {
+        return None;
+    }
+    let root = root.as_deref().map_or_else(|| state_dir.join("canvas"), |root| environment.path(root));
+    Some((root, CanvasHost { live_reload: live_reload.unwrap_or(true) }))
+}
 
 #[cfg(test)]
 mod tests {

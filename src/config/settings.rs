@@ -52,6 +52,8 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// `hooks.token`, when hooks are enabled: it must not be the gateway's.
     pub hooks_token: Option<Secret>,
+    /// `canvasHost`.
+    pub canvas: CanvasSettings,
     /// `logging`.
     pub logging: Logging,
     /// `commands.restart`: whether SIGUSR1 restarts the gateway; it does when nothing is said.
@@ -87,6 +89,17 @@ pub struct ProxySettings {
     pub required_headers: Vec<String>,
     /// `allowUsers`.
     pub allow_users: Vec<String>,
+}
+
+/// What is served to nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CanvasSettings {
+    /// `enabled`; it is when nothing is said.
+    pub enabled: Option<bool>,
+    /// `root`, as it is written, variables expanded.
+    pub root: Option<String>,
+    /// `liveReload`; it does when nothing is said.
+    pub live_reload: Option<bool>,
 }
 
 /// What Tailscale on this machine does for the gateway.
@@ -168,6 +181,7 @@ impl Settings {
             remote_url: named_elsewhere(&mut reader, "gateway.remote.url"),
             public_url: named_elsewhere(&mut reader, "plugins.entries.device-pair.config.publicUrl"),
             hooks_token: hooks_token(&mut reader, environment),
+            canvas: canvas(&mut reader),
             logging: Logging::read(&mut reader),
             restart_by_signal: reader.switch("commands.restart"),
             warnings: Vec::new(),
@@ -214,6 +228,14 @@ fn trusted_proxy(reader: &mut Reader<'_>) -> Option<ProxySettings> {
         required_headers: reader.texts("gateway.auth.trustedProxy.requiredHeaders"),
         allow_users: reader.texts("gateway.auth.trustedProxy.allowUsers"),
     })
+}
+
+fn canvas(reader: &mut Reader<'_>) -> CanvasSettings {
+    CanvasSettings {
+        enabled: reader.switch("canvasHost.enabled"),
+        root: reader.text("canvasHost.root").filter(|root| !root.trim().is_empty()),
+        live_reload: reader.switch("canvasHost.liveReload"),
+    }
 }
 
 fn tailscale_mode(reader: &mut Reader<'_>) -> TailscaleMode {

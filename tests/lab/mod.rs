@@ -46,6 +46,7 @@ impl Lab {
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
             allow_real_ip_fallback: false,
+            canvas: None,
             about: About::default(),
         };
         let now = Now { mono: Mono(1_000_000), wall: Wall(1_795_336_353_595) };

@@ -132,7 +132,7 @@ fn a_wrong_step_is_noticed() {
 
 const FOLDERS: [&str; 2] = ["v3", "v4"];
 
-const DIFFERENCES: [&str; 47] = [
+const DIFFERENCES: [&str; 49] = [
     "v3/cli-approvals-get-node node-token",
     "v3/cli-gateway-status status-gateway",
     "v3/cli-nodes-invoke-not-allowed node-token",
@@ -150,6 +150,7 @@ const DIFFERENCES: [&str; 47] = [
     "v3/first-not-json first-frame",
     "v3/handshake-silence handshake-timeout",
     "v3/http-control-ui no-pages",
+    "v3/node-host-lifecycle canvas-of-nodes",
     "v3/node-host-lifecycle event-scopes",
     "v3/node-host-lifecycle no-agent",
     "v3/node-host-lifecycle node-token",
@@ -158,6 +159,7 @@ const DIFFERENCES: [&str; 47] = [
     "v3/node-invoke-roundtrip node-token",
     "v3/node-invoke-timeout node-token",
     "v3/node-presence-events node-token",
+    "v3/node-role-local canvas-of-nodes",
     "v3/node-role-local node-token",
     "v3/ok-range protocol-range",
     "v3/origin-foreign origin-names",

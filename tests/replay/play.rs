@@ -7,7 +7,7 @@ use crate::case::{Act, Break, Call, Case, Connect, Expect, Fetch, Step};
 use crate::compare::{Seen, error_value};
 use crate::shape;
 use clawgate_proto::client::{ClientConfig, ClientEvent, DeviceKey};
-use clawgate_proto::config::Config;
+use clawgate_proto::config::{CanvasHost, Config};
 use clawgate_support::stage::{ANSWER_MS, EVENT_MS};
 use clawgate_support::{Actor, Place, Stage, secrets};
 use serde_json::{Value, json};
@@ -35,7 +35,10 @@ pub(crate) struct Player {
 /// The steps that went otherwise, each with what was expected and what came. After a connection that was not let in
 /// nothing further is played.
 pub(crate) fn play(case: &Case, place: Place) -> Result<(), String> {
-    let stage = Stage::with(place, |config| shorten(case, place, config));
+    let stage = Stage::with(place, |config| {
+        config.canvas = Some(CanvasHost { live_reload: true });
+        shorten(case, place, config);
+    });
     stage.host().set_log("{\"0\":\"a line\"}\n");
     stage.host().edit_config(Some("{gateway: {mode: 'local'}}"));
     let mut player = Player {

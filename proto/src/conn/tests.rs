@@ -40,6 +40,7 @@ fn config(limits: Limits) -> Arc<Config> {
         allowed_origins: Vec::new(),
         trusted_proxies: Vec::new(),
         allow_real_ip_fallback: false,
+        canvas: None,
         about: About::default(),
     })
 }
@@ -265,6 +266,7 @@ fn admission(config: &Arc<Config>) -> Admission {
         presence: Bytes::from_static(b"[]"),
         health: Bytes::from_static(b"{}"),
         state_version: StateVersion::default(),
+        surface: None,
         uptime_ms: 0,
         config: Arc::clone(config),
     }

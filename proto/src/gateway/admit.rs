@@ -126,32 +126,42 @@ pub(super) fn http_bearer(
     client: &ClientAddress,
     request: &HttpRequest,
 ) -> bool {
+    http_shared(config, limiters, now, client, request).is_ok()
+}
+
+/// The same.
+///
+/// # Errors
+/// It does not; when that is because of too many wrong ones, for how many milliseconds none is looked at.
+pub(super) fn http_shared(
+    config: &Config,
+    limiters: &mut Limiters,
+    now: Mono,
+    client: &ClientAddress,
+    request: &HttpRequest,
+) -> Result<(), Option<u64>> {
     let auth = &config.auth;
     let configured = match auth.mode {
-        AuthMode::None => return false,
+        AuthMode::None => return Err(None),
         AuthMode::Token => &auth.token,
         AuthMode::Password => &auth.password,
-        AuthMode::TrustedProxy => return vouched::proxy_user(config, client, request).is_ok(),
+        AuthMode::TrustedProxy => return vouched::proxy_user(config, client, request).map_err(|_| None),
     };
-    let Some(configured) = configured else { return false };
-    let Some((scheme, shown)) = request.header("authorization").and_then(|text| text.trim().split_once(' '))
-    else {
-        return false;
-    };
-    let Some(shown) = Secret::new(shown).filter(|_| scheme.eq_ignore_ascii_case("bearer")) else {
-        return false;
-    };
+    let Some(configured) = configured else { return Err(None) };
+    let shown = request.header("authorization").and_then(|text| text.trim().split_once(' '));
+    let shown = shown.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let Some(shown) = shown.and_then(|(_, shown)| Secret::new(shown)) else { return Err(None) };
     let peer = Source::of(client, request.header("origin").is_some());
-    if limiters.locked(now, peer, SecretKind::Shared).is_some() {
-        return false;
+    if let Some(retry_after_ms) = limiters.locked(now, peer, SecretKind::Shared) {
+        return Err(Some(retry_after_ms));
     }
-    let proved = configured.matches(shown.expose());
-    if proved {
+    if configured.matches(shown.expose()) {
         limiters.succeeded(peer, SecretKind::Shared);
+        Ok(())
     } else {
         limiters.failed(now, peer, SecretKind::Shared);
+        Err(None)
     }
-    proved
 }
 
 /// Runs every check up to the device store, in order.

@@ -3,6 +3,7 @@
 
 mod approvals;
 mod costs;
+mod files;
 mod probes;
 
 use super::*;
@@ -32,6 +33,7 @@ impl Rig {
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
             allow_real_ip_fallback: false,
+            canvas: None,
             about: About::default(),
         };
         Self { gateway: Gateway::new(config, Seed::new([7; 32]), now), now, conns: 0 }

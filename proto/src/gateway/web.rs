@@ -1,8 +1,8 @@
-//! Plain HTTP: the health probes, and nothing else yet (spec: http section 2, v4 section 14).
+//! Plain HTTP besides the canvas: the health probes (spec: http section 8, v4 section 14).
 
 use super::health::EventLoop;
 use crate::dialect;
-use crate::http::{HttpRequest, HttpResponse};
+use crate::http::HttpResponse;
 use serde_json::json;
 
 /// What the probes tell.
@@ -19,17 +19,18 @@ pub(super) struct ProbeFacts<'a> {
 /// Answers a request. `detailed` says whether this client may know what fails, and for how long we run: it is on this
 /// host, or proves the shared secret (R5: an address alone shows nothing).
 pub(super) fn respond(
-    request: &HttpRequest,
+    method: &str,
+    path: &str,
     facts: &ProbeFacts<'_>,
     detailed: impl FnOnce() -> bool,
 ) -> HttpResponse {
-    let probe = match request.path.as_str() {
+    let probe = match path {
         "/health" | "/healthz" => Probe::Live,
         "/ready" | "/readyz" => Probe::Ready,
         "/startup" | "/startupz" => Probe::Started,
         _ => return HttpResponse::text(404, "Not Found"),
     };
-    if !matches!(request.method.as_str(), "GET" | "HEAD") {
+    if !matches!(method, "GET" | "HEAD") {
         return HttpResponse::text(405, "Method Not Allowed").with("Allow", "GET, HEAD");
     }
     let ready = facts.store_loaded && !facts.draining;

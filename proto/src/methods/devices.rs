@@ -5,7 +5,7 @@ use super::{
     ADMIN, Method, PAIRING, READ, V3, V4, WRITE, closed, hidden, params, row, shapes, system_params,
 };
 use crate::dialect::BOTH;
-use crate::gateway::{nodes, pair, setup, upgrades, voice};
+use crate::gateway::{nodes, pair, setup, surfaces, upgrades, voice};
 
 pub(super) const ROWS: &[Method] = &[
     row("device.pair.approve", BOTH, PAIRING, params::request_id, pair::approve),
@@ -19,6 +19,7 @@ pub(super) const ROWS: &[Method] = &[
     closed("device.scopes.waitUpgrade", V4, Access::AnyOperator, &shapes::UPGRADE_WAIT, upgrades::wait),
     row("device.token.revoke", BOTH, PAIRING, params::device_role, pair::revoke),
     row("device.token.rotate", BOTH, PAIRING, params::device_role_scopes, pair::rotate),
+    row("node.canvas.capability.refresh", V3, Access::Node, params::none_closed, surfaces::refresh_canvas),
     row("node.describe", BOTH, READ, params::node_id, nodes::describe),
     row("node.list", BOTH, READ, params::none_closed, nodes::list),
     row("node.pair.approve", BOTH, PAIRING, params::request_id, nodes::approve),
@@ -27,7 +28,9 @@ pub(super) const ROWS: &[Method] = &[
     row("node.pair.remove", V4, PAIRING, params::node_id, nodes::remove),
     closed("node.pair.request", V3, PAIRING, &shapes::NODE_REQUEST, nodes::request),
     closed("node.pair.verify", V3, PAIRING, &shapes::NODE_VERIFY, nodes::verify),
+    closed("node.pluginSurface.refresh", V4, Access::Node, &shapes::SURFACE, surfaces::refresh),
     closed("node.rename", BOTH, PAIRING, &shapes::NODE_RENAME, nodes::rename),
+    closed("plugin.surface.refresh", V4, READ, &shapes::SURFACE, surfaces::refresh),
     row("voicewake.get", BOTH, READ, params::none_open, voice::get),
     row("voicewake.routing.get", V4, READ, params::none_open, voice::routing),
     row("voicewake.set", BOTH, WRITE, system_params::voicewake_set, voice::set),

@@ -49,6 +49,7 @@ pub(super) static LIMIT_500: Shape = Shape(&[up_to("limit", 500)]);
 
 pub(super) static DEVICE_RENAME: Shape =
     Shape(&[id("deviceId"), required("label", Rule::Text { min: 1, max: 64 })]);
+pub(super) static SURFACE: Shape = Shape(&[required("surface", Rule::STRING), any_text("observedUrl")]);
 pub(super) static SETUP_CODE: Shape = Shape(&[
     text("publicUrl"),
     flag("preferRemoteUrl"),

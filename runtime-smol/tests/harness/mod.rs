@@ -93,6 +93,7 @@ impl Server {
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
             allow_real_ip_fallback: false,
+            canvas: None,
             about: About::default(),
         };
         let host = Arc::<MemoryHost>::default();

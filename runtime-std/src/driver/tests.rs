@@ -84,6 +84,7 @@ pub(crate) fn driver() -> Arc<Driver<MemoryHost>> {
         allowed_origins: Vec::new(),
         trusted_proxies: Vec::new(),
         allow_real_ip_fallback: false,
+        canvas: None,
         about: About::default(),
     };
     let clock = Clock::start();

@@ -128,6 +128,7 @@ fn config(limits: Limits, port: u16) -> Config {
         allowed_origins: Vec::new(),
         trusted_proxies: Vec::new(),
         allow_real_ip_fallback: false,
+        canvas: None,
         about: About::default(),
     }
 }

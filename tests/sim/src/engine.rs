@@ -583,6 +583,7 @@ fn config(plan: &Plan) -> Config {
         allowed_origins: Vec::new(),
         trusted_proxies: Vec::new(),
         allow_real_ip_fallback: false,
+        canvas: None,
         about: About {
             version: "0.0.0-sim".to_owned(),
             host: "gw-host".to_owned(),

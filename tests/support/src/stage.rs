@@ -510,6 +510,7 @@ pub fn config() -> Config {
         allowed_origins: Vec::new(),
         trusted_proxies: Vec::new(),
         allow_real_ip_fallback: false,
+        canvas: None,
         about: About {
             version: "0.1.0".to_owned(),
             host: "gw-host".to_owned(),

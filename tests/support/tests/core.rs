@@ -40,6 +40,7 @@ impl Bench {
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
             allow_real_ip_fallback: false,
+            canvas: None,
             about: About::default(),
         };
         let mut bench =
