@@ -5,6 +5,7 @@ pub mod dotenv;
 pub mod exposure;
 pub mod files;
 pub mod first_run;
+pub mod hooks;
 pub mod live;
 pub mod locate;
 pub mod open;

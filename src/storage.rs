@@ -319,6 +319,17 @@ mod tests {
     }
 
     #[test]
+    fn a_pipe_where_a_file_should_be_is_told_and_not_waited_for() {
+        let dir = crate::scratch::Folder::new();
+        let path = dir.path().join("openclaw.json");
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        for path in [&path, Path::new("/dev/zero")] {
+            let fault = storage().read(path).unwrap_err();
+            assert!(fault.contains("a pipe, a socket or a device"), "{fault}");
+        }
+    }
+
+    #[test]
     fn faults_say_what_to_do() {
         for (kind, words) in [
             (io::ErrorKind::StorageFull, "free some space"),

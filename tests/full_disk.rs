@@ -8,10 +8,13 @@
 
 use clawgate_proto::client::DeviceKey;
 use clawgate_support::client::{Credential, device, fresh_key};
+use clawgate_support::wire::read_head;
 use clawgate_support::{Program, Settings, SmallDisk, TestClient, state};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 const KIB: u32 = 64;
 
@@ -194,4 +197,40 @@ fn a_first_start_on_a_full_disk_says_so_on_std() {
 #[test]
 fn a_first_start_on_a_full_disk_says_so_on_smol() {
     does_not_start_on_a_full_disk("smol");
+}
+
+/// Nobody reads what it says, or the disk that takes it is full: it serves all the same.
+fn serves_without_a_place_for_its_words(runtime: &str) {
+    let settings = Settings::new(env!("CARGO_BIN_EXE_clawgate"), runtime);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut child =
+        settings.command(settings.args()).stdout(full.try_clone().unwrap()).stderr(full).spawn().unwrap();
+    let end = Instant::now() + BOUND;
+    let is_well = || {
+        let mut stream = TcpStream::connect(settings.addr()).ok()?;
+        stream.set_read_timeout(Some(BOUND)).ok()?;
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+        read_head(&stream).ok().filter(|(head, _)| head.starts_with("HTTP/1.1 200 "))
+    };
+    let mut answered = false;
+    while !answered && Instant::now() < end && child.try_wait().unwrap().is_none() {
+        answered = is_well().is_some();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let ended = child.try_wait().unwrap();
+    let _ = child.kill();
+    let _ = child.wait();
+    assert!(answered, "no answer; ended: {ended:?}");
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn a_gateway_serves_without_a_place_for_its_words_on_std() {
+    serves_without_a_place_for_its_words("std");
+}
+
+#[cfg(feature = "smol")]
+#[test]
+fn a_gateway_serves_without_a_place_for_its_words_on_smol() {
+    serves_without_a_place_for_its_words("smol");
 }

@@ -164,6 +164,11 @@ impl Entry {
         }
     }
 
+    /// What a claim to have been allowed must agree with.
+    pub fn binding(&self) -> Option<&Binding> {
+        self.binding.as_ref()
+    }
+
     /// Whether it waits for somebody.
     pub fn is_pending(&self) -> bool {
         self.end.is_none()

@@ -3,6 +3,7 @@
 use crate::limits::Limits;
 use crate::net::Cidr;
 use crate::secret::Secret;
+use std::collections::BTreeSet;
 
 /// Everything the core needs to know that does not come from a peer. Shared by the gateway and every
 /// connection; fixed for the life of the process.
@@ -22,12 +23,14 @@ pub struct Config {
     pub allow_real_ip_fallback: bool,
     /// The canvas, when it is served.
     pub canvas: Option<CanvasHost>,
+    /// Which commands nodes may be asked for, besides those of their platform.
+    pub node_commands: NodeCommands,
     /// Facts about the host that clients are shown.
     pub about: About,
 }
 
 impl Config {
-    /// A gateway on this port that lets peers in by this, with the usual bounds, and nothing else.
+    /// The usual bounds, this way in and this port, and nothing beyond: no pages, no proxies, no facts about the host.
     pub fn new(auth: AuthConfig, port: u16) -> Self {
         Self {
             limits: Limits::default(),
@@ -37,6 +40,7 @@ impl Config {
             trusted_proxies: Vec::new(),
             allow_real_ip_fallback: false,
             canvas: None,
+            node_commands: NodeCommands::default(),
             about: About::default(),
         }
     }
@@ -47,6 +51,15 @@ impl Config {
 pub struct CanvasHost {
     /// `canvasHost.liveReload`: whether pages load themselves again when a file has changed.
     pub live_reload: bool,
+}
+
+/// `gateway.nodes.allowCommands` and `.denyCommands`, or `gateway.nodes.commands.allow` and `.deny`: exact names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeCommands {
+    /// Commands that may run on every platform, dangerous ones too.
+    pub allow: BTreeSet<String>,
+    /// Commands that may run nowhere, whatever else is said.
+    pub deny: BTreeSet<String>,
 }
 
 /// The admission settings.

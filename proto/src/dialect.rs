@@ -3,6 +3,7 @@
 
 pub(crate) mod approvals;
 pub(crate) mod config;
+pub(crate) mod invoke;
 pub(crate) mod lists;
 pub(crate) mod nodes;
 pub(crate) mod surfaces;
@@ -314,6 +315,7 @@ pub(crate) fn own_events(dialect: Dialect) -> &'static [&'static str] {
         Dialect::V3 => &[],
         Dialect::V4 => &[
             "voicewake.routing.changed",
+            events::INVOKE_CANCEL,
             "gateway.suspension",
             "plugin.approval.requested",
             "plugin.approval.resolved",
@@ -362,6 +364,11 @@ pub(crate) fn request_error(dialect: Dialect, error: &RequestError) -> ErrorShap
             };
             ErrorShape { details, ..invalid(message.clone()) }
         }
+        RequestError::Forbidden(message) => match dialect {
+            Dialect::V3 => invalid((*message).to_owned()),
+            Dialect::V4 => ErrorShape { code: "FORBIDDEN", ..invalid((*message).to_owned()) },
+        },
+        RequestError::Invoke(error) => invoke::error(dialect, error),
         RequestError::NotHere(method) => ErrorShape {
             code: "UNAVAILABLE",
             details: Some(json!({"reason": "feature-unavailable", "method": method})),

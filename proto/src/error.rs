@@ -4,6 +4,7 @@ use crate::config::AuthMode;
 use crate::connect::ProofFault;
 use crate::gateway::devices::pairing::PairingRequired;
 use crate::host::config::Issue;
+use crate::methods::invoke_params::NodeError;
 use crate::scope::Role;
 use serde_json::Value;
 
@@ -44,6 +45,10 @@ pub(crate) enum RequestError {
         /// `details`.
         details: Value,
     },
+    /// Not for this caller, whatever its scopes: the whole message.
+    Forbidden(&'static str),
+    /// A command of a node was not carried out.
+    Invoke(Box<InvokeError>),
     /// This gateway does not have the method.
     NotHere(&'static str),
     /// Too many control-plane writes.
@@ -88,11 +93,92 @@ impl RequestError {
             Self::UnknownMethod(_) => "UNKNOWN_METHOD",
             Self::InvalidConfig { .. } => "INVALID_CONFIG",
             Self::Named { .. } => "NAMED",
+            Self::Forbidden(_) => "FORBIDDEN",
+            Self::Invoke(error) => error.kind(),
             Self::NotHere(_) => "feature-unavailable",
             Self::WriteBudget { .. } => "RATE_LIMITED",
             Self::Busy => "BUSY",
             Self::Unavailable { reason, .. } => reason,
             Self::Suspended { .. } => "gateway-suspending",
+        }
+    }
+}
+
+/// Why a node did not carry out a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum InvokeError {
+    /// It is about exec approvals, which have methods of their own.
+    Approvals {
+        /// The command.
+        command: String,
+    },
+    /// There is no such node, or it is away.
+    Away,
+    /// Nobody has approved anything that the node offers.
+    Unapproved {
+        /// The command.
+        command: String,
+    },
+    /// The policy does not allow it on this platform.
+    NotListed {
+        /// The command.
+        command: String,
+        /// As the node calls it.
+        platform: String,
+    },
+    /// The configuration would have to allow it by name.
+    Dangerous {
+        /// The command.
+        command: String,
+        /// As the node calls it.
+        platform: String,
+    },
+    /// The node does not offer it, or nobody approved that.
+    NotOffered {
+        /// The command.
+        command: String,
+        /// As the node calls it.
+        platform: String,
+    },
+    /// A program that may not run.
+    Run {
+        /// `details.code`.
+        code: &'static str,
+        /// For a person.
+        message: &'static str,
+        /// The other members of `details`.
+        details: Value,
+    },
+    /// The caller's time is over.
+    Timeout {
+        /// Whether the node was asked.
+        is_sent: bool,
+    },
+    /// The node left before it answered.
+    Gone {
+        /// The command.
+        command: String,
+    },
+    /// The node could not be asked.
+    Unsent,
+    /// The node says no.
+    Refused(NodeError),
+}
+
+impl InvokeError {
+    /// A stable word for counting.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Approvals { .. } => "INVALID_REQUEST",
+            Self::Away => "node-away",
+            Self::Unapproved { .. } => "node-unapproved",
+            Self::NotListed { .. } | Self::Dangerous { .. } | Self::NotOffered { .. } => {
+                "node-command-not-allowed"
+            }
+            Self::Run { code, .. } => code,
+            Self::Timeout { .. } => "node-timeout",
+            Self::Gone { .. } | Self::Unsent => "node-gone",
+            Self::Refused(_) => "node-refused",
         }
     }
 }

@@ -22,6 +22,19 @@ pub enum Payload {
     Devices(Arc<DeviceView>),
     /// Nodes in the device store, rendered by the connection.
     Nodes(Arc<NodeView>),
+    /// What a node answered.
+    Invoked(Box<Invoked>),
+}
+
+/// The answer of a node to a command: `{"ok":true,"nodeId":..,"command":..` and the rest, which may be large.
+#[derive(Clone)]
+pub struct Invoked {
+    /// Who.
+    pub node_id: String,
+    /// To what.
+    pub command: String,
+    /// The other members, from a comma to the brace.
+    pub rest: Bytes,
 }
 
 /// The nodes at one moment. `connected` names those with an open socket of that role.
@@ -67,6 +80,7 @@ impl Payload {
             Self::Value(value) => value_size(value),
             Self::Devices(view) => view.size(),
             Self::Nodes(view) => view.devices.size(),
+            Self::Invoked(answer) => 64 + answer.node_id.len() + answer.command.len() + answer.rest.len(),
         }
     }
 }
@@ -89,6 +103,7 @@ impl fmt::Debug for Payload {
             Self::Value(_) => "Value",
             Self::Devices(_) => "Devices",
             Self::Nodes(_) => "Nodes",
+            Self::Invoked(_) => "Invoked",
         };
         f.debug_struct(kind).field("bytes", &self.size()).finish_non_exhaustive()
     }

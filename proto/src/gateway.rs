@@ -13,6 +13,7 @@ pub(crate) mod events;
 mod files;
 pub(crate) mod handlers;
 pub(crate) mod health;
+pub(crate) mod invoke;
 mod limiter;
 pub(crate) mod logs;
 mod node_policy;
@@ -31,6 +32,7 @@ pub(crate) mod suspend;
 mod tests;
 mod timers;
 pub(crate) mod upgrades;
+pub(crate) mod users;
 pub(crate) mod voice;
 mod vouched;
 mod web;
@@ -63,6 +65,7 @@ use devices::DeviceStore;
 use diagnostics::Stats;
 use events::Event;
 use health::Health;
+use invoke::Invokes;
 use limiter::Limiters;
 use pair::Key;
 use peers::{Handshake, Peers, Phase};
@@ -112,6 +115,7 @@ pub struct Gateway {
     told: Option<diagnostics::Told>,
     log_level: Level,
     approvals: Approvals,
+    invokes: Invokes,
     /// Settings that changed and wait for a restart, for people: not more than are worth reading.
     restart_needed: Vec<String>,
     replies: Replies,
@@ -241,6 +245,7 @@ impl Gateway {
             told: None,
             log_level: Level::Trace,
             approvals: Approvals::default(),
+            invokes: Invokes::default(),
             restart_needed: Vec::new(),
             replies: Replies::default(),
             writes: Writes::default(),
@@ -321,6 +326,7 @@ impl Gateway {
         }
         self.flush(now, out);
         self.set_approvals_timer();
+        self.set_invokes_timer();
     }
 
     /// The earliest moment at which [`Input::Tick`] would change anything.
@@ -491,6 +497,7 @@ impl Gateway {
         self.setups.undelivered.extend(session.delivery.take().map(|delivery| delivery.redeemed));
         self.approvals_left(conn);
         self.surfaces.left(conn);
+        self.invokes_left(conn);
         self.peers.set_phase(conn, Phase::Ending);
     }
 
@@ -602,6 +609,7 @@ impl Gateway {
     fn flush(&mut self, now: Now, out: &mut Vec<Output>) {
         self.tell_undelivered(now, out);
         self.cut_orphans(out);
+        self.tell_invokes_left(out);
         for key in core::mem::take(&mut self.left) {
             self.presence.disconnected(now, &key);
             self.presence_flush.dirty = [true, true];
@@ -636,6 +644,7 @@ impl Gateway {
                 self.timers.set_once(Timer::PresenceFlush, at);
             }
         }
+        self.tell_invokes_left(out);
         if !self.left.is_empty() {
             // Whoever was closed by these very broadcasts is told of with the next ones.
             self.timers.set_once(Timer::PresenceFlush, now.mono.plus_millis(wait_ms));
@@ -824,6 +833,7 @@ impl Gateway {
                     }
                 }
                 Timer::Approvals => self.approvals_due(now, out),
+                Timer::Invokes => self.invokes_due(now, out),
                 Timer::Upgrades => self.upgrades_due(now, out),
                 Timer::Suspension => self.suspension_due(now, out),
                 Timer::Reload => self.look_at_files(now, out),

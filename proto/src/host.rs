@@ -12,7 +12,7 @@ use crate::seed::{Random, Seed};
 use crate::store::{self, Devices, approvals, voicewake};
 use crate::wizard::Draft;
 use bytes::Bytes;
-use config::{ConfigAnswer, ConfigFault, ConfigNews, ConfigOp, ConfigOutcome};
+use config::{ConfigAnswer, ConfigFault, ConfigNews, ConfigOp, ConfigOutcome, LiveConfig};
 use core::net::IpAddr;
 use serde_json::Value;
 use std::sync::Arc;
@@ -214,6 +214,8 @@ pub enum AccountOwner {
 /// An answer about the configuration file, in its shape.
 #[derive(Clone, Debug)]
 pub struct ConfigDone {
+    /// What a running gateway takes over, to [`ConfigOp::Reload`].
+    pub live: Option<Box<LiveConfig>>,
     /// Encoded JSON; empty for [`ConfigOp::Check`].
     pub payload: Bytes,
     /// What is new.
@@ -501,7 +503,9 @@ pub fn perform<H: Host + ?Sized>(host: &H, request: HostRequest) -> HostAnswer {
         HostRequest::PrepareRestart => HostAnswer::Restart(host.prepare_restart()),
         HostRequest::WizardStart => HostAnswer::WizardStart(wizard_start(host)),
         HostRequest::Config { op, dialect } => HostAnswer::Config(host.config(&op).map(|outcome| {
-            ConfigDone { payload: dialect::config::answer(dialect, &outcome.answer), news: outcome.news }
+            let payload = dialect::config::answer(dialect, &outcome.answer);
+            let live = if let ConfigAnswer::Reloaded(live) = outcome.answer { live } else { None };
+            ConfigDone { live, payload, news: outcome.news }
         })),
     }
 }

@@ -50,7 +50,8 @@
 //! # let auth = AuthConfig::new(AuthMode::None);
 //! # let config = Config {
 //! #     limits: Default::default(), auth, port: 18789, allowed_origins: vec![], trusted_proxies: vec![],
-//! #     allow_real_ip_fallback: false, canvas: None, about: About::default(),
+//! #     allow_real_ip_fallback: false, canvas: None, node_commands: Default::default(),
+//! #     about: About::default(),
 //! # };
 //! # let now = Now { mono: Mono(0), wall: Wall(1_800_000_000_000) };
 //! # let seed = clawgate_proto::seed::Seed::new([7; 32]);
@@ -84,6 +85,7 @@ pub mod http;
 pub mod id;
 pub mod inbound;
 pub mod input;
+pub mod invokes;
 pub mod limits;
 pub mod log;
 pub mod methods;
@@ -94,6 +96,7 @@ pub mod scope;
 pub mod secret;
 pub mod seed;
 pub mod store;
+pub mod system_run;
 pub mod time;
 mod validate;
 pub mod wizard;

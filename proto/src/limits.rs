@@ -128,6 +128,10 @@ pub struct Limits {
     pub whois_life_ms: u64,
     /// How long it is not asked again where it did not tell.
     pub whois_fault_life_ms: u64,
+    /// Users that `users.list` names.
+    pub users_listed_max: usize,
+    /// The longest name of a user that is kept, in bytes; a longer one is let in and has no profile.
+    pub user_name_bytes_max: usize,
     /// Control-plane writes that one window takes, by method, device and address.
     pub control_writes_max: u32,
     /// How long such a window lasts.
@@ -172,6 +176,28 @@ pub struct Limits {
     pub approval_waits_per_peer_max: usize,
     /// Operations on the file of exec approvals that may wait for the disk; one more is `UNAVAILABLE`.
     pub exec_approvals_queue_max: usize,
+    /// One message to a node; a command that makes a larger one is refused to its caller and never sent. A node may be a
+    /// microcontroller.
+    pub node_message_bytes_max: usize,
+    /// Bytes queued towards one node at which no further command is sent to it.
+    pub node_queued_bytes_max: usize,
+    /// Commands in flight to all nodes; one more is `UNAVAILABLE`.
+    pub invokes_max: usize,
+    /// The same to one node.
+    pub invokes_per_node_max: usize,
+    /// The same of one device, or of one connection without a device.
+    pub invokes_per_caller_max: usize,
+    /// Bytes that commands in flight may hold, for the case that a node must be asked again; one that does not fit is
+    /// `UNAVAILABLE`.
+    pub invokes_bytes_max: usize,
+    /// How long a node has for its answer when the caller does not say.
+    pub invoke_timeout_ms: u64,
+    /// The longest that it has, whatever the caller says.
+    pub invoke_timeout_max_ms: u64,
+    /// How often a node that says that it is not ready is asked again.
+    pub invoke_retries_max: u32,
+    /// From such an answer to the next try; twice as long each time.
+    pub invoke_retry_delay_ms: u64,
     /// Wrong-role answers in a row; one more closes 1008 `repeated unauthorized calls`.
     pub unauthorized_in_a_row_max: u32,
     /// Entries in the idempotency cache.
@@ -252,6 +278,8 @@ impl Default for Limits {
             whois_timeout_ms: 6_000,
             whois_life_ms: 60_000,
             whois_fault_life_ms: 5_000,
+            users_listed_max: 256,
+            user_name_bytes_max: 512,
             control_writes_max: 30,
             control_writes_window_ms: 60_000,
             control_writes_windows_max: 1_024,
@@ -273,6 +301,16 @@ impl Default for Limits {
             approval_usable_ms: 15_000,
             approval_waits_per_peer_max: 64,
             exec_approvals_queue_max: 16,
+            node_message_bytes_max: 1024 * 1024,
+            node_queued_bytes_max: 4 * 1024 * 1024,
+            invokes_max: 1_024,
+            invokes_per_node_max: 64,
+            invokes_per_caller_max: 64,
+            invokes_bytes_max: 16 * 1024 * 1024,
+            invoke_timeout_ms: 30_000,
+            invoke_timeout_max_ms: 24 * 60 * 60 * 1_000,
+            invoke_retries_max: 4,
+            invoke_retry_delay_ms: 250,
             unauthorized_in_a_row_max: 10,
             replies_entries_max: 1_000,
             replies_bytes_max: 4 * 1024 * 1024,

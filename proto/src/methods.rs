@@ -11,6 +11,7 @@ mod approvals;
 mod channels;
 pub(crate) mod config;
 mod devices;
+pub mod invoke_params;
 pub(crate) mod params;
 mod sessions;
 pub(crate) mod shapes;
@@ -155,6 +156,10 @@ pub enum Params {
     Config(Box<ConfigOp>),
     /// `exec.approval.request`, `plugin.approval.request`, `question.request`.
     Ask(Box<Draft>),
+    /// `node.invoke`.
+    Invoke(Box<invoke_params::InvokeCall>),
+    /// `node.invoke.result`.
+    NodeResult(Box<invoke_params::NodeResult>),
 }
 
 /// `system-event` params; members of a wrong type are dropped, not refused.

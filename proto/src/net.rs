@@ -296,6 +296,7 @@ mod tests {
             trusted_proxies: vec![Cidr::parse("10.0.0.0/8").unwrap()],
             allow_real_ip_fallback: true,
             canvas: None,
+            node_commands: Default::default(),
             about: About::default(),
         };
         let mut client = |headers: &[(&str, &str)], falls_back: bool| {
@@ -335,6 +336,7 @@ mod tests {
             trusted_proxies: vec![Cidr::parse("10.0.0.1").unwrap(), Cidr::parse("127.0.0.1").unwrap()],
             allow_real_ip_fallback: false,
             canvas: None,
+            node_commands: Default::default(),
             about: About::default(),
         };
         // Compatibility rows proxied-loopback and forwarded-local.

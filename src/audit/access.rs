@@ -265,13 +265,9 @@ pub fn funnel(facts: &Facts, found: &mut Vec<Finding>) {
 
 /// Commands that look, listen or write on a device.
 pub fn node_commands(facts: &Facts, found: &mut Vec<Finding>) {
-    let allowed = facts.config.texts("gateway.nodes.allowCommands");
-    let denied = facts.config.texts("gateway.nodes.denyCommands");
-    let open: Vec<&str> = DANGEROUS_COMMANDS
-        .iter()
-        .copied()
-        .filter(|command| allowed.contains(command) && !denied.contains(command))
-        .collect();
+    let commands = &facts.config.settings.node_commands;
+    let is_open = |command: &&str| commands.allow.contains(*command) && !commands.deny.contains(*command);
+    let open: Vec<&str> = DANGEROUS_COMMANDS.iter().copied().filter(is_open).collect();
     if !open.is_empty() {
         found.push(Finding::security(
             "nodes.dangerous-commands",
@@ -484,6 +480,8 @@ mod tests {
             []
         );
         let open = with("{allowCommands: ['sms.send', 'camera.snap']}");
+        assert_eq!(found(node_commands, &open), [("nodes.dangerous-commands", Warn)]);
+        let open = with("{commands: {allow: ['sms.send']}}");
         assert_eq!(found(node_commands, &open), [("nodes.dangerous-commands", Warn)]);
     }
 }

@@ -1,5 +1,7 @@
 //! `clawgate config`: reads and changes the configuration file, without a gateway.
 
+mod path;
+
 use super::{Failure, print, render};
 use crate::config::live::{self, Read};
 use crate::config::open::{Surroundings, settings_of, surroundings};
@@ -16,6 +18,7 @@ use clawgate_config::schema::{Reload, Schema};
 use clawgate_config::service::{self, Edited, Loaded};
 use clawgate_config::{Node, redact};
 use clawgate_proto::host::config::{ConfigFault, Issue};
+use path::{make_lists, names, no_such_item};
 use serde_json::json;
 use std::fmt;
 use std::io::Read as _;
@@ -165,11 +168,11 @@ impl File {
         let names = names(path)?;
         let mut new = self.base(&names);
         let stored = new.clone();
-        new.put(&names, value).map_err(|part| {
-            let place = names.get(..part).unwrap_or_default().join(".");
-            Failure::Failed(format!("{path} cannot be set: {place} is a list; its items are numbered from 0"))
-        })?;
-        redact::restore(&Schema::load(), &mut new, &stored).map_err(Failure::Failed)?;
+        let schema = Schema::load();
+        make_lists(&mut new, path, &schema)?;
+        new.put(&names, value)
+            .map_err(|part| no_such_item(&new, path, names.get(..part).unwrap_or_default()))?;
+        redact::restore(&schema, &mut new, &stored).map_err(Failure::Failed)?;
         if !self.loaded.exists && new.at(&["gateway", "mode"]).is_none() {
             // As the first start of a gateway would write it.
             let _ = new.put(&["gateway", "mode"], Node::Text("local".to_owned()));
@@ -354,31 +357,6 @@ fn clean_lines(text: &str) -> String {
     text.lines().map(render::clean).collect::<Vec<_>>().join("\n")
 }
 
-/// `a.b[0].c` and `a.b.0.c` are the same.
-fn names(path: &str) -> Result<Vec<&str>, Failure> {
-    let mut names = Vec::new();
-    let is_name = |name: &&str| !name.is_empty();
-    for part in path.split('.') {
-        let mut pieces = part.split('[');
-        let first = pieces.next().unwrap_or_default();
-        let mut rest: Vec<&str> = Vec::new();
-        for piece in pieces {
-            rest.push(piece.strip_suffix(']').filter(is_name).ok_or_else(|| no_path(path))?);
-        }
-        if !first.is_empty() {
-            names.push(first);
-        } else if rest.is_empty() {
-            return Err(no_path(path));
-        }
-        names.extend(rest);
-    }
-    Ok(names)
-}
-
-fn no_path(path: &str) -> Failure {
-    Failure::Usage(format!("{path:?} is no path; one looks like gateway.auth.mode or agents.list[0].id"))
-}
-
 fn not_found(path: &str) -> Failure {
     Failure::Failed(format!("Config path not found: {path}"))
 }
@@ -442,6 +420,56 @@ mod tests {
         let want = r#"{"channels":{},"gateway":{"auth":{"token":"${X}"},"port":18790,"bind":"lan"},"agents":{"list":[{"id":"a","name":"Ann"},{"id":"b"}]}}"#;
         assert_eq!(content(&folder).to_json(), want);
         assert!(folder.path().join("openclaw.json.bak.3").exists());
+    }
+
+    #[test]
+    fn a_list_begins_with_its_first_item_and_grows_by_the_next() {
+        let folder = Folder::new();
+        let list = |folder: &Folder| content(folder).at(&["agents", "list"]).map(Node::to_json);
+        for (path, value, want) in [
+            (
+                "agents.list[1].id",
+                "b",
+                Err("a list of 0, numbered from 0; the next one to add is agents.list[0]"),
+            ),
+            (
+                "agents.list[x]",
+                "b",
+                Err("a list of 0, numbered from 0; the next one to add is agents.list[0]"),
+            ),
+            ("agents.list[0].id", "a", Ok(r#"[{"id":"a"}]"#)),
+            ("agents.list.1", "{id: 'b'}", Ok(r#"[{"id":"a"},{"id":"b"}]"#)),
+            (
+                "agents.list[3]",
+                "{id: 'd'}",
+                Err("a list of 2, numbered from 0; the next one to add is agents.list[2]"),
+            ),
+            (
+                "agents.list.x",
+                "{id: 'd'}",
+                Err("a list of 2, numbered from 0; the next one to add is agents.list[2]"),
+            ),
+            ("gateway.trustedProxies.0", "10.0.0.1", Ok(r#"[{"id":"a"},{"id":"b"}]"#)),
+        ] {
+            match (set(&folder, path, value), want) {
+                (Ok(()), Ok(want)) => assert_eq!(list(&folder).as_deref(), Some(want), "{path}"),
+                (Err(fault), Err(want)) => {
+                    assert!(fault.message().ends_with(want), "{path}: {}", fault.message())
+                }
+                (Ok(()), Err(_)) => panic!("{path} is taken"),
+                (Err(fault), Ok(_)) => panic!("{path}: {}", fault.message()),
+            }
+        }
+        // Lists within what is not there either, and names that look like numbers.
+        set(&folder, "channels.talk.rooms[0].people[0]", "ann").unwrap();
+        set(&folder, "channels.talk.guilds.4711.name", "g").unwrap();
+        set(&folder, "env.vars[1]", "x").unwrap();
+        let node = content(&folder);
+        let at = |path: &[&str]| node.at(path).map(Node::to_json);
+        assert_eq!(at(&["channels", "talk", "rooms"]).as_deref(), Some(r#"[{"people":["ann"]}]"#));
+        assert_eq!(at(&["channels", "talk", "guilds"]).as_deref(), Some(r#"{"4711":{"name":"g"}}"#));
+        assert_eq!(at(&["env", "vars"]).as_deref(), Some(r#"{"1":"x"}"#));
+        assert_eq!(at(&["gateway", "trustedProxies"]).as_deref(), Some(r#"["10.0.0.1"]"#));
     }
 
     #[test]

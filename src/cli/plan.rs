@@ -208,6 +208,7 @@ impl Plan {
             trusted_proxies: live.trusted_proxies,
             allow_real_ip_fallback: live.allow_real_ip_fallback,
             canvas: self.canvas.as_ref().map(|(_, host)| *host),
+            node_commands: live.node_commands,
             about: self.about(&facts, addresses),
         };
         let mut gateway = Gateway::new(config, random.seed(), now);

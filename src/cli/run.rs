@@ -16,6 +16,7 @@ use crate::storage::{RealDisk, Storage};
 use clawgate_proto::config::AuthMode;
 use clawgate_proto::log::{Level, Record};
 use std::fmt::Write as _;
+use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -193,7 +194,9 @@ fn announce(plan: &Plan, bound: &Bound, runtime: Runtime, others: &[Owner], logg
     if plan.auth.mode == AuthMode::Token {
         line("token", &format!("{} token   shows it", plan.program(None)));
     }
-    eprint!(
+    // A gateway nobody looks at runs as well: what cannot be written is left out.
+    let _ = write!(
+        io::stderr(),
         "clawgate {} ({} runtime), for OpenClaw protocols 3 and 4\nlistening on {} (PID {pid})\n{text}",
         env!("CARGO_PKG_VERSION"),
         runtime.as_str(),

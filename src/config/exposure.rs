@@ -1,5 +1,5 @@
 //! What a gateway may be opened to: who may be its proxy, its tailnet and its pages, and the starts that are refused because
-//! they would open it further than its owner can mean (spec: auth section 2, rows 8 and 14 to 20).
+//! they would open it further than its owner can mean (spec: auth section 2, rows 14 to 20).
 
 use super::own::{self, ProxyProof};
 use super::secrets::Resolved;
@@ -26,15 +26,8 @@ impl Exposure {
     /// # Errors
     /// It may not; a sentence for a person, the reference's where it has one.
     pub fn check(&self, auth: &Resolved, settings: &Settings) -> Result<(), String> {
-        if let (Some(hooks), Some(token)) = (&settings.hooks_token, &auth.token)
-            && token.secret.matches(hooks.expose())
-        {
-            return Err("Invalid config: hooks.token must not match gateway auth token. Set a distinct hooks.token for hook \
-                        ingress."
-                .to_owned());
-        }
         if auth.mode == AuthMode::TrustedProxy {
-            self.check_proxy(settings)?;
+            self.check_user(settings)?;
         }
         let is_served = match settings.tailscale_mode {
             TailscaleMode::Off => false,
@@ -50,6 +43,9 @@ impl Exposure {
         };
         if is_served && self.beyond_loopback {
             return Err("tailscale serve/funnel requires gateway bind=loopback (127.0.0.1)".to_owned());
+        }
+        if auth.mode == AuthMode::TrustedProxy {
+            self.check_proxy(settings)?;
         }
         if (self.beyond_loopback || is_served)
             && let Some(sourced) = auth.in_force()
@@ -71,7 +67,7 @@ impl Exposure {
         Ok(())
     }
 
-    fn check_proxy(&self, settings: &Settings) -> Result<(), String> {
+    fn check_user(&self, settings: &Settings) -> Result<(), String> {
         let Some(proxy) = &settings.trusted_proxy else {
             return Err("gateway auth mode is trusted-proxy, but no trustedProxy config was provided (set \
                         gateway.auth.trustedProxy)"
@@ -88,6 +84,10 @@ impl Exposure {
                 "gateway.auth.trustedProxy: {name:?} is no name of a header (set userHeader and requiredHeaders)"
             ));
         }
+        Ok(())
+    }
+
+    fn check_proxy(&self, settings: &Settings) -> Result<(), String> {
         if settings.trusted_proxies.is_empty() {
             return Err("gateway auth mode=trusted-proxy requires gateway.trustedProxies to be configured with at least one \
                         proxy IP"
@@ -292,24 +292,6 @@ mod tests {
             );
         }
         assert!(with(&lan(), "3f9c2e71b04d5a6688aa10ce").is_ok());
-    }
-
-    #[test]
-    fn hooks_have_a_token_of_their_own() {
-        let with = |token: &str| {
-            check_with(
-                &loopback(),
-                &format!(
-                    "{{gateway: {{auth: {{token: 'one'}}}}, hooks: {{enabled: true, token: '{token}'}}}}"
-                ),
-            )
-        };
-        assert!(
-            with(" one ")
-                .unwrap_err()
-                .starts_with("Invalid config: hooks.token must not match gateway auth token.")
-        );
-        assert!(with("two").is_ok());
     }
 
     #[test]

@@ -120,6 +120,7 @@ impl<D: Disk> LiveFile<D> {
                 Ok(ConfigOutcome { answer: ConfigAnswer::Json(service::lookup(path)?), news: None })
             }
             ConfigOp::Check => self.check(),
+            ConfigOp::Reload => self.reload(),
         }
     }
 
@@ -233,6 +234,24 @@ impl<D: Disk> LiveFile<D> {
         Ok(ConfigOutcome { answer: ConfigAnswer::Checked, news })
     }
 
+    /// Fetches secrets again, whatever the marks of files say: what a program tells has none.
+    fn reload(&self) -> Result<ConfigOutcome, ConfigFault> {
+        let refuse = |why: String| ConfigFault::Failed(format!("what was in force still is: {why}"));
+        let found = self.read().map_err(refuse)?;
+        let loaded = self.load(&found);
+        if !loaded.is_valid() {
+            let faults: Vec<String> = loaded.issues.iter().map(ToString::to_string).collect();
+            return Err(refuse(faults.join("; ")));
+        }
+        if !Reload::is_on(&loaded.resolved) {
+            return Err(refuse(RELOAD_IS_OFF.to_owned()));
+        }
+        let live = self.live(&loaded).map_err(refuse)?;
+        let news = self.observe(&found, &loaded);
+        self.known().not_in_force = None;
+        Ok(ConfigOutcome { answer: ConfigAnswer::Reloaded(Some(Box::new(live))), news })
+    }
+
     /// Compares with what is known; logs and tells what is new.
     fn observe(&self, found: &Read, loaded: &Loaded) -> Option<Box<ConfigNews>> {
         let hash = service::hash(found.text());
@@ -318,6 +337,10 @@ impl<D: Disk> LiveFile<D> {
         let Start { path, flags, verbose, bind, .. } = &self.start;
         let auth = Resolved::new(&flags.auth, &settings, path, &environment)?;
         auth.check(&flags.auth, &settings, *bind)?;
+        if let Some(hooks) = &settings.hooks {
+            hooks.check_token(&auth)?;
+            hooks.check()?;
+        }
         self.start.exposure.check(&auth, &settings)?;
         let wants_secret = matches!(auth.mode, AuthMode::Token | AuthMode::Password);
         if wants_secret && auth.in_force().is_none() {
@@ -412,6 +435,7 @@ pub fn live_config(auth: &Resolved, settings: &Settings, exposure: &Exposure, le
         allowed_origins: settings.allowed_origins.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
         allow_real_ip_fallback: settings.allow_real_ip_fallback,
+        node_commands: settings.node_commands.clone(),
         // Where nothing is logged, what is made least of is as good as nothing.
         log_level: levels.console.max(levels.kept).unwrap_or(Level::Error),
     }

@@ -165,6 +165,12 @@ const LIMITS: &[Limit] = limits! {
     "headlessSocketsPerAddressMax": headless_sockets_per_address_max in 1, 1_000_000;
     "endingSocketsMax": ending_sockets_max in 1, 1_000_000;
     "requestsInFlightMax": requests_in_flight_max in 1, 65_536;
+    "nodeMessageBytesMax": node_message_bytes_max in 1024, 25 * MIB;
+    "nodeQueuedBytesMax": node_queued_bytes_max in 1024, 1024 * MIB;
+    "invokesMax": invokes_max in 1, 65_536;
+    "invokesPerNodeMax": invokes_per_node_max in 1, 65_536;
+    "invokesPerCallerMax": invokes_per_caller_max in 1, 65_536;
+    "invokesBytesMax": invokes_bytes_max in 64 * 1024, 1024 * MIB;
     "presenceEntriesMax": presence_entries_max in 1, 65_536;
     "repliesEntriesMax": replies_entries_max in 1, 1_000_000;
     "repliesBytesMax": replies_bytes_max in 1024, 1024 * MIB;

@@ -3,14 +3,16 @@
 //! A setting that would change who may come in, and that this version cannot honour (TLS),
 //! is a fault and not a warning: silence would serve more openly than its owner asked for.
 
+use super::hooks::Hooks;
 use super::read::Reader;
 use super::secret_refs::SecretRef;
 use super::value::Node;
 use crate::environment::Environment;
 use crate::log::settings::Logging;
-use clawgate_proto::config::{AuthMode, RateLimit};
+use clawgate_proto::config::{AuthMode, NodeCommands, RateLimit};
 use clawgate_proto::net::Cidr;
 use clawgate_proto::secret::Secret;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// What the file says. Absent settings are absent here; defaults are applied by whoever uses them.
@@ -46,12 +48,14 @@ pub struct Settings {
     pub trusted_proxies: Vec<Cidr>,
     /// `gateway.allowRealIpFallback`.
     pub allow_real_ip_fallback: bool,
+    /// `gateway.nodes.allowCommands` and `.denyCommands`, and `.commands.allow` and `.deny`, as newer releases write them.
+    pub node_commands: NodeCommands,
     /// `gateway.remote.url`, as text for setup codes: nothing connects there.
     pub remote_url: Option<String>,
     /// `plugins.entries.device-pair.config.publicUrl`, likewise.
     pub public_url: Option<String>,
-    /// `hooks.token`, when hooks are enabled: it must not be the gateway's.
-    pub hooks_token: Option<Secret>,
+    /// `hooks`, when they are enabled.
+    pub hooks: Option<Hooks>,
     /// `canvasHost`.
     pub canvas: CanvasSettings,
     /// `logging`.
@@ -178,9 +182,10 @@ impl Settings {
             origin_by_host: reader.switch(BY_HOST).unwrap_or(false),
             trusted_proxies: trusted_proxies(&mut reader),
             allow_real_ip_fallback: reader.switch("gateway.allowRealIpFallback").unwrap_or(false),
+            node_commands: node_commands(&mut reader),
             remote_url: named_elsewhere(&mut reader, "gateway.remote.url"),
             public_url: named_elsewhere(&mut reader, "plugins.entries.device-pair.config.publicUrl"),
-            hooks_token: hooks_token(&mut reader, environment),
+            hooks: Hooks::read(&mut reader, environment),
             canvas: canvas(&mut reader),
             logging: Logging::read(&mut reader),
             restart_by_signal: reader.switch("commands.restart"),
@@ -246,15 +251,6 @@ fn tailscale_mode(reader: &mut Reader<'_>) -> TailscaleMode {
     }
 }
 
-/// A secret of something that is not here yet: only looked at to tell it from the gateway's.
-fn hooks_token(reader: &mut Reader<'_>, environment: &Environment) -> Option<Secret> {
-    if reader.node("hooks.enabled") != Some(&Node::Bool(true)) {
-        return None;
-    }
-    let text = reader.node("hooks.token").and_then(Node::as_text)?;
-    Secret::new(&super::read::expand(text, environment).text)
-}
-
 /// A text, or a reference to a secret elsewhere.
 fn secret(
     reader: &mut Reader<'_>,
@@ -318,6 +314,18 @@ fn trusted_proxies(reader: &mut Reader<'_>) -> Vec<Cidr> {
         }
     }
     proxies
+}
+
+/// Both spellings count, as each may have been written by the release that knows it.
+fn node_commands(reader: &mut Reader<'_>) -> NodeCommands {
+    let mut names = |paths: [&str; 2]| {
+        let names = paths.into_iter().flat_map(|path| reader.texts(path)).collect::<Vec<_>>();
+        let names = names.iter().map(|name| name.trim()).filter(|name| !name.is_empty());
+        names.map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    let allow = names(["gateway.nodes.allowCommands", "gateway.nodes.commands.allow"]);
+    let deny = names(["gateway.nodes.denyCommands", "gateway.nodes.commands.deny"]);
+    NodeCommands { allow, deny }
 }
 
 fn refuse_what_would_be_ignored(reader: &mut Reader<'_>) {
@@ -445,7 +453,7 @@ mod tests {
         let proxy = settings.trusted_proxy.unwrap();
         assert_eq!((proxy.user_header.as_str(), proxy.allow_users.len()), ("X-User", 1));
         assert_eq!((settings.allow_tailscale, settings.tailscale_mode), (Some(true), TailscaleMode::Serve));
-        assert_eq!(settings.hooks_token.unwrap().expose(), "from-env");
+        assert_eq!(settings.hooks.unwrap().token.unwrap().expose(), "from-env");
         assert!(settings.origin_by_host);
         assert!(
             settings.warnings.iter().any(|warning| warning.starts_with(BY_HOST)),
@@ -469,6 +477,19 @@ mod tests {
             assert_eq!(settings.bind, Some(Setting::Known(bind)), "{name}");
             assert_eq!(settings.custom_bind_host.as_deref(), Some("10.0.0.1"));
         }
+    }
+
+    #[test]
+    fn commands_of_nodes_are_read_in_both_spellings() {
+        let settings = read(
+            "{gateway: {nodes: {allowCommands: [' camera.snap ', ''], denyCommands: ['system.run'], \
+             commands: {allow: ['sms.send'], deny: ['browser.proxy']}}}}",
+        );
+        let NodeCommands { allow, deny } = settings.unwrap().node_commands;
+        assert_eq!(allow.iter().map(String::as_str).collect::<Vec<_>>(), ["camera.snap", "sms.send"]);
+        assert_eq!(deny.iter().map(String::as_str).collect::<Vec<_>>(), ["browser.proxy", "system.run"]);
+        let faults = read("{gateway: {nodes: {commands: {allow: 'camera.snap'}}}}").unwrap_err();
+        assert!(faults[0].starts_with("gateway.nodes.commands.allow: found a text"), "{faults:?}");
     }
 
     #[test]

@@ -53,9 +53,15 @@ pub fn decide(
         ));
     }
     let bind = bind(flags, settings, environment)?;
-    let place = place(bind, settings)?;
     let auth = Resolved::new(&flags.auth, settings, config, environment)?;
     auth.check(&flags.auth, settings, bind)?;
+    if let Some(hooks) = &settings.hooks {
+        hooks.check_token(&auth)?;
+    }
+    let place = place(bind, settings)?;
+    if let Some(hooks) = &settings.hooks {
+        hooks.check()?;
+    }
     let exposure = Exposure {
         beyond_loopback: place.is_beyond_loopback(),
         bind: bind.as_str(),
@@ -122,7 +128,46 @@ mod tests {
             ("{gateway: {bind: 'custom'}}", "Gateway start blocked: set gateway.mode=local (current: unset)"),
             (
                 "{gateway: {mode: 'local', bind: 'custom', auth: {mode: 'password'}}}",
-                "gateway.bind=custom requires",
+                "Gateway auth is set to password",
+            ),
+            (
+                "{gateway: {mode: 'local', bind: 'custom', auth: {token: 'a'}}, hooks: {enabled: true, token: ' a '}}",
+                "Invalid config: hooks.token must not match gateway auth token.",
+            ),
+            (
+                "{gateway: {mode: 'local', bind: 'custom'}, hooks: {enabled: true}}",
+                "gateway.bind=custom requires gateway.customBindHost",
+            ),
+            (
+                "{gateway: {mode: 'local', tailscale: {mode: 'funnel'}}, hooks: {enabled: true, token: ' ', path: '/'}}",
+                "hooks.enabled requires hooks.token",
+            ),
+            (
+                "{gateway: {mode: 'local', auth: {mode: 'trusted-proxy'}}, hooks: {enabled: true, token: 'h', path: ' / '}}",
+                "hooks.path may not be '/'",
+            ),
+            (
+                "{gateway: {mode: 'local'}, hooks: {enabled: true, token: 'h', allowedSessionKeyPrefixes: ['a:']}}",
+                "hooks.allowedSessionKeyPrefixes must include 'hook:' when",
+            ),
+            (
+                "{gateway: {mode: 'local'}, hooks: {enabled: true, token: 'h', allowedSessionKeyPrefixes: ['hook:x']}}",
+                "hooks.allowedSessionKeyPrefixes must include 'hook:' when",
+            ),
+            (
+                "{gateway: {mode: 'local'}, hooks: {enabled: true, token: 'h', allowedSessionKeyPrefixes: ['a:'], \
+                 defaultSessionKey: 'b'}}",
+                "hooks.defaultSessionKey must match hooks.allowedSessionKeyPrefixes",
+            ),
+            (
+                "{gateway: {mode: 'local', auth: {mode: 'trusted-proxy', trustedProxy: {userHeader: 'x'}}, tailscale: {mode: \
+                 'funnel'}}}",
+                "tailscale funnel requires gateway auth mode=password",
+            ),
+            (
+                "{gateway: {mode: 'local', bind: 'lan', auth: {mode: 'password', password: '0123456789abc'}, tailscale: {mode: \
+                 'funnel'}}}",
+                "tailscale serve/funnel requires gateway bind=loopback (127.0.0.1)",
             ),
             ("{gateway: {mode: 'local', auth: {mode: 'password'}}}", "Gateway auth is set to password"),
             (
@@ -144,6 +189,26 @@ mod tests {
         ] {
             let fault = decided(&Flags::default(), text).unwrap_err();
             assert!(fault.starts_with(want), "{text}: {fault}");
+        }
+    }
+
+    #[test]
+    fn hooks_that_the_reference_would_serve_are_no_reason() {
+        for (auth, hooks) in [
+            ("token: 'a'", "enabled: false, token: 'a', path: '/'"),
+            ("token: 'a'", "enabled: true, token: 'b'"),
+            ("mode: 'none', token: 'a'", "enabled: true, token: 'a'"),
+            ("mode: 'password', password: 'p', token: 'a'", "enabled: true, token: 'a', path: ''"),
+            ("mode: 'password', password: 'p'", "enabled: true, token: 'p'"),
+            ("token: 'a'", "enabled: true, token: 'b', allowedSessionKeyPrefixes: ['a:', ' Hook: ']"),
+            (
+                "token: 'a'",
+                "enabled: true, token: 'b', allowedSessionKeyPrefixes: ['a:'], defaultSessionKey: 'a:b'",
+            ),
+            ("token: 'a'", "enabled: true, token: 'b', allowedSessionKeyPrefixes: [' ']"),
+        ] {
+            let text = format!("{{gateway: {{mode: 'local', auth: {{{auth}}}}}, hooks: {{{hooks}}}}}");
+            assert_eq!(decided(&Flags::default(), &text).map(|_| ()), Ok(()), "{text}");
         }
     }
 

@@ -2,6 +2,7 @@
 //! run over a simulated disk that forgets what was not fsynced.
 
 use clawgate_proto::host::Version;
+use rustix::fs::OFlags;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -147,14 +148,19 @@ impl Disk for RealDisk {
 
     fn read(&self, path: &Path) -> io::Result<Option<(Vec<u8>, Version)>> {
         for _ in 0..READ_TRIES {
-            let file = match File::open(path) {
+            // Opening a pipe would wait for somebody to write; this does not, and changes nothing for a file.
+            let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+            let file = match File::options().read(true).custom_flags(flags).open(path) {
                 Ok(file) => file,
                 Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(why) => return Err(why),
             };
             let before = file.metadata()?;
-            if !before.is_file() {
+            if before.is_dir() {
                 return Err(io::ErrorKind::IsADirectory.into());
+            }
+            if !before.is_file() {
+                return Err(io::Error::other("it is a pipe, a socket or a device, and a file is needed"));
             }
             if before.len() > FILE_BYTES_MAX {
                 return Err(io::ErrorKind::FileTooLarge.into());

@@ -153,6 +153,7 @@ pub(crate) fn a_rotated_secret_counts_from_the_next_request(place: Place) {
             allowed_origins: config.allowed_origins,
             trusted_proxies: config.trusted_proxies,
             allow_real_ip_fallback: config.allow_real_ip_fallback,
+            node_commands: config.node_commands.clone(),
             log_level: Level::Trace,
         });
         let hash = stage.call(admin, "config.get", json!({})).unwrap()["hash"].clone();

@@ -1,7 +1,7 @@
 // What every suite needs: a gateway process, device keys, a recording proxy, checks, bounded waits.
 import { spawn } from "node:child_process";
 import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync, mkdirSync } from "node:fs";
-import { createHash, generateKeyPairSync, createPrivateKey, sign } from "node:crypto";
+import { createHash, generateKeyPairSync, createPrivateKey, randomInt, sign } from "node:crypto";
 import net from "node:net";
 import os from "node:os";
 import path from "node:path";
@@ -47,14 +47,28 @@ export async function within(ms, what, promise) {
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-export function freePort() {
-  return new Promise((resolve, reject) => {
+const given = new Set();
+
+/**
+ * A port of loopback that nobody has. It lies below those that a system hands out by itself: one of those may belong to
+ * somebody else's connection by the time that a program which starts slowly listens there.
+ */
+export async function freePort() {
+  for (let tries = 0; tries < 100; tries += 1) {
+    const port = randomInt(20_000, 32_000);
+    if (given.has(port) || !(await isFree(port, "127.0.0.1")) || !(await isFree(port, "::1"))) continue;
+    given.add(port);
+    return port;
+  }
+  throw new Error("no free port found");
+}
+
+/** Whether it can be listened on, or would be if there were such addresses here. */
+function isFree(port, host) {
+  return new Promise((resolve) => {
     const server = net.createServer();
-    server.on("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address();
-      server.close(() => resolve(port));
-    });
+    server.on("error", (why) => resolve(why.code !== "EADDRINUSE"));
+    server.listen(port, host, () => server.close(() => resolve(true)));
   });
 }
 
@@ -182,7 +196,7 @@ export class RawClient {
     return this.frame(`answer to ${method}`, (frame) => frame.type === "res" && frame.id === id);
   }
 
-  /** Connects as `key`; `protocol` is 3 or 4. Gives the response frame. */
+  /** Connects as `key`, or as nobody; `protocol` is 3 or 4. Gives the response frame. */
   async connect({ protocol, key, token, deviceToken, bootstrapToken, role = "operator", scopes = ["operator.admin"], client = {} }) {
     const challenge = await this.event("connect.challenge");
     const { nonce, ts } = challenge.payload;
@@ -191,19 +205,25 @@ export class RawClient {
     if (token) auth.token = token;
     if (deviceToken) auth.deviceToken = deviceToken;
     if (bootstrapToken) auth.bootstrapToken = bootstrapToken;
+    const range = { minProtocol: protocol, maxProtocol: protocol };
+    const params = { ...range, client: who, role, scopes, caps: [], auth };
+    if (key) params.device = this.proof(key, who, role, scopes, auth, nonce, ts);
+    const answer = await this.request("connect", params);
+    recordSecret("device-token", answer.payload?.auth?.deviceToken);
+    return answer;
+  }
+
+  /** The device, with its signature over what it says. */
+  proof(key, who, role, scopes, auth, nonce, ts) {
     const signedToken = auth.token ?? auth.deviceToken ?? auth.bootstrapToken ?? "";
     const signed = ["v3", key.deviceId, who.id, who.mode, role, scopes.join(","), ts, signedToken, nonce, "linux", ""];
-    const device = {
+    return {
       id: key.deviceId,
       publicKey: key.publicKeyRaw,
       signature: signPem(key.privateKeyPem, signed.join("|")),
       signedAt: ts,
       nonce,
     };
-    const range = { minProtocol: protocol, maxProtocol: protocol };
-    const answer = await this.request("connect", { ...range, client: who, role, scopes, caps: [], auth, device });
-    recordSecret("device-token", answer.payload?.auth?.deviceToken);
-    return answer;
   }
 
   close() {

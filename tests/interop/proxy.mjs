@@ -1,9 +1,10 @@
 // nginx and Caddy in front of the gateway, configured as docs/guides/reverse-proxy.md says: WebSocket and HTTP, trusted and
-// not, with right and forged headers, and with users. Usage: node proxy.mjs CLAWGATE GUIDE RUNTIME NAME=BINARY...
+// not, with right and forged headers, with users, and with every credential of the matrix. Usage: node proxy.mjs CLAWGATE GUIDE RUNTIME NAME=BINARY...
 import { execFileSync, spawn } from "node:child_process";
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import http from "node:http";
 import path from "node:path";
+import { credentials, furnish, playAll } from "./credentials.mjs";
 import {
   GatewayProcess, RawClient, TOKEN, check, clawgate, deviceKey, finish, freePort, gatewayEnv, recordSecret, sleep, tempDir,
   within,
@@ -29,15 +30,20 @@ function swap(text, from, to) {
   return text.replaceAll(from, to);
 }
 
+/** The guide's lines with this proof in them, or without the one that sends it. */
+function proven(text, proof) {
+  if (proof === undefined) return text.replace(/^.*X-Clawgate-Proof.*\n/m, "");
+  return swap(text, IN_GUIDE, proof);
+}
+
 /** Each proxy: its files from the guide, without TLS, and the command that runs it in the foreground. */
 const KINDS = {
-  nginx(program, folder, port, gatewayPort, withUsers) {
+  nginx(program, folder, port, gatewayPort, users) {
     let site = swap(block("nginx"), "listen 443 ssl;", `listen 127.0.0.1:${port};`);
     site = swap(site, "[::1]:18789", `[::1]:${gatewayPort}`).replaceAll(/^ *ssl_.*\n/gm, "");
-    if (withUsers) {
-      let users = swap(block("nginx-users"), IN_GUIDE, PROOF);
-      users = swap(users, "/etc/nginx/clawgate.users", `${folder}/users`);
-      site = swap(site, "    location / {\n", `    location / {\n${users}`);
+    if (users) {
+      const lines = swap(proven(block("nginx-users"), users.proof), "/etc/nginx/clawgate.users", `${folder}/users`);
+      site = swap(site, "    location / {\n", `    location / {\n${lines}`);
       // A clear password in a file that only this test sees: `openssl passwd` may be missing.
       writeFileSync(path.join(folder, "users"), `ada:{PLAIN}${PASSWORD}\n`);
     }
@@ -47,12 +53,12 @@ const KINDS = {
       events {} http { access_log off; ${temporary} ${site} }`);
     return [program, ["-p", folder, "-c", "nginx.conf", "-e", "stderr"]];
   },
-  caddy(program, folder, port, gatewayPort, withUsers) {
-    let site = swap(block(withUsers ? "caddyfile-users" : "caddyfile"), "gw.example.com {", `http://127.0.0.1:${port} {`);
+  caddy(program, folder, port, gatewayPort, users) {
+    let site = swap(block(users ? "caddyfile-users" : "caddyfile"), "gw.example.com {", `http://127.0.0.1:${port} {`);
     site = swap(site, "[::1]:18789", `[::1]:${gatewayPort}`);
-    if (withUsers) {
+    if (users) {
       const hash = execFileSync(program, ["hash-password", "--plaintext", PASSWORD], { encoding: "utf8" }).trim();
-      site = swap(swap(site, "HASH_THAT_CADDY_HASH_PASSWORD_PRINTS", hash), IN_GUIDE, PROOF);
+      site = proven(swap(site, "HASH_THAT_CADDY_HASH_PASSWORD_PRINTS", hash), users.proof);
     }
     // The site is called by its address here, whatever Host says.
     site = site.replace(`http://127.0.0.1:${port} {`, `http://:${port} {\n    bind 127.0.0.1`);
@@ -61,11 +67,11 @@ const KINDS = {
   },
 };
 
-/** A proxy in front of a gateway; it is up when something answers. */
-async function proxy(kind, program, gatewayPort, withUsers = false) {
+/** A proxy in front of a gateway, with its own users and this proof if need be; it is up when something answers. */
+async function proxy(kind, program, gatewayPort, users) {
   const folder = tempDir(`proxy-${kind}`);
   const port = await freePort();
-  const [command, args] = KINDS[kind](program, folder, port, gatewayPort, withUsers);
+  const [command, args] = KINDS[kind](program, folder, port, gatewayPort, users);
   const env = { PATH: process.env.PATH, HOME: folder, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder };
   const child = spawn(command, args, { env, cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
@@ -91,13 +97,14 @@ function get(port, target, headers = {}) {
   }));
 }
 
-async function gateway(config, own) {
+async function gateway(config, own, cases = []) {
   const stateDir = tempDir(`proxied-${runtime}`);
   mkdirSync(stateDir, { recursive: true });
   const file = path.join(stateDir, "openclaw.json");
   writeFileSync(file, JSON.stringify(config));
   chmodSync(file, 0o600);
   if (own) writeFileSync(path.join(stateDir, "clawgate.json"), JSON.stringify(own));
+  if (cases.length > 0) furnish(stateDir, cases);
   return clawgate(binary, runtime, stateDir, await freePort()).start();
 }
 
@@ -113,6 +120,45 @@ async function attempt(port, options = {}) {
   const socket = new RawClient(`ws://${host}:${port}/`, { headers });
   const answer = await socket.connect({ protocol, key, ...rest });
   return { socket, answer, code: answer.error?.details?.code };
+}
+
+const ADA = { Authorization: `Basic ${Buffer.from(`ada:${PASSWORD}`).toString("base64")}` };
+const TRUSTED_PROXY = {
+  mode: "trusted-proxy",
+  trustedProxy: { userHeader: "X-Forwarded-User", requiredHeaders: ["X-Forwarded-Proto"], allowUsers: ["ada"] },
+};
+const ASKED_PROOF = { trustedProxy: { proofHeader: "X-Clawgate-Proof", proof: PROOF } };
+
+/** Situations in which every credential is shown: the column of the table, and what differs from the others. */
+const SITUATIONS = [
+  { what: "through a trusted proxy", column: "proxied", trustedProxies: ["::1"] },
+  { what: "through a proxy that nobody trusts", column: "proxied" },
+  { what: "with the right proof", column: "proved", trustedProxies: ["::1"], users: { proof: PROOF } },
+  { what: "with a wrong proof", column: "unproved", trustedProxies: ["::1"], users: { proof: "cLaWmArKeR-other-proof" } },
+  { what: "without the proof", column: "unproved", trustedProxies: ["::1"], users: {} },
+];
+
+async function playCredentials(kind, program) {
+  for (const { what, column, trustedProxies, users } of SITUATIONS) {
+    const cases = credentials(column);
+    // All of them come from one address, and the wrong ones are guesses.
+    const rateLimit = { maxAttempts: 10_000 };
+    const auth = users ? { ...TRUSTED_PROXY, rateLimit } : { mode: "token", token: TOKEN, rateLimit };
+    const config = { gateway: { mode: "local", auth, trustedProxies, controlUi: { allowedOrigins: [ORIGIN] } } };
+    const at = await gateway(config, users && ASKED_PROOF, cases);
+    const front = await proxy(kind, program, at.port, users);
+    const wrong = await playAll(front.port, cases, users ? ADA : {}, ORIGIN);
+    check(`${cases.length} credentials ${what}`, cases.length === 120 && wrong.length === 0, wrong);
+    if (!users) {
+      const direct = await attempt(at.port, { token: TOKEN });
+      const { proxies: seen } = (await direct.socket.request("status", {})).payload.gateway;
+      const expected = trustedProxies ? "trusted" : "proxied-untrusted";
+      check(`and the gateway took the proxy for ${expected}`, seen.state === expected, seen);
+      await direct.socket.close();
+    }
+    front.child.kill("SIGTERM");
+    await at.stop();
+  }
 }
 
 /** What a client might send to be taken for somebody else. */
@@ -192,22 +238,19 @@ for (const entry of proxies) {
     await at.stop();
   }
   {
-    const trustedProxy = { userHeader: "X-Forwarded-User", requiredHeaders: ["X-Forwarded-Proto"], allowUsers: ["ada"] };
     const config = { gateway: {
-      mode: "local", trustedProxies: ["::1"], controlUi: { allowedOrigins: [ORIGIN] },
-      auth: { mode: "trusted-proxy", trustedProxy },
+      mode: "local", trustedProxies: ["::1"], controlUi: { allowedOrigins: [ORIGIN] }, auth: TRUSTED_PROXY,
     } };
     const refused = new GatewayProcess(binary, ["gateway", "--port", String(await freePort())], tempDir("refused"), 0, true);
     writeFileSync(path.join(refused.stateDir, "openclaw.json"), JSON.stringify(config));
     const why = await refused.start(10_000).then(() => "", (fault) => String(fault));
     check("on loopback it does not start without a proof", why.includes("trustedProxy.proofHeader"), why);
-    const at = await gateway(config, { trustedProxy: { proofHeader: "X-Clawgate-Proof", proof: PROOF } });
-    const front = await proxy(kind, program, at.port, true);
-    const ada = { Authorization: `Basic ${Buffer.from(`ada:${PASSWORD}`).toString("base64")}` };
+    const at = await gateway(config, ASKED_PROOF);
+    const front = await proxy(kind, program, at.port, { proof: PROOF });
     check("strangers stay outside the proxy", (await get(front.port, "/healthz")).status === 401);
     const client = { id: "openclaw-control-ui", mode: "webchat" };
     const page = (port, headers, host) => attempt(port, { client, host, headers: { Origin: ORIGIN, ...headers } });
-    const admitted = await page(front.port, ada);
+    const admitted = await page(front.port, ADA);
     check("the proxy's user is let in with a page", admitted.answer.ok, admitted.answer.error);
     check("with its scopes and without a token",
       admitted.answer.payload?.auth?.scopes?.includes("operator.admin") && !admitted.answer.payload.auth.deviceToken,
@@ -215,7 +258,7 @@ for (const entry of proxies) {
     const list = await admitted.socket.request("device.pair.list", {});
     check("and nothing is paired", list.ok && list.payload.paired.length === 0, list);
     admitted.socket.close();
-    const both = await page(front.port, { ...ada, ...FORGED, "X-Forwarded-User": "eve" });
+    const both = await page(front.port, { ...ADA, ...FORGED, "X-Forwarded-User": "eve" });
     check("what a client says about itself does not come through", both.answer.ok, both.answer.error);
     both.socket.close();
     const without = { ...FORGED };
@@ -230,12 +273,13 @@ for (const entry of proxies) {
       check(`a local program is not the proxy ${what}`, answer.error?.details?.authReason === reason, answer);
     }
     check("the log says what to mend", at.output.includes("peer.proxy-refused"));
-    const ready = await get(front.port, "/readyz", ada);
+    const ready = await get(front.port, "/readyz", ADA);
     check("over HTTP the user counts too", "failing" in JSON.parse(ready.body), ready);
     const forged = await get(at.port, "/readyz", { Host: "gw.example.com", ...without });
     check("and a forger does not", forged.status === 200 && !("failing" in JSON.parse(forged.body)), forged);
     front.child.kill("SIGTERM");
     await at.stop();
   }
+  await playCredentials(kind, program);
 }
 finish();

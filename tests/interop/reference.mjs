@@ -228,14 +228,27 @@ for (const [name, value] of [
   ["gateway.port", String(await freePort())],
   ["gateway.auth", '{mode: "token", token: "cLaWmArKeR-set-in-a-shell"}'],
   ["gateway.bind", "auto"],
-  ["agents.list", '[{id: "main", default: true, name: "Ann"}]'],
+  ["agents.list[0]", '{id: "main", default: true, name: "Ann"}'],
+  ["agents.list[1].id", "second"],
+  ["hooks", '{enabled: true, token: "cLaWmArKeR-of-hooks", allowedSessionKeyPrefixes: ["hook:"]}'],
   ["logging", '{level: "debug", maxFileBytes: 200000}'],
 ]) {
   const set = await shell("set", name, value);
   check(`clawgate config set ${name}, from nothing`, set.code === 0, set.text);
 }
 check("clawgate config unset", (await shell("unset", "agents.list[0].name")).code === 0);
-for (const [name, value] of [["gateway.auth.mode", "password"], ["gateway.bind", "custom"], ["gateway.mode", "null"]]) {
+for (const [name, value] of [
+  ["gateway.auth.mode", "password"],
+  ["gateway.bind", "custom"],
+  ["gateway.mode", "null"],
+  ["gateway.tailscale.mode", "serve"], // with the bind "auto" of above
+  ["gateway.tailscale.mode", "funnel"],
+  ["gateway", '{mode: "local", auth: {token: "cLaWmArKeR-set-in-a-shell"}, tailscale: {mode: "funnel"}}'],
+  ["hooks", '{enabled: true, token: "cLaWmArKeR-set-in-a-shell"}'],
+  ["hooks", "{enabled: true}"],
+  ["hooks", '{enabled: true, token: "cLaWmArKeR-of-hooks", path: "/"}'],
+  ["hooks", '{enabled: true, token: "cLaWmArKeR-of-hooks", allowedSessionKeyPrefixes: ["a:"]}'],
+]) {
   const refused = await shell("set", name, value);
   check(`clawgate config set ${name} ${value} is refused`, refused.code === 1, refused.text);
 }

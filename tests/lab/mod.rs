@@ -47,6 +47,7 @@ impl Lab {
             trusted_proxies: Vec::new(),
             allow_real_ip_fallback: false,
             canvas: None,
+            node_commands: Default::default(),
             about: About::default(),
         };
         let now = Now { mono: Mono(1_000_000), wall: Wall(1_795_336_353_595) };

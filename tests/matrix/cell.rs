@@ -47,14 +47,48 @@ axis! {
         Trusted = "trusted",
         /// A proxy that nobody named, for a client elsewhere.
         Untrusted = "untrusted",
+        /// Tailscale Serve, where it is on this machine: the daemon says of the address what the headers say. Beyond
+        /// loopback, somebody who sends what Serve sends.
+        Serve = "serve",
+        /// The same, and the daemon names somebody else.
+        ServeLies = "serve-lies",
+        /// The same, and no daemon answers.
+        ServeAbsent = "serve-absent",
     }
+}
+
+impl Way {
+    /// Whether Tailscale Serve's headers are there.
+    pub(crate) fn is_serve(self) -> bool {
+        match self {
+            Self::Direct | Self::Trusted | Self::Untrusted => false,
+            Self::Serve | Self::ServeLies | Self::ServeAbsent => true,
+        }
+    }
+}
+
+axis! {
+    /// How the proxy proves itself, which is looked at in mode `trusted-proxy` only.
+    Proof {
+        /// No proof is configured.
+        Unset = "-",
+        Right = "right",
+        Wrong = "wrong",
+        Absent = "absent",
+    }
+}
+axis! {
+    /// Whether the owner trusts every program of this machine to be the proxy.
+    Loopback { Doubted = "-", Trusted = "trusted" }
 }
 axis! {
     /// The `Origin` header.
     Origin {
         None = "none",
-        /// What the gateway's own page has when it is opened under the address that is bound.
+        /// What the gateway's own page has when it is opened under the address that is bound, or the name that is served.
         Own = "own",
+        /// One that `gateway.controlUi.allowedOrigins` names.
+        Listed = "listed",
         Foreign = "foreign",
     }
 }
@@ -94,6 +128,8 @@ pub(crate) struct Cell {
     pub(crate) mode: Mode,
     pub(crate) bind: Bind,
     pub(crate) way: Way,
+    pub(crate) proof: Proof,
+    pub(crate) loopback: Loopback,
     pub(crate) origin: Origin,
     pub(crate) client: Client,
     pub(crate) device: Device,
@@ -103,28 +139,63 @@ pub(crate) struct Cell {
 impl Cell {
     /// Every cell of a mode.
     pub(crate) fn all(mode: Mode) -> Vec<Self> {
-        let mut cells = Vec::new();
-        for &bind in Bind::ALL {
-            for &way in Way::ALL {
-                for &origin in Origin::ALL {
-                    for &client in Client::ALL {
-                        for &device in Device::ALL {
-                            for &shown in Shown::ALL {
-                                cells.push(Self { mode, bind, way, origin, client, device, shown });
-                            }
-                        }
-                    }
-                }
-            }
+        let first = Self {
+            mode,
+            bind: Bind::Loopback,
+            way: Way::Direct,
+            proof: Proof::Unset,
+            loopback: Loopback::Doubted,
+            origin: Origin::None,
+            client: Client::Cli,
+            device: Device::None,
+            shown: Shown::Nothing,
+        };
+        let mut cells = vary(vec![first], Bind::ALL, |cell, bind| cell.bind = bind);
+        cells = vary(cells, Way::ALL, |cell, way| cell.way = way);
+        cells = vary(cells, Proof::ALL, |cell, proof| cell.proof = proof);
+        cells = vary(cells, Loopback::ALL, |cell, loopback| cell.loopback = loopback);
+        cells.retain(Self::says_something);
+        cells = vary(cells, Origin::ALL, |cell, origin| cell.origin = origin);
+        cells = vary(cells, Client::ALL, |cell, client| cell.client = client);
+        cells = vary(cells, Device::ALL, |cell, device| cell.device = device);
+        vary(cells, Shown::ALL, |cell, shown| cell.shown = shown)
+    }
+
+    /// Whether the cell is another one than those that differ from it in something that nobody looks at.
+    fn says_something(&self) -> bool {
+        // Beyond loopback no daemon is asked, whatever it would say.
+        let asks_daemon = self.bind == Bind::Loopback;
+        if !asks_daemon && matches!(self.way, Way::ServeLies | Way::ServeAbsent) {
+            return false;
         }
-        cells
+        match (self.mode, self.way) {
+            (Mode::None | Mode::Token | Mode::Password, _) => {
+                self.proof == Proof::Unset && self.loopback == Loopback::Doubted
+            }
+            (Mode::TrustedProxy, Way::Trusted) => true,
+            // Where the proxy is not trusted, the most that somebody could show.
+            (
+                Mode::TrustedProxy,
+                Way::Direct | Way::Untrusted | Way::Serve | Way::ServeLies | Way::ServeAbsent,
+            ) => matches!(self.proof, Proof::Unset | Proof::Right) && self.loopback == Loopback::Trusted,
+        }
     }
 
     /// The words of a row, in the order of the columns.
     pub(crate) fn words(&self) -> String {
-        let Self { mode, bind, way, origin, client, device, shown } = self;
-        [mode.word(), bind.word(), way.word(), origin.word(), client.word(), device.word(), shown.word()]
-            .join(" ")
+        let Self { mode, bind, way, proof, loopback, origin, client, device, shown } = self;
+        [
+            mode.word(),
+            bind.word(),
+            way.word(),
+            proof.word(),
+            loopback.word(),
+            origin.word(),
+            client.word(),
+            device.word(),
+            shown.word(),
+        ]
+        .join(" ")
     }
 
     /// Plays the cell on a gateway of its own, and says in one line what came of it.
@@ -136,6 +207,11 @@ impl Cell {
             stage.host().edit(Document::DevicesPaired, record.to_string());
         }
         self.mint(&stage);
+        match self.way {
+            Way::Serve => stage.host().set_whois(TAILNET_CLIENT, "Ada@Example"),
+            Way::ServeLies => stage.host().set_whois(TAILNET_CLIENT, "eve@example"),
+            Way::Direct | Way::Trusted | Way::Untrusted | Way::ServeAbsent => {}
+        }
         let config = self.dress(&stage, key, protocol);
         let actor = stage.open_from(self.socket(), config);
         self.outcome(&mut stage, actor)
@@ -161,19 +237,30 @@ impl Cell {
                     user_header: "x-forwarded-user".to_owned(),
                     required_headers: Vec::new(),
                     allow_users: Vec::new(),
-                    proof: None,
-                    trusts_loopback: true,
+                    proof: match self.proof {
+                        Proof::Unset => None,
+                        Proof::Right | Proof::Wrong | Proof::Absent => {
+                            Secret::new(&proof()).map(|proof| ("x-proof".to_owned(), proof))
+                        }
+                    },
+                    trusts_loopback: self.loopback == Loopback::Trusted,
                 });
             }
         }
         let trusted = match self.way {
             Way::Trusted => self.socket().to_string(),
             // Somebody else's proxy is trusted; this one is not.
-            Way::Direct | Way::Untrusted => "10.99.99.99".to_owned(),
+            Way::Direct | Way::Untrusted | Way::Serve | Way::ServeLies | Way::ServeAbsent => {
+                "10.99.99.99".to_owned()
+            }
         };
-        if self.bind == Bind::Lan {
-            auth.pages.own_origins = vec![format!("http://{LAN}:{}", config.port)];
+        auth.allow_tailscale = self.way.is_serve();
+        if self.way.is_serve() {
+            auth.pages.own_origins.push(format!("https://{SERVED}"));
+        } else if self.bind == Bind::Lan {
+            auth.pages.own_origins.push(format!("http://{LAN}:{}", config.port));
         }
+        config.allowed_origins = vec![LISTED.to_owned()];
         config.trusted_proxies = Cidr::parse(&trusted).into_iter().collect();
     }
 
@@ -182,7 +269,9 @@ impl Cell {
         match (self.bind, self.way) {
             (Bind::Loopback, _) => Ipv4Addr::LOCALHOST,
             (Bind::Lan, Way::Direct) => Ipv4Addr::new(192, 168, 1, 50),
-            (Bind::Lan, Way::Trusted | Way::Untrusted) => Ipv4Addr::new(192, 168, 1, 2),
+            (Bind::Lan, Way::Trusted | Way::Untrusted | Way::Serve | Way::ServeLies | Way::ServeAbsent) => {
+                Ipv4Addr::new(192, 168, 1, 2)
+            }
         }
     }
 
@@ -215,26 +304,24 @@ impl Cell {
             Client::Node => ("node-host", "node"),
         };
         let port = stage.config().port;
-        let bound = match self.bind {
-            Bind::Loopback => Ipv4Addr::LOCALHOST,
-            Bind::Lan => LAN,
+        let (scheme, host) = match (self.way.is_serve(), self.bind) {
+            (true, _) => ("https", SERVED.to_owned()),
+            (false, Bind::Loopback) => ("http", format!("{}:{port}", Ipv4Addr::LOCALHOST)),
+            (false, Bind::Lan) => ("http", format!("{LAN}:{port}")),
         };
         let mut config = stage.client_as(id, client_mode, key);
         (config.min_protocol, config.max_protocol) = (protocol, protocol);
         let (role, scopes) = self.asks();
         config.role = role.to_owned();
         config.scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
-        config.host = format!("{bound}:{port}");
         config.origin = match self.origin {
             Origin::None => None,
-            Origin::Own => Some(format!("http://{bound}:{port}")),
+            Origin::Own => Some(format!("{scheme}://{host}")),
+            Origin::Listed => Some(LISTED.to_owned()),
             Origin::Foreign => Some("https://elsewhere.example".to_owned()),
         };
-        if self.way != Way::Direct {
-            for (name, value) in [("X-Forwarded-For", "203.0.113.7"), ("X-Forwarded-User", "alice")] {
-                config.headers.push((name.to_owned(), value.to_owned()));
-            }
-        }
+        config.host = host;
+        config.headers = self.headers();
         config.auth.token = None;
         let secret = match self.shown {
             Shown::Nothing => return config,
@@ -254,6 +341,29 @@ impl Cell {
             Mode::None | Mode::Token | Mode::TrustedProxy => config.auth.token = Some(secret),
         }
         config
+    }
+
+    /// What lies between writes into the request. Whoever goes around the proxy knows its headers.
+    fn headers(&self) -> Vec<(String, String)> {
+        let proof = match self.proof {
+            Proof::Right => Some(proof()),
+            Proof::Wrong => Some("not-the-proof".to_owned()),
+            Proof::Unset | Proof::Absent => None,
+        };
+        let mut headers = match self.way {
+            Way::Direct => Vec::new(),
+            Way::Trusted | Way::Untrusted => {
+                vec![("X-Forwarded-For", "203.0.113.7".to_owned()), ("X-Forwarded-User", "alice".to_owned())]
+            }
+            Way::Serve | Way::ServeLies | Way::ServeAbsent => vec![
+                ("X-Forwarded-For", TAILNET_CLIENT.map(|part| part.to_string()).join(".")),
+                ("X-Forwarded-Proto", "https".to_owned()),
+                ("X-Forwarded-Host", SERVED.to_owned()),
+                ("Tailscale-User-Login", "ada@example".to_owned()),
+            ],
+        };
+        headers.extend(proof.map(|proof| ("X-Proof", proof)));
+        headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     /// A setup code that is out: for nodes, or for a phone with everything, which is one operator too.
@@ -294,6 +404,19 @@ impl Cell {
     }
 }
 
+/// Each cell once with each value.
+fn vary<T: Copy>(cells: Vec<Cell>, values: &[T], set: impl Fn(&mut Cell, T)) -> Vec<Cell> {
+    let mut varied = Vec::new();
+    for cell in cells {
+        for &value in values {
+            let mut cell = cell;
+            set(&mut cell, value);
+            varied.push(cell);
+        }
+    }
+    varied
+}
+
 /// The configured secret.
 fn right() -> String {
     secrets::chosen("matrix")
@@ -307,6 +430,17 @@ fn device_token() -> String {
 fn bootstrap_token() -> String {
     secrets::chosen("matrix-bootstrap-token")
 }
+
+fn proof() -> String {
+    secrets::chosen("matrix-proof")
+}
+
+/// What `gateway.controlUi.allowedOrigins` names.
+const LISTED: &str = "https://desk.example";
+
+/// What Tailscale Serve calls this machine, and whom it serves.
+const SERVED: &str = "gw.tail1.ts.net";
+const TAILNET_CLIENT: [u8; 4] = [100, 64, 0, 7];
 
 /// The address of this host that is bound, where one beyond loopback is.
 pub(crate) const LAN: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 10);

@@ -1,7 +1,7 @@
 //! What should come of a cell, from the specification alone: v4 section 6 and the rules R1 to R8, and the auth and
 //! pairing pages where those are silent. Nothing here knows the code under test.
 
-use crate::cell::{Bind, Cell, Client, Device, Mode, Origin, Shown, Way};
+use crate::cell::{Bind, Cell, Client, Device, Loopback, Mode, Origin, Proof, Shown, Way};
 
 /// Whether a credential beside the device proof was good.
 enum Auth {
@@ -11,7 +11,9 @@ enum Auth {
     Secret,
     /// A trusted proxy named a user.
     Proxy,
-    /// Neither: the code of the refusal.
+    /// The tailnet's daemon named a user.
+    Tailnet,
+    /// None of these: the code of the refusal.
     Failed(&'static str),
 }
 
@@ -23,9 +25,13 @@ pub(crate) fn expect(cell: &Cell) -> String {
     let is_local = cell.bind == Bind::Loopback && cell.way == Way::Direct;
 
     // R8, v4 5.1: in every mode an Origin is checked, and a page must have one. The name `127.0.0.1` is ours only
-    // for who is here; an address that we bind is ours for everybody.
-    let is_own = cell.origin == Origin::Own && (is_local || cell.bind == Bind::Lan);
-    if (has_origin && !is_own) || (is_page && !has_origin) {
+    // for who is here; an address that we bind, and the name under which Tailscale serves us, are ours for everybody.
+    let is_ours = match cell.origin {
+        Origin::None | Origin::Foreign => false,
+        Origin::Own => is_local || cell.bind == Bind::Lan || cell.way.is_serve(),
+        Origin::Listed => true,
+    };
+    if (has_origin && !is_ours) || (is_page && !has_origin) {
         return "CONTROL_UI_ORIGIN_NOT_ALLOWED".to_owned();
     }
 
@@ -56,7 +62,9 @@ pub(crate) fn expect(cell: &Cell) -> String {
     // v4 6.6 and R8. A setup code approves the device of the class it was minted for, wherever that stands; but to a
     // page that calls itself a node it is no shared secret.
     let code_approves = by_code && is_node && !has_origin;
-    let place_approves = is_local && (!has_origin || (is_page && matches!(auth, Auth::Secret)));
+    // A page that is only listed is somebody else's, even here.
+    let is_our_page = is_page && cell.origin == Origin::Own;
+    let place_approves = is_local && (!has_origin || (is_our_page && matches!(auth, Auth::Secret)));
     if code_approves || place_approves {
         admitted.to_owned()
     } else {
@@ -64,20 +72,43 @@ pub(crate) fn expect(cell: &Cell) -> String {
     }
 }
 
-/// v4 6.1 and auth 4.2, 5.1.
+/// v4 6.1 and auth 4.2, 5.1, 5.2.
 fn shared(cell: &Cell) -> Auth {
     let (missing, mismatch) = match cell.mode {
         Mode::None => return Auth::NoneWanted,
-        // Auth 5.1: final, whatever secret is shown.
-        Mode::TrustedProxy if cell.way == Way::Trusted => return Auth::Proxy,
+        // Auth 5.1: final, whatever secret is shown, and whoever else vouches.
+        Mode::TrustedProxy if cell.way == Way::Trusted && is_proved(cell) => return Auth::Proxy,
         Mode::TrustedProxy => return Auth::Failed("AUTH_UNAUTHORIZED"),
         Mode::Token => ("AUTH_TOKEN_MISSING", "AUTH_TOKEN_MISMATCH"),
         Mode::Password => ("AUTH_PASSWORD_MISSING", "AUTH_PASSWORD_MISMATCH"),
     };
-    match cell.shown {
-        Shown::Right => Auth::Secret,
-        Shown::Wrong => Auth::Failed(mismatch),
-        Shown::Nothing | Shown::DeviceToken | Shown::Bootstrap => Auth::Failed(missing),
+    // Auth 5.2: a tailnet's user stands in for the secret; one who is none is spoken of where nothing else failed.
+    let tailnet = match (cell.way, cell.bind) {
+        (Way::Direct | Way::Trusted | Way::Untrusted, _) => None,
+        (Way::Serve, Bind::Loopback) => Some(Auth::Tailnet),
+        (Way::ServeLies, Bind::Loopback) => Some(Auth::Failed("AUTH_TAILSCALE_IDENTITY_MISMATCH")),
+        (Way::ServeAbsent, Bind::Loopback) => Some(Auth::Failed("AUTH_TAILSCALE_WHOIS_FAILED")),
+        (Way::Serve | Way::ServeLies | Way::ServeAbsent, Bind::Lan) => {
+            Some(Auth::Failed("AUTH_TAILSCALE_PROXY_MISSING"))
+        }
+    };
+    match (cell.shown, tailnet) {
+        (Shown::Right, _) => Auth::Secret,
+        (_, Some(Auth::Tailnet)) => Auth::Tailnet,
+        (Shown::Wrong, _) => Auth::Failed(mismatch),
+        (Shown::Nothing | Shown::DeviceToken | Shown::Bootstrap, tailnet) => {
+            tailnet.unwrap_or(Auth::Failed(missing))
+        }
+    }
+}
+
+/// `docs/compatibility.md`, `proxy-proof`: whether what comes from the proxy's address is the proxy. A proof that is asked
+/// for has to be shown. Without one an address beyond loopback proves it, and loopback only by its owner's word.
+fn is_proved(cell: &Cell) -> bool {
+    match cell.proof {
+        Proof::Right => true,
+        Proof::Wrong | Proof::Absent => false,
+        Proof::Unset => cell.bind == Bind::Lan || cell.loopback == Loopback::Trusted,
     }
 }
 
@@ -91,7 +122,8 @@ fn without_device(cell: &Cell, auth: &Auth, is_direct_local: bool) -> String {
         (Client::Cli, Auth::Secret) if is_direct_local => "in all no-token",
         (Client::Cli, Auth::Secret | Auth::Proxy) => "in nothing no-token",
         (Client::Cli, Auth::Failed(code)) if shows_secret => code,
-        (Client::Cli, Auth::Failed(_) | Auth::NoneWanted) => "DEVICE_IDENTITY_REQUIRED",
+        // Who a tailnet's user is does not say which machine this is.
+        (Client::Cli, Auth::Failed(_) | Auth::NoneWanted | Auth::Tailnet) => "DEVICE_IDENTITY_REQUIRED",
     };
     outcome.to_owned()
 }

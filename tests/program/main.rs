@@ -7,6 +7,8 @@ mod approvals;
 mod canvas;
 mod commands;
 mod config;
+mod credentials;
+mod daemon;
 mod devices;
 mod doctor;
 mod first_run;

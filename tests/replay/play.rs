@@ -11,7 +11,7 @@ use clawgate_proto::config::{CanvasHost, Config};
 use clawgate_support::stage::{ANSWER_MS, EVENT_MS};
 use clawgate_support::{Actor, Place, Stage, secrets};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// A case being played.
 pub(crate) struct Player {
@@ -22,8 +22,8 @@ pub(crate) struct Player {
     issued: BTreeMap<String, String>,
     /// The latest hello-ok, by connection.
     hellos: BTreeMap<String, Value>,
-    /// Ids of requests whose answers are waited for later, by connection and method.
-    asked: BTreeMap<(String, String), String>,
+    /// Ids of requests whose answers are waited for later, in their order, by connection and method.
+    asked: BTreeMap<(String, String), VecDeque<String>>,
     /// What steps kept for later ones.
     kept: BTreeMap<String, Value>,
     calls: u32,
@@ -159,11 +159,14 @@ impl Player {
             }
             Act::Ask(call) => {
                 let id = self.ask(&step.on, call);
-                self.asked.insert((step.on.clone(), call.method.clone()), id);
+                self.asked.entry((step.on.clone(), call.method.clone())).or_default().push_back(id);
             }
             Act::Answered(method) => {
-                let asked = self.asked.get(&(step.on.clone(), method.clone()));
-                let id = asked.expect("a case asks before it waits for an answer").clone();
+                let asked = self.asked.get_mut(&(step.on.clone(), method.clone()));
+                // The last may be answered in two steps.
+                let id =
+                    asked.and_then(|ids| if ids.len() > 1 { ids.pop_front() } else { ids.front().cloned() });
+                let id = id.expect("a case asks before it waits for an answer");
                 let actor = self.actor(&step.on);
                 let is_it =
                     |event: &ClientEvent| matches!(event, ClientEvent::Response(answer) if answer.id == id);

@@ -211,6 +211,71 @@ pub(crate) fn a_tailnet_identity_counts_when_the_daemon_agrees(place: Place) {
     }
 }
 
+/// Compatibility row `users-here`: who is vouched for has a profile while here, and nobody else has one.
+pub(crate) fn who_is_vouched_for_is_somebody_while_here(place: Place) {
+    let mut stage = Stage::with(place, |config| {
+        proxied(config);
+        let proxy = config.auth.trusted_proxy.as_mut().unwrap();
+        proxy.allow_users.extend(["bob".to_owned(), "cid".to_owned(), "x".repeat(600)]);
+        config.limits.users_listed_max = 2;
+    });
+    let page_of = |stage: &mut Stage, user: &str| {
+        let mut headers = BY_THE_PROXY;
+        headers[2].1 = user;
+        let page = ClientConfig {
+            origin: Some("https://desk.example".to_owned()),
+            ..stage.client_as("openclaw-control-ui", "webchat", None)
+        };
+        stage.admit(asking(&[ADMIN], speaking(4, with_headers(page, &headers)))).0
+    };
+    let (ada, bob) = (page_of(&mut stage, "ada@example"), page_of(&mut stage, "bob"));
+    let again = page_of(&mut stage, "ada@example");
+    let profile = stage.call(ada, "users.self", json!({})).unwrap()["profile"].clone();
+    assert_eq!((&profile["displayName"], &profile["emails"]), (&json!("ada"), &json!(["ada@example"])));
+    assert_eq!(
+        stage.call(again, "users.self", json!({})).unwrap()["profile"],
+        profile,
+        "one person, one profile"
+    );
+    let bobs = stage.call(bob, "users.self", json!({})).unwrap()["profile"].clone();
+    assert_eq!((&bobs["displayName"], &bobs["emails"]), (&json!("bob"), &json!([])));
+    assert_ne!(bobs["id"], profile["id"]);
+    let list = stage.call(bob, "users.list", json!({})).unwrap();
+    assert_eq!(list["profiles"], json!([profile, bobs.clone()]));
+    page_of(&mut stage, "cid");
+    assert_eq!(stage.call(bob, "users.list", json!({})).unwrap(), list, "no more than so many");
+    // A name that is too long to be kept lets in, and is nobody's.
+    let long = page_of(&mut stage, &"x".repeat(600));
+    let error = stage.call(long, "users.self", json!({})).unwrap_err();
+    assert_eq!(
+        (error.code.as_str(), error.message.as_str()),
+        ("FORBIDDEN", "users.self requires an authenticated user")
+    );
+    stage.close(bob);
+    let mut left = json!(null);
+    for _ in 0..100 {
+        left = stage.call(ada, "users.list", json!({})).unwrap()["profiles"].take();
+        if left[1] != bobs {
+            break;
+        }
+        stage.pass(50); // a real gateway may see the end of a socket a little later than its client
+    }
+    assert_eq!((&left[0], &left[1]["displayName"]), (&profile, &json!("cid")));
+
+    // A tailnet's user likewise, and whoever has a secret is nobody in particular.
+    let mut stage = Stage::with(place, |config| config.auth.allow_tailscale = true);
+    stage.host().set_whois([100, 64, 0, 7], "Ada@Example");
+    let key = stage.key();
+    let with_secret = asking(&[ADMIN], speaking(4, stage.client(Some(key.clone()))));
+    let (owner, _) = stage.admit(with_secret);
+    assert!(stage.call(owner, "users.self", json!({})).is_err());
+    let named = with_headers(stage.client(Some(key)), &served("100.64.0.7", "ada@example"));
+    let (named, _) = stage.admit(asking(&[ADMIN], speaking(4, named)));
+    let own = stage.call(named, "users.self", json!({})).unwrap();
+    assert_eq!(own["profile"]["emails"], json!(["ada@example"]));
+    assert_eq!(stage.call(owner, "users.list", json!({})).unwrap()["profiles"], json!([own["profile"]]));
+}
+
 pub(crate) fn guesses_beside_a_tailnet_identity_are_counted(place: Place) {
     let mut stage = Stage::with(place, |config| {
         config.auth.allow_tailscale = true;

@@ -166,6 +166,7 @@ fn with_new_token(stage: &Stage) -> LiveConfig {
         allowed_origins: config.allowed_origins.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
         allow_real_ip_fallback: config.allow_real_ip_fallback,
+        node_commands: config.node_commands.clone(),
         log_level: Level::Trace,
     }
 }
@@ -216,6 +217,28 @@ pub(crate) fn a_changed_secret_closes_who_came_in_with_the_old_one(place: Place)
         let (code, reason) = stage.closed(operator);
         assert_eq!((code, reason.as_str()), (4001, "gateway auth changed"));
         assert!(stage.call(device, "health", json!({})).is_ok(), "a device token stays what it was");
+        let key = stage.key();
+        let old = speaking(protocol, stage.client(Some(key)));
+        assert_eq!(refused(&mut stage, old.clone()).detail_code(), Some("AUTH_TOKEN_MISMATCH"));
+        let mut new = old;
+        new.auth.token = Some("cLaWmArKeR-rotated".to_owned());
+        stage.admit(new);
+    }
+}
+
+/// `secrets.reload`: what is fetched anew counts at once, and nothing else is told.
+pub(crate) fn secrets_are_fetched_again_on_demand(place: Place) {
+    for protocol in PROTOCOLS {
+        let (mut stage, operator) = staged(place, protocol, Some(FILE));
+        let done = json!({"ok": true, "warningCount": 0});
+        assert_eq!(stage.call(operator, "secrets.reload", json!({})), Ok(done.clone()));
+        // The same secret lets the same peers in, and the file is the same.
+        stage.drain(operator);
+        assert_eq!(stage.call(operator, "secrets.reload", json!({})), Ok(done.clone()));
+        assert!(!event_names(&stage.drain(operator)).contains(&"config.changed"));
+        stage.host().set_live_config(with_new_token(&stage));
+        assert_eq!(stage.call(operator, "secrets.reload", json!({})), Ok(done));
+        assert_eq!(stage.closed(operator), (4001, "gateway auth changed".to_owned()));
         let key = stage.key();
         let old = speaking(protocol, stage.client(Some(key)));
         assert_eq!(refused(&mut stage, old.clone()).detail_code(), Some("AUTH_TOKEN_MISMATCH"));

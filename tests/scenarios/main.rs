@@ -10,8 +10,10 @@ mod config;
 mod devices;
 mod events;
 mod handshake;
+mod invoke;
 mod pairing;
 mod questions;
+mod runs;
 mod setup;
 mod store;
 mod system;
@@ -94,6 +96,7 @@ play! {
         a_proxys_user_is_let_in_and_its_page_keeps_its_scopes
         a_local_program_is_not_the_proxy
         a_tailnet_identity_counts_when_the_daemon_agrees
+        who_is_vouched_for_is_somebody_while_here
         guesses_beside_a_tailnet_identity_are_counted
         a_tailnet_identity_is_nothing_where_it_is_not_wanted
         a_daemon_that_is_silent_lets_nobody_in
@@ -122,10 +125,36 @@ play! {
         the_schema_is_shown_whole_and_by_path
         only_admins_change_and_only_readers_read
         a_changed_secret_closes_who_came_in_with_the_old_one
+        secrets_are_fetched_again_on_demand
         a_file_that_somebody_else_changed_is_noticed
         what_waits_for_a_restart_is_in_the_status
         whether_the_file_comes_into_force_by_itself_is_in_the_health_snapshot
         too_many_operations_at_once_are_refused;
+    invoke:
+        a_command_is_carried_out
+        a_node_says_no
+        only_what_is_offered_approved_and_allowed_is_asked_for
+        the_configuration_allows_and_forbids
+        a_node_that_is_away_or_not_approved_is_not_asked
+        a_command_has_its_time
+        a_node_that_leaves_is_answered_for_at_once
+        a_caller_that_leaves_wants_nothing_more
+        only_the_node_that_was_asked_answers
+        a_node_that_is_not_ready_is_asked_again
+        what_is_too_large_for_a_node_is_never_sent
+        only_so_many_commands_are_in_flight
+        a_node_that_does_not_read_is_sent_no_more
+        the_exec_approvals_of_a_node_are_read_and_changed
+        a_drain_waits_for_commands;
+    runs:
+        a_program_that_was_allowed_runs_once
+        an_allowance_is_good_for_a_moment
+        what_a_caller_says_allows_nothing
+        every_fault_of_a_claim_has_its_word
+        who_asked_without_a_device_is_its_connection
+        what_nobody_decided_may_fall_back_once
+        the_text_of_a_program_is_its_own
+        what_cannot_be_sent_uses_up_nothing;
     handshake:
         an_address_gets_32_sockets_before_hello
         frames_behind_connect_are_answered_after_hello

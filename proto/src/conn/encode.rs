@@ -62,6 +62,13 @@ pub(crate) fn response(id: &str, reply: Reply, dialect: Dialect) -> Parts {
                 Payload::Json(json) => json,
                 Payload::Devices(view) => dialect::device_list(dialect, &view).into(),
                 Payload::Nodes(view) => dialect::nodes::nodes(dialect, &view).into(),
+                Payload::Invoked(answer) => {
+                    head.extend_from_slice(br#"{"ok":true,"nodeId":"#);
+                    write_json(&mut head, &answer.node_id);
+                    head.extend_from_slice(br#","command":"#);
+                    write_json(&mut head, &answer.command);
+                    answer.rest
+                }
                 Payload::Value(value) => {
                     write_json(&mut head, &value);
                     Bytes::new()

@@ -14,6 +14,7 @@ pub(crate) fn answer(dialect: Dialect, answer: &ConfigAnswer) -> Bytes {
         ConfigAnswer::Written(written) => self::written(written),
         ConfigAnswer::Json(json) => json.clone(),
         ConfigAnswer::Checked => Bytes::new(),
+        ConfigAnswer::Reloaded(_) => Bytes::from_static(br#"{"ok":true,"warningCount":0}"#),
     }
 }
 

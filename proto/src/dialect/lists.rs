@@ -35,6 +35,12 @@ macro_rules! totals {
     };
 }
 
+macro_rules! theme {
+    () => {
+        r#"{"id":"claw","name":"Claw","description":"What pages look like by themselves.","source":"builtin","modes":["light","dark"]}"#
+    };
+}
+
 /// Methods whose answer is a bare list.
 pub(crate) const EMPTY: Text = both("[]");
 pub(crate) const OK: Text = both(r#"{"ok":true}"#);
@@ -45,6 +51,10 @@ pub(crate) const SUBSCRIBED: Text = both(r#"{"subscribed":true}"#);
 pub(crate) const AUDIT: Text = both(r#"{"events":[]}"#);
 pub(crate) const MEMORY: Text =
     both(r#"{"agentId":"main","embedding":{"ok":false,"error":"memory search unavailable"}}"#);
+/// No hook is installed, and none could run here.
+pub(crate) const HOOKS: Text =
+    both(r#"$agent{"workspaceDir":"$state/workspace","managedHooksDir":"$state/hooks","hooks":[]}"#);
+pub(crate) const COMPUTER: Text = both(r#"{"configured":false,"available":false}"#);
 pub(crate) const SECRETS: Text = both(r#"{"entries":[]}"#);
 pub(crate) const UPDATES: Text = both(r#"{"sentinel":null,"updateAvailable":null}"#);
 /// Nothing was used on any day, so no day is listed.
@@ -67,6 +77,14 @@ pub(crate) const BOARD: Text = both(r#"{"sessionKey":$key,"revision":0,"tabs":[]
 pub(crate) const HISTORY: Text = each(
     r#"{"sessionKey":$key,"messages":[],"thinkingLevel":"off"}"#,
     r#"{"sessionKey":$key,"messages":[],"pendingInputs":{"items":[],"total":0},"hasMore":false,"totalMessages":0,"defaults":{"modelProvider":null,"model":null,"contextTokens":null}}"#,
+);
+/// No model, no command, no account to choose: whatever a session would run with is not decided here.
+pub(crate) const METADATA: Text = both(
+    r#"$agent{"models":[],"commands":[],"swarmEnabled":false,"accountSelection":{"kind":"automatic","label":"Automatic account selection"}}"#,
+);
+/// The same, when a session is named.
+pub(crate) const METADATA_SESSION: Text = both(
+    r#"$agent{"models":[],"commands":[],"swarmEnabled":false,"accountSelection":{"kind":"automatic","label":"Automatic account selection"},"runtimeSelectionLocked":false}"#,
 );
 /// To a caller that wants what came since a cursor: no cursor of ours can be meant.
 pub(crate) const HISTORY_RESET: Text = both(r#"{"kind":"reset"}"#);
@@ -103,6 +121,7 @@ pub(crate) const SESSIONS_USAGE: Text = both(concat!(
     totals!(),
     r#","aggregates":{"messages":{"total":0,"user":0,"assistant":0,"toolCalls":0,"toolResults":0,"errors":0},"tools":{"totalCalls":0,"uniqueTools":0,"tools":[]},"byModel":[],"byProvider":[],"byAgent":[],"byChannel":[],"dailyLatency":[],"modelDaily":[],"daily":[]}}"#
 ));
+pub(crate) const TRANSCRIPTS: Text = both(r#"{"sessions":[],"nextCursor":null}"#);
 pub(crate) const USAGE_LOGS: Text = both(r#"{"logs":[]}"#);
 
 // ---- agents, models, tools, skills, schedules, tasks ----
@@ -140,6 +159,10 @@ pub(crate) const TASKS: Text = both(r#"{"tasks":[]}"#);
 pub(crate) const TOOLS: Text = both(
     r#"$agent{"agentId":"main","profiles":[{"id":"minimal","label":"Minimal"},{"id":"coding","label":"Coding"},{"id":"messaging","label":"Messaging"},{"id":"full","label":"Full"}],"groups":[]}"#,
 );
+/// There is no model to search with and no provider to search at.
+pub(crate) const WEB_SEARCH: Text = both(
+    r#"$agent{"enabled":false,"provider":null,"agentId":"main","model":{"provider":"","id":"","runtime":"unknown","runtimeLabel":"Not resolved"},"providers":[],"route":{"kind":"disabled","label":"Search disabled","testable":false,"reason":"This gateway runs no agent that could search."}}"#,
+);
 pub(crate) const TOOLS_EFFECTIVE: Text = both(r#"$agent{"agentId":"main","profile":"minimal","groups":[]}"#);
 
 // ---- channels and voice ----
@@ -155,6 +178,7 @@ pub(crate) const SPEECH: Text = each(
     r#"{"enabled":false,"auto":"off","provider":"","fallbackProvider":null,"fallbackProviders":[],"prefsPath":"$state/settings/tts.json","hasOpenAIKey":false,"hasElevenLabsKey":false,"edgeEnabled":false}"#,
     r#"{"enabled":false,"auto":"off","provider":"","persona":null,"personas":[],"fallbackProvider":null,"fallbackProviders":[],"prefsPath":"$state/settings/tts.json","providerStates":[]}"#,
 );
+pub(crate) const PERSONAS: Text = both(r#"{"active":null,"personas":[]}"#);
 pub(crate) const VOICES: Text = both(r#"{"providers":[],"active":""}"#);
 
 // ---- users, projects, pages, plugins ----
@@ -170,4 +194,14 @@ pub(crate) const PORTALS: Text = both(r#"{"portals":[]}"#);
 pub(crate) const PROJECTS: Text = both(r#"{"projects":[]}"#);
 pub(crate) const TERMINALS: Text = both(r#"{"sessions":[]}"#);
 pub(crate) const PREFS: Text = both(r#"{"status":"ok","entries":{}}"#);
+/// Nothing was stored: the caller keeps its preferences itself.
+pub(crate) const PREFS_NOT_KEPT: Text = both(r#"{"status":"no_durable_identity"}"#);
+/// The one that pages have by themselves; no other is stored here.
+pub(crate) const THEMES: Text = both(concat!(
+    r#"{"current":{"id":"claw","mode":"system","scope":"gateway","overrides":{}},"theme":"#,
+    theme!(),
+    r#","themes":["#,
+    theme!(),
+    "]}"
+));
 pub(crate) const WORKTREES: Text = both(r#"{"worktrees":[]}"#);

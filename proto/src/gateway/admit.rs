@@ -145,7 +145,9 @@ pub(super) fn http_shared(
         AuthMode::None => return Err(None),
         AuthMode::Token => &auth.token,
         AuthMode::Password => &auth.password,
-        AuthMode::TrustedProxy => return vouched::proxy_user(config, client, request).map_err(|_| None),
+        AuthMode::TrustedProxy => {
+            return vouched::proxy_user(config, client, request).map(|_| ()).map_err(|_| None);
+        }
     };
     let Some(configured) = configured else { return Err(None) };
     let shown = request.header("authorization").and_then(|text| text.trim().split_once(' '));
@@ -373,7 +375,7 @@ fn check_shared(
         // Final: no secret stands in for the proxy's word.
         AuthMode::TrustedProxy => {
             return vouched::proxy_user(config, &handshake.address, &handshake.request)
-                .map(|()| SharedMethod::Proxy)
+                .map(|_| SharedMethod::Proxy)
                 .map_err(AuthReason::TrustedProxy);
         }
     };

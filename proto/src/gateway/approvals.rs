@@ -8,6 +8,7 @@
 
 pub(crate) mod file;
 pub(crate) mod questions;
+pub(crate) mod remote;
 
 use super::peers::Session;
 use super::timers::Timer;
@@ -45,6 +46,11 @@ impl Approvals {
     /// Request frames that wait for an end.
     pub(super) fn waiting(&self) -> usize {
         self.book.waiting() + self.questions.waiting()
+    }
+
+    /// Requests of commands and plugins.
+    pub(super) fn commands(&mut self) -> &mut Book {
+        &mut self.book
     }
 
     /// Recounts everything.

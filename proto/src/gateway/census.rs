@@ -26,6 +26,8 @@ pub struct Census {
     pub store_waiting: usize,
     /// Requests that are answered when a person has decided.
     pub decisions_awaited: usize,
+    /// Commands in flight to nodes.
+    pub invokes: usize,
     /// Presence entries, our own not counted.
     pub presence_entries: usize,
 }
@@ -38,6 +40,7 @@ impl Gateway {
     pub fn census(&self) -> Census {
         self.peers.check();
         self.approvals.check();
+        self.invokes.check();
         Census {
             sockets: self.peers.len(),
             headless: self.peers.headless_len(),
@@ -49,6 +52,7 @@ impl Gateway {
             host_requests: self.tickets.len(),
             store_waiting: self.devices.waiting(),
             decisions_awaited: self.approvals.waiting(),
+            invokes: self.invokes.len(),
             presence_entries: self.presence.len(),
         }
     }

@@ -19,7 +19,7 @@ use crate::methods::Params;
 use crate::output::{Output, Reply};
 use crate::time::Now;
 
-/// Any of the `config.*` methods: the params say which.
+/// Any of the `config.*` methods, and `secrets.reload`: the params say which.
 pub(crate) fn ask(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
     let Call { now, conn, id, params } = call;
     let Params::Config(op) = params else { return };
@@ -81,6 +81,9 @@ impl Gateway {
                 self.respond(conn, id, Reply::Ok(Payload::Json(done.payload)), out);
                 if let Some(news) = done.news {
                     self.config_news(now, *news, out);
+                }
+                if let Some(live) = done.live {
+                    self.take_over(*live, out);
                 }
             }
             Some(HostAnswer::Config(Err(ConfigFault::Invalid { message, issues }))) => {

@@ -67,6 +67,10 @@ pub(crate) static QUESTION_RESOLVED: Event = question("question.resolved", scope
 /// The same, to whoever asked without being one who answers questions.
 pub(crate) static QUESTION_REQUESTED_OWN: Event = question("question.requested", scope::SESSIONS_WRITE);
 pub(crate) static QUESTION_RESOLVED_OWN: Event = question("question.resolved", scope::SESSIONS_WRITE);
+/// To the node that is asked, without a number.
+pub(crate) const INVOKE_REQUEST: &str = "node.invoke.request";
+/// The same; protocol 4 only.
+pub(crate) const INVOKE_CANCEL: &str = "node.invoke.cancel";
 /// Protocol 4 only, and not advertised, as there.
 pub(crate) static CONFIG_CHANGED: Event =
     Event { name: "config.changed", scope: Some(scope::READ), drop_if_slow: true, versioned: false };
@@ -82,20 +86,22 @@ const fn question(name: &'static str, scope: &'static str) -> Event {
 
 /// Names for hello-ok's `features.events`, in its order.
 pub(crate) fn names(dialect: Dialect) -> Vec<&'static str> {
-    let rows = [
-        &PRESENCE,
-        &TICK,
-        &TALK_MODE,
-        &SHUTDOWN,
-        &HEALTH,
-        &NODE_REQUESTED,
-        &NODE_RESOLVED,
-        &PAIR_REQUESTED,
-        &PAIR_RESOLVED,
-        &VOICEWAKE,
-        &EXEC_REQUESTED,
-        &EXEC_RESOLVED,
-    ];
-    let both = core::iter::once("connect.challenge").chain(rows.map(|row| row.name));
+    let both = [
+        "connect.challenge",
+        PRESENCE.name,
+        TICK.name,
+        TALK_MODE.name,
+        SHUTDOWN.name,
+        HEALTH.name,
+        NODE_REQUESTED.name,
+        NODE_RESOLVED.name,
+        INVOKE_REQUEST,
+        PAIR_REQUESTED.name,
+        PAIR_RESOLVED.name,
+        VOICEWAKE.name,
+        EXEC_REQUESTED.name,
+        EXEC_RESOLVED.name,
+    ]
+    .into_iter();
     both.chain(dialect::own_events(dialect).iter().copied()).collect()
 }

@@ -1,6 +1,8 @@
 //! Which commands a node may declare, by its platform (spec: v4 section 11.2). What is on no list is withheld, silently:
-//! nobody is asked to approve it. Whether a command may then run is another question.
+//! nobody is asked to approve it. And whether a command may then run, which is asked each time, as the configuration may
+//! have changed since.
 
+use crate::config::NodeCommands;
 use crate::store::nodes::Surface;
 use std::collections::BTreeMap;
 
@@ -10,18 +12,53 @@ pub(super) fn surface(
     caps: &[String],
     commands: &[String],
     permissions: &BTreeMap<String, bool>,
-    items_max: usize,
+    (rules, items_max): (&NodeCommands, usize),
 ) -> Surface {
     let platform = Platform::of(platform, family);
     let may_talk = caps.iter().any(|cap| cap.trim() == "talk");
     let is_allowed = |command: &str| {
-        platform.allows(command) || (may_talk && TALK.contains(&command)) || DANGEROUS.contains(&command)
+        let is_listed = platform.allows(command)
+            || (may_talk && TALK.contains(&command))
+            || DANGEROUS.contains(&command)
+            || rules.allow.contains(command);
+        is_listed && !rules.deny.contains(command)
     };
     let permissions = permissions.iter().filter(|(name, _)| name.len() <= NAME_BYTES_MAX).take(items_max);
     Surface {
         caps: tidy(caps, items_max, |_| true),
         commands: tidy(commands, items_max, is_allowed),
         permissions: permissions.map(|(name, on)| (name.clone(), *on)).collect(),
+    }
+}
+
+/// What the policy says about a command that is about to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It may.
+    Allowed,
+    /// It may where the configuration says so, by its name.
+    Dangerous,
+    /// It may not.
+    NotListed,
+}
+
+/// Whether a command may run now: what nobody may run goes before what anybody may.
+pub(super) fn verdict(
+    (platform, family): (&str, Option<&str>),
+    caps: &[String],
+    command: &str,
+    rules: &NodeCommands,
+) -> Verdict {
+    if rules.deny.contains(command) {
+        return Verdict::NotListed;
+    }
+    let talks = caps.iter().any(|cap| cap == "talk") && TALK.contains(&command);
+    if rules.allow.contains(command) || talks || Platform::of(platform, family).allows(command) {
+        Verdict::Allowed
+    } else if DANGEROUS.contains(&command) {
+        Verdict::Dangerous
+    } else {
+        Verdict::NotListed
     }
 }
 
@@ -157,7 +194,42 @@ mod tests {
 
     fn commands(platform: &str, family: Option<&str>, caps: &[&str], commands: &[&str]) -> Vec<String> {
         let strings = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-        surface((platform, family), &strings(caps), &strings(commands), &BTreeMap::new(), 8).commands
+        surface(
+            (platform, family),
+            &strings(caps),
+            &strings(commands),
+            &BTreeMap::new(),
+            (&NodeCommands::default(), 8),
+        )
+        .commands
+    }
+
+    #[test]
+    fn who_says_no_goes_before_who_says_yes() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let rules = NodeCommands {
+            allow: names(&["camera.snap", "canvas.present", "sms.send", "device.info"]),
+            deny: names(&["sms.send", "system.which", "device.info"]),
+        };
+        let none = NodeCommands::default();
+        let linux = ("linux", Some("Linux"));
+        for (command, without, with) in [
+            ("system.run", Verdict::Allowed, Verdict::Allowed),
+            ("system.which", Verdict::Allowed, Verdict::NotListed),
+            ("camera.snap", Verdict::Dangerous, Verdict::Allowed),
+            ("camera.clip", Verdict::Dangerous, Verdict::Dangerous),
+            ("canvas.present", Verdict::NotListed, Verdict::Allowed),
+            ("sms.send", Verdict::Dangerous, Verdict::NotListed),
+            ("device.info", Verdict::NotListed, Verdict::NotListed),
+            ("talk.ptt.start", Verdict::NotListed, Verdict::NotListed),
+        ] {
+            assert_eq!(verdict(linux, &[], command, &none), without, "{command}");
+            assert_eq!(verdict(linux, &[], command, &rules), with, "{command}");
+        }
+        assert_eq!(verdict(linux, &["talk".to_owned()], "talk.ptt.start", &none), Verdict::Allowed);
+        let declared = ["canvas.present", "sms.send", "system.which", "camera.snap"].map(str::to_owned);
+        let offered = surface(linux, &[], &declared, &BTreeMap::new(), (&rules, 8)).commands;
+        assert_eq!(offered, ["camera.snap", "canvas.present"]);
     }
 
     #[test]
@@ -186,7 +258,7 @@ mod tests {
     fn what_a_node_declares_is_bounded() {
         let caps: Vec<String> = (0..40).map(|n| format!("cap{n:02}")).chain(["x".repeat(200)]).collect();
         let permissions = (0..40).map(|n| (format!("p{n:02}"), true)).collect();
-        let got = surface(("linux", None), &caps, &[], &permissions, 8);
+        let got = surface(("linux", None), &caps, &[], &permissions, (&NodeCommands::default(), 8));
         assert_eq!((got.caps.len(), got.permissions.len()), (8, 8));
     }
 }

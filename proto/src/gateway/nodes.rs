@@ -4,12 +4,12 @@
 use super::devices::Op;
 use super::pair::Key;
 use super::{Call, Gateway, events, node_policy};
+use crate::config::Config;
 use crate::connect::ConnectParams;
 use crate::dialect::nodes::is_node;
 use crate::error::RequestError;
 use crate::frame::{EventFrame, LiveNode, NodeList, NodeView, Payload};
 use crate::id::ConnId;
-use crate::limits::Limits;
 use crate::methods::Params;
 use crate::output::{Order, Output, Reply};
 use crate::scope::Role;
@@ -111,7 +111,7 @@ impl Gateway {
 }
 
 /// What a node declares at connect, as far as its platform may.
-pub(super) fn declared(params: &ConnectParams, limits: &Limits) -> (NodeAbout, Surface) {
+pub(super) fn declared(params: &ConnectParams, config: &Config) -> (NodeAbout, Surface) {
     let client = &params.client;
     let about = NodeAbout {
         client_id: Some(client.id.clone()),
@@ -131,7 +131,7 @@ pub(super) fn declared(params: &ConnectParams, limits: &Limits) -> (NodeAbout, S
         &params.caps,
         &params.commands,
         &params.permissions,
-        limits.node_declared_max,
+        (&config.node_commands, config.limits.node_declared_max),
     );
     (about, surface)
 }
@@ -193,7 +193,7 @@ pub(crate) fn request(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) 
             &list("caps"),
             &list("commands"),
             &BTreeMap::new(),
-            gateway.config.limits.node_declared_max,
+            (&gateway.config.node_commands, gateway.config.limits.node_declared_max),
         ),
         about: NodeAbout {
             display_name: some("displayName"),

@@ -156,7 +156,7 @@ impl Gateway {
                 let op = connect_op(&params, *facts, role, address.reported());
                 let (mut op, shared) = op;
                 if role == Role::Node {
-                    let (about, surface) = declared(&params, &config.limits);
+                    let (about, surface) = declared(&params, &config);
                     let is_covered = dialect.exceptions().pairing_covers_surface;
                     op.declared = Some(Box::new(Declared { about, surface, is_covered }));
                 }
@@ -226,6 +226,7 @@ impl Gateway {
         let origin = local.filter(|_| self.config.canvas.is_some());
         let origin =
             origin.map(|local| surfaces::origin(&self.config, &handshake.address, local, &handshake.request));
+        let user = self.vouched_user(now, handshake);
         let device_id = params.device.as_ref().map(|claim| claim.id.clone());
         let presence_key = (params.client.mode != "cli").then(|| {
             let key = device_id.clone().or_else(|| params.client.instance_id.clone());
@@ -259,9 +260,10 @@ impl Gateway {
             is_page: admit::is_page(&params),
             is_phone: role == Role::Node && is_phone(&params.client.platform),
             name: name_of(&params).into(),
+            user,
             shows: Shows::of(&params),
             declared: (role == Role::Node).then(|| {
-                let (about, surface) = declared(&params, &self.config.limits);
+                let (about, surface) = declared(&params, &self.config);
                 Box::new(NodeSession { about, surface, since_ms: now.wall.0 })
             }),
             delivery: None,

@@ -5,6 +5,7 @@ use super::Peer;
 use super::approvals::Shows;
 use super::canvas::By;
 use super::devices::setup::Redeemed;
+use super::users::User;
 use crate::config::Config;
 use crate::dialect::Dialect;
 use crate::host::files::FileRest;
@@ -109,6 +110,8 @@ pub(super) struct Session {
     pub(super) is_phone: bool,
     /// What it calls itself: for people.
     pub(super) name: Box<str>,
+    /// Who somebody vouched for.
+    pub(super) user: Option<Box<User>>,
     /// Which requests it shows to people.
     pub(super) shows: Shows,
     /// What a node declared.

@@ -141,7 +141,9 @@ fn object(params: &Params) -> Option<&Map<String, Value>> {
         | Params::SuspensionId(_)
         | Params::Restart { .. }
         | Params::Config(_)
-        | Params::Ask(_) => None,
+        | Params::Ask(_)
+        | Params::Invoke(_)
+        | Params::NodeResult(_) => None,
     }
 }
 
@@ -167,6 +169,22 @@ fn refuse(gateway: &mut Gateway, call: Call, message: String, out: &mut Vec<Outp
 pub(crate) fn history(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
     let answer = if has(&call, "cursor") { lists::HISTORY_RESET } else { lists::HISTORY };
     text(gateway, call, answer, out);
+}
+
+/// `chat.metadata`: a session that is named may have its runtime locked; none is here.
+pub(crate) fn metadata(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
+    let answer = if has(&call, "sessionKey") { lists::METADATA_SESSION } else { lists::METADATA };
+    text(gateway, call, answer, out);
+}
+
+/// `transcripts.list`: no cursor of ours can be meant.
+pub(crate) fn transcripts(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
+    if !has(&call, "cursor") {
+        return text(gateway, call, lists::TRANSCRIPTS, out);
+    }
+    let message = "Invalid transcript cursor; restart pagination with the current filters.".to_owned();
+    let details = json!({"type": "transcript_invalid_cursor"});
+    gateway.fail(call.conn, call.id, &RequestError::Named { message, details }, out);
 }
 
 /// `sessions.subscribe`: with any word of `sessions.list`, that list too. No session changes here, so nothing is kept.
@@ -271,6 +289,12 @@ pub(crate) fn job(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
 pub(crate) fn task(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
     let message = format!("task not found: {}", word(&call, "taskId").unwrap_or_default());
     refuse(gateway, call, message, out);
+}
+
+/// `push.web.preferences.get`: pages are sent nothing from here, so no subscription is anybody's.
+pub(crate) fn push_preferences(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
+    let error = RequestError::Forbidden("subscription is not bound to this device");
+    gateway.fail(call.conn, call.id, &error, out);
 }
 
 /// `environments.status`.

@@ -168,6 +168,7 @@ impl Gateway {
             + self.voice.waiting()
             + self.exec_approvals_waiting()
             + self.config_ops()
+            + self.invokes.len()
             + relayed
     }
 
@@ -280,8 +281,8 @@ fn text_of(active: usize) -> String {
     format!("{active} request(s) being answered")
 }
 
-/// What is answered while suspended: nothing of it is work.
-const ANSWERED_MEANWHILE: [&str; 11] = [
+/// What is answered while suspended: nothing of it is work, or it is the end of some.
+const ANSWERED_MEANWHILE: [&str; 13] = [
     "health",
     "status",
     "system-presence",
@@ -293,5 +294,7 @@ const ANSWERED_MEANWHILE: [&str; 11] = [
     "gateway.restart.request",
     "diagnostics.lanes",
     "logs.tail",
+    "node.invoke.progress",
+    "node.invoke.result",
 ];
 const RETRY_AFTER_MS: u64 = 1_000;

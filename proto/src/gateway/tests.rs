@@ -34,6 +34,7 @@ impl Rig {
             trusted_proxies: Vec::new(),
             allow_real_ip_fallback: false,
             canvas: None,
+            node_commands: Default::default(),
             about: About::default(),
         };
         Self { gateway: Gateway::new(config, Seed::new([7; 32]), now), now, conns: 0 }

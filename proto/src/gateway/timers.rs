@@ -27,6 +27,8 @@ pub(super) enum Timer {
     Approvals,
     /// A look at the files of pages that load themselves again.
     Reload,
+    /// The earliest end of a command's time, or its next try.
+    Invokes,
     /// The stop before a restart.
     Restart,
     /// The end of the drain at shutdown.

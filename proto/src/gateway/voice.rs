@@ -173,7 +173,7 @@ impl Gateway {
     }
 
     /// An event to one peer, without a number.
-    fn direct(&mut self, conn: ConnId, name: &'static str, payload: Bytes, out: &mut Vec<Output>) {
+    pub(super) fn direct(&mut self, conn: ConnId, name: &'static str, payload: Bytes, out: &mut Vec<Output>) {
         let order = Order::Event(EventFrame { name, payload, seq: None, state_version: None });
         let queued = self.peers.get(conn).map_or(0, |slot| slot.queued);
         if queued + order.cost() > self.config.limits.queued_bytes_max {

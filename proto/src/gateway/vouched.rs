@@ -6,6 +6,7 @@
 //! nothing: the proxy must prove itself, or its owner must have said that every local program may speak for it.
 
 use super::peers::Handshake;
+use super::users::User;
 use super::{Gateway, Purpose};
 use crate::config::{AuthMode, Config};
 use crate::connect::ConnectRequest;
@@ -21,15 +22,15 @@ use crate::time::{Mono, Now};
 use core::net::IpAddr;
 use std::collections::{BTreeMap, VecDeque};
 
-/// Whether the proxy in front names a user that may come in.
+/// The user that the proxy in front names, when that one may come in.
 ///
 /// # Errors
 /// The first thing that is missing.
-pub(super) fn proxy_user(
-    config: &Config,
+pub(super) fn proxy_user<'a>(
+    config: &'a Config,
     client: &ClientAddress,
-    request: &HttpRequest,
-) -> Result<(), ProxyFault> {
+    request: &'a HttpRequest,
+) -> Result<&'a str, ProxyFault> {
     let Some(proxy) = &config.auth.trusted_proxy else { return Err(ProxyFault::NotConfigured) };
     if config.trusted_proxies.is_empty() {
         return Err(ProxyFault::NoProxies);
@@ -62,7 +63,7 @@ pub(super) fn proxy_user(
     if !proxy.allow_users.is_empty() && !proxy.allow_users.iter().any(|allowed| allowed.trim() == user) {
         return Err(ProxyFault::UserNotAllowed);
     }
-    Ok(())
+    Ok(user)
 }
 
 /// The value of a header that is there once and not blank.
@@ -166,6 +167,21 @@ impl Whois {
 }
 
 impl Gateway {
+    /// Who is vouched for in this handshake, by a proxy or by a tailnet. A name that is too long to be kept is nobody's.
+    pub(super) fn vouched_user(&self, now: Now, handshake: &Handshake) -> Option<Box<User>> {
+        let config = &*self.config;
+        let name: Box<str> = match config.auth.mode {
+            AuthMode::TrustedProxy => proxy_user(config, &handshake.address, &handshake.request).ok()?.into(),
+            AuthMode::None | AuthMode::Token | AuthMode::Password => {
+                let claim = tailnet_claim(config, handshake).ok()??;
+                let is_proved = self.whois.judge(now.mono, &claim) == Some(Tailnet::Proved);
+                is_proved.then(|| claim.login.into_boxed_str())?
+            }
+        };
+        let is_kept = name.len() <= config.limits.user_name_bytes_max;
+        is_kept.then(|| Box::new(User { name, since_ms: now.wall.0 }))
+    }
+
     /// Decides about a tailnet identity, or keeps the `connect` until the daemon has been asked: then nothing is given
     /// back, and [`Self::whois_answered`] goes on.
     pub(super) fn tailnet(

@@ -1,7 +1,7 @@
 //! What the core asks of the host about the configuration file, and what it is told. The work on the file (parsing,
 //! merging, checking, writing) is the host's, off the lock; who may ask and what is answered is the core's.
 
-use crate::config::{AuthConfig, Config};
+use crate::config::{AuthConfig, Config, NodeCommands};
 use crate::log::Level;
 use crate::net::Cidr;
 use bytes::Bytes;
@@ -25,6 +25,8 @@ pub enum ConfigOp {
     Lookup(String),
     /// Has somebody changed it? Answered by [`ConfigAnswer::Checked`].
     Check,
+    /// Fetch secrets again from wherever they are. Answered by [`ConfigAnswer::Reloaded`].
+    Reload,
 }
 
 /// A change of the file as a peer asks for it. `Debug` leaves the content out: it may hold secrets.
@@ -68,6 +70,8 @@ pub enum ConfigAnswer {
     Json(Bytes),
     /// To [`ConfigOp::Check`].
     Checked,
+    /// To [`ConfigOp::Reload`]: what holds now; `None` when it cannot be other than before.
+    Reloaded(Option<Box<LiveConfig>>),
 }
 
 /// The file as it is shown: secrets are cut out. `Debug` leaves the content out all the same.
@@ -163,6 +167,8 @@ pub struct LiveConfig {
     pub trusted_proxies: Vec<Cidr>,
     /// `gateway.allowRealIpFallback`.
     pub allow_real_ip_fallback: bool,
+    /// `gateway.nodes`: which commands may be asked for.
+    pub node_commands: NodeCommands,
     /// The least important level of which a record is still written somewhere.
     pub log_level: Level,
 }
@@ -170,8 +176,22 @@ pub struct LiveConfig {
 impl LiveConfig {
     /// The same gateway with these settings.
     pub fn over(self, config: &Config) -> Arc<Config> {
-        let Self { auth, allowed_origins, trusted_proxies, allow_real_ip_fallback, log_level: _ } = self;
-        Arc::new(Config { auth, allowed_origins, trusted_proxies, allow_real_ip_fallback, ..config.clone() })
+        let Self {
+            auth,
+            allowed_origins,
+            trusted_proxies,
+            allow_real_ip_fallback,
+            node_commands,
+            log_level: _,
+        } = self;
+        Arc::new(Config {
+            auth,
+            allowed_origins,
+            trusted_proxies,
+            allow_real_ip_fallback,
+            node_commands,
+            ..config.clone()
+        })
     }
 }
 

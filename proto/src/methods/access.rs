@@ -99,6 +99,9 @@ pub(crate) fn by_params(method: &str, raw: Option<&RawValue>) -> Access {
     if method == "agent" {
         return agent(raw);
     }
+    if method == "node.invoke" {
+        return invoke(raw);
+    }
     // These take small params only: larger ones are refused anyway.
     let small = match raw {
         None => Some(Map::new()),
@@ -124,13 +127,6 @@ pub(crate) fn by_params(method: &str, raw: Option<&RawValue>) -> Access {
         "environments.list" if asks("runtimeId") => WRITE,
         "environments.list" => Access::Operator(scope::READ),
         "fs.listDir" => either(asks("nodeId"), WRITE),
-        "node.invoke" => {
-            let command = small.as_ref().map(|params| params.get("command").and_then(Value::as_str));
-            let is_strong = command.is_none_or(|command| {
-                command.is_some_and(|command| ADMIN_COMMANDS.contains(&command.trim()))
-            });
-            either(is_strong, WRITE)
-        }
         "plugins.sessionAction" => WRITE,
         "sessions.create" => {
             let is_full = is("permissionMode", &Value::String("full".to_owned()));
@@ -187,6 +183,21 @@ fn agent(raw: Option<&RawValue>) -> Access {
         head.is_some() && next.is_none_or(|next| next.is_whitespace() || next == '\u{feff}')
     });
     if resets { ADMIN } else { WRITE }
+}
+
+/// Params of a command may be large, and say nothing about who may ask for it.
+fn invoke(raw: Option<&RawValue>) -> Access {
+    #[derive(Deserialize)]
+    struct Command<'a> {
+        #[serde(borrow)]
+        command: Option<Cow<'a, str>>,
+    }
+    let command = match raw.map(|raw| serde_json::from_str::<Command<'_>>(raw.get())) {
+        None => return WRITE,
+        Some(Ok(Command { command })) => command.unwrap_or_default(),
+        Some(Err(_)) => return ADMIN,
+    };
+    if ADMIN_COMMANDS.contains(&command.trim()) { ADMIN } else { WRITE }
 }
 
 fn target_kind(params: Option<&Map<String, Value>>) -> Option<&str> {
@@ -297,9 +308,7 @@ mod tests {
     fn what_cannot_be_read_needs_most() {
         let large = json!({"x": "x".repeat(super::super::params::SMALL_PARAMS_BYTES_MAX)});
         for params in [large, json!([]), json!(5)] {
-            for method in
-                ["fs.listDir", "node.invoke", "sessions.create", "sessions.patch", "sessions.patchMany"]
-            {
+            for method in ["fs.listDir", "sessions.create", "sessions.patch", "sessions.patchMany"] {
                 assert_eq!(of(method, params.clone()), ADMIN, "{method}");
             }
             for method in ["sessions.delete", "sessions.dispatch", "sessions.move"] {
@@ -307,6 +316,19 @@ mod tests {
             }
             assert_eq!(of("talk.config", params.clone()), Access::Both(&[scope::READ, scope::TALK_SECRETS]));
         }
+        // Of a command the params may be large; what it is called is read all the same.
+        for (params, wanted) in [
+            (json!([]), ADMIN),
+            (json!(5), ADMIN),
+            (json!({"command": 5}), ADMIN),
+            (json!({"command": "c", "params": "x".repeat(1 << 20)}), WRITE),
+            (json!({"command": "fs.listDir", "params": "x".repeat(1 << 20)}), ADMIN),
+        ] {
+            assert_eq!(of("node.invoke", params), wanted);
+        }
+        let twice = r#"{"command":"c","params":{},"c\u006fmmand":"fs.listDir"}"#;
+        let twice = RawValue::from_string(twice.to_owned()).unwrap();
+        assert_eq!(by_params("node.invoke", Some(&twice)), ADMIN);
         let deep = RawValue::from_string(format!("{}{}", "[".repeat(9_000), "]".repeat(9_000))).unwrap();
         assert_eq!(by_params("node.invoke", Some(&deep)), ADMIN);
         assert_eq!(by_params("no.such.method", None), ADMIN);

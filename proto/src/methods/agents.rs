@@ -25,4 +25,5 @@ pub(super) const ROWS: &[Method] = &[
     told("tasks.list", V4, READ, &shapes::TASKS, lists::TASKS),
     told("tools.catalog", BOTH, READ, &shapes::TOOLS, lists::TOOLS),
     told("tools.effective", V4, READ, &shapes::TOOLS_EFFECTIVE, lists::TOOLS_EFFECTIVE),
+    told("webSearch.status", V4, READ, &shapes::AGENT_ONLY, lists::WEB_SEARCH),
 ];

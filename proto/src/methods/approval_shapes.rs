@@ -189,6 +189,12 @@ static REVIEWER_NAMES: Shape = Shape(&[
 /// `exec.approvals.set`.
 pub(super) static FILE_SET: Shape =
     Shape(&[required("file", Rule::Object(&FILE)), optional("baseHash", Rule::NON_EMPTY)]);
+/// `exec.approvals.node.set`.
+pub(super) static NODE_FILE_SET: Shape = Shape(&[
+    required("nodeId", Rule::NON_EMPTY),
+    required("file", Rule::Object(&FILE)),
+    optional("baseHash", Rule::NON_EMPTY),
+]);
 static FILE: Shape = Shape(&[
     required("version", Rule::Exactly(1)),
     optional("socket", Rule::Object(&SOCKET)),

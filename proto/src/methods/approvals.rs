@@ -6,7 +6,7 @@ use super::{
 };
 use super::{told, told_open};
 use crate::dialect::{BOTH, lists};
-use crate::gateway::approvals::{self, file, questions};
+use crate::gateway::approvals::{self, file, questions, remote};
 use crate::gateway::handlers;
 use crate::scope;
 
@@ -24,6 +24,8 @@ pub(super) const ROWS: &[Method] = &[
     closed("exec.approval.resolve", BOTH, APPROVALS, &approval_shapes::EXEC_RESOLVE, approvals::resolve_exec),
     row("exec.approval.waitDecision", BOTH, APPROVALS, read::id_open, approvals::wait_exec),
     row("exec.approvals.get", BOTH, ADMIN, params::none_closed, handlers::exec_approvals),
+    row("exec.approvals.node.get", BOTH, ADMIN, params::node_id, remote::get),
+    closed("exec.approvals.node.set", BOTH, ADMIN, &approval_shapes::NODE_FILE_SET, remote::set),
     closed("exec.approvals.set", BOTH, ADMIN, &approval_shapes::FILE_SET, file::set),
     told_open("openclaw.approval.list", V4, APPROVALS, lists::EMPTY),
     told("openclaw.setup.detect", V4, ADMIN, &shapes::AGENT_ONLY, lists::SETUP),

@@ -12,6 +12,7 @@ pub(super) const ROWS: &[Method] = &[
     told("talk.catalog", V4, READ, &shapes::NOTHING, lists::TALK_CATALOG),
     told("talk.config", BOTH, Access::ByParams, &shapes::TALK_CONFIG, lists::TALK_CONFIG),
     row("talk.mode", BOTH, TALK, system_params::talk_mode, voice::talk_mode),
+    told_open("tts.personas", V4, READ, lists::PERSONAS),
     told_open("tts.providers", BOTH, READ, lists::VOICES),
     told_open("tts.status", BOTH, READ, lists::SPEECH),
 ];

@@ -19,6 +19,12 @@ pub(crate) fn get(raw: Option<&RawValue>) -> Result<Params, ParamsFault> {
     Ok(Params::Config(Box::new(ConfigOp::Get)))
 }
 
+/// `secrets.reload`: whatever else is said.
+pub(crate) fn reload(raw: Option<&RawValue>) -> Result<Params, ParamsFault> {
+    super::params::none_open(raw)?;
+    Ok(Params::Config(Box::new(ConfigOp::Reload)))
+}
+
 /// `config.schema`.
 pub(crate) fn schema(raw: Option<&RawValue>) -> Result<Params, ParamsFault> {
     static SHAPE: Shape = Shape(&[]);

@@ -2,12 +2,14 @@
 
 use super::access::Access;
 use super::{
-    ADMIN, Method, PAIRING, READ, V3, V4, WRITE, closed, hidden, params, row, shapes, system_params,
+    ADMIN, Method, PAIRING, READ, V3, V4, WRITE, closed, hidden, invoke_params, params, row, shapes,
+    system_params, told,
 };
-use crate::dialect::BOTH;
-use crate::gateway::{nodes, pair, setup, surfaces, upgrades, voice};
+use crate::dialect::{BOTH, lists};
+use crate::gateway::{invoke, nodes, pair, reads, setup, surfaces, upgrades, voice};
 
 pub(super) const ROWS: &[Method] = &[
+    told("computer.status", V4, READ, &shapes::NOTHING, lists::COMPUTER),
     row("device.pair.approve", BOTH, PAIRING, params::request_id, pair::approve),
     row("device.pair.list", BOTH, PAIRING, params::none_closed, pair::list),
     row("device.pair.reject", BOTH, PAIRING, params::request_id, pair::reject),
@@ -21,6 +23,9 @@ pub(super) const ROWS: &[Method] = &[
     row("device.token.rotate", BOTH, PAIRING, params::device_role_scopes, pair::rotate),
     row("node.canvas.capability.refresh", V3, Access::Node, params::none_closed, surfaces::refresh_canvas),
     row("node.describe", BOTH, READ, params::node_id, nodes::describe),
+    row("node.invoke", BOTH, Access::ByParams, invoke_params::invoke, invoke::invoke),
+    closed("node.invoke.progress", V4, Access::Node, &shapes::NODE_PROGRESS, invoke::progress),
+    row("node.invoke.result", BOTH, Access::Node, invoke_params::result, invoke::result),
     row("node.list", BOTH, READ, params::none_closed, nodes::list),
     row("node.pair.approve", BOTH, PAIRING, params::request_id, nodes::approve),
     row("node.pair.list", BOTH, PAIRING, params::none_closed, nodes::pairs),
@@ -31,6 +36,7 @@ pub(super) const ROWS: &[Method] = &[
     closed("node.pluginSurface.refresh", V4, Access::Node, &shapes::SURFACE, surfaces::refresh),
     closed("node.rename", BOTH, PAIRING, &shapes::NODE_RENAME, nodes::rename),
     closed("plugin.surface.refresh", V4, READ, &shapes::SURFACE, surfaces::refresh),
+    closed("push.web.preferences.get", V4, READ, &shapes::PUSH_ENDPOINT, reads::push_preferences),
     row("voicewake.get", BOTH, READ, params::none_open, voice::get),
     row("voicewake.routing.get", V4, READ, params::none_open, voice::routing),
     row("voicewake.set", BOTH, WRITE, system_params::voicewake_set, voice::set),

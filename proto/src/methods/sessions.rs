@@ -11,6 +11,7 @@ pub(super) const ROWS: &[Method] = &[
     told("board.get", V4, READ, &shapes::SESSION_AND_AGENT, lists::BOARD),
     closed("chat.history", BOTH, SESSIONS_READ, &shapes::CHAT_HISTORY, reads::history),
     told("chat.message.get", V4, SESSIONS_READ, &shapes::CHAT_MESSAGE, lists::NO_MESSAGE),
+    closed("chat.metadata", V4, SESSIONS_READ, &shapes::AGENT_OR_SESSION, reads::metadata),
     told("chat.startup", V4, SESSIONS_READ, &shapes::CHAT_HISTORY, lists::HISTORY),
     told("chat.toolTitles", V4, WRITE, &shapes::TOOL_TITLES, lists::TITLES),
     told_open("mentions.list", V4, READ, lists::MENTIONS),
@@ -52,4 +53,5 @@ pub(super) const ROWS: &[Method] = &[
     hidden(row("sessions.usage.logs", BOTH, READ, params::open, reads::usage_logs)),
     hidden(row("sessions.usage.timeseries", BOTH, READ, params::open, reads::usage_timeseries)),
     closed("sessions.viewers.set", V4, SESSIONS_READ, &shapes::VIEWERS, reads::viewers),
+    closed("transcripts.list", V4, READ, &shapes::TRANSCRIPTS, reads::transcripts),
 ];

@@ -62,6 +62,12 @@ pub(super) static UPGRADE: Shape =
     Shape(&[required("scopes", Rule::List { item: &Rule::NON_EMPTY, min: 1, max: 8, unique: true })]);
 pub(super) static UPGRADE_WAIT: Shape = Shape(&[id("requestId")]);
 pub(super) static NODE_RENAME: Shape = Shape(&[id("nodeId"), id("displayName")]);
+pub(super) static NODE_PROGRESS: Shape = Shape(&[
+    id("invokeId"),
+    id("nodeId"),
+    required("seq", Rule::COUNT),
+    required("chunk", Rule::Text { min: 0, max: 16_384 }),
+]);
 pub(super) static NODE_VERIFY: Shape = Shape(&[id("nodeId"), id("token")]);
 pub(super) static NODE_REQUEST: Shape = Shape(&[
     id("nodeId"),
@@ -222,6 +228,8 @@ pub(super) static SESSIONS_USAGE: Shape = Shape(&[
     optional("limit", Rule::POSITIVE),
     flag("includeContextWeight"),
 ]);
+pub(super) static TRANSCRIPTS: Shape =
+    Shape(&[AGENT, up_to("limit", 200), text("cursor"), any_text("query")]);
 pub(super) static VIEWERS: Shape =
     Shape(&[AGENT, required("sessionKeys", Rule::List { item: &LABEL, min: 0, max: 32, unique: false })]);
 
@@ -305,6 +313,13 @@ pub(super) static ENVIRONMENTS: Shape = Shape(&[text("runtimeId")]);
 pub(super) static ENVIRONMENT: Shape = Shape(&[id("environmentId")]);
 pub(super) static PROJECTS: Shape = Shape(&[flag("includeObserved")]);
 pub(super) static PREFS: Shape = Shape(&[optional("keys", Rule::NON_EMPTY_LIST)]);
+
+/// Any names, any values: none is kept.
+pub(super) static PREFS_SET: Shape = Shape(&[required("entries", Rule::Map(&Rule::Any))]);
+pub(super) static PUSH_ENDPOINT: Shape = Shape(&[required(
+    "endpoint",
+    Rule::Form { fits: |text| text.starts_with("https://"), pattern: "^https://" },
+)]);
 
 const DELIVERY: &[&str] = &["delivered", "not-delivered", "unknown", "not-requested"];
 const TASK_STATES: &[&str] = &["queued", "running", "completed", "failed", "cancelled", "timed_out"];

@@ -187,6 +187,47 @@ fn a_secret_in_another_file_is_taken_over_when_that_changes() {
 }
 
 #[test]
+fn secrets_are_fetched_again_when_somebody_asks() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = Folder::new();
+    let (program, says) = (folder.path().join("program"), folder.path().join("says"));
+    std::fs::write(&program, format!("#!/bin/sh\ncat {}\n", says.display())).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let say = |secret: &str| {
+        std::fs::write(&says, format!("{{\"protocolVersion\": 1, \"values\": {{\"value\": \"{secret}\"}}}}"))
+            .unwrap();
+    };
+    let with = |reload: &str| {
+        format!(
+            "{{gateway: {{mode: 'local', reload: {{mode: '{reload}'}}, auth: {{mode: 'token', token: {{source: 'exec', \
+             provider: 'p', id: 'value'}}}}}}, secrets: {{providers: {{p: {{source: 'exec', command: '{}'}}}}}}}}",
+            program.display()
+        )
+    };
+    say("first");
+    let rig = Rig::new(&with("hot"));
+    let reload = || match rig.file.perform(&ConfigOp::Reload) {
+        Ok(ConfigOutcome { answer: ConfigAnswer::Reloaded(Some(live)), news }) => {
+            Ok((live.auth.token.unwrap().expose().to_owned(), news.is_some()))
+        }
+        Ok(other) => panic!("{other:?}"),
+        Err(ConfigFault::Failed(why)) => Err(why),
+        Err(other) => panic!("{other:?}"),
+    };
+    say("second");
+    assert!(rig.file.perform(&ConfigOp::Check).unwrap().news.is_none(), "what a program says has no mark");
+    assert_eq!(reload(), Ok(("second".to_owned(), false)));
+    std::fs::remove_file(&says).unwrap();
+    assert!(reload().unwrap_err().starts_with("what was in force still is: "));
+    say("third");
+    assert_eq!(reload(), Ok(("third".to_owned(), false)));
+    rig.edit(&with("off"));
+    assert!(reload().unwrap_err().contains("gateway.reload.mode is off"));
+    rig.edit("{gateway: {mode: 5}}");
+    assert!(reload().unwrap_err().contains("gateway.mode"));
+}
+
+#[test]
 fn the_levels_of_the_log_follow_the_file() {
     let with = |logging: &str| USUAL.replace("{gateway", &format!("{{logging: {logging}, gateway"));
     let rig = Rig::new(&with("{level: 'info', consoleLevel: 'silent'}"));

@@ -49,7 +49,7 @@ fn visit(key: Option<&Key>, is_sensitive: bool, value: &mut Node, hide: &mut dyn
         }
         Node::List(items) => {
             for item in items {
-                let place = place(key, is_sensitive, None);
+                let place = place(key, is_sensitive, None, item);
                 visit(place.0, place.1, item, hide);
             }
         }
@@ -57,7 +57,7 @@ fn visit(key: Option<&Key>, is_sensitive: bool, value: &mut Node, hide: &mut dyn
             let is_reference = is_reference(value);
             let Node::Object(members) = value else { return };
             for (name, value) in members {
-                let place = member(key, is_sensitive, is_reference, name);
+                let place = member(key, is_sensitive, is_reference, name, value);
                 visit(place.0, place.1, value, hide);
             }
         }
@@ -87,31 +87,71 @@ fn member<'k>(
     is_sensitive: bool,
     is_reference: bool,
     name: &str,
+    value: &Node,
 ) -> (Option<&'k Key>, bool) {
     if is_sensitive && is_reference {
         return (None, !matches!(name, "source" | "provider"));
     }
-    place(key, is_sensitive, Some(name))
+    place(key, is_sensitive, Some(name), value)
 }
 
-fn place<'k>(key: Option<&'k Key>, is_sensitive: bool, name: Option<&str>) -> (Option<&'k Key>, bool) {
+fn place<'k>(
+    key: Option<&'k Key>,
+    is_sensitive: bool,
+    name: Option<&str>,
+    value: &Node,
+) -> (Option<&'k Key>, bool) {
+    let is_number = matches!(value, Node::Integer(_) | Node::Float(_));
     let child = key.and_then(|key| key.child(name.unwrap_or("[]")));
     match child {
         Some(child) => (Some(child), child.is_sensitive || child.kind == Kind::Secret),
-        None => (None, is_sensitive || name.is_some_and(looks_secret)),
+        None => (None, is_sensitive || name.is_some_and(|name| looks_secret(name, is_number))),
     }
 }
 
-/// Names under which people keep secrets. `maxTokens` is none.
-pub(crate) fn looks_secret(name: &str) -> bool {
-    let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
-    let name = name.to_ascii_lowercase();
-    let is_file = name.ends_with("file") || name.ends_with("path");
-    !is_file
-        && (name.ends_with("token")
-            || matches!(name.as_str(), "headers" | "authorization" | "cookie" | "serviceaccount" | "pat")
-            || SECRET_PARTS.iter().any(|part| name.contains(part)))
+/// Names under which people keep secrets. A number under `maxTokens` is none.
+pub(crate) fn looks_secret(name: &str, is_number: bool) -> bool {
+    let flat: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+    let flat = flat.to_ascii_lowercase();
+    if flat.ends_with("file") || flat.ends_with("path") {
+        return false;
+    }
+    flat.ends_with("token")
+        || matches!(flat.as_str(), "headers" | "authorization" | "cookie" | "serviceaccount" | "pat" | "pin")
+        || SECRET_PARTS.iter().any(|part| flat.contains(part))
+        || !is_number && has_secret_word(name)
 }
+
+/// `token2`, `session_token_old`, `authTokens`, `jwt`: a word of the name says so, and none says that it counts or
+/// describes.
+fn has_secret_word(name: &str) -> bool {
+    let mut words = vec![String::new()];
+    let mut before = None;
+    for c in name.chars() {
+        let is_same = |before: char| {
+            before.is_ascii_digit() == c.is_ascii_digit()
+                && (before.is_ascii_uppercase() || !c.is_ascii_uppercase())
+        };
+        if !before.is_none_or(is_same) || !c.is_ascii_alphanumeric() {
+            words.push(String::new());
+        }
+        before = Some(c).filter(char::is_ascii_alphanumeric);
+        if let Some(word) = words.last_mut().filter(|_| c.is_ascii_alphanumeric()) {
+            word.push(c.to_ascii_lowercase());
+        }
+    }
+    let is_one_of = |list: &[&str]| words.iter().any(|word| list.contains(&word.as_str()));
+    let is_secret = is_one_of(&SECRET_WORDS) || words.iter().any(|word| word.ends_with("tokens"));
+    is_secret && !is_one_of(&OTHER_WORDS)
+}
+
+const SECRET_WORDS: [&str; 6] = ["token", "tokens", "pwd", "jwt", "bearer", "privkey"];
+/// Beside a word for a secret: what counts tokens, or says where one is had and of which kind it is.
+const OTHER_WORDS: [&str; 25] = [
+    "max", "min", "limit", "limits", "count", "total", "budget", "per", "usage", "context", "input",
+    "output", "reserve", "url", "uri", "endpoint", "type", "kind", "mode", "format", "ttl", "source", "env",
+    "field", "lifetime",
+];
 
 const SECRET_PARTS: [&str; 11] = [
     "password",
@@ -162,7 +202,8 @@ fn has_secret_parameter(query: &str) -> bool {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         let is_short = PARAMETERS.iter().any(|short| name.eq_ignore_ascii_case(short));
         let is_name = !name.contains(char::is_whitespace);
-        !value.is_empty() && is_name && (is_short || looks_secret(name))
+        let is_number = value.bytes().all(|byte| byte.is_ascii_digit());
+        !value.is_empty() && is_name && (is_short || looks_secret(name, is_number))
     })
 }
 
@@ -182,6 +223,7 @@ impl Restore {
         stored: Option<&Node>,
     ) -> Result<(), String> {
         match new {
+            Node::Text(text) if text.contains(REDACTED) && text != REDACTED => Err(self.no_secret()),
             Node::Text(text) if text == REDACTED => {
                 // What was shown as the mark is what comes back. A reference to a variable stays one: it was shown
                 // as the mark where its value was.
@@ -203,7 +245,7 @@ impl Restore {
                     if name == REDACTED {
                         return Err(self.no_secret());
                     }
-                    let place = member(key, is_sensitive, is_reference, name);
+                    let place = member(key, is_sensitive, is_reference, name, value);
                     let below = stored.get(name);
                     self.inside(name, |restore| restore.node(place.0, place.1, value, below))?;
                 }
@@ -211,7 +253,7 @@ impl Restore {
             }
             Node::List(items) if items.iter().any(has_mark) => {
                 let stored: &[Node] = if let Some(Node::List(stored)) = stored { stored } else { &[] };
-                let place = place(key, is_sensitive, None);
+                let place = place(key, is_sensitive, None, &Node::Null);
                 let shown: Vec<Node> = stored
                     .iter()
                     .map(|item| {
@@ -312,7 +354,7 @@ fn partners(items: &[Node], stored: &[Node], shown: &[Node]) -> Vec<Option<usize
 
 fn has_mark(node: &Node) -> bool {
     match node {
-        Node::Text(text) => text == REDACTED,
+        Node::Text(text) => text.contains(REDACTED),
         Node::List(items) => items.iter().any(has_mark),
         Node::Object(members) => members.iter().any(|(name, value)| name == REDACTED || has_mark(value)),
         Node::Null | Node::Bool(_) | Node::Integer(_) | Node::Float(_) => false,
@@ -382,6 +424,8 @@ mod tests {
             "{gateway: {mode: '__OPENCLAW_REDACTED__'}}",
             "{channels: {a: [{token: '__OPENCLAW_REDACTED__'}]}}",
             "{__OPENCLAW_REDACTED__: 1}",
+            "{gateway: {auth: {token: ' __OPENCLAW_REDACTED__ '}}}",
+            "{channels: {a: ['x__OPENCLAW_REDACTED__']}}",
         ] {
             let fault = back(new, "{gateway: {mode: 'local'}}").unwrap_err();
             assert!(fault.starts_with("Sentinel value \"__OPENCLAW_REDACTED__\" in key "), "{fault}");
@@ -449,6 +493,43 @@ mod tests {
                 .to_json();
         assert!(!["S1", "S2", "S3"].iter().any(|secret| shown.contains(secret)), "{shown}");
         assert!(shown.contains("\"p\""), "{shown}");
+    }
+
+    #[test]
+    fn names_with_a_word_for_a_secret_in_them_are_secret_and_counters_are_not() {
+        for name in [
+            "token2",
+            "token_v1",
+            "session_token_old",
+            "tokenList",
+            "authTokens",
+            "bottokens",
+            "refreshTokens",
+            "pwd",
+            "dbPwd",
+            "jwt",
+            "bearer",
+            "privkey",
+            "pin",
+        ] {
+            for value in ["'S1'", "['S1']", "{a: 'S1'}", "[{v: 'S1'}]"] {
+                let shown = shown(&format!("{{channels: {{x: {{{name}: {value}}}}}}}")).to_json();
+                assert!(!shown.contains("S1"), "{name}: {shown}");
+            }
+        }
+        for (name, value) in [
+            ("maxTokens", "17"),
+            ("tokens", "17"),
+            ("maxTokens", "\"many\""),
+            ("tokensPerMinute", "17"),
+            ("token_url", "\"https://h/\""),
+            ("tokenType", "\"x\""),
+            ("pinned", "\"x\""),
+            ("tokenizer", "\"x\""),
+        ] {
+            let shown = shown(&format!("{{channels: {{x: {{{name}: {value}}}}}}}")).to_json();
+            assert!(shown.contains(&format!("\"{name}\":{value}")), "{name}: {shown}");
+        }
     }
 
     #[test]

@@ -46,7 +46,7 @@ fn walk(own: &[(String, String)], key: Option<&Key>, source: &Node, shown: &mut 
 fn has_secret(source: &str, own: &[(String, String)]) -> bool {
     let found = Cell::new(false);
     let look = |name: &str| {
-        if looks_secret(name) || own.iter().any(|(have, _)| have == name) {
+        if looks_secret(name, false) || own.iter().any(|(have, _)| have == name) {
             found.set(true);
         }
         None

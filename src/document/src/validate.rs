@@ -4,12 +4,14 @@
 use crate::schema::{Key, Kind, Others, Schema};
 use crate::value::Node;
 use clawgate_proto::host::config::Issue;
+use std::net::Ipv4Addr;
 
 /// Checks a document from which references to variables are gone.
 pub fn validate(schema: &Schema, root: &Node) -> Vec<Issue> {
     let mut walk = Walk { path: String::new(), issues: Vec::new() };
     if let Node::Object(_) = root {
         walk.key(schema.root(), root);
+        walk.tailscale(root);
     } else {
         walk.issue(&format!("the file holds {}, expected an object", root.kind()), Vec::new());
     }
@@ -76,6 +78,30 @@ impl Walk {
                 let message = format!("nothing found, expected {}", wanted(&child.kind));
                 self.inside(child.name, |walk| walk.issue(&message, Vec::new()));
             }
+        }
+    }
+
+    /// The one rule of the reference's file between two settings: what Tailscale serves is on loopback. It says so of the
+    /// file, whatever a command line would have it listen on.
+    fn tailscale(&mut self, root: &Node) {
+        let text = |path: &[&str]| root.at(path).and_then(Node::as_text);
+        let Some(mode @ ("serve" | "funnel")) = text(&["gateway", "tailscale", "mode"]) else { return };
+        let is_loopback = match text(&["gateway", "bind"]) {
+            None | Some("loopback") => true,
+            Some("custom") => {
+                let host = text(&["gateway", "customBindHost"]).map(|host| host.trim().parse::<Ipv4Addr>());
+                host.is_some_and(|host| host.is_ok_and(|host| host.is_loopback()))
+            }
+            Some(_) => false,
+        };
+        if !is_loopback {
+            self.inside("gateway.bind", |walk| {
+                let message = format!(
+                    "gateway.bind must resolve to loopback when gateway.tailscale.mode={mode} (use gateway.bind=\"loopback\" \
+                     or gateway.bind=\"custom\" with gateway.customBindHost=\"127.0.0.1\")"
+                );
+                walk.issue(&message, Vec::new());
+            });
         }
     }
 
@@ -295,6 +321,29 @@ mod tests {
             ("[]", "<root>: the file holds a list, expected an object"),
         ] {
             assert_eq!(faults(text), [want], "{text}");
+        }
+    }
+
+    #[test]
+    fn what_tailscale_serves_is_on_loopback() {
+        for (bind, is_fine) in [
+            ("", true),
+            ("bind: 'loopback', ", true),
+            ("bind: 'custom', customBindHost: '127.0.0.1', ", true),
+            ("bind: 'auto', ", false),
+            ("bind: 'lan', ", false),
+            ("bind: 'tailnet', ", false),
+            ("bind: 'custom', ", false),
+            ("bind: 'custom', customBindHost: '10.0.0.1', ", false),
+        ] {
+            for (mode, is_served) in [("serve", true), ("funnel", true), ("off", false)] {
+                let found = faults(&format!("{{gateway: {{{bind}tailscale: {{mode: '{mode}'}}}}}}"));
+                assert_eq!(found.is_empty(), is_fine || !is_served, "{bind} {mode}: {found:?}");
+                let want = format!(
+                    "gateway.bind: gateway.bind must resolve to loopback when gateway.tailscale.mode={mode} ("
+                );
+                assert!(found.iter().all(|fault| fault.starts_with(&want)), "{found:?}");
+            }
         }
     }
 

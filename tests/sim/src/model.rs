@@ -342,7 +342,9 @@ impl Model {
                 | Params::SuspensionId(_)
                 | Params::Restart { .. }
                 | Params::Config(_)
-                | Params::Ask(_),
+                | Params::Ask(_)
+                | Params::Invoke(_)
+                | Params::NodeResult(_),
             )
             | Err(_) => OpParams::None,
         };

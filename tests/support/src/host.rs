@@ -288,6 +288,7 @@ impl ConfigFile {
             ConfigOp::Schema => ConfigAnswer::Json(service::schema("test", context.now)),
             ConfigOp::Lookup(path) => ConfigAnswer::Json(service::lookup(path)?),
             ConfigOp::Check => ConfigAnswer::Checked,
+            ConfigOp::Reload => ConfigAnswer::Reloaded(self.live.take().map(Box::new)),
         };
         let mut news = None;
         if self.text != self.told {

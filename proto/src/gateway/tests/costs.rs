@@ -34,6 +34,7 @@ impl Lab {
             trusted_proxies: Vec::new(),
             allow_real_ip_fallback: false,
             canvas: None,
+            node_commands: Default::default(),
             about: About { config_path: "/c".to_owned(), ..About::default() },
         };
         let now = Now { mono: Mono(0), wall: Wall(1_700_000_000_000) };

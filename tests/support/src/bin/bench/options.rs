@@ -23,7 +23,7 @@ pub(crate) const USAGE: &str =
     "usage: bench [--quick] [--json] [--only WORD] [--on WORD] [--program PATH --board PATH]
   --quick         fewer rounds
   --json          one JSON document instead of a table
-  --only WORD     one group: size, start, memory, fan-out, requests, handshake or idle
+  --only WORD     one group: size, start, memory, fan-out, requests, invoke, handshake or idle
   --on WORD       one driver or flavour: smol, std or board
   --program PATH  measure this program, which has both drivers, instead of building it
   --board PATH    and this one, which has the std driver only";

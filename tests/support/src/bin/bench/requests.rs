@@ -138,13 +138,13 @@ fn rate(swarm: &mut Swarm, frame: &[u8], count: usize, pid: u32) -> io::Result<f
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Turn {
+pub(crate) enum Turn {
     Gateway,
     Echo,
 }
 
 /// Both in turns; the first round warms up.
-fn compare(
+pub(crate) fn compare(
     rounds: usize,
     pids: [u32; 2],
     mut measure: impl FnMut(Turn) -> io::Result<f64>,
@@ -174,7 +174,7 @@ fn both(pids: [u32; 2]) -> io::Result<[f64; 2]> {
     Ok([processor_seconds(pids[0])?, processor_seconds(pids[1])?])
 }
 
-fn is_answer(opcode: u8, payload: &[u8]) -> bool {
+pub(crate) fn is_answer(opcode: u8, payload: &[u8]) -> bool {
     opcode == TEXT && !payload.starts_with(EVENT)
 }
 

@@ -9,7 +9,7 @@ use crate::report::{Line, Report, Unit};
 use crate::requests::{self, Exchange};
 use crate::stats::median;
 use crate::swarm::Swarm;
-use crate::{fanout, handshake};
+use crate::{fanout, handshake, invoke};
 use clawgate_proto::client::DeviceKey;
 use clawgate_support::client::fresh_key;
 use clawgate_support::usage::{Usage, raise_descriptor_limit, settled};
@@ -98,6 +98,9 @@ fn run(options: &Options) -> io::Result<bool> {
     for &subject in &drivers {
         if options.wants("requests") {
             requests(options, subject, &mut report)?;
+        }
+        if options.wants("invoke") {
+            invoke(options, subject, &mut report)?;
         }
         if options.wants("handshake") {
             handshakes(options, subject, &mut report)?;
@@ -241,6 +244,27 @@ fn requests(options: &Options, subject: Subject<'_>, report: &mut Report) -> io:
             )),
         );
     }
+    Ok(())
+}
+
+/// Operator, gateway, node and back; all, and the echo, share one processor.
+fn invoke(options: &Options, subject: Subject<'_>, report: &mut Report) -> io::Result<()> {
+    eprintln!("invoke, {}", subject.name);
+    let _pinned = Pinned::here()?;
+    let (program, peer) = (program(subject)?, Peer::start()?);
+    let (key, node_key) = (fresh_key(), fresh_key());
+    let operator = client(&program, &key)?;
+    let mut pair = invoke::Pair::attach(&program, operator, [&key, &node_key])?;
+    let effort = (options.pick(21, 5), options.pick(1_000, 200));
+    let found = invoke::round_trips(&mut pair, &peer, program.pid(), effort)?;
+    report.add(
+        Line::new("round trip of node.invoke", subject.name, found.ratio, Unit::Times).at_most(2.0).note(
+            format!(
+                "{:.0} us; two trips to the echo {:.0} us; processor time {:.2} x; {} bytes in four messages",
+                found.gateway, found.echo, found.processor, pair.bytes
+            ),
+        ),
+    );
     Ok(())
 }
 
