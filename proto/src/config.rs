@@ -23,6 +23,8 @@ pub struct Config {
     pub allow_real_ip_fallback: bool,
     /// The canvas, when it is served.
     pub canvas: Option<CanvasHost>,
+    /// The Control UI, when one is installed.
+    pub control_ui: Option<ControlUi>,
     /// Which commands nodes may be asked for, besides those of their platform.
     pub node_commands: NodeCommands,
     /// Facts about the host that clients are shown.
@@ -40,10 +42,18 @@ impl Config {
             trusted_proxies: Vec::new(),
             allow_real_ip_fallback: false,
             canvas: None,
+            control_ui: None,
             node_commands: NodeCommands::default(),
             about: About::default(),
         }
     }
+}
+
+/// Where an installed Control UI is served (`gateway.controlUi`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControlUi {
+    /// `gateway.controlUi.basePath`: empty, or a path that begins with `/` and does not end with it.
+    pub base_path: String,
 }
 
 /// How the canvas is served (`canvasHost`).

@@ -7,6 +7,7 @@ mod canvas;
 mod census;
 pub(crate) mod channels;
 pub(crate) mod config;
+mod control_ui;
 pub(crate) mod devices;
 pub(crate) mod diagnostics;
 pub(crate) mod events;
@@ -408,6 +409,10 @@ impl Gateway {
             return self.answer_http(conn, canvas::Malformed::response(), out);
         };
         if self.canvas_request(now, conn, request, &client, address, out) {
+            return;
+        }
+        if !web::is_probe(address.path) && self.control_ui_request(now, conn, request, &client, address, out)
+        {
             return;
         }
         let facts = web::ProbeFacts {

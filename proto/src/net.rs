@@ -296,6 +296,7 @@ mod tests {
             trusted_proxies: vec![Cidr::parse("10.0.0.0/8").unwrap()],
             allow_real_ip_fallback: true,
             canvas: None,
+            control_ui: None,
             node_commands: Default::default(),
             about: About::default(),
         };
@@ -336,6 +337,7 @@ mod tests {
             trusted_proxies: vec![Cidr::parse("10.0.0.1").unwrap(), Cidr::parse("127.0.0.1").unwrap()],
             allow_real_ip_fallback: false,
             canvas: None,
+            control_ui: None,
             node_commands: Default::default(),
             about: About::default(),
         };

@@ -27,7 +27,7 @@ use crate::profile;
 use crate::storage::{RealDisk, Storage, explain};
 use crate::tailscale::Tailscaled;
 use crate::web;
-use clawgate_proto::config::{About, AuthMode, CanvasHost, Config, Reach};
+use clawgate_proto::config::{About, AuthMode, CanvasHost, Config, ControlUi, Reach};
 use clawgate_proto::limits::Limits;
 use clawgate_proto::log::{Level, Record};
 use clawgate_proto::net::Origin;
@@ -63,6 +63,8 @@ pub(super) struct Plan {
     tailscaled: Tailscaled,
     /// Where the canvas is, when it is served, and whether its pages load themselves again.
     pub(super) canvas: Option<(PathBuf, CanvasHost)>,
+    /// Where a Control UI is installed.
+    control_ui: Option<PathBuf>,
     /// `OPENCLAW_MDNS_HOSTNAME` and `OPENCLAW_TAILNET_DNS`: what this machine is called, when it is not what it says.
     names: [Option<String>; 2],
     identity: Identity,
@@ -137,6 +139,9 @@ impl Plan {
             exposure,
         };
         let tailscaled = own.tailscale_socket.map_or_else(Tailscaled::default, Tailscaled::at);
+        let page = &settings.control_ui;
+        let control_ui = page.root.as_deref().filter(|_| page.enabled != Some(false));
+        let control_ui = control_ui.map(|root| environment.path(root));
         let canvas = canvas(&settings, &environment, &places.state_dir);
         let names = ["OPENCLAW_MDNS_HOSTNAME", "OPENCLAW_TAILNET_DNS"]
             .map(|name| environment.get(name).map(str::to_owned));
@@ -155,6 +160,7 @@ impl Plan {
             watch,
             tailscaled,
             canvas,
+            control_ui,
             names,
             identity,
             log_file,
@@ -208,6 +214,10 @@ impl Plan {
             trusted_proxies: live.trusted_proxies,
             allow_real_ip_fallback: live.allow_real_ip_fallback,
             canvas: self.canvas.as_ref().map(|(_, host)| *host),
+            control_ui: self
+                .control_ui
+                .is_some()
+                .then(|| ControlUi { base_path: self.settings.control_ui.base_path.clone() }),
             node_commands: live.node_commands,
             about: self.about(&facts, addresses),
         };
@@ -223,9 +233,14 @@ impl Plan {
         if let Some(home) = &self.home {
             host = host.with_home(home);
         }
+        let mut files = Files::default();
         if let Some((root, _)) = &self.canvas {
-            host = host.with_files(Files::new(root.clone(), web::A2UI));
+            files = files.with_canvas(root.clone(), web::A2UI);
         }
+        if let Some(root) = &self.control_ui {
+            files = files.with_control_ui(root.clone());
+        }
+        let host = host.with_files(files);
         (gateway, Arc::new(host))
     }
 

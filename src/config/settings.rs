@@ -58,6 +58,8 @@ pub struct Settings {
     pub hooks: Option<Hooks>,
     /// `canvasHost`.
     pub canvas: CanvasSettings,
+    /// `gateway.controlUi.enabled`, `.root` and `.basePath`.
+    pub control_ui: ControlUiSettings,
     /// `logging`.
     pub logging: Logging,
     /// `commands.restart`: whether SIGUSR1 restarts the gateway; it does when nothing is said.
@@ -93,6 +95,17 @@ pub struct ProxySettings {
     pub required_headers: Vec<String>,
     /// `allowUsers`.
     pub allow_users: Vec<String>,
+}
+
+/// An installed Control UI.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ControlUiSettings {
+    /// `enabled`; it is when nothing is said.
+    pub enabled: Option<bool>,
+    /// `root`, as it is written, variables expanded.
+    pub root: Option<String>,
+    /// `basePath`: empty, or a path that begins with `/` and does not end with it.
+    pub base_path: String,
 }
 
 /// What is served to nodes.
@@ -187,6 +200,7 @@ impl Settings {
             public_url: named_elsewhere(&mut reader, "plugins.entries.device-pair.config.publicUrl"),
             hooks: Hooks::read(&mut reader, environment),
             canvas: canvas(&mut reader),
+            control_ui: control_ui(&mut reader),
             logging: Logging::read(&mut reader),
             restart_by_signal: reader.switch("commands.restart"),
             warnings: Vec::new(),
@@ -233,6 +247,16 @@ fn trusted_proxy(reader: &mut Reader<'_>) -> Option<ProxySettings> {
         required_headers: reader.texts("gateway.auth.trustedProxy.requiredHeaders"),
         allow_users: reader.texts("gateway.auth.trustedProxy.allowUsers"),
     })
+}
+
+fn control_ui(reader: &mut Reader<'_>) -> ControlUiSettings {
+    let path = reader.text("gateway.controlUi.basePath").unwrap_or_default();
+    let path = path.trim().trim_matches('/');
+    ControlUiSettings {
+        enabled: reader.switch("gateway.controlUi.enabled"),
+        root: reader.text("gateway.controlUi.root").filter(|root| !root.trim().is_empty()),
+        base_path: if path.is_empty() { String::new() } else { format!("/{path}") },
+    }
 }
 
 fn canvas(reader: &mut Reader<'_>) -> CanvasSettings {

@@ -30,14 +30,20 @@ pub struct Asset {
 #[derive(Debug, Default)]
 pub struct Files {
     canvas: Option<PathBuf>,
+    control_ui: Option<PathBuf>,
     a2ui: &'static [Asset],
     watch: Mutex<Option<Watch>>,
 }
 
 impl Files {
-    /// The canvas in this folder, which need not be there yet, and these files of A2UI.
-    pub fn new(canvas: PathBuf, a2ui: &'static [Asset]) -> Self {
-        Self { canvas: Some(canvas), a2ui, watch: Mutex::default() }
+    /// With the canvas in this folder, which need not be there yet, and these files of A2UI.
+    pub fn with_canvas(self, folder: PathBuf, a2ui: &'static [Asset]) -> Self {
+        Self { canvas: Some(folder), a2ui, ..self }
+    }
+
+    /// With a Control UI that is installed in this folder.
+    pub fn with_control_ui(self, folder: PathBuf) -> Self {
+        Self { control_ui: Some(folder), ..self }
     }
 
     /// A piece of a file.
@@ -45,19 +51,20 @@ impl Files {
     /// # Errors
     /// There is none.
     pub fn read(&self, root: FileRoot, path: &str, start: u64, bytes: usize) -> Result<FilePiece, FileFault> {
-        match root {
-            FileRoot::A2ui => self.read_asset(path, start, bytes),
-            FileRoot::Canvas => {
-                let folder = self.canvas.as_ref().ok_or(FileFault::Nothing)?;
-                let folder = match openat(CWD, folder, FOLDER, Mode::empty()) {
-                    Ok(folder) => folder,
-                    Err(Errno::NOENT) => return Err(FileFault::Nothing),
-                    Err(why) => return Err(unreadable("the folder", &why.into())),
-                };
-                let (file, about) = open_below(folder, path)?;
-                read_piece(path, (&file, &about), start, bytes)
-            }
-        }
+        let (folder, links_max) = match root {
+            FileRoot::A2ui => return self.read_asset(path, start, bytes),
+            // A second name may be one outside, and who fills the canvas need not be who owns what that leads to.
+            FileRoot::Canvas => (&self.canvas, 1),
+            // Package managers give the files they install a second name in their stores.
+            FileRoot::ControlUi => (&self.control_ui, u64::MAX),
+        };
+        let folder = match openat(CWD, folder.as_ref().ok_or(FileFault::Nothing)?, FOLDER, Mode::empty()) {
+            Ok(folder) => folder,
+            Err(Errno::NOENT) => return Err(FileFault::Nothing),
+            Err(why) => return Err(unreadable("the folder itself", &why.into())),
+        };
+        let (file, about) = open_below(folder, path, links_max)?;
+        read_piece(path, (&file, &about), start, bytes)
     }
 
     fn read_asset(&self, path: &str, start: u64, bytes: usize) -> Result<FilePiece, FileFault> {
@@ -100,7 +107,7 @@ impl Files {
 }
 
 /// Opens name by name. An empty path is the folder itself.
-fn open_below(folder: OwnedFd, path: &str) -> Result<(File, Metadata), FileFault> {
+fn open_below(folder: OwnedFd, path: &str, links_max: u64) -> Result<(File, Metadata), FileFault> {
     let mut names = path.split('/').peekable();
     let mut folder = folder;
     while let Some(name) = names.next() {
@@ -131,10 +138,9 @@ fn open_below(folder: OwnedFd, path: &str) -> Result<(File, Metadata), FileFault
         let about = file.metadata().map_err(|why| unreadable(path, &why))?;
         return if about.is_dir() {
             Err(FileFault::Folder)
-        } else if about.is_file() && about.nlink() == 1 {
+        } else if about.is_file() && about.nlink() <= links_max {
             Ok((file, about))
         } else {
-            // A second name may be one outside.
             Err(FileFault::Missing)
         };
     }
@@ -166,7 +172,7 @@ fn read_piece(
 }
 
 fn unreadable(path: &str, why: &io::Error) -> FileFault {
-    FileFault::Failed(format!("{path:?} of the canvas cannot be read: {why}"))
+    FileFault::Failed(format!("{path:?} cannot be read: {why}"))
 }
 
 /// Without a wait for somebody who writes into a pipe of that name, and without a terminal that would become ours.
@@ -193,7 +199,7 @@ mod tests {
         std::fs::write(folder.path().join("canvas/a.txt"), "0123456789").unwrap();
         std::fs::write(folder.path().join("canvas/sub/b.txt"), "below").unwrap();
         std::fs::write(folder.path().join("secret"), "outside").unwrap();
-        let files = Files::new(folder.path().join("canvas"), &[]);
+        let files = Files::default().with_canvas(folder.path().join("canvas"), &[]);
         (folder, files)
     }
 
@@ -258,7 +264,7 @@ mod tests {
     fn the_root_itself_may_be_a_link_or_not_be_there() {
         let (folder, _) = canvas();
         symlink("canvas", folder.path().join("by-link")).unwrap();
-        let files = |name: &str| Files::new(folder.path().join(name), &[]);
+        let files = |name: &str| Files::default().with_canvas(folder.path().join(name), &[]);
         assert_eq!(read(&files("by-link"), "a.txt").unwrap(), b"0123456789");
         assert_eq!(read(&files("nowhere"), "a.txt"), Err(FileFault::Nothing));
         assert!(matches!(read(&files("secret"), "a.txt"), Err(FileFault::Failed(_))));
@@ -292,11 +298,11 @@ mod tests {
     fn files_of_the_program_are_read_by_name() {
         static ASSETS: [Asset; 2] =
             [Asset { path: "index.html", content: b"<p>" }, Asset { path: "a.js", content: b"let a = 1" }];
-        let files = Files::new(PathBuf::from("/nowhere"), &ASSETS);
+        let files = Files::default().with_canvas(PathBuf::from("/nowhere"), &ASSETS);
         let piece = files.read(FileRoot::A2ui, "a.js", 4, 3).unwrap();
         assert_eq!((piece.piece, piece.bytes, piece.modified_ms), (b"a =".to_vec(), 9, None));
         assert_eq!(files.read(FileRoot::A2ui, "b.js", 0, 1), Err(FileFault::Missing));
-        let none = Files::new(PathBuf::from("/nowhere"), &[]);
+        let none = Files::default().with_canvas(PathBuf::from("/nowhere"), &[]);
         assert_eq!(none.read(FileRoot::A2ui, "index.html", 0, 1), Err(FileFault::Nothing));
     }
 }

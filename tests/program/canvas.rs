@@ -231,3 +231,28 @@ fn a_page_hears_of_a_change() {
         stop(gateway);
     }
 }
+
+#[test]
+fn an_installed_page_is_served_from_its_folder() {
+    for runtime in RUNTIMES {
+        let text = "{gateway: {mode: 'local', controlUi: {root: '~/page', basePath: '/desk/'}}}";
+        let settings = with_text(runtime, text);
+        let settings = settings.clone().env("OPENCLAW_HOME", settings.state_dir());
+        let folder = settings.state_dir().join("page");
+        fs::create_dir_all(folder.join("assets")).unwrap();
+        fs::write(folder.join("index.html"), "the page").unwrap();
+        fs::write(folder.join("assets/x.js"), "the script").unwrap();
+        // As package managers install.
+        fs::hard_link(folder.join("assets/x.js"), settings.state_dir().join("store")).unwrap();
+        symlink("../../openclaw.json", folder.join("assets/link.json")).unwrap();
+        let gateway = start(&settings);
+        assert_eq!(get(&gateway, "/desk").header("location"), Some("/desk/"));
+        for (target, text) in [("/desk/chat/main", "the page"), ("/desk/assets/x.js", "the script")] {
+            assert_eq!(get(&gateway, target).text(), text);
+        }
+        for target in ["/", "/desk/assets/link.json", "/desk/..%2fopenclaw.json"] {
+            assert_eq!(get(&gateway, target).status, 404, "{target}");
+        }
+        stop(gateway);
+    }
+}

@@ -9,8 +9,8 @@ use clawgate_support::{Actor, Place, Stage, stage};
 use serde_json::{Value, json};
 
 /// What came back.
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     headers: String,
     body: Vec<u8>,
 }
@@ -23,16 +23,16 @@ impl Answer {
         Self { status, headers, body: bytes[end + 4..].to_vec() }
     }
 
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.headers.lines().filter_map(|line| line.split_once(": "));
         lines.find(|(have, _)| have.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         str::from_utf8(&self.body).unwrap()
     }
 
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 }
@@ -53,7 +53,13 @@ fn canvas_with(place: Place, change: impl FnOnce(&mut Config)) -> Stage {
 }
 
 /// Here: a program of this machine. Afar: it calls this machine by a name that is not this machine's own.
-fn send(stage: &mut Stage, method: &str, target: &str, here: bool, fields: &[(&str, &str)]) -> Answer {
+pub(crate) fn send(
+    stage: &mut Stage,
+    method: &str,
+    target: &str,
+    here: bool,
+    fields: &[(&str, &str)],
+) -> Answer {
     let host = if here { "127.0.0.1" } else { "gw.example" };
     let mut head = format!(
         "{method} {target} HTTP/1.1\r\nHost: {host}:{}\r\nConnection: close\r\n",
@@ -66,7 +72,7 @@ fn send(stage: &mut Stage, method: &str, target: &str, here: bool, fields: &[(&s
     Answer::parse(&stage.exchange(head.as_bytes(), WAIT_MS))
 }
 
-fn get(stage: &mut Stage, target: &str) -> Answer {
+pub(crate) fn get(stage: &mut Stage, target: &str) -> Answer {
     send(stage, "GET", target, true, &[])
 }
 

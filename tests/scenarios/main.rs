@@ -7,6 +7,7 @@ mod admission;
 mod approvals;
 mod canvas;
 mod config;
+mod control_ui;
 mod devices;
 mod events;
 mod handshake;
@@ -118,6 +119,10 @@ play! {
         without_a_secret_only_this_machine_sees_the_canvas
         a_page_is_told_when_a_file_has_changed
         only_pages_of_the_canvas_listen;
+    control_ui:
+        a_page_has_many_addresses_and_its_parts_lie_beside_it
+        a_page_below_a_path_leaves_the_rest_alone
+        what_a_page_is_told_first_is_for_who_may_know;
     config:
         the_configuration_is_shown_without_its_secrets
         a_change_names_what_it_was_made_from_and_is_durable

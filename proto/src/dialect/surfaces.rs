@@ -1,4 +1,4 @@
-//! Addresses of the canvas, in the shapes of both protocols.
+//! Addresses of the canvas, in the shapes of both protocols; what the Control UI is told over HTTP.
 
 use crate::admission::SurfaceUrl;
 use crate::time::Wall;
@@ -10,6 +10,17 @@ pub(crate) fn refreshed_canvas(url: &SurfaceUrl, expires: Wall) -> Value {
         "canvasCapability": url.capability,
         "canvasCapabilityExpiresAtMs": expires.0,
         "canvasHostUrl": url.url,
+    })
+}
+
+/// What the Control UI wants to know before it connects. There are no agents here that it could name.
+pub(crate) fn control_ui(base_path: &str, version: &str) -> Value {
+    json!({
+        "basePath": base_path,
+        "assistantName": "Assistant",
+        "assistantAvatar": "A",
+        "assistantAgentId": "main",
+        "serverVersion": version,
     })
 }
 

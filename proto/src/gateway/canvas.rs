@@ -44,6 +44,8 @@ pub(super) enum Target<'r> {
 pub(super) enum By {
     /// It comes from this machine, or the shared secret was shown.
     Itself,
+    /// It asks for what is public.
+    Anybody,
     /// The address was made for this connection, and works as long as it is there.
     Capability(ConnId),
 }
@@ -95,12 +97,17 @@ fn is_token(text: &str) -> bool {
     text.len() == 24 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
-fn unauthorized(message: &str, code: Option<&str>) -> HttpResponse {
+pub(super) fn unauthorized(message: &str, code: Option<&str>) -> HttpResponse {
     let mut error = json!({"message": message, "type": "unauthorized"});
     if let Some(code) = code {
         error["code"] = code.into();
     }
     HttpResponse::json(401, json!({"error": error}).to_string()).with("Cache-Control", "no-store")
+}
+
+/// The refusal of one file too many.
+pub(super) fn too_many_files() -> HttpResponse {
+    HttpResponse::text(503, "Too many files are being sent").with("Retry-After", "1")
 }
 
 /// The refusal of one who guessed too often.
@@ -163,9 +170,8 @@ impl Gateway {
             Err(PathFault::Encoding) => return text(400, "The path is not percent-encoded UTF-8."),
             Err(PathFault::Refused) => return text(404, "not found"),
         };
-        if !self.peers.has_serving_room(client.ip, &self.config) {
-            let response = HttpResponse::text(503, "Too many files are being sent").with("Retry-After", "1");
-            return Err(Box::new(response));
+        if !self.peers.has_serving_room(client.ip, by, &self.config) {
+            return Err(Box::new(too_many_files()));
         }
         let wanted = FileRequest {
             root,

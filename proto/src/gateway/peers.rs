@@ -210,10 +210,14 @@ impl Peers {
         &self.watching
     }
 
-    /// Whether one more file may be sent to this client.
-    pub(super) fn has_serving_room(&self, ip: Option<IpAddr>, config: &Config) -> bool {
+    /// Whether one more file may be sent to this client. Who may be anybody takes half the room at most.
+    pub(super) fn has_serving_room(&self, ip: Option<IpAddr>, by: By, config: &Config) -> bool {
         let of_address = self.serving.get(&ip.map(net::holder)).copied().unwrap_or(0);
-        of_address < config.limits.files_per_address_max && self.serving_total < config.limits.files_max
+        let in_all_max = match by {
+            By::Itself | By::Capability(_) => config.limits.files_max,
+            By::Anybody => config.limits.files_max / 2,
+        };
+        of_address < config.limits.files_per_address_max && self.serving_total < in_all_max
     }
 
     /// Whether a phone or a tablet is here.

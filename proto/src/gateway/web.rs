@@ -1,4 +1,4 @@
-//! Plain HTTP besides the canvas: the health probes (spec: http section 8, v4 section 14).
+//! Plain HTTP besides files: the health probes (spec: http section 8, v4 section 14).
 
 use super::health::EventLoop;
 use crate::dialect;
@@ -24,12 +24,7 @@ pub(super) fn respond(
     facts: &ProbeFacts<'_>,
     detailed: impl FnOnce() -> bool,
 ) -> HttpResponse {
-    let probe = match path {
-        "/health" | "/healthz" => Probe::Live,
-        "/ready" | "/readyz" => Probe::Ready,
-        "/startup" | "/startupz" => Probe::Started,
-        _ => return HttpResponse::text(404, "Not Found"),
-    };
+    let Some(probe) = Probe::at(path) else { return HttpResponse::text(404, "Not Found") };
     if !matches!(method, "GET" | "HEAD") {
         return HttpResponse::text(405, "Method Not Allowed").with("Allow", "GET, HEAD");
     }
@@ -71,6 +66,22 @@ enum Probe {
     Live,
     Ready,
     Started,
+}
+
+impl Probe {
+    fn at(path: &str) -> Option<Self> {
+        match path {
+            "/health" | "/healthz" => Some(Self::Live),
+            "/ready" | "/readyz" => Some(Self::Ready),
+            "/startup" | "/startupz" => Some(Self::Started),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a path is one of the probes.
+pub(super) fn is_probe(path: &str) -> bool {
+    Probe::at(path).is_some()
 }
 
 /// The refusal of one WebSocket too many.

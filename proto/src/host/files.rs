@@ -20,6 +20,8 @@ pub enum FileRoot {
     Canvas,
     /// The renderer of A2UI, which comes with the program.
     A2ui,
+    /// An installed Control UI: `gateway.controlUi.root`.
+    ControlUi,
 }
 
 /// The beginning of an answer is wanted.
@@ -114,7 +116,13 @@ impl FileRest {
 
 /// Makes the beginning of an answer.
 pub(super) fn begin<H: Host + ?Sized>(host: &H, request: &FileRequest) -> FileReply {
-    let path = if request.path.is_folder() { request.path.index() } else { request.path.clone() };
+    let path = match request.root {
+        FileRoot::Canvas | FileRoot::A2ui if request.path.is_folder() => request.path.index(),
+        FileRoot::Canvas | FileRoot::A2ui => request.path.clone(),
+        // Its pages are one page, whatever their addresses: what that one loads lies beside it.
+        FileRoot::ControlUi if request.path.is_folder() => FilePath::page(),
+        FileRoot::ControlUi => request.path.from_folder("assets").unwrap_or_else(|| request.path.clone()),
+    };
     let mut outcome = answer(host, request, &path);
     // Somebody wrote it between two looks: once more, from the start.
     for _ in 0..LOOKS_MAX {
@@ -156,6 +164,11 @@ fn answer<H: Host + ?Sized>(host: &H, request: &FileRequest, path: &FilePath) ->
     let first = if is_whole { request.piece_bytes } else { 0 };
     let mut found = match host.file(request.root, path.as_str(), 0, first) {
         Ok(found) => found,
+        Err(FileFault::Missing | FileFault::Folder)
+            if request.root == FileRoot::ControlUi && !is_page_itself(path) && !is_part_of_page(path) =>
+        {
+            return answer(host, request, &FilePath::page());
+        }
         Err(fault) => return Ok(missing(request, path, fault)),
     };
     let is_page = file::is_page(path.as_str());
@@ -233,8 +246,28 @@ fn with_script(mut page: Vec<u8>, script: &[u8]) -> Vec<u8> {
     page
 }
 
+fn is_page_itself(path: &FilePath) -> bool {
+    path.as_str() == "index.html"
+}
+
+/// Whether a page would load a file of that name: where it is missing, the page itself in its place would be no help.
+fn is_part_of_page(path: &FilePath) -> bool {
+    const PARTS: [&str; 12] =
+        ["js", "css", "json", "map", "svg", "png", "jpg", "jpeg", "gif", "webp", "ico", "txt"];
+    let name = path.as_str().rsplit('/').next().unwrap_or_default();
+    let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
+    extension.is_some_and(|extension| PARTS.contains(&extension.as_str()))
+}
+
 fn missing(request: &FileRequest, path: &FilePath, fault: FileFault) -> FileReply {
     let response = match (request.root, fault) {
+        (FileRoot::ControlUi, FileFault::Missing | FileFault::Folder | FileFault::Nothing) => {
+            if is_page_itself(path) {
+                HttpResponse::text(503, NO_CONTROL_UI)
+            } else {
+                HttpResponse::text(404, "Not Found")
+            }
+        }
         (FileRoot::A2ui, FileFault::Nothing) => HttpResponse::text(503, "A2UI assets not found"),
         (FileRoot::Canvas, FileFault::Missing | FileFault::Nothing) if path.as_str() == "index.html" => {
             let script = if request.live_reload { LIVE_RELOAD } else { "" };
@@ -270,10 +303,12 @@ fn plain(response: HttpResponse) -> FileReply {
 
 /// The headers of a file.
 fn heads(request: &FileRequest, file: &Validators, path: &FilePath, response: HttpResponse) -> HttpResponse {
-    let typed = HttpResponse {
-        headers: vec![("Content-Type", Cow::Borrowed(file::content_type(path.as_str())))],
-        ..response
+    let content_type = match (request.root, file::content_type(path.as_str())) {
+        // As the reference calls it here, and not below the canvas.
+        (FileRoot::ControlUi, "text/javascript; charset=utf-8") => "application/javascript; charset=utf-8",
+        (_, content_type) => content_type,
     };
+    let typed = HttpResponse { headers: vec![("Content-Type", Cow::Borrowed(content_type))], ..response };
     let mut marked = typed.with("ETag", file.etag());
     if let Some(date) = file.last_modified() {
         marked = marked.with("Last-Modified", date);
@@ -281,9 +316,18 @@ fn heads(request: &FileRequest, file: &Validators, path: &FilePath, response: Ht
     guarded(request, marked)
 }
 
-/// The headers of everything below a canvas. Agents write what is there: in a browser it runs apart from every page of
+/// The headers of everything of the Control UI: a page that nobody frames, and that loads nothing from elsewhere but
+/// fonts and pictures.
+pub(crate) fn guard_control_ui(response: HttpResponse) -> HttpResponse {
+    response.with("X-Frame-Options", "DENY").with("Content-Security-Policy", CONTROL_UI_POLICY)
+}
+
+/// The headers of everything below a root. Agents write what is there: in a browser it runs apart from every page of
 /// this gateway, in an origin of its own.
 fn guarded(request: &FileRequest, response: HttpResponse) -> HttpResponse {
+    if request.root == FileRoot::ControlUi {
+        return guard_control_ui(response.with("Cache-Control", "no-cache"));
+    }
     let response =
         response.with("Cache-Control", "no-store").with("Content-Security-Policy", "sandbox allow-scripts");
     // Such a page has no origin, so that its modules, fonts and data are another origin's to the browser. That nobody
@@ -298,5 +342,12 @@ const STARTER: &str = include_str!("files/starter.html");
 /// What stands where a folder has no page.
 const NO_PAGE: &str = "<!doctype html><meta charset=\"utf-8\"><title>OpenClaw Canvas</title>\
                        <p>There is no page here. An <code>index.html</code> in this folder becomes it.";
+/// The page is missing, or its folder.
+const NO_CONTROL_UI: &str = "Control UI assets not found. gateway.controlUi.root must be a folder with the index.html of \
+                             an installed Control UI.";
+const CONTROL_UI_POLICY: &str = "default-src 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; \
+                                 script-src 'self'; style-src 'self' 'unsafe-inline' https://fonts.googleapis.com; \
+                                 img-src 'self' data: https:; font-src 'self' https://fonts.gstatic.com; \
+                                 connect-src 'self' ws: wss:";
 /// Looks at a file that somebody keeps writing before it is given up.
 const LOOKS_MAX: usize = 3;

@@ -52,6 +52,11 @@ impl FilePath {
         Self { names: String::new(), is_folder: true }
     }
 
+    /// The page of the root.
+    pub fn page() -> Self {
+        Self::root().index()
+    }
+
     /// The names with `/` between them; empty for the folder itself.
     pub fn as_str(&self) -> &str {
         &self.names
@@ -71,6 +76,13 @@ impl FilePath {
     pub fn index(&self) -> Self {
         let between = if self.names.is_empty() { "" } else { "/" };
         Self { names: format!("{}{between}index.html", self.names), is_folder: false }
+    }
+
+    /// The path from the first folder of that name on, if there is one.
+    pub fn from_folder(&self, name: &str) -> Option<Self> {
+        let start =
+            self.names.find(&format!("{name}/")).filter(|at| *at == 0 || self.names[..*at].ends_with('/'))?;
+        Some(Self { names: self.names[start..].to_owned(), is_folder: self.is_folder })
     }
 
     /// The last name, percent-encoded, for a redirect to the folder of that name.
@@ -209,6 +221,12 @@ mod tests {
     fn a_folders_page_and_its_name_for_a_redirect() {
         assert_eq!(FilePath::parse("/a%20b/").unwrap().index().as_str(), "a b/index.html");
         assert_eq!(FilePath::parse("").unwrap().index().as_str(), "index.html");
+        let from = |path: &str| {
+            FilePath::parse(path).unwrap().from_folder("assets").map(|path| path.as_str().to_owned())
+        };
+        assert_eq!(from("/assets/x.js").as_deref(), Some("assets/x.js"));
+        assert_eq!(from("/chat/main/assets/a/x.js").as_deref(), Some("assets/a/x.js"));
+        assert_eq!((from("/assets"), from("/myassets/x.js"), from("/x.js")), (None, None, None));
         assert_eq!(FilePath::parse("/x/a%20%C3%A4").unwrap().last_encoded(), "a%20%C3%A4");
     }
 

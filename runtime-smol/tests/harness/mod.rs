@@ -94,6 +94,7 @@ impl Server {
             trusted_proxies: Vec::new(),
             allow_real_ip_fallback: false,
             canvas: None,
+            control_ui: None,
             node_commands: Default::default(),
             about: About::default(),
         };

@@ -85,6 +85,7 @@ pub(crate) fn driver() -> Arc<Driver<MemoryHost>> {
         trusted_proxies: Vec::new(),
         allow_real_ip_fallback: false,
         canvas: None,
+        control_ui: None,
         node_commands: Default::default(),
         about: About::default(),
     };

@@ -129,6 +129,7 @@ fn config(limits: Limits, port: u16) -> Config {
         trusted_proxies: Vec::new(),
         allow_real_ip_fallback: false,
         canvas: None,
+        control_ui: None,
         node_commands: Default::default(),
         about: About::default(),
     }

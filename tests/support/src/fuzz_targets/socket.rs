@@ -30,6 +30,7 @@ pub(super) fn config(limits: Limits) -> Config {
         trusted_proxies: Vec::new(),
         allow_real_ip_fallback: false,
         canvas: None,
+        control_ui: None,
         node_commands: Default::default(),
         about: About::default(),
     }
