@@ -278,7 +278,7 @@ mod tests {
     fn the_worst_comes_first_and_counts() {
         let mut facts = Facts::clean();
         facts.config.settings.allowed_origins = vec!["*".to_owned()];
-        facts.secrets[0].weakness = Some(secrets::Weakness::Placeholder);
+        facts.secrets[0].weakness = Some(crate::config::weak::Weakness::Placeholder);
         facts.exposed = true;
         let found = findings(&facts, Area::Security);
         assert!(found.len() > 1 && found[0].severity == Severity::Critical, "{found:?}");

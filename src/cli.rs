@@ -9,9 +9,11 @@ mod deep;
 pub mod devices;
 pub mod doctor;
 pub mod here;
+pub mod invoke;
 mod log_plan;
 pub mod logs;
 pub mod man;
+pub mod node;
 pub mod nodes;
 mod plan;
 pub mod probe;
@@ -94,6 +96,10 @@ impl Failure {
                         "\n`clawgate approvals list` shows what waits. What was decided, or ran out of time, waits no longer."
                     }
                     "unknown deviceId" => "\n`clawgate devices list` shows the devices by their whole ids.",
+                    "node pairing changed while invocation was active" => {
+                        "\nThe node is away, or what it offers waits for approval: `clawgate nodes list` says which, `clawgate \
+                         nodes pending` shows what waits."
+                    }
                     "unknown nodeId" => "\n`clawgate nodes list` shows the nodes by their whole ids.",
                     _ => "",
                 };
@@ -136,6 +142,7 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(why) => {
+            let why = args::without_values(why);
             let _ = why.print();
             return ExitCode::from(u8::try_from(why.exit_code()).unwrap_or(2));
         }
@@ -175,6 +182,7 @@ fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Command::Man => print(&man::page()),
         Command::Devices { command } => devices::run(command, environment),
         Command::Approvals { command } => approvals::run(&command, environment),
+        Command::Node { command } => node::run(&command, environment),
         Command::Nodes { command } => nodes::run(command, environment),
         Command::Qr(args) => qr::run(&args, environment),
         Command::Config { command } => config::run(&command, environment),
@@ -205,6 +213,7 @@ fn wants_json(command: &Command) -> bool {
         Command::System { command } => command.client().json,
         Command::Devices { command } => command.client().json,
         Command::Approvals { command } => command.client().json,
+        Command::Node { .. } => false,
         Command::Nodes { command } => command.client().json,
         Command::Qr(args) => args.json,
         Command::Config { command } => command.json(),

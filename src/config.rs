@@ -16,6 +16,7 @@ pub mod secrets;
 pub mod settings;
 pub mod shape;
 pub mod start;
+pub mod startable;
 pub mod weak;
 pub mod write;
 

@@ -35,9 +35,19 @@ pub struct StateHost<D> {
     logger: Arc<Logger>,
     accounts: Option<Keeper>,
     restart: Arc<AtomicBool>,
+    may_restart: Option<RestartCheck>,
     config: Option<LiveFile<D>>,
     tailscaled: Tailscaled,
     files: Files,
+}
+
+/// Whether the program could start again; if not, why.
+struct RestartCheck(Box<dyn Fn() -> Result<(), String> + Send + Sync>);
+
+impl core::fmt::Debug for RestartCheck {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("RestartCheck")
+    }
 }
 
 impl<D: Disk> StateHost<D> {
@@ -51,6 +61,7 @@ impl<D: Disk> StateHost<D> {
             logger,
             accounts: None,
             restart: Arc::default(),
+            may_restart: None,
             config: None,
             tailscaled: Tailscaled::default(),
             files: Files::default(),
@@ -72,6 +83,11 @@ impl<D: Disk> StateHost<D> {
     pub fn with_config(mut self, config: LiveFile<D>) -> Self {
         self.config = Some(config);
         self
+    }
+
+    /// The same host, which asks before a restart whether the program could start again.
+    pub fn with_restart_check(self, check: impl Fn() -> Result<(), String> + Send + Sync + 'static) -> Self {
+        Self { may_restart: Some(RestartCheck(Box::new(check))), ..self }
     }
 
     /// The same host, which asks this daemon who is who in the tailnet.
@@ -181,6 +197,9 @@ impl<D: Disk> Host for StateHost<D> {
     fn prepare_restart(&self) -> Result<(), HostFault> {
         if let Some(config) = &self.config {
             config.may_restart().map_err(HostFault)?;
+        }
+        if let Some(RestartCheck(check)) = &self.may_restart {
+            check().map_err(HostFault)?;
         }
         self.restart.store(true, Ordering::Release);
         Ok(())

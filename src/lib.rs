@@ -15,6 +15,7 @@ pub mod interfaces;
 pub mod listen;
 pub mod lock;
 pub mod log;
+pub mod node;
 pub mod profile;
 pub mod qr;
 #[cfg(test)]

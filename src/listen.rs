@@ -5,6 +5,7 @@ use crate::interfaces;
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// The sockets of a gateway.
@@ -29,6 +30,16 @@ pub enum Place {
     Tailnet,
     /// This address (`gateway.customBindHost`).
     Custom(Ipv4Addr),
+}
+
+impl BindFault {
+    /// What is told.
+    pub fn into_text(self) -> String {
+        match self {
+            Self::Taken(why) | Self::Failed(why) => why,
+            Self::Stopped => "it was told to stop".to_owned(),
+        }
+    }
 }
 
 impl Place {
@@ -82,6 +93,50 @@ pub fn bind(place: Place, port: u16, wait: &mut dyn FnMut() -> bool) -> Result<B
     Ok(bound)
 }
 
+/// Whether a gateway could listen there now. `ours` is what this process listens on: it gives that up first. Nothing is
+/// listened on meanwhile. What is waited for, a tailnet's address, is as good as there.
+///
+/// # Errors
+/// It could not.
+pub fn could(place: Place, port: u16, ours: &[SocketAddr]) -> Result<(), BindFault> {
+    let address = match place {
+        Place::Loopback => Ipv4Addr::LOCALHOST,
+        Place::Lan => Ipv4Addr::UNSPECIFIED,
+        Place::Tailnet => match interfaces::tailnet_address() {
+            Some(address) => address,
+            None => return Ok(()),
+        },
+        Place::Custom(address) => address,
+    };
+    let try_to_bind = |address: SocketAddr| socket_at(address).map(drop);
+    let wanted = SocketAddr::from((address, port));
+    let in_use = |why: &io::Error| why.kind() == io::ErrorKind::AddrInUse;
+    let tried = match try_to_bind(wanted) {
+        Err(why) if in_use(&why) => {
+            let is_ours = |ip: Ipv4Addr| {
+                ours.iter().any(|our| {
+                    our.port() == port && (our.ip() == IpAddr::V4(ip) || our.ip().is_unspecified())
+                })
+            };
+            let has_some = ours.iter().any(|our| our.port() == port);
+            if is_ours(address) {
+                Ok(())
+            } else if address.is_unspecified() && has_some {
+                // All but ours must be free, one by one: ours would be in the way of all together.
+                let others = interfaces::addresses().into_iter().filter(|ip| !is_ours(*ip));
+                others
+                    .map(|ip| try_to_bind(SocketAddr::from((ip, port))))
+                    .find(Result::is_err)
+                    .unwrap_or(Ok(()))
+            } else {
+                Err(why)
+            }
+        }
+        tried => tried,
+    };
+    tried.map_err(|why| fault(wanted, &why))
+}
+
 /// The tailnet's address, whenever it comes, and if it goes again before it is bound, the next.
 fn when_there(port: u16, wait: &mut dyn FnMut() -> bool) -> Result<TcpListener, BindFault> {
     loop {
@@ -108,30 +163,35 @@ fn with_retries(address: Ipv4Addr, port: u16) -> Result<TcpListener, BindFault> 
                 retries += 1;
                 std::thread::sleep(RETRY_AFTER);
             }
-            Err(why) if why.kind() == io::ErrorKind::AddrInUse => {
-                return Err(BindFault::Taken(format!(
-                    "another gateway instance is already listening on ws://{address}\n\
-                     Stop it, or choose another port with --port."
-                )));
-            }
-            Err(why) if why.kind() == io::ErrorKind::PermissionDenied => {
-                return Err(BindFault::Failed(format!(
-                    "cannot listen on {address}: permission denied; ports below 1024 need a privilege, choose \
-                     another with --port"
-                )));
-            }
-            Err(why) if why.kind() == io::ErrorKind::AddrNotAvailable => {
-                let host = address.ip();
-                return Err(BindFault::Failed(format!(
-                    "gateway bind=custom requested {host} but resolved 0.0.0.0; refusing fallback\n\
-                     No interface of this machine has the address {host}: set gateway.customBindHost to one that it \
-                     has{}, or use another gateway.bind.",
-                    those_of_this_machine()
-                )));
-            }
-            Err(why) => return Err(BindFault::Failed(format!("cannot listen on {address}: {why}"))),
+            Err(why) => return Err(fault(address, &why)),
         }
     }
+}
+
+/// Why an address cannot be listened on, for a person.
+fn fault(address: SocketAddr, why: &io::Error) -> BindFault {
+    let kind = why.kind();
+    if kind == io::ErrorKind::AddrInUse {
+        return BindFault::Taken(format!(
+            "another gateway instance is already listening on ws://{address}\n\
+             Stop it, or choose another port with --port."
+        ));
+    }
+    let host = address.ip();
+    BindFault::Failed(if kind == io::ErrorKind::PermissionDenied {
+        format!(
+            "cannot listen on {address}: permission denied; ports below 1024 need a privilege, choose another with --port"
+        )
+    } else if kind == io::ErrorKind::AddrNotAvailable {
+        format!(
+            "gateway bind=custom requested {host} but resolved 0.0.0.0; refusing fallback\n\
+             No interface of this machine has the address {host}: set gateway.customBindHost to one that it has{}, or use \
+             another gateway.bind.",
+            those_of_this_machine()
+        )
+    } else {
+        format!("cannot listen on {address}: {why}")
+    })
 }
 
 fn those_of_this_machine() -> String {
@@ -143,6 +203,12 @@ fn those_of_this_machine() -> String {
 /// As the standard library does it, but with a queue that takes a burst of reconnecting clients: 128 would make
 /// a thousand of them wait for the first retransmission.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket_at(address)?;
+    net::listen(&socket, BACKLOG)?;
+    Ok(TcpListener::from(socket))
+}
+
+fn socket_at(address: SocketAddr) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
@@ -150,8 +216,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         sockopt::set_ipv6_v6only(&socket, true)?;
     }
     net::bind(&socket, &address)?;
-    net::listen(&socket, BACKLOG)?;
-    Ok(TcpListener::from(socket))
+    Ok(socket)
 }
 
 /// Addresses told to a person who named none of them.
@@ -198,6 +263,25 @@ mod tests {
         let BindFault::Failed(why) = fault else { panic!("{fault:?}") };
         let sentence = "gateway bind=custom requested 203.0.113.7 but resolved 0.0.0.0; refusing fallback\n";
         assert!(why.starts_with(sentence) && why.contains("127.0.0.1"), "{why}");
+    }
+
+    #[test]
+    fn where_somebody_else_listens_or_the_address_is_missing_a_gateway_could_not() {
+        let ours = bind(Place::Loopback, 0, &mut || false).unwrap();
+        let port = ours.addresses[0].port();
+        let taken = |result: Result<(), BindFault>| matches!(result, Err(BindFault::Taken(_)));
+        assert!(taken(could(Place::Loopback, port, &[])) && taken(could(Place::Lan, port, &[])));
+        assert_eq!(could(Place::Loopback, port, &ours.addresses), Ok(()));
+        assert_eq!(could(Place::Lan, port, &ours.addresses), Ok(()));
+        let second = Place::Custom(Ipv4Addr::new(127, 0, 0, 2));
+        assert_eq!(could(second, port, &ours.addresses), Ok(()));
+        let theirs = bind(second, port, &mut || false).unwrap();
+        assert!(taken(could(second, port, &ours.addresses)));
+        drop(theirs);
+        let foreign = could(Place::Custom(Ipv4Addr::new(203, 0, 113, 7)), 0, &ours.addresses);
+        assert!(matches!(foreign, Err(BindFault::Failed(_))));
+        // Nothing stays bound by asking.
+        bind(second, port, &mut || false).unwrap();
     }
 
     #[test]

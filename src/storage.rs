@@ -6,19 +6,20 @@
 //! a cut may leave one document new and one old: callers order their writes so that this pair means something.
 //!
 //! Somebody else (the reference's command line) may edit the same files without a lock, so a write names the
-//! mark it was made from and is refused when the file has moved on.
+//! mark it was made from and is refused when the file has moved on. Between that look and the rename the other would still
+//! be overwritten; processes of this program keep each other out of a folder meanwhile, by a lock of the operating system.
 
 pub mod disk;
 
 pub(crate) use disk::mark;
-pub use disk::{Disk, RealDisk};
+pub use disk::{Disk, FolderLock, RealDisk};
 
 use clawgate_proto::host::Version;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Writes documents durably on a [`Disk`]. Cheap to share; writes of one process go one after the other.
 #[derive(Debug)]
@@ -48,6 +49,50 @@ pub enum PutFault {
     Conflict(PathBuf),
     /// It failed; a sentence for a person. What is on the disk must be read again.
     Failed(String),
+}
+
+/// A folder in which no other process of this program writes for as long as this lives: what is read there stays until
+/// it is written, except by other programs.
+#[derive(Debug)]
+pub struct Held<'a, D> {
+    storage: &'a Storage<D>,
+    /// None: there is no such folder yet.
+    locked: Option<(PathBuf, FolderLock)>,
+}
+
+impl<D: Disk> Held<'_, D> {
+    /// Makes all documents durable and gives their new marks in the same order.
+    ///
+    /// # Errors
+    /// A conflict, before anything was renamed, or a failure. After a failure some of the documents may be the
+    /// new ones.
+    pub fn put(&self, puts: &[Put<'_>]) -> Result<Vec<Version>, PutFault> {
+        let storage = self.storage;
+        storage.check(puts)?;
+        let mut folders: Vec<&Path> = puts.iter().map(|put| folder_of(put.path)).collect();
+        // In one order everywhere, or two processes wait for each other.
+        folders.sort_unstable();
+        folders.dedup();
+        let mut locks = Vec::new();
+        for folder in folders {
+            if self.locked.as_ref().is_none_or(|(locked, _)| locked != folder) {
+                storage.disk.create_folder(folder).map_err(|why| failed("create", folder, &why))?;
+                locks.push(storage.lock(folder).map_err(PutFault::Failed)?);
+            }
+        }
+        storage.put_locked(puts)
+    }
+
+    /// Removes temporary files that a process of ours left in this folder when it was killed. Nobody of ours writes here
+    /// now, so age does not matter.
+    pub fn sweep(&self) {
+        if let Some((folder, lock)) = &self.locked
+            && lock.excludes()
+        {
+            // What stays is swept by the next one, or at a start, which tells.
+            let _ = self.storage.sweep_older(folder, Duration::ZERO);
+        }
+    }
 }
 
 impl<D: Disk> Storage<D> {
@@ -100,8 +145,42 @@ impl<D: Disk> Storage<D> {
     /// A conflict, before anything was renamed, or a failure. After a failure some of the documents may be the
     /// new ones.
     pub fn put(&self, puts: &[Put<'_>]) -> Result<Vec<Version>, PutFault> {
+        Held { storage: self, locked: None }.put(puts)
+    }
+
+    /// Keeps other processes of this program out of the folder of `path`, from before a document is read until it is
+    /// written. Waits for one that is at it.
+    ///
+    /// # Errors
+    /// Another one does not come to an end; a sentence for a person.
+    pub fn hold(&self, path: &Path) -> Result<Held<'_, D>, String> {
+        let folder = folder_of(path);
+        // Where there is no folder there is nothing to read: it is made, and locked, by the write.
+        let is_there = self.disk.mark(folder).is_ok_and(|mark| mark != Version::MISSING);
+        let locked = if is_there { Some((folder.to_owned(), self.lock(folder)?)) } else { None };
+        Ok(Held { storage: self, locked })
+    }
+
+    fn lock(&self, folder: &Path) -> Result<FolderLock, String> {
+        let bound = Instant::now() + PATIENCE;
+        loop {
+            match self.disk.lock(folder) {
+                Ok(lock) => return Ok(lock),
+                Err(why) if why.kind() != io::ErrorKind::WouldBlock => return Ok(FolderLock::none()),
+                Err(_) if Instant::now() < bound => std::thread::sleep(POLL),
+                Err(_) => {
+                    return Err(format!(
+                        "another clawgate is writing in {} and does not come to an end; nothing was written\nTry again, \
+                         and if that is said again, look for one that hangs (`ps -C clawgate`), and end it.",
+                        folder.display()
+                    ));
+                }
+            }
+        }
+    }
+
+    fn put_locked(&self, puts: &[Put<'_>]) -> Result<Vec<Version>, PutFault> {
         let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.check(puts)?;
         let mut temporaries = Vec::with_capacity(puts.len());
         let prepared = self.prepare(puts, &mut temporaries).and_then(|files| {
             self.check(puts)?;
@@ -136,15 +215,20 @@ impl<D: Disk> Storage<D> {
     }
 
     /// Removes temporary files that an earlier process of ours left in `folder` when it was killed. Gives how
-    /// many. Young ones are left alone: a live process may be about to rename them.
+    /// many. On a disk that cannot lock young ones are left alone: a live process may be about to rename them.
     ///
     /// # Errors
     /// The folder cannot be read; a sentence for a person. A folder that does not exist is no error.
     pub fn sweep(&self, folder: &Path) -> Result<usize, String> {
+        let lock = self.lock(folder)?;
+        self.sweep_older(folder, if lock.excludes() { Duration::ZERO } else { STALE_AFTER })
+    }
+
+    fn sweep_older(&self, folder: &Path, than: Duration) -> Result<usize, String> {
         let entries = self.disk.entries(folder).map_err(|why| explain("read", folder, &why))?;
         let mut swept = 0;
         for (name, age) in entries {
-            if age >= STALE_AFTER && is_temporary_name(&name) {
+            if age >= than && is_temporary_name(&name) {
                 let path = folder.join(name);
                 self.disk.remove(&path).map_err(|why| explain("remove", &path, &why))?;
                 swept += 1;
@@ -168,8 +252,6 @@ impl<D: Disk> Storage<D> {
     fn prepare(&self, puts: &[Put<'_>], temporaries: &mut Vec<PathBuf>) -> Result<Vec<D::File>, PutFault> {
         let mut files = Vec::with_capacity(puts.len());
         for put in puts {
-            let folder = folder_of(put.path);
-            self.disk.create_folder(folder).map_err(|why| failed("create", folder, &why))?;
             let temporary = self.temporary_name(put.path);
             let mut file = self.disk.create(&temporary).map_err(|why| failed("write", put.path, &why))?;
             temporaries.push(temporary);
@@ -189,7 +271,8 @@ impl<D: Disk> Storage<D> {
         }
     }
 
-    fn temporary_name(&self, path: &Path) -> PathBuf {
+    /// A name that nobody has, beside `path`, and that is swept when it stays.
+    pub fn temporary_name(&self, path: &Path) -> PathBuf {
         let count = self.count.fetch_add(1, Ordering::Relaxed);
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(format!("{MARKER}{:016x}-{count}{SUFFIX}", self.nonce));
@@ -254,6 +337,9 @@ const ADVICE: [(&[io::ErrorKind], &str); 5] = [
 ];
 const MARKER: &str = ".cg";
 const SUFFIX: &str = ".tmp";
+/// How long a writer waits for another: longer than any write takes, shorter than a gateway waits for its host.
+const PATIENCE: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(3);
 /// Far longer than any write takes.
 const STALE_AFTER: Duration = Duration::from_secs(60);
 
@@ -301,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn sweeps_only_old_temporary_files_of_its_own() {
+    fn sweeps_only_temporary_files_of_its_own_and_without_a_lock_only_old_ones() {
         let dir = crate::scratch::Folder::new();
         let ours = dir.path().join("paired.json.cg0000000000000007-12.tmp");
         let young = dir.path().join("paired.json.cg0000000000000007-13.tmp");
@@ -313,9 +399,36 @@ mod tests {
         for path in [&ours, &theirs] {
             fs::File::options().write(true).open(path).unwrap().set_modified(old).unwrap();
         }
-        assert_eq!(storage().sweep(dir.path()).unwrap(), 1);
+        assert_eq!(storage().sweep_older(dir.path(), STALE_AFTER).unwrap(), 1);
         assert!(!ours.exists() && young.exists() && theirs.exists());
+        assert_eq!(storage().sweep(dir.path()).unwrap(), 1);
+        assert!(!young.exists() && theirs.exists());
         assert_eq!(storage().sweep(&dir.path().join("absent")).unwrap(), 0);
+    }
+
+    #[test]
+    fn of_many_writers_each_finds_what_the_one_before_wrote() {
+        let dir = crate::scratch::Folder::new();
+        let path = dir.path().join("count");
+        fs::write(&path, "0").unwrap();
+        // Storages of their own, as two processes have.
+        let path = path.as_path();
+        let count = |nonce| {
+            let storage = Storage::new(RealDisk, nonce);
+            for _ in 0..25 {
+                let held = storage.hold(path).unwrap();
+                let (old, mark) = storage.read(path).unwrap().unwrap();
+                let next = String::from_utf8(old).unwrap().parse::<u32>().unwrap() + 1;
+                let next = next.to_string();
+                held.put(&[Put { path, expected: Some(mark), content: next.as_bytes() }]).unwrap();
+            }
+        };
+        std::thread::scope(|scope| {
+            for nonce in 0..4 {
+                scope.spawn(move || count(nonce));
+            }
+        });
+        assert_eq!(fs::read_to_string(path).unwrap(), "100");
     }
 
     #[test]

@@ -52,6 +52,8 @@ pub struct ClientConfig {
     pub caps: Vec<String>,
     /// Commands a node offers.
     pub commands: Vec<String>,
+    /// Where a node looks for programs, as a `PATH`.
+    pub path_env: Option<String>,
     /// `connect.params.auth`, as it goes out; [`policy::credentials`] puts it together.
     pub auth: Credentials,
     /// The key to prove; without one the client is device-less.
@@ -83,6 +85,7 @@ impl ClientConfig {
             scopes: vec![crate::scope::ADMIN.to_owned()],
             caps: Vec::new(),
             commands: Vec::new(),
+            path_env: None,
             auth: Credentials::default(),
             identity: None,
             answers_challenge: true,

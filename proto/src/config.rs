@@ -89,6 +89,8 @@ pub struct AuthConfig {
     pub allow_tailscale: bool,
     /// Which pages may come in, besides those of [`Config::allowed_origins`].
     pub pages: Pages,
+    /// Which devices are paired without a person being asked.
+    pub pairing: PairingRules,
 }
 
 impl AuthConfig {
@@ -102,6 +104,7 @@ impl AuthConfig {
             trusted_proxy: None,
             allow_tailscale: false,
             pages: Pages::default(),
+            pairing: PairingRules::default(),
         }
     }
 }
@@ -148,6 +151,22 @@ pub struct Pages {
     /// `gateway.controlUi.dangerouslyAllowHostHeaderOriginFallback`: an origin that is what `Host` says may come in,
     /// which is what an attacker's name can be made to say.
     pub by_host: bool,
+}
+
+/// Which devices are paired without a person being asked (spec: v4 section 6.6).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PairingRules {
+    /// Whether programs of this machine are: new devices, and more roles and scopes of known ones.
+    pub local: bool,
+    /// From these addresses a new device is, as a node without scopes, when it proves the shared secret and no page
+    /// sent it. What it offers is still a person's to approve. Forwarded addresses count from trusted proxies only.
+    pub node_ranges: Vec<Cidr>,
+}
+
+impl Default for PairingRules {
+    fn default() -> Self {
+        Self { local: true, node_ranges: Vec::new() }
+    }
 }
 
 /// `gateway.auth.mode`.

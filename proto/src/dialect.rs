@@ -60,6 +60,8 @@ pub struct Exceptions {
     pub asks_every_approver: bool,
     /// Operators are told where the canvas is, without a capability of their own; `plugin.surface.refresh` is not theirs.
     pub plain_surface_for_operators: bool,
+    /// The connection that asked for a command may allow it (protocol 3, which asks it too, has clients that are alone).
+    pub asker_allows: bool,
 }
 
 impl Dialect {
@@ -101,6 +103,7 @@ impl Dialect {
                 shared_writes_max: 3,
                 asks_every_approver: true,
                 plain_surface_for_operators: true,
+                asker_allows: true,
             },
             Self::V4 => Exceptions {
                 health_after_hello: false,
@@ -110,6 +113,7 @@ impl Dialect {
                 shared_writes_max: 0,
                 asks_every_approver: false,
                 plain_surface_for_operators: false,
+                asker_allows: false,
             },
         }
     }
@@ -316,6 +320,8 @@ pub(crate) fn own_events(dialect: Dialect) -> &'static [&'static str] {
         Dialect::V4 => &[
             "voicewake.routing.changed",
             events::INVOKE_CANCEL,
+            "node.hostStats",
+            "node.runnerInventory.changed",
             "gateway.suspension",
             "plugin.approval.requested",
             "plugin.approval.resolved",
@@ -419,6 +425,7 @@ pub(crate) fn connect_error(dialect: Option<Dialect>, error: &ConnectError) -> (
         ConnectError::ProtocolMismatch { .. } => CloseFrame::new(1002, "protocol mismatch"),
         ConnectError::Stopping => CloseFrame::new(1013, "gateway restart in progress"),
         ConnectError::Unavailable(_) => CloseFrame::new(1013, "gateway cannot decide now"),
+        ConnectError::NodeElsewhere { .. } => CloseFrame::new(1013, "node connected from elsewhere"),
         ConnectError::Pairing { pairing, .. } if dialect != Some(Dialect::V3) => CloseFrame {
             code: 1008,
             reason: Cow::Owned(format!("{} (requestId: {})", shape.message, pairing.request_id)),
@@ -479,6 +486,17 @@ fn connect_error_shape(dialect: Option<Dialect>, error: &ConnectError) -> ErrorS
             retryable: Some(true),
             retry_after_ms: Some(1_000),
             ..invalid(message.clone())
+        },
+        ConnectError::NodeElsewhere { retry_after_ms } => ErrorShape {
+            code: "UNAVAILABLE",
+            details: Some(json!({"code": "NODE_CONNECTED_ELSEWHERE"})),
+            retryable: Some(true),
+            retry_after_ms: Some(*retry_after_ms),
+            ..invalid(
+                "this node is connected from elsewhere, and the two took each other's place again and again: two machines \
+                 use one identity; give each its own state folder, or stop one of them"
+                    .to_owned(),
+            )
         },
         ConnectError::Stopping => ErrorShape {
             code: "UNAVAILABLE",

@@ -163,6 +163,22 @@ pub(crate) enum InvokeError {
     Unsent,
     /// The node says no.
     Refused(NodeError),
+    /// The node cannot do it in the background, and will be told again when it is looked at.
+    Kept {
+        /// The name under which it is kept.
+        action_id: String,
+        /// The node.
+        node_id: String,
+        /// The command.
+        command: String,
+        /// What the node said.
+        error: NodeError,
+    },
+    /// Nobody has approved yet what the node offers.
+    AwaitsApproval {
+        /// The request that waits.
+        request_id: String,
+    },
 }
 
 impl InvokeError {
@@ -179,6 +195,8 @@ impl InvokeError {
             Self::Timeout { .. } => "node-timeout",
             Self::Gone { .. } | Self::Unsent => "node-gone",
             Self::Refused(_) => "node-refused",
+            Self::Kept { .. } => "node-queued",
+            Self::AwaitsApproval { .. } => "node-unapproved",
         }
     }
 }
@@ -219,6 +237,11 @@ pub(crate) enum ConnectError {
     Unavailable(String),
     /// The gateway is stopping.
     Stopping,
+    /// A node of that identity is here and stays for now.
+    NodeElsewhere {
+        /// For how long.
+        retry_after_ms: u64,
+    },
 }
 
 /// A failed authentication.

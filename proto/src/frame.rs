@@ -59,6 +59,20 @@ pub struct LiveNode {
     pub version: Option<String>,
     /// Since when, Unix milliseconds.
     pub since_ms: u64,
+    /// Where it finds programs.
+    pub path_env: Option<String>,
+    /// What it offers besides, as it said so.
+    pub tools: Arc<[Value]>,
+    /// How busy it is.
+    pub host_stats: Option<Value>,
+}
+
+impl LiveNode {
+    /// About how many bytes more it makes of a row.
+    fn size(&self) -> usize {
+        let tools: usize = self.tools.iter().map(value_size).sum();
+        tools + self.path_env.as_ref().map_or(0, String::len) + self.host_stats.as_ref().map_or(0, value_size)
+    }
 }
 
 /// Which answer is made of a [`NodeView`].
@@ -79,7 +93,7 @@ impl Payload {
             Self::Json(json) => json.len(),
             Self::Value(value) => value_size(value),
             Self::Devices(view) => view.size(),
-            Self::Nodes(view) => view.devices.size(),
+            Self::Nodes(view) => view.devices.size() + view.live.values().map(LiveNode::size).sum::<usize>(),
             Self::Invoked(answer) => 64 + answer.node_id.len() + answer.command.len() + answer.rest.len(),
         }
     }

@@ -12,11 +12,14 @@ pub(crate) mod devices;
 pub(crate) mod diagnostics;
 pub(crate) mod events;
 mod files;
+mod guesses;
 pub(crate) mod handlers;
 pub(crate) mod health;
 pub(crate) mod invoke;
 mod limiter;
 pub(crate) mod logs;
+pub(crate) mod node_events;
+pub(crate) mod node_pending;
 mod node_policy;
 pub(crate) mod nodes;
 pub(crate) mod pair;
@@ -26,6 +29,7 @@ pub(crate) mod reads;
 pub(crate) mod relay;
 mod reload;
 mod replies;
+mod rivals;
 pub(crate) mod setup;
 pub(crate) mod surfaces;
 pub(crate) mod suspend;
@@ -54,6 +58,7 @@ use crate::log::{Level, Record};
 use crate::methods::{Answer, Params};
 use crate::net::ClientAddress;
 use crate::output::{Order, Output, Reply};
+use crate::pending::Pending;
 use crate::request::{MethodRef, ParamsFault, Request};
 use crate::scope::Role;
 use crate::seed::{Random, Seed};
@@ -73,6 +78,7 @@ use peers::{Handshake, Peers, Phase};
 use presence::Presence;
 use relay::Relayed;
 use replies::{Replies, ReplyKey, Seen};
+use rivals::Rivals;
 use serde_json::json;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -80,7 +86,7 @@ use suspend::Suspension;
 use timers::{Timer, Timers};
 use voice::VoiceWake;
 use vouched::Whois;
-use writes::{WriteKey, Writes};
+use writes::{Allowance, WriteKey, Writes};
 
 /// The shared state machine of the process.
 #[derive(Debug)]
@@ -117,6 +123,8 @@ pub struct Gateway {
     log_level: Level,
     approvals: Approvals,
     invokes: Invokes,
+    rivals: Rivals,
+    pending: Pending,
     /// Settings that changed and wait for a restart, for people: not more than are worth reading.
     restart_needed: Vec<String>,
     replies: Replies,
@@ -247,6 +255,8 @@ impl Gateway {
             log_level: Level::Trace,
             approvals: Approvals::default(),
             invokes: Invokes::default(),
+            rivals: Rivals::default(),
+            pending: Pending::default(),
             restart_needed: Vec::new(),
             replies: Replies::default(),
             writes: Writes::default(),
@@ -425,8 +435,13 @@ impl Gateway {
         let config = &self.config;
         // Only the details are for those who may know: the probes themselves answer everybody.
         let limiters = &mut self.limiters;
-        let detailed = || client.local || admit::http_bearer(config, limiters, now.mono, &client, request);
-        let response = web::respond(&request.method, address.path, &facts, detailed);
+        let bearer = || {
+            if client.local {
+                return admit::Bearer::Proved;
+            }
+            admit::http_bearer(config, limiters, now.mono, &client, request)
+        };
+        let response = web::respond(&request.method, address.path, &facts, bearer);
         self.answer_http(conn, response, out);
     }
 
@@ -716,11 +731,14 @@ impl Gateway {
         let (device_id, ip) = (session.device_id.clone(), session.ip);
         let conn = (device_id.is_none() && ip.is_none()).then_some(conn);
         let key = WriteKey { method, device_id, ip, conn };
-        self.writes.take(now.mono, key, max, limits).map_err(|retry_after_ms| RequestError::WriteBudget {
+        let window_ms = limits.control_writes_window_ms;
+        let allowance = Allowance { max, window_ms, windows_max: limits.control_writes_windows_max };
+        let taken = self.writes.take(now.mono, key, allowance);
+        taken.map_err(|retry_after_ms| RequestError::WriteBudget {
             method: name,
             retry_after_ms,
             max,
-            window_ms: limits.control_writes_window_ms,
+            window_ms,
         })
     }
 
@@ -785,7 +803,7 @@ impl Gateway {
                 }
                 self.health_flush.dirty = [true, true];
             }
-            Purpose::Config { conn, id } => self.config_answered(now, conn, id, answer, out),
+            Purpose::Config { conn, id } => self.config_answered(now, (conn, id), answer, out),
             Purpose::ConfigCheck => self.config_checked(now, answer, out),
             Purpose::WizardStart { conn, id } => self.wizard_started(now, (conn, id), answer, out),
             Purpose::WizardWrite { conn, id } => self.wizard_written(now, (conn, id), answer, out),

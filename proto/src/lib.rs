@@ -91,6 +91,7 @@ pub mod log;
 pub mod methods;
 pub mod net;
 pub mod output;
+pub mod pending;
 pub mod request;
 pub mod scope;
 pub mod secret;

@@ -100,6 +100,11 @@ pub struct Limits {
     pub setup_codes_max: usize,
     /// Requests for more scopes whose outcome somebody waits for, and outcomes that are remembered.
     pub upgrade_waits_max: usize,
+    /// Different requests for more scopes that one device may make in one window; asking again for what waits already is
+    /// none. As many windows are remembered as of control-plane writes.
+    pub upgrade_requests_max: u32,
+    /// How long such a window lasts.
+    pub upgrade_requests_window_ms: u64,
     /// Capabilities, commands and permissions of one node, each; further ones are not looked at.
     pub node_declared_max: usize,
     /// Paired devices kept; one more is refused with a hint to remove some.
@@ -176,6 +181,30 @@ pub struct Limits {
     pub approval_waits_per_peer_max: usize,
     /// Operations on the file of exec approvals that may wait for the disk; one more is `UNAVAILABLE`.
     pub exec_approvals_queue_max: usize,
+    /// Nodes of which is remembered that one connection took the place of another; the oldest go first.
+    pub node_rivals_max: usize,
+    /// How often in a row that may happen before the one that is here stays for a while.
+    pub node_replaced_free_max: u32,
+    /// How long it then stays; twice as long each time.
+    pub node_replaced_hold_ms: u64,
+    /// The longest that it stays.
+    pub node_replaced_hold_max_ms: u64,
+    /// How long after that it is remembered.
+    pub node_replaced_window_ms: u64,
+    /// Chats that one node may follow.
+    pub node_chats_max: usize,
+    /// Between two times that everybody is told how busy a node is.
+    pub node_stats_interval_ms: u64,
+    /// Nodes for which something may wait until they fetch it; those for which nothing came for the longest time go first.
+    pub pending_nodes_max: usize,
+    /// Commands that may wait for one of them; the oldest go first.
+    pub pending_actions_max: usize,
+    /// How long they wait.
+    pub pending_action_life_ms: u64,
+    /// Bytes that they may hold, for all nodes; one that does not fit is refused as the node refused it.
+    pub pending_bytes_max: usize,
+    /// How long work waits for a node when nobody says.
+    pub pending_work_life_ms: u64,
     /// One message to a node; a command that makes a larger one is refused to its caller and never sent. A node may be a
     /// microcontroller.
     pub node_message_bytes_max: usize,
@@ -264,6 +293,8 @@ impl Default for Limits {
             setup_ttl_ms: 600_000,
             setup_codes_max: 64,
             upgrade_waits_max: 256,
+            upgrade_requests_max: 5,
+            upgrade_requests_window_ms: 300_000,
             node_declared_max: 128,
             devices_paired_max: 4_096,
             store_queue_max: 4_096,
@@ -301,6 +332,18 @@ impl Default for Limits {
             approval_usable_ms: 15_000,
             approval_waits_per_peer_max: 64,
             exec_approvals_queue_max: 16,
+            node_rivals_max: 256,
+            node_replaced_free_max: 3,
+            node_replaced_hold_ms: 30_000,
+            node_replaced_hold_max_ms: 600_000,
+            node_replaced_window_ms: 60_000,
+            node_chats_max: 64,
+            node_stats_interval_ms: 1_000,
+            pending_nodes_max: 256,
+            pending_actions_max: 64,
+            pending_action_life_ms: 600_000,
+            pending_bytes_max: 4 * 1024 * 1024,
+            pending_work_life_ms: 24 * 60 * 60 * 1_000,
             node_message_bytes_max: 1024 * 1024,
             node_queued_bytes_max: 4 * 1024 * 1024,
             invokes_max: 1_024,

@@ -160,6 +160,8 @@ pub enum Params {
     Invoke(Box<invoke_params::InvokeCall>),
     /// `node.invoke.result`.
     NodeResult(Box<invoke_params::NodeResult>),
+    /// `node.event`.
+    NodeEvent(Box<invoke_params::NodeEvent>),
 }
 
 /// `system-event` params; members of a wrong type are dropped, not refused.

@@ -102,10 +102,14 @@ impl ClientAddress {
         Self { ip, local, untrusted_proxy, socket, forwarded }
     }
 
-    /// The address that presence and pairing requests show: only that of a remote, honestly forwarded client.
+    /// The address of a remote, honestly forwarded client.
+    pub fn remote(&self) -> Option<IpAddr> {
+        self.ip.filter(|ip| !self.local && !self.untrusted_proxy && !ip.is_loopback())
+    }
+
+    /// [`Self::remote`] as presence and pairing requests show it.
     pub fn reported(&self) -> Option<String> {
-        let ip = self.ip.filter(|ip| !self.local && !self.untrusted_proxy && !ip.is_loopback())?;
-        Some(ip.to_string())
+        self.remote().map(|ip| ip.to_string())
     }
 }
 

@@ -250,7 +250,7 @@ pub struct DeviceView {
 pub struct Seen {
     /// Unix milliseconds.
     pub at_ms: u64,
-    /// `connect`.
+    /// `connect`, or what a node said.
     pub reason: &'static str,
     /// Whether its latest approval needed no person.
     pub silent: bool,
@@ -259,7 +259,8 @@ pub struct Seen {
 impl DeviceView {
     /// About how many bytes the list takes on the wire.
     pub fn size(&self) -> usize {
-        64 + 512 * (self.devices.paired.len() + self.devices.pending.len())
+        let Devices { paired, pending, nodes, node_requests, .. } = &*self.devices;
+        64 + 512 * (paired.len() + pending.len() + nodes.len() + node_requests.len())
     }
 }
 

@@ -198,7 +198,8 @@ impl Wizard {
                     "" => draft.auth,
                     "token" => Auth::Token,
                     "password" => Auth::Password,
-                    _ => return Err(format!("{}: choose token or password", shown(text))),
+                    // It may be the secret, which is asked for next.
+                    _ => return Err("choose token or password; the secret itself comes next".to_owned()),
                 };
                 match draft.auth {
                     Auth::Token => Question::Token,

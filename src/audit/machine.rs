@@ -229,8 +229,8 @@ pub(super) fn variables_set(environment: &Environment) -> Vec<&'static str> {
 
 /// The port that a gateway without flags would take.
 pub(super) fn port(environment: &Environment, settings: &Settings) -> u16 {
-    let named = crate::cli::target::port_of_environment(environment).ok().flatten();
-    named.or(settings.port).unwrap_or(crate::cli::target::DEFAULT_PORT)
+    let named = crate::config::startable::port_of_environment(environment).ok().flatten();
+    named.or(settings.port).unwrap_or(crate::config::startable::DEFAULT_PORT)
 }
 
 /// The flag with a secret on the command line of a running gateway.

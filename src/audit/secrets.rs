@@ -3,6 +3,7 @@
 use super::{Facts, Finding, Severity};
 use crate::config::secrets::{Resolved, Source, Sourced};
 use crate::config::shape::Shape;
+use crate::config::weak::Weakness;
 use crate::environment::Environment;
 use clawgate_proto::secret::Secret;
 
@@ -19,47 +20,11 @@ pub struct SecretFact {
     pub shape: Option<Shape>,
 }
 
-/// Why a secret can be guessed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weakness {
-    /// Everybody knows it: from documentation, or the first that comes to mind.
-    Placeholder,
-    /// It has this many characters.
-    Short(usize),
-    /// It repeats a few characters.
-    Uniform,
-}
-
-impl Weakness {
-    /// Why this text can be guessed, if it can.
-    pub fn of(text: &str) -> Option<Self> {
-        let plain: String = text.chars().filter(char::is_ascii_alphanumeric).collect();
-        let plain = plain.to_ascii_lowercase();
-        // `changeme-123`, `<your-token-here>` and the like.
-        let stem = plain.trim_end_matches(|c: char| c.is_ascii_digit());
-        if PLACEHOLDERS.iter().any(|known| plain == *known || stem == *known) {
-            return Some(Self::Placeholder);
-        }
-        let mut different: Vec<char> = text.chars().collect();
-        let count = different.len();
-        different.sort_unstable();
-        different.dedup();
-        if count < CHARACTERS_MIN {
-            return Some(Self::Short(count));
-        }
-        (different.len() < DIFFERENT_MIN).then_some(Self::Uniform)
-    }
-}
-
 /// The secret in force, or one that will be when the mode changes, can be guessed.
 pub fn weak(facts: &Facts, found: &mut Vec<Finding>) {
     for secret in &facts.secrets {
         let Some(weakness) = secret.weakness else { continue };
-        let means = match weakness {
-            Weakness::Placeholder => "it is one of the words that everybody tries first".to_owned(),
-            Weakness::Short(count) => format!("it has only {count} characters, and can be guessed"),
-            Weakness::Uniform => "it repeats a few characters, and can be guessed".to_owned(),
-        };
+        let means = format!("it {weakness}, and can be guessed");
         let severity = match (secret.in_force, facts.exposed) {
             (true, true) => Severity::Critical,
             (true, false) => Severity::Warn,
@@ -188,43 +153,6 @@ pub(super) fn contradictions(
 
 const MAKE_ANOTHER: &str = "set a long random one, such as `openssl rand -hex 24` prints: `clawgate config set \
                             gateway.auth.token` reads it from standard input. A running gateway takes it at once";
-/// Shorter than this a secret is guessed, given time: 12 letters and digits are some 70 bits.
-const CHARACTERS_MIN: usize = 12;
-/// Fewer different characters make a long text short.
-const DIFFERENT_MIN: usize = 6;
-/// Without marks, in lower case.
-const PLACEHOLDERS: [&str; 30] = [
-    "changeme",
-    "changethis",
-    "changeit",
-    "replaceme",
-    "replacewithyourtoken",
-    "yourtoken",
-    "yourtokenhere",
-    "yourgatewaytoken",
-    "yourgatewaytokenhere",
-    "yoursecrettoken",
-    "yourpassword",
-    "yourpasswordhere",
-    "mytoken",
-    "mysecrettoken",
-    "mypassword",
-    "token",
-    "secret",
-    "supersecret",
-    "secrettoken",
-    "password",
-    "passw0rd",
-    "passwort",
-    "gatewaytoken",
-    "openclaw",
-    "clawdbot",
-    "clawgate",
-    "undefined",
-    "null",
-    "example",
-    "test",
-];
 
 #[cfg(test)]
 mod tests {
@@ -232,24 +160,6 @@ mod tests {
     use super::*;
     use crate::config::secrets::Overrides;
     use Severity::{Critical, Info, Warn};
-
-    #[test]
-    fn what_can_be_guessed_is_told_from_what_cannot() {
-        for (text, want) in [
-            ("changeme", Some(Weakness::Placeholder)),
-            ("Change-Me-123", Some(Weakness::Placeholder)),
-            ("<your-gateway-token-here>", Some(Weakness::Placeholder)),
-            ("undefined", Some(Weakness::Placeholder)),
-            ("hunter2", Some(Weakness::Short(7))),
-            ("eleven-long", Some(Weakness::Short(11))),
-            ("abababababababababab", Some(Weakness::Uniform)),
-            ("twelve-long!", None),
-            ("correct horse battery staple", None),
-            ("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934c", None),
-        ] {
-            assert_eq!(Weakness::of(text), want, "{text}");
-        }
-    }
 
     #[test]
     fn a_weak_secret_is_worse_where_others_can_try() {

@@ -2,10 +2,10 @@
 
 use super::args::ClientArgs;
 use super::session::Session;
-use super::{Failure, print, render};
+use super::{Failure, invoke, print, render};
 use crate::environment::Environment;
 use crate::log;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 /// What to do about approvals.
@@ -41,10 +41,46 @@ pub enum ApprovalsCommand {
     },
     /// Show what each agent may run without asking
     Get {
+        /// On this node, instead of on the gateway's machine
+        #[arg(long, value_name = "NODE")]
+        node: Option<String>,
         /// How to reach the gateway.
         #[command(flatten)]
         client: ClientArgs,
     },
+    /// Change what agents may run without asking
+    Allowlist {
+        /// What to change.
+        #[command(subcommand)]
+        command: AllowlistCommand,
+    },
+}
+
+/// `clawgate approvals allowlist`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum AllowlistCommand {
+    /// Allow a program from now on
+    #[command(after_help = "Example:\n  clawgate approvals allowlist add --node attic /usr/bin/uptime")]
+    Add(AllowlistArgs),
+    /// Allow it no more
+    Remove(AllowlistArgs),
+}
+
+/// Which program, for whom, and where.
+#[derive(Clone, Debug, Args)]
+pub struct AllowlistArgs {
+    /// Path of the program; * and ? stand for a part of it, ** for folders too
+    #[arg(value_name = "PATTERN")]
+    pub pattern: String,
+    /// Who may run it
+    #[arg(long, value_name = "AGENT", default_value = "*")]
+    pub agent: String,
+    /// On this node, instead of on the gateway's machine
+    #[arg(long, value_name = "NODE")]
+    pub node: Option<String>,
+    /// How to reach the gateway.
+    #[command(flatten)]
+    pub client: ClientArgs,
 }
 
 impl ApprovalsCommand {
@@ -54,7 +90,10 @@ impl ApprovalsCommand {
             Self::List { client }
             | Self::Allow { client, .. }
             | Self::Deny { client, .. }
-            | Self::Get { client } => client,
+            | Self::Get { client, .. } => client,
+            Self::Allowlist { command: AllowlistCommand::Add(args) | AllowlistCommand::Remove(args) } => {
+                &args.client
+            }
         }
     }
 }
@@ -72,7 +111,13 @@ pub fn run(command: &ApprovalsCommand, environment: &Environment) -> Result<(), 
             resolve(&mut session, request, if *always { "allow-always" } else { "allow-once" })
         }
         ApprovalsCommand::Deny { request, .. } => resolve(&mut session, request, "deny"),
-        ApprovalsCommand::Get { .. } => session.call("exec.approvals.get", json!({})),
+        ApprovalsCommand::Get { node, .. } => {
+            Place::find(&mut session, node.as_deref()).and_then(|place| place.get(&mut session))
+        }
+        ApprovalsCommand::Allowlist { command } => match command {
+            AllowlistCommand::Add(args) => change(&mut session, args, true),
+            AllowlistCommand::Remove(args) => change(&mut session, args, false),
+        },
     };
     session.close();
     let answer = answer?;
@@ -86,8 +131,73 @@ pub fn run(command: &ApprovalsCommand, environment: &Environment) -> Result<(), 
             format!("allowed {} {how}\n", render::clean(request))
         }
         ApprovalsCommand::Deny { request, .. } => format!("denied {}\n", render::clean(request)),
-        ApprovalsCommand::Get { .. } => file(&answer),
+        ApprovalsCommand::Get { .. } | ApprovalsCommand::Allowlist { .. } => file(&answer),
     })
+}
+
+/// Whose file of exec approvals.
+struct Place {
+    node: Option<String>,
+}
+
+impl Place {
+    fn find(session: &mut Session, node: Option<&str>) -> Result<Self, Failure> {
+        Ok(Self { node: node.map(|node| invoke::find(session, node)).transpose()? })
+    }
+
+    fn get(&self, session: &mut Session) -> Result<Value, Failure> {
+        match &self.node {
+            Some(node) => session.call("exec.approvals.node.get", json!({ "nodeId": node })),
+            None => session.call("exec.approvals.get", json!({})),
+        }
+    }
+
+    fn set(&self, session: &mut Session, file: Value, base: &Value) -> Result<Value, Failure> {
+        let mut params = json!({ "file": file });
+        // Where there is no file yet, there is nothing that it was made from.
+        if base["exists"] == true {
+            params["baseHash"] = base["hash"].clone();
+        }
+        match &self.node {
+            Some(node) => {
+                params["nodeId"] = node.clone().into();
+                session.call("exec.approvals.node.set", params)
+            }
+            None => session.call("exec.approvals.set", params),
+        }
+    }
+}
+
+/// Adds a pattern to an agent's list, or takes it out. Nothing is written when that changes nothing.
+fn change(session: &mut Session, args: &AllowlistArgs, is_added: bool) -> Result<Value, Failure> {
+    if !args.pattern.starts_with('/') && !args.pattern.starts_with("~/") {
+        return Err(Failure::Usage(
+            "PATTERN is the path of a program, such as /usr/bin/uptime or ~/bin/*".to_owned(),
+        ));
+    }
+    let place = Place::find(session, args.node.as_deref())?;
+    let now = place.get(session)?;
+    match with_pattern(&now["file"], &args.agent, &args.pattern, is_added) {
+        None => Ok(now),
+        Some(file) => place.set(session, file, &now),
+    }
+}
+
+/// The file with the pattern or without it; `None` when it is that already.
+fn with_pattern(file: &Value, agent: &str, pattern: &str, is_added: bool) -> Option<Value> {
+    let is_it = |entry: &Value| entry["pattern"] == pattern;
+    let listed = file["agents"][agent]["allowlist"].as_array().cloned().unwrap_or_default();
+    if listed.iter().any(is_it) == is_added {
+        return None;
+    }
+    let mut list: Vec<Value> = listed.into_iter().filter(|entry| !is_it(entry)).collect();
+    if is_added {
+        list.push(json!({ "pattern": pattern }));
+    }
+    let mut file = file.clone();
+    file["version"] = 1.into();
+    file["agents"][agent]["allowlist"] = list.into();
+    Some(file)
 }
 
 fn list(session: &mut Session) -> Result<Value, Failure> {
@@ -173,6 +283,19 @@ mod tests {
             assert!(text.contains(want), "{want} in\n{text}");
         }
         assert_eq!(waiting(&json!({"exec": [], "plugin": []})), "nothing waits for a decision\n");
+    }
+
+    #[test]
+    fn a_pattern_is_added_once_and_taken_out_again() {
+        let file = json!({"version": 1, "agents": {"main": {"ask": "off", "allowlist": [{"pattern": "/a", "id": "i"}]}}});
+        let added = with_pattern(&file, "*", "/b", true).unwrap_or_default();
+        assert_eq!(added["agents"]["*"]["allowlist"], json!([{"pattern": "/b"}]));
+        assert_eq!(added["agents"]["main"], file["agents"]["main"]);
+        assert_eq!(with_pattern(&added, "*", "/b", true), None);
+        let removed = with_pattern(&file, "main", "/a", false).unwrap_or_default();
+        assert_eq!(removed["agents"]["main"], json!({"ask": "off", "allowlist": []}));
+        assert_eq!(with_pattern(&removed, "main", "/a", false), None);
+        assert_eq!(with_pattern(&json!({}), "*", "/a", false), None);
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 use super::approvals::ApprovalsCommand;
 use super::config::ConfigCommand;
+use super::invoke::{DescribeArgs, InvokeArgs, NodeShellArgs, NotifyArgs};
+use super::node::NodeCommand;
 use crate::config::settings::Bind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clawgate_proto::config::AuthMode;
 use std::fmt;
@@ -61,7 +64,13 @@ pub enum Command {
         #[command(subcommand)]
         command: ApprovalsCommand,
     },
-    /// Show nodes, and approve what they ask to offer
+    /// Make this machine a node of a gateway
+    Node {
+        /// What to do.
+        #[command(subcommand)]
+        command: NodeCommand,
+    },
+    /// Show nodes, approve what they ask to offer, and have them do it
     Nodes {
         /// What to do with them.
         #[command(subcommand)]
@@ -540,6 +549,21 @@ pub enum NodesCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
+    /// Show all about one node
+    Describe(DescribeArgs),
+    /// Have a node do something, and print what it answers
+    #[command(
+        after_help = "Examples:\n  clawgate nodes invoke --node attic --command system.which --params '{\"bins\":[\"git\"]}'\n  clawgate nodes invoke --node attic --command device.status"
+    )]
+    Invoke(InvokeArgs),
+    /// Run a command on a node, and end with its exit code (124 when its time was up)
+    #[command(
+        after_help = "Examples:\n  clawgate nodes run --node attic -- uname -a\n  clawgate nodes run --node attic --approve --cwd /srv -- sh -c 'ls | wc -l'"
+    )]
+    Run(Box<NodeShellArgs>),
+    /// Show the person at a node something
+    #[command(after_help = "Example:\n  clawgate nodes notify --node desk --title Kiln --body 'It is hot.'")]
+    Notify(NotifyArgs),
     /// Show what nodes ask to offer
     Pending {
         /// How to reach the gateway.
@@ -591,6 +615,10 @@ impl NodesCommand {
     /// How to reach the gateway.
     pub fn client(&self) -> &ClientArgs {
         match self {
+            Self::Describe(args) => &args.client,
+            Self::Invoke(args) => &args.client,
+            Self::Run(args) => &args.client,
+            Self::Notify(args) => &args.client,
             Self::List { client }
             | Self::Pending { client }
             | Self::Approve { client, .. }
@@ -727,6 +755,26 @@ impl From<BindArg> for Bind {
     }
 }
 
+/// A fault of the command line without what may be a secret at the wrong place: the value of `--auth`, and words that
+/// belong to nothing, as of a passphrase without quotes.
+pub fn without_values(mut why: clap::Error) -> clap::Error {
+    let text = |kind| match why.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(_) | None => None,
+    };
+    let argument = text(ContextKind::InvalidArg).unwrap_or_default();
+    let hidden = || ContextValue::String("...".to_owned());
+    if why.kind() == ErrorKind::InvalidValue && argument.starts_with("--auth") {
+        why.insert(ContextKind::InvalidValue, hidden());
+        why.remove(ContextKind::SuggestedValue);
+    }
+    if why.kind() == ErrorKind::UnknownArgument && !argument.starts_with('-') {
+        why.insert(ContextKind::InvalidArg, hidden());
+        why.remove(ContextKind::SuggestedArg);
+    }
+    why
+}
+
 /// Values of `--auth`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum AuthArg {
@@ -797,6 +845,7 @@ Examples:
   clawgate doctor                     see what is in the way when it does not
   clawgate security audit             see who could get in who should not
   clawgate devices list               see who is paired and who asks to be
+  clawgate node run                   make this machine a node of a gateway
   clawgate call health --json         call any method
   clawgate --profile rescue gateway --port 19001    a second gateway with files of its own
   clawgate config set gateway.port 18790
@@ -815,7 +864,7 @@ Environment:
   OPENCLAW_CONFIG_PATH, OPENCLAW_STATE_DIR, OPENCLAW_HOME     where configuration and state are
   OPENCLAW_GATEWAY_PORT, OPENCLAW_GATEWAY_BIND
   OPENCLAW_GATEWAY_TOKEN, OPENCLAW_GATEWAY_PASSWORD, OPENCLAW_GATEWAY_URL
-  OPENCLAW_ALLOW_INSECURE_PRIVATE_WS                          1: client commands may talk to a private network in the clear
+  OPENCLAW_ALLOW_INSECURE_PRIVATE_WS                          1: client commands and nodes may talk to a private network in the clear
   OPENCLAW_ALLOW_MULTI_GATEWAY                                1: several gateways on one configuration, at your own risk
   OPENCLAW_LOG_LEVEL                                          silent, error, warn, info, debug or trace";
 
@@ -859,10 +908,32 @@ mod tests {
             "status --url ws://a/?hidden0 --token hidden1 --password hidden2",
             "call m --params {\"token\":\"hidden0\"} --token hidden1",
             "devices list --token hidden1",
+            "node run --token hidden1 --password hidden2",
+            "node run --setup-code hidden1",
+            "nodes invoke --node n --command c --params {\"token\":\"hidden0\"} --token hidden1",
+            "nodes run --node n --env A=hidden0 --token hidden1 -- echo hidden2",
             "config set gateway.auth.token hidden1",
         ] {
             let cli = Cli::try_parse_from(std::iter::once("clawgate").chain(line.split(' '))).unwrap();
             assert!(!format!("{cli:?}").contains("hidden"), "{cli:?}");
+        }
+    }
+
+    #[test]
+    fn a_fault_repeats_nothing_that_may_be_a_secret() {
+        for (line, want) in [
+            ("gateway --auth hunter22", "invalid value '...' for '--auth <"),
+            ("gateway run --auth passwort", "invalid value '...' for '--auth <"),
+            ("setup --auth hunter22", "invalid value '...' for '--auth <"),
+            ("config set gateway.auth.token correct horse hunter22", "unexpected argument '...' found"),
+            ("token passwort", "unexpected argument '...' found"),
+            ("status --tokne=hunter22", "unexpected argument '--tokne' found"),
+            ("gateway --bind lann", "invalid value 'lann' for '--bind <"),
+            ("statsu", "unrecognized subcommand 'statsu'"),
+        ] {
+            let words = std::iter::once("clawgate").chain(line.split(' '));
+            let why = without_values(Cli::try_parse_from(words).unwrap_err()).to_string();
+            assert!(why.contains(want) && !why.contains("hunter22") && !why.contains("passwort"), "{why}");
         }
     }
 

@@ -1,17 +1,20 @@
 //! `clawgate config`: reads and changes the configuration file, without a gateway.
 
 mod path;
+mod validate;
 
 use super::{Failure, print, render};
 use crate::config::live::{self, Read};
-use crate::config::open::{Surroundings, settings_of, surroundings};
+use crate::config::open::{Surroundings, surroundings};
 use crate::config::own::{self, ProxyProof};
-use crate::config::start::{self, Flags};
+use crate::config::start::Flags;
+use crate::config::startable::{Beside, Startable};
 use crate::config::write::{self, ConfigPut};
 use crate::entropy;
 use crate::environment::Environment;
+use crate::instances;
 use crate::log::wall_ms;
-use crate::storage::{PutFault, RealDisk, Storage};
+use crate::storage::{Held, PutFault, RealDisk, Storage};
 use clap::Subcommand;
 use clawgate_config::include::has_include;
 use clawgate_config::schema::{Reload, Schema};
@@ -109,25 +112,31 @@ impl ConfigCommand {
 /// # Errors
 /// There is no such setting, the value is refused, or the file cannot be read or written.
 pub fn run(command: &ConfigCommand, environment: &Environment) -> Result<(), Failure> {
-    let file = File::open(environment)?;
+    let storage = Storage::new(RealDisk, u64::from_ne_bytes(entropy::bytes()));
+    let open = || File::open(&storage, environment, false);
+    let hold = || File::open(&storage, environment, true);
     match command {
-        ConfigCommand::Get { path, json } => file.get(path, *json),
+        ConfigCommand::Get { path, json } => open()?.get(path, *json),
         ConfigCommand::Set { path, value, strict_json, json } => {
-            let value = file.value(value.as_deref(), *strict_json || *json)?;
-            file.set(path, value, *json)
+            // Before standard input is waited for, and before the file is held: whoever types the value may take long.
+            names(path)?;
+            let value = value_of(value.as_deref(), *strict_json || *json)?;
+            hold()?.set(path, value, *json)
         }
-        ConfigCommand::Unset { path, json } => file.unset(path, *json),
-        ConfigCommand::Validate { json } => file.validate(*json),
+        ConfigCommand::Unset { path, json } => hold()?.unset(path, *json),
+        ConfigCommand::Validate { json } => open()?.validate(*json),
         ConfigCommand::File { json } => {
-            let path = file.path.display().to_string();
+            let path = open()?.path.display().to_string();
             print(&if *json { format!("{:#}\n", json!({"path": path})) } else { format!("{path}\n") })
         }
     }
 }
 
 /// The file as it is now.
-struct File {
-    storage: Storage<RealDisk>,
+struct File<'s> {
+    storage: &'s Storage<RealDisk>,
+    /// While it is to be changed: nobody of ours changes it meanwhile.
+    held: Option<Held<'s, RealDisk>>,
     path: PathBuf,
     /// `clawgate.json` beside it.
     own: PathBuf,
@@ -137,18 +146,22 @@ struct File {
     loaded: Loaded,
 }
 
-impl File {
-    fn open(environment: &Environment) -> Result<Self, Failure> {
-        let storage = Storage::new(RealDisk, u64::from_ne_bytes(entropy::bytes()));
+impl<'s> File<'s> {
+    fn open(
+        storage: &'s Storage<RealDisk>,
+        environment: &Environment,
+        is_to_change: bool,
+    ) -> Result<Self, Failure> {
         let Surroundings { places, environment } =
-            surroundings(&storage, environment).map_err(Failure::Failed)?;
+            surroundings(storage, environment).map_err(Failure::Failed)?;
         let own = places.own_config();
         // A link stays a link: what it points at is read and written.
         let path = std::fs::canonicalize(&places.config).unwrap_or(places.config);
-        let found = live::read(&storage, &path).map_err(Failure::Failed)?;
+        let held = is_to_change.then(|| storage.hold(&path)).transpose().map_err(Failure::Failed)?;
+        let found = live::read(storage, &path).map_err(Failure::Failed)?;
         let loaded =
             live::with_context(&path, &environment, |context| Loaded::read(found.as_option(), context));
-        Ok(Self { storage, path, own, state_dir: places.state_dir, environment, found, loaded })
+        Ok(Self { storage, held, path, own, state_dir: places.state_dir, environment, found, loaded })
     }
 
     fn get(&self, path: &str, json: bool) -> Result<(), Failure> {
@@ -187,49 +200,6 @@ impl File {
         self.write(new, path, &names, "Removed", json)
     }
 
-    fn validate(&self, json: bool) -> Result<(), Failure> {
-        let path = self.path.display().to_string();
-        if !self.loaded.exists {
-            return Err(Failure::Failed(format!(
-                "Config file not found: {path}\n`clawgate gateway` writes one at its first start."
-            )));
-        }
-        let mut issues = self.loaded.issues.clone();
-        if issues.is_empty() {
-            // What the document may say and this program cannot do, such as TLS.
-            let mut environment = self.environment.clone();
-            environment.complete(service::variables_of(&self.loaded.source));
-            let settings = settings_of(&self.loaded, &environment);
-            let issue = |fault: String| {
-                let (path, message) = fault.split_once(": ").unwrap_or(("", &fault));
-                Issue { path: path.to_owned(), message: message.to_owned(), allowed: Vec::new() }
-            };
-            issues = settings.err().unwrap_or_default().into_iter().map(issue).collect();
-        }
-        let warnings: Vec<&Issue> = self.loaded.warnings.iter().chain(&self.loaded.legacy).collect();
-        if json {
-            let shown = |issue: &Issue| json!({"path": issue.path, "message": issue.message});
-            let mut answer = json!({"valid": issues.is_empty(), "path": path});
-            if !issues.is_empty() {
-                answer["issues"] = issues.iter().map(shown).collect();
-            }
-            if !warnings.is_empty() {
-                answer["warnings"] = warnings.into_iter().map(shown).collect();
-            }
-            print(&format!("{answer}\n"))?;
-        } else {
-            let mut text = String::new();
-            if issues.is_empty() {
-                text.push_str(&format!("Config valid: {path}\n"));
-            }
-            for warning in warnings {
-                text.push_str(&format!("- warning: {}\n", render::clean(&warning.to_string())));
-            }
-            print(&text)?;
-        }
-        if issues.is_empty() { Ok(()) } else { Err(self.invalid_with(&issues, json)) }
-    }
-
     /// What a change at this path is made on: the file as it is written, or, inside of what an included file brings,
     /// with it.
     fn base(&self, names: &[&str]) -> Node {
@@ -253,7 +223,8 @@ impl File {
             wall_ms: wall_ms(),
             by: "clawgate config",
         };
-        write::put(&self.storage, &put).map_err(|fault| {
+        let held = self.held.as_ref().expect("a file is held before it is changed");
+        write::put(self.storage, held, &put).map_err(|fault| {
             Failure::Failed(match fault {
                 PutFault::Conflict(path) => {
                     format!(
@@ -287,7 +258,10 @@ impl File {
     /// # Errors
     /// One starts now (or would write a file of its own), and none would any more.
     fn for_a_start(&self, new: &Loaded) -> Result<Option<String>, Failure> {
-        let Err(why) = self.startable(new, true) else { return Ok(None) };
+        let why = match self.startable(new, true) {
+            Ok(startable) => return Ok(self.note_of_a_port(&startable)),
+            Err(why) => why,
+        };
         if new.resolved.at(&["gateway", "mode"]).and_then(Node::as_text) == Some("remote") {
             let note =
                 "gateway.mode is remote: this is the file of a client now, and no gateway starts with it";
@@ -303,52 +277,59 @@ impl File {
         )))
     }
 
-    /// What a start without flags would say to this document.
-    fn startable(&self, loaded: &Loaded, is_there: bool) -> Result<(), String> {
-        if !loaded.is_valid() {
-            return Err(loaded.issues.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "));
-        }
-        let mut environment = self.environment.clone();
-        environment.complete(service::variables_of(&loaded.source));
-        let settings = settings_of(loaded, &environment).map_err(|faults| faults.join("; "))?;
-        // Where that file cannot be read from here, it is not judged here.
-        let unknown = || ProxyProof { trusts_loopback: true, ..ProxyProof::default() };
-        let own = own::read(&self.storage, &self.own, &environment);
-        let proxy = own.map_or_else(|_| unknown(), |own| own.proxy);
-        let flags = Flags { allow_unconfigured: !is_there, proxy, ..Flags::default() };
-        start::decide(&flags, &settings, &self.path, &environment).map(|_| ())
+    /// What to say of a port that somebody else has: that may change until a gateway starts. One that runs with this
+    /// file may be the one who has it.
+    fn note_of_a_port(&self, startable: &Startable) -> Option<String> {
+        let why = startable.is_free(&[]).err()?;
+        let running = instances::others(&self.environment);
+        let same = |config: &str| std::fs::canonicalize(config).is_ok_and(|config| config == self.path);
+        let is_ours = running.iter().any(|other| other.config.as_deref().is_some_and(same));
+        (!is_ours).then(|| format!("A gateway could not start with this file now: {why}"))
     }
 
-    /// The value of a command line: JSON5, or else the text itself.
-    fn value(&self, given: Option<&str>, strict: bool) -> Result<Node, Failure> {
-        let text = match given {
-            Some(text) => text.to_owned(),
-            None => {
-                let mut text = String::new();
-                let most = clawgate_proto::limits::CONFIG_BYTES_MAX as u64;
-                std::io::stdin().lock().take(most).read_to_string(&mut text).map_err(|why| {
-                    Failure::Failed(format!("the value cannot be read from standard input: {why}"))
-                })?;
-                text.trim_end_matches(['\n', '\r']).to_owned()
-            }
-        };
-        match Node::parse(&text) {
-            Ok(value) => Ok(value),
-            Err(why) if strict => Err(Failure::Usage(format!("the value is not JSON5: {why}"))),
-            Err(_) => Ok(Node::Text(text)),
-        }
+    /// What a start without flags would say to this document.
+    fn startable(&self, loaded: &Loaded, is_there: bool) -> Result<Startable, String> {
+        let mut environment = self.environment.clone();
+        environment.complete(service::variables_of(&loaded.source));
+        // Where that file cannot be read from here, it is not judged here.
+        let unknown = || ProxyProof { trusts_loopback: true, ..ProxyProof::default() };
+        let own = own::read(self.storage, &self.own, &environment);
+        let proxy = own.map_or_else(|_| unknown(), |own| own.proxy);
+        let flags = Flags { proxy, ..Flags::default() };
+        let beside = Beside { path: &self.path, flags: &flags, port: None, environment: &self.environment };
+        Startable::judge(&beside, is_there, loaded)
     }
 
     fn invalid(&self) -> Failure {
-        self.invalid_with(&self.loaded.issues, false)
+        self.invalid_with(&self.loaded.issues)
     }
 
-    fn invalid_with(&self, issues: &[Issue], is_listed: bool) -> Failure {
+    fn invalid_with(&self, issues: &[Issue]) -> Failure {
         let mut text = format!("Config invalid: {}", self.path.display());
-        for issue in issues.iter().filter(|_| !is_listed) {
+        for issue in issues {
             text.push_str(&format!("\n- {}", render::clean(&issue.to_string())));
         }
         Failure::Failed(text)
+    }
+}
+
+/// The value of a command line: JSON5, or else the text itself.
+fn value_of(given: Option<&str>, strict: bool) -> Result<Node, Failure> {
+    let text = match given {
+        Some(text) => text.to_owned(),
+        None => {
+            let mut text = String::new();
+            let most = clawgate_proto::limits::CONFIG_BYTES_MAX as u64;
+            std::io::stdin().lock().take(most).read_to_string(&mut text).map_err(|why| {
+                Failure::Failed(format!("the value cannot be read from standard input: {why}"))
+            })?;
+            text.trim_end_matches(['\n', '\r']).to_owned()
+        }
+    };
+    match Node::parse(&text) {
+        Ok(value) => Ok(value),
+        Err(why) if strict => Err(Failure::Usage(format!("the value is not JSON5: {why}"))),
+        Err(_) => Ok(Node::Text(text)),
     }
 }
 
@@ -401,6 +382,32 @@ mod tests {
         let mut node = Node::parse(&text).unwrap();
         node.take(&["meta"]);
         node
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_not_repeated() {
+        let folder = Folder::new();
+        set(&folder, "gateway.mode", "local").unwrap();
+        for (path, value) in [
+            ("gateway.auth.token=hunter22", "x"),
+            ("gateway.auth.token = hunter22..", "x"),
+            ("gateway.auth.mode", "hunter22"),
+            ("gateway.auth", "{mode: 'hunter22'}"),
+            ("gateway.auth", "hunter22"),
+            ("gateway.bind", "hunter22"),
+            ("gateway.auth.token", "{source: 'env', id: 'hunter22'}"),
+            ("gateway.auth.token", "{source: 'file', provider: 'hunter22', id: 'x'}"),
+            ("gateway.auth.token", "{source: 'hunter22', id: 'x'}"),
+        ] {
+            let why = set(&folder, path, value).unwrap_err().message();
+            assert!(!why.contains("hunter22"), "{path} {value}: {why}");
+        }
+        let why = set(&folder, "gateway.auth.token=x", "y").unwrap_err();
+        assert_eq!(
+            why.message(),
+            "gateway.auth.token and its value stand apart: clawgate config set PATH VALUE"
+        );
+        assert_eq!(why.exit_code(), 2);
     }
 
     #[test]

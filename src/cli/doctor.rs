@@ -9,6 +9,7 @@ use super::target::Target;
 use super::{Failure, print};
 use crate::audit::{self, Area, Facts, Finding, Severity, mend};
 use crate::environment::Environment;
+use crate::listen;
 use crate::lock::Owner;
 use crate::storage::{Put, PutFault, RealDisk, Storage, explain};
 use crate::{entropy, profile};
@@ -129,7 +130,9 @@ fn start(facts: &Facts, environment: &Environment) -> Step {
             "",
         );
     }
-    match Plan::rehearse(&RunArgs::default(), environment) {
+    let rehearsed = Plan::rehearse(&RunArgs::default(), environment);
+    let could = |(place, _)| listen::could(place, 0, &[]).map_err(|why| Failure::Failed(why.into_text()));
+    match rehearsed.and_then(could) {
         Err(_) if facts.config.fault.is_some() => {
             Step::found("start", Severity::Critical, "no gateway starts with that file", "")
         }
@@ -139,7 +142,7 @@ fn start(facts: &Facts, environment: &Environment) -> Step {
             format!("no gateway would start here\n{}", why.message()),
             "",
         ),
-        Ok(()) => {
+        Ok(_) => {
             let secret = facts.secrets.iter().find(|secret| secret.in_force);
             let secret = match secret {
                 Some(secret) => format!("{} from {}", facts.mode, secret.from),

@@ -3,7 +3,7 @@
 use super::args::NodesCommand;
 use super::devices::name_of;
 use super::session::Session;
-use super::{Failure, print, render};
+use super::{Failure, invoke, print, render};
 use crate::environment::Environment;
 use crate::log;
 use serde_json::{Value, json};
@@ -13,39 +13,43 @@ use serde_json::{Value, json};
 /// # Errors
 /// The gateway cannot be asked, or refuses.
 pub fn run(command: NodesCommand, environment: &Environment) -> Result<(), Failure> {
-    let (client, method, params) = match &command {
-        NodesCommand::List { client } => (client, "node.list", json!({})),
-        NodesCommand::Pending { client } => (client, "node.pair.list", json!({})),
+    type Shown = fn(&Value) -> String;
+    let (client, method, params, shown): (_, _, _, Shown) = match &command {
+        NodesCommand::Describe(args) => return invoke::describe(args, environment),
+        NodesCommand::Invoke(args) => return invoke::invoke(args, environment),
+        NodesCommand::Run(args) => return invoke::run(args, environment),
+        NodesCommand::Notify(args) => return invoke::notify(args, environment),
+        NodesCommand::List { client } => (client, "node.list", json!({}), list),
+        NodesCommand::Pending { client } => (client, "node.pair.list", json!({}), pending),
         NodesCommand::Approve { request, client } => {
-            (client, "node.pair.approve", json!({ "requestId": request }))
+            (client, "node.pair.approve", json!({ "requestId": request }), |answer| {
+                let node = &answer["node"];
+                let commands = render::joined(&node["commands"]);
+                format!("{} may offer: {commands}\n", render::text(&node["nodeId"]))
+            })
         }
         NodesCommand::Reject { request, client } => {
-            (client, "node.pair.reject", json!({ "requestId": request }))
+            (client, "node.pair.reject", json!({ "requestId": request }), |answer| {
+                format!("turned down what {} asked for\n", render::text(&answer["nodeId"]))
+            })
         }
-        NodesCommand::Remove { node, client } => (client, "node.pair.remove", json!({ "nodeId": node })),
+        NodesCommand::Remove { node, client } => {
+            (client, "node.pair.remove", json!({ "nodeId": node }), |answer| {
+                format!("{} is a node no more\n", render::text(&answer["nodeId"]))
+            })
+        }
         NodesCommand::Rename { node, name, client } => {
-            (client, "node.rename", json!({ "nodeId": node, "displayName": name }))
+            (client, "node.rename", json!({ "nodeId": node, "displayName": name }), |answer| {
+                let (id, name) = (render::text(&answer["nodeId"]), render::text(&answer["displayName"]));
+                format!("{id} is called {name}\n")
+            })
         }
     };
     let answer = Session::ask(client, environment, method, params)?;
     if client.json {
         return print(&format!("{answer:#}\n"));
     }
-    let id = render::text(&answer["nodeId"]);
-    print(&match &command {
-        NodesCommand::List { .. } => list(&answer),
-        NodesCommand::Pending { .. } => pending(&answer),
-        NodesCommand::Approve { .. } => {
-            let node = &answer["node"];
-            let commands = render::joined(&node["commands"]);
-            format!("{} may offer: {commands}\n", render::text(&node["nodeId"]))
-        }
-        NodesCommand::Reject { .. } => format!("turned down what {id} asked for\n"),
-        NodesCommand::Remove { .. } => format!("{id} is a node no more\n"),
-        NodesCommand::Rename { .. } => {
-            format!("{id} is called {}\n", render::text(&answer["displayName"]))
-        }
-    })
+    print(&shown(&answer))
 }
 
 fn list(answer: &Value) -> String {

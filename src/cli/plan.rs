@@ -4,14 +4,15 @@
 use super::Failure;
 use super::args::{AuthArg, RunArgs};
 use super::log_plan::LogPlan;
-use super::target;
 use crate::accounts::{self, Account, Keeper};
-use crate::config::first_run::{backup_of, generate_token};
+use crate::config::first_run::{Author, generate_token};
 use crate::config::live::{self, LiveFile, Start};
 use crate::config::own::ProxyProof;
 use crate::config::secrets::{self, Overrides, Resolved, Source, Sourced};
-use crate::config::settings::{CanvasSettings, TailscaleMode};
+use crate::config::settings::{Bind, CanvasSettings, TailscaleMode};
 use crate::config::start::{self, Decided, Flags};
+use crate::config::startable;
+use crate::config::write::backup_of;
 use crate::config::{self, ConfigFile, Opened, Places, Settings, own};
 use crate::entropy;
 use crate::environment::Environment;
@@ -27,7 +28,7 @@ use crate::profile;
 use crate::storage::{RealDisk, Storage, explain};
 use crate::tailscale::Tailscaled;
 use crate::web;
-use clawgate_proto::config::{About, AuthMode, CanvasHost, Config, ControlUi, Reach};
+use clawgate_proto::config::{About, AuthMode, CanvasHost, Config, ControlUi, PairingRules, Reach};
 use clawgate_proto::limits::Limits;
 use clawgate_proto::log::{Level, Record};
 use clawgate_proto::net::Origin;
@@ -75,20 +76,39 @@ pub(super) struct Plan {
     pub(super) warnings: Vec<String>,
 }
 
+/// What is known when the lock is taken.
+#[derive(Debug)]
+pub(super) struct Spot<'a> {
+    pub(super) places: &'a Places,
+    pub(super) place: Place,
+    pub(super) port: u16,
+}
+
+/// Where a gateway listens, whatever the file says by now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stay {
+    bind: Bind,
+    place: Place,
+    port: u16,
+}
+
 impl Plan {
     /// Reads everything, refuses what must be refused (in the reference's order: spec auth 2), and writes the
-    /// configuration where it has to be written. `lock` is called before anything is written, with where the
-    /// installation is and the port.
+    /// configuration where it has to be written. `lock` is called before anything is written, with what was decided.
+    /// `stay` is where a gateway listened that could not go where the file says: there it goes on.
     pub(super) fn make(
         args: &RunArgs,
         environment: &Environment,
-        lock: &mut dyn FnMut(&Places, u16) -> Result<(), Failure>,
+        stay: Option<Stay>,
+        lock: &mut dyn FnMut(&Spot<'_>) -> Result<(), Failure>,
     ) -> Result<Self, Failure> {
         let mut flags = Flags {
             auth: overrides(args, environment)?,
-            bind: args.bind.map(Into::into),
+            bind: stay.map(|stay| stay.bind).or(args.bind.map(Into::into)),
+            place: stay.map(|stay| stay.place),
             allow_unconfigured: args.allow_unconfigured,
             proxy: ProxyProof::default(),
+            pairing: PairingRules::default(),
         };
         let storage = Arc::new(Storage::new(RealDisk, u64::from_ne_bytes(entropy::bytes())));
         let Opened { places, mut file, settings, environment, base } =
@@ -97,17 +117,21 @@ impl Plan {
         flags.allow_unconfigured |= file.found.is_none();
         let own = own::read(&storage, &places.own_config(), &environment).map_err(Failure::Failed)?;
         flags.proxy.clone_from(&own.proxy);
+        flags.pairing.clone_from(&own.pairing);
         let Decided { bind, place, mut auth, exposure } =
             start::decide(&flags, &settings, &file.path, &environment).map_err(Failure::Failed)?;
         flags.allow_unconfigured = args.allow_unconfigured;
-        let port = choose_port(args.port, &environment, &settings)?;
-        let port_for_clients = choose_port(None, &environment, &settings)?;
+        let port = stay.map(|stay| stay.port).or(args.port);
+        let port = startable::port(port, &environment, &settings).map_err(Failure::Failed)?;
+        let port_for_clients = startable::port(None, &environment, &settings).unwrap_or(port);
         let program = profile::program(&environment, &places.state_dir);
         let root = file.found.as_ref().map(|found| &found.root);
         let accounts = accounts::configured(root, &places, &environment);
-        lock(&places, port)?;
-        let wrote =
-            complete(&mut file, &storage, &mut auth, &flags.auth, &settings).map_err(Failure::Failed)?;
+        lock(&Spot { places: &places, place, port })?;
+        // A later change of the file, or another restart, is judged by what the command line says.
+        (flags.bind, flags.place) = (args.bind.map(Into::into), None);
+        let wrote = complete(&mut file, (&storage, &places), &mut auth, &flags.auth, &settings)
+            .map_err(Failure::Failed)?;
         secrets::refuse_open_bind(&auth, bind, &host_of(place), port).map_err(Failure::Failed)?;
         let identity =
             Identity::load_or_create(&storage, &places.state_dir, log::wall_ms()).map_err(Failure::Failed)?;
@@ -134,6 +158,8 @@ impl Plan {
             state_dir: places.state_dir.clone(),
             environment: base,
             flags,
+            port: args.port,
+            listening: Vec::new(),
             verbose: args.verbose,
             bind,
             exposure,
@@ -185,9 +211,8 @@ impl Plan {
     }
 
     /// Takes the messenger accounts, as `owner`.
-    pub(super) fn own(&mut self, owner: Owner, logger: &Arc<Logger>) -> Result<Keeper, Failure> {
-        let accounts = std::mem::take(&mut self.accounts);
-        Keeper::start(accounts, owner, Arc::clone(logger))
+    pub(super) fn own(&self, owner: Owner, logger: &Arc<Logger>) -> Result<Keeper, Failure> {
+        Keeper::start(self.accounts.clone(), owner, Arc::clone(logger))
             .map_err(|why| Failure::Failed(format!("no thread for the channel accounts: {why}")))
     }
 
@@ -198,13 +223,14 @@ impl Plan {
         addresses: &[SocketAddr],
         accounts: Keeper,
         logger: &Arc<Logger>,
-    ) -> (Gateway, Arc<StateHost<RealDisk>>) {
+    ) -> (Gateway, StateHost<RealDisk>) {
         let mut random = Random::new(Seed::new(entropy::bytes()));
         let port = addresses.first().map_or(self.port, SocketAddr::port);
         let facts = Facts::gather(random.uuid(), port);
         let own_origins = self.own_origins(&facts.hostname, addresses, logger);
         let mut watch = self.watch.clone();
         watch.exposure.own_origins = own_origins;
+        watch.listening = addresses.to_vec();
         let live = live::live_config(&self.auth, &self.settings, &watch.exposure, self.log_file.levels);
         let config = Config {
             limits: Limits { config_check_ms: CONFIG_CHECK_MS, ..self.limits.clone() },
@@ -241,7 +267,7 @@ impl Plan {
             files = files.with_control_ui(root.clone());
         }
         let host = host.with_files(files);
-        (gateway, Arc::new(host))
+        (gateway, host)
     }
 
     /// The origins of pages that this gateway itself would serve, wherever it listens beyond loopback: no other server
@@ -285,22 +311,32 @@ impl Plan {
         origins.take(OWN_ORIGINS_MAX).collect()
     }
 
-    /// What the command line says, as far as it is stronger than the file.
-    pub(super) fn flags(&self) -> &Flags {
-        &self.watch.flags
-    }
-
     /// Whether SIGUSR1 restarts the gateway.
     pub(super) fn restarts_by_signal(&self) -> bool {
         self.settings.restart_by_signal != Some(false)
     }
 
-    /// Whether a gateway would start here: everything that is refused before its lock is taken. Nothing is locked,
-    /// written or bound.
-    pub(super) fn rehearse(args: &RunArgs, environment: &Environment) -> Result<(), Failure> {
-        match Self::make(args, environment, &mut |_, _| Err(Failure::Reported(0))) {
-            Ok(_) | Err(Failure::Reported(0)) => Ok(()),
-            Err(why) => Err(why),
+    /// Where this gateway listens, for one that goes on there.
+    pub(super) fn stay(&self, addresses: &[SocketAddr]) -> Stay {
+        Stay {
+            bind: self.watch.bind,
+            place: self.place,
+            port: addresses.first().map_or(self.port, SocketAddr::port),
+        }
+    }
+
+    /// Whether a gateway would start here: everything that is refused before its lock is taken. Gives where it would
+    /// listen. Nothing is locked, written or bound.
+    pub(super) fn rehearse(args: &RunArgs, environment: &Environment) -> Result<(Place, u16), Failure> {
+        let mut spot = None;
+        let made = Self::make(args, environment, None, &mut |found| {
+            spot = Some((found.place, found.port));
+            Err(Failure::Reported(0))
+        });
+        match (made, spot) {
+            (_, Some(spot)) => Ok(spot),
+            (Err(why), None) => Err(why),
+            (Ok(_), None) => unreachable!("no plan is made without the lock"),
         }
     }
 
@@ -372,31 +408,22 @@ fn host_of(place: Place) -> String {
     }
 }
 
-fn choose_port(flag: Option<u16>, environment: &Environment, settings: &Settings) -> Result<u16, Failure> {
-    if let Some(port) = flag {
-        return Ok(port);
-    }
-    match target::port_of_environment(environment)? {
-        Some(port) => Ok(port),
-        None => Ok(settings.port.unwrap_or(target::DEFAULT_PORT)),
-    }
-}
-
 /// Writes a configuration file where there is none, and a token where one is needed and none is known.
 fn complete(
     file: &mut ConfigFile,
-    storage: &Storage<RealDisk>,
+    (storage, places): (&Storage<RealDisk>, &Places),
     auth: &mut Resolved,
     overrides: &Overrides,
     settings: &Settings,
 ) -> Result<Option<String>, String> {
+    let by = Author { state_dir: &places.state_dir, name: "clawgate gateway" };
     let wants_token = auth.mode == AuthMode::Token && auth.token.is_none();
     let is_new = file.found.is_none();
     if !wants_token {
         if !is_new {
             return Ok(None);
         }
-        file.create(storage, None)?;
+        file.create(storage, by, None)?;
         return Ok(Some(format!("there was no config file; wrote {}", file.path.display())));
     }
     // A mode from the command line is for this run only. A token beside a password needs a mode in the file,
@@ -409,10 +436,10 @@ fn complete(
     }
     let token = generate_token();
     let wrote = if is_new {
-        file.create(storage, Some(&token))?;
+        file.create(storage, by, Some(&token))?;
         format!("there was no config file; wrote {} with a new token", file.path.display())
     } else {
-        file.add_token(storage, &token, with_mode)?;
+        file.add_token(storage, by, &token, with_mode)?;
         format!(
             "Gateway auth token was missing. Generated a new token and saved it to config (gateway.auth.token); the \
              old file is {}",
@@ -495,7 +522,7 @@ mod tests {
         let Command::Gateway(gateway) = Cli::try_parse_from(words).unwrap().command else { panic!("{line}") };
         let state = [("OPENCLAW_STATE_DIR", folder.path().to_str().unwrap())];
         let environment = Environment::new(state.into_iter().chain(more.iter().copied()));
-        Plan::make(&gateway.run, &environment, &mut |_, _| Ok(()))
+        Plan::make(&gateway.run, &environment, None, &mut |_| Ok(()))
     }
 
     fn text(folder: &Folder) -> String {
@@ -562,6 +589,22 @@ mod tests {
         );
         assert!(text(&folder).starts_with("{\n  \"agents\": {\n    \"x\": 1"));
         assert!(text(&folder).contains("\"mode\": \"token\"") && text(&folder).contains(&token_of(&made)));
+    }
+
+    #[test]
+    fn a_token_that_a_variable_holds_is_not_replaced_where_the_variable_is_missing() {
+        let folder = Folder::new();
+        let config = "{gateway: {mode: 'local', auth: {mode: 'token', token: '${TOK}'}}}";
+        let fault = plan(&folder, Some(config), "", &[]).unwrap_err();
+        assert!(
+            fault.message().contains("environment variable TOK, which is not set"),
+            "{}",
+            fault.message()
+        );
+        assert_eq!(text(&folder), config);
+        assert_eq!(token_of(&plan(&folder, Some(config), "", &[("TOK", "there")]).unwrap()), "there");
+        assert_eq!(token_of(&plan(&folder, Some(config), "--token t", &[]).unwrap()), "t");
+        assert_eq!(text(&folder), config);
     }
 
     #[test]
@@ -738,8 +781,8 @@ mod tests {
             panic!()
         };
         let environment = Environment::new([("OPENCLAW_STATE_DIR", folder.path().to_str().unwrap())]);
-        let fault = Plan::make(&gateway.run, &environment, &mut |places, port| {
-            assert_eq!((places.state_dir.as_path(), port), (folder.path(), 18_789));
+        let fault = Plan::make(&gateway.run, &environment, None, &mut |Spot { places, port, .. }| {
+            assert_eq!((places.state_dir.as_path(), *port), (folder.path(), 18_789));
             Err(Failure::Locked("taken".to_owned()))
         });
         assert!(matches!(fault, Err(Failure::Locked(_))));

@@ -2,9 +2,8 @@
 
 use super::Failure;
 use super::args::{RunArgs, Runtime};
-use super::plan::Plan;
+use super::plan::{Plan, Spot, Stay};
 use super::signals::{self, Asked, Wish};
-use crate::config::{self, start};
 use crate::environment::Environment;
 use crate::instances::{self, Instance};
 use crate::interfaces;
@@ -12,7 +11,6 @@ use crate::listen::{self, BindFault, Bound};
 use crate::lock::Owner;
 use crate::log::Logger;
 use crate::profile;
-use crate::storage::{RealDisk, Storage};
 use clawgate_proto::config::AuthMode;
 use clawgate_proto::log::{Level, Record};
 use std::fmt::Write as _;
@@ -20,8 +18,8 @@ use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Runs a gateway until it is told to stop. When it is told to restart, the program begins anew in this process: same
@@ -46,8 +44,8 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Result<(), Failure> {
 fn serve(args: &RunArgs, environment: &Environment) -> Result<Wish, Failure> {
     let profile = profile::name_of(environment);
     let mut instance = None;
-    let mut plan = Plan::make(args, environment, &mut |places, port| {
-        let owner = Owner::this_process(profile, port, &places.config, &places.state_dir);
+    let mut plan = Plan::make(args, environment, None, &mut |Spot { places, port, .. }| {
+        let owner = Owner::this_process(profile, *port, &places.config, &places.state_dir);
         match Instance::take(environment, owner, &places.config, &places.state_dir) {
             Ok(taken) => instance = Some(taken),
             Err(instances::Fault::Running(why)) => return Err(Failure::Locked(why)),
@@ -60,28 +58,70 @@ fn serve(args: &RunArgs, environment: &Environment) -> Result<Wish, Failure> {
     let (logger, trouble) = plan.log_file.attach(logger);
     let logger = Arc::new(logger);
     report_panics(Arc::clone(&logger));
+    if let Some(warning) = &trouble {
+        warn(&logger, warning);
+    }
+    loop {
+        let served = serve_once(args, environment, &plan, &mut instance, &logger)?;
+        let Served::Restart(stay) = served else {
+            logger.log(&Record::new(Level::Info, "gateway.stopped").field("restarts", false));
+            return Ok(Wish::Stop);
+        };
+        // It was asked before. Whoever changed the file, or took the port, since then must not end this gateway.
+        let Err(why) = could_start(args, environment) else {
+            logger.log(&Record::new(Level::Info, "gateway.stopped").field("restarts", true));
+            return Ok(Wish::Restart);
+        };
+        let record = Record::new(Level::Error, "restart.failed").field("why", why);
+        logger.log(
+            &record.field(
+                "hint",
+                "the gateway goes on where it listened before; mend this, and restart it again",
+            ),
+        );
+        plan = Plan::make(args, environment, Some(stay), &mut |_| Ok(()))?;
+        plan.secrets().for_each(|secret| logger.hide(secret));
+    }
+}
+
+/// How one run of the gateway ended.
+enum Served {
+    /// For good.
+    Stop,
+    /// To begin anew; where it listened.
+    Restart(Stay),
+}
+
+/// Listens, and serves until somebody wishes an end.
+fn serve_once(
+    args: &RunArgs,
+    environment: &Environment,
+    plan: &Plan,
+    instance: &mut Instance,
+    logger: &Arc<Logger>,
+) -> Result<Served, Failure> {
     // A start that fails now has still changed a file, which its person should hear of.
     let also =
         |why: String| plan.wrote.as_ref().map_or_else(|| why.clone(), |wrote| format!("{why}\n{wrote}"));
     let asked = Arc::new(Asked::default());
-    let (by_signal, surroundings, flags) =
-        (plan.restarts_by_signal(), environment.clone(), plan.flags().clone());
-    let may_restart = move || {
-        if !by_signal {
-            return Err("commands.restart is false".to_owned());
+    let listening: Arc<Mutex<Vec<SocketAddr>>> = Arc::default();
+    let may_restart = {
+        let (args, environment, listening) = (args.clone(), environment.clone(), Arc::clone(&listening));
+        move || {
+            let listening = listening.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            may_start_again(&args, &environment, &listening)
         }
-        // The new program would end at once, and nobody would be there.
-        let opened = config::open(&Storage::new(RealDisk, 0), &surroundings)?;
-        let mut flags = flags.clone();
-        flags.allow_unconfigured |= opened.file.found.is_none();
-        start::decide(&flags, &opened.settings, &opened.file.path, &opened.environment).map(|_| ())
     };
-    let watch = signals::watch(&logger, &asked, may_restart)?;
+    let by_signal = {
+        let (allowed, may_restart) = (plan.restarts_by_signal(), may_restart.clone());
+        move || if allowed { may_restart() } else { Err("commands.restart is false".to_owned()) }
+    };
+    let watch = signals::watch(logger, &asked, by_signal)?;
     let mut said: Option<Instant> = None;
     let bound = listen::bind(plan.place, plan.port, &mut || {
         if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
             said = Some(Instant::now());
-            say_it_waits(&logger);
+            say_it_waits(logger);
         }
         asked.wait(LOOK_AGAIN).is_none()
     });
@@ -90,28 +130,34 @@ fn serve(args: &RunArgs, environment: &Environment) -> Result<Wish, Failure> {
         Err(BindFault::Taken(why)) => return Err(Failure::PortTaken(also(why))),
         Err(BindFault::Failed(why)) => return Err(Failure::Failed(also(why))),
         Err(BindFault::Stopped) => {
-            logger.log(&Record::new(Level::Info, "gateway.stopped"));
-            return Ok(asked.wait(Duration::ZERO).unwrap_or(Wish::Stop));
+            watch.end();
+            return Ok(match asked.wish().unwrap_or(Wish::Stop) {
+                Wish::Stop => Served::Stop,
+                Wish::Restart => Served::Restart(plan.stay(&[])),
+            });
         }
     };
+    listening.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&bound.addresses);
     if let Some(address) = bound.addresses.first() {
         instance.listens_on(address.port());
     }
-    for warning in plan.warnings.iter().chain(&bound.warnings).chain(&instance.warnings).chain(&trouble) {
-        logger.log(&Record::new(Level::Warn, "gateway.warning").field("what", warning));
+    for warning in plan.warnings.iter().chain(&bound.warnings).chain(&instance.warnings) {
+        warn(logger, warning);
     }
     let others = instances::others(environment);
     for other in &others {
         logger.log(&about(other));
     }
-    let accounts = plan.own(instance.owner().clone(), &logger)?;
+    let accounts = plan.own(instance.owner().clone(), logger)?;
     let runtime = args.runtime.unwrap_or(Runtime::DEFAULT);
+    let stay = plan.stay(&bound.addresses);
     let restart;
     // The drivers have the same names in different crates.
     macro_rules! drive {
         ($driver:ident) => {{
             let (clock, stop) = ($driver::Clock::start(), $driver::Stop::new());
-            let (gateway, host) = plan.build(clock.now(), &bound.addresses, accounts, &logger);
+            let (gateway, host) = plan.build(clock.now(), &bound.addresses, accounts, logger);
+            let host = Arc::new(host.with_restart_check(may_restart));
             restart = host.restart();
             let (orders, wanted) = (stop.clone(), host.restart());
             asked.on_wish(move |wish| {
@@ -121,7 +167,7 @@ fn serve(args: &RunArgs, environment: &Environment) -> Result<Wish, Failure> {
                     Wish::Restart => orders.restart(),
                 }
             });
-            announce(&plan, &bound, runtime, &others, &logger);
+            announce(plan, &bound, runtime, &others, logger);
             $driver::run($driver::Setup { listeners: bound.listeners, gateway, host, clock, stop })
         }};
     }
@@ -137,9 +183,28 @@ fn serve(args: &RunArgs, environment: &Environment) -> Result<Wish, Failure> {
         watch.end();
     }
     let restarts = restart.load(Ordering::Acquire) && asked.wish() != Some(Wish::Stop);
-    logger.log(&Record::new(Level::Info, "gateway.stopped").field("restarts", restarts));
-    drop(instance);
-    Ok(if restarts { Wish::Restart } else { Wish::Stop })
+    Ok(if restarts { Served::Restart(stay) } else { Served::Stop })
+}
+
+/// Whether the program could start again while it still listens: what a start refuses, and whether the address is there
+/// and the port is free or its own.
+fn may_start_again(args: &RunArgs, environment: &Environment, ours: &[SocketAddr]) -> Result<(), String> {
+    let (place, port) = Plan::rehearse(args, environment).map_err(|why| why.message())?;
+    listen::could(place, port, ours).map_err(BindFault::into_text)
+}
+
+/// The same when it listens no more, with the patience of a start.
+fn could_start(args: &RunArgs, environment: &Environment) -> Result<(), String> {
+    let (place, port) = Plan::rehearse(args, environment).map_err(|why| why.message())?;
+    match listen::bind(place, port, &mut || false) {
+        // A tailnet's address is waited for.
+        Ok(_) | Err(BindFault::Stopped) => Ok(()),
+        Err(why) => Err(why.into_text()),
+    }
+}
+
+fn warn(logger: &Logger, what: &str) {
+    logger.log(&Record::new(Level::Warn, "gateway.warning").field("what", what));
 }
 
 /// Tells people where the gateway is and how to reach it; programs get the same as records. Never a secret.

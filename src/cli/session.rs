@@ -13,7 +13,7 @@ use crate::log;
 use crate::storage::{RealDisk, Storage};
 use clawgate_proto::client::policy::{self, Decision, Means, Reconnect};
 use clawgate_proto::client::{Client, ClientConfig, ClientEvent, Hello, ResponseError};
-use clawgate_proto::connect::ClientInfo;
+use clawgate_proto::connect::{ClientInfo, Credentials};
 use clawgate_proto::secret;
 use clawgate_proto::seed::Seed;
 use clawgate_proto::{Mono, Now, Wall};
@@ -42,6 +42,8 @@ pub struct Session {
 pub enum Guise {
     /// This machine's device, with every scope.
     Command,
+    /// The same, and it is shown what waits for a decision.
+    Decider,
     /// Somebody who only looks, and needs no device for it.
     Probe,
 }
@@ -49,15 +51,22 @@ pub enum Guise {
 impl Guise {
     fn mode(self) -> &'static str {
         match self {
-            Self::Command => "cli",
+            Self::Command | Self::Decider => "cli",
             Self::Probe => "probe",
         }
     }
 
     fn scopes(self) -> &'static [&'static str] {
         match self {
-            Self::Command => &SCOPES,
+            Self::Command | Self::Decider => &SCOPES,
             Self::Probe => &["operator.read"],
+        }
+    }
+
+    fn caps(self) -> &'static [&'static str] {
+        match self {
+            Self::Decider => &["approvals"],
+            Self::Command | Self::Probe => &[],
         }
     }
 }
@@ -120,8 +129,9 @@ impl Session {
             let config = ClientConfig {
                 path: target.path.clone(),
                 scopes: guise.scopes().iter().map(|scope| (*scope).to_owned()).collect(),
+                caps: guise.caps().iter().map(|cap| (*cap).to_owned()).collect(),
                 auth: policy::credentials(&target.credentials, held, with_held),
-                identity: (guise == Guise::Command).then(|| identity.key.clone()),
+                identity: (guise != Guise::Probe).then(|| identity.key.clone()),
                 // The command's own bound comes first, and names the flag that changes it.
                 connect_timeout_ms: args.timeout.saturating_mul(2),
                 ..ClientConfig::new(target.host.clone(), client_info(guise))
@@ -507,7 +517,7 @@ fn closed(code: u16, reason: &str) -> Failure {
 }
 
 /// A refusal in words, with what to do about it.
-fn refused(error: Box<ResponseError>, hints: &[String]) -> Failure {
+pub(super) fn refused(error: Box<ResponseError>, hints: &[String]) -> Failure {
     let detail = error.detail("code").unwrap_or(&error.code);
     let said = super::render::clean(&error.message);
     let mut message =
@@ -522,12 +532,21 @@ fn refused(error: Box<ResponseError>, hints: &[String]) -> Failure {
 
 /// Where a secret that was refused came from: people have several, and look at the wrong one.
 fn wrong_secret(target: &Target, error: &ResponseError) -> Option<String> {
+    wrong_secret_from(target.from.as_deref(), &target.credentials, error)
+}
+
+/// The same, by the secret and its source.
+pub(super) fn wrong_secret_from(
+    from: Option<&str>,
+    credentials: &Credentials,
+    error: &ResponseError,
+) -> Option<String> {
     let code = error.detail("code")?;
     if !matches!(code, "AUTH_TOKEN_MISMATCH" | "AUTH_PASSWORD_MISMATCH" | "AUTH_DEVICE_TOKEN_MISMATCH") {
         return None;
     }
-    let from = target.from.as_ref()?;
-    let secret = target.credentials.token.as_deref().or(target.credentials.password.as_deref())?;
+    let from = from?;
+    let secret = credentials.token.as_deref().or(credentials.password.as_deref())?;
     let mut said = format!("What was shown to it came from {from}.");
     if is_like_device_token(secret) {
         said.push_str(
@@ -564,7 +583,6 @@ const READ_BYTES: usize = 16 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clawgate_proto::connect::Credentials;
     use serde_json::json;
 
     #[test]

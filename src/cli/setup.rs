@@ -3,8 +3,10 @@
 
 use super::args::SetupArgs;
 use super::{Failure, print, render};
-use crate::config::first_run::{backup_of, generate_token};
+use crate::config::first_run::{Author, generate_token};
 use crate::config::settings::Setting;
+use crate::config::startable::DEFAULT_PORT;
+use crate::config::write::backup_of;
 use crate::config::{self, Node, Opened, Settings};
 use crate::entropy;
 use crate::environment::Environment;
@@ -49,7 +51,8 @@ pub fn run(args: &SetupArgs, environment: &Environment) -> Result<(), Failure> {
         .into_iter()
         .map(|setting| (setting.path, Node::from_json(&setting.value)))
         .collect();
-    file.set(&storage, &changes).map_err(Failure::Failed)?;
+    let by = Author { state_dir: &places.state_dir, name: "clawgate setup" };
+    file.set(&storage, by, &changes, &mut |_| Ok(())).map_err(Failure::Failed)?;
     let reach = format!("ws://{}:{}", address(draft), draft.port);
     if args.json {
         let said = json!({
@@ -96,7 +99,7 @@ pub fn run(args: &SetupArgs, environment: &Environment) -> Result<(), Failure> {
 fn draft(settings: &Settings, bind: Option<Bind>) -> Draft {
     let is_password = settings.auth_mode == Some(Setting::Known(AuthMode::Password));
     Draft {
-        port: settings.port.unwrap_or(super::target::DEFAULT_PORT),
+        port: settings.port.unwrap_or(DEFAULT_PORT),
         bind: bind.unwrap_or(Bind::Loopback),
         custom_host: settings.custom_bind_host.as_deref().and_then(|host| host.trim().parse().ok()),
         auth: if is_password { Auth::Password } else { Auth::Token },
@@ -242,6 +245,18 @@ mod tests {
         assert_eq!(root["gateway"]["customBindHost"], "192.0.2.7");
         assert_eq!(root["gateway"]["auth"]["token"], "kept");
         assert!(backup_of(&path).exists());
+    }
+
+    #[test]
+    fn a_token_that_a_variable_holds_stays() {
+        let folder = Folder::new();
+        let path = folder.path().join("openclaw.json");
+        std::fs::write(&path, "{gateway: {mode: 'local', auth: {mode: 'token', token: '${TOK}'}}}").unwrap();
+        let root: Value = serde_json::from_str(&setup(&folder, "--port 19001").unwrap()).unwrap();
+        assert_eq!(
+            (&root["gateway"]["port"], &root["gateway"]["auth"]["token"]),
+            (&json!(19_001), &json!("${TOK}"))
+        );
     }
 
     #[test]

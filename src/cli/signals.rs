@@ -1,4 +1,4 @@
-//! What SIGINT, SIGTERM and SIGUSR1 ask of a running gateway, from before it listens until it has ended.
+//! What SIGINT, SIGTERM and SIGUSR1 ask of a running gateway or node host, from before it begins until it has ended.
 
 use super::Failure;
 use crate::log::Logger;
@@ -83,7 +83,7 @@ impl Watch {
     }
 }
 
-/// The first SIGINT or SIGTERM asks the gateway to stop, also one that is about to restart; the second ends the process.
+/// The first SIGINT or SIGTERM asks it to stop, also one that is about to restart; the second ends the process.
 /// SIGUSR1 asks it to restart, where that is allowed.
 ///
 /// # Errors
@@ -128,7 +128,7 @@ pub(super) fn watch(
                 // Some tools signal a process and then its group: that is one request, not two.
                 (Some((Wish::Stop, at)), Wish::Stop) if at.elapsed() < ONE_REQUEST => {}
                 (Some((Wish::Stop, _)), Wish::Stop) => {
-                    logger.log(&Record::new(Level::Warn, "gateway.cut").field("signal", name));
+                    logger.log(&Record::new(Level::Warn, "signal.cut").field("signal", name));
                     std::process::exit(128 + signal);
                 }
             }

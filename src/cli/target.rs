@@ -9,6 +9,7 @@ use crate::config::secrets::{Overrides, Resolved, Sourced};
 use crate::config::settings::{Bind, Setting};
 use crate::config::shape::Shape;
 use crate::config::start::BIND_VARIABLE;
+use crate::config::startable;
 use crate::config::{self, ConfigFile, Opened, Settings};
 use crate::environment::Environment;
 use crate::interfaces;
@@ -77,7 +78,7 @@ impl Target {
                 "gateway.mode is remote, and this version does not read gateway.remote: pass --url and --token".to_owned(),
             ));
         }
-        let port = port_of_environment(&environment)?.or(settings.port).unwrap_or(DEFAULT_PORT);
+        let port = startable::port(None, &environment, &settings).map_err(Failure::Failed)?;
         let host = listening_at(&settings, &environment)?;
         let host_header = format!("{host}:{port}");
         Ok(Self {
@@ -99,28 +100,36 @@ impl Target {
             let named = if url.contains(['@', '?', '#']) { "the address of the gateway" } else { url };
             Failure::Usage(format!("{}: {why}", super::render::clean(named)))
         })?;
-        let found = (host.trim_matches(['[', ']']), port)
-            .to_socket_addrs()
-            .map_err(|why| Failure::Unreachable(format!("{host} is no known name: {why}")))?;
-        let private = environment.is_on("OPENCLAW_ALLOW_INSECURE_PRIVATE_WS");
-        let may = |address: &SocketAddr| {
-            let ip = address.ip().to_canonical();
-            ip.is_loopback() || (private && is_private(ip))
-        };
-        let addresses: Vec<SocketAddr> = found.filter(may).collect();
-        if addresses.is_empty() {
-            return Err(Failure::Usage(format!(
-                "{host} is not this machine, and ws:// sends credentials in the clear: use an SSH tunnel (ssh -N -L \
-                 {port}:127.0.0.1:{port} {host}), or for a private network you trust set \
-                 OPENCLAW_ALLOW_INSECURE_PRIVATE_WS=1"
-            )));
-        }
+        let addresses = reach(&host, port, environment.is_on(PRIVATE_VARIABLE))?;
         let is_loopback = addresses.iter().all(|address| address.ip().to_canonical().is_loopback());
         let host = format!("{host}:{port}");
         let url = format!("ws://{host}{path}");
         let Shown { credentials, from, notice } = shown;
         Ok(Self { url, host, path, addresses, credentials, from, notice, is_loopback, is_home: is_loopback })
     }
+}
+
+/// Where a name leads, as far as something may be sent there in the clear: this machine, and with `private` also
+/// private networks.
+///
+/// # Errors
+/// It leads nowhere, or to none of these.
+pub fn reach(host: &str, port: u16, private: bool) -> Result<Vec<SocketAddr>, Failure> {
+    let found = (host.trim_matches(['[', ']']), port)
+        .to_socket_addrs()
+        .map_err(|why| Failure::Unreachable(format!("{host} is no known name: {why}")))?;
+    let may = |address: &SocketAddr| {
+        let ip = address.ip().to_canonical();
+        ip.is_loopback() || (private && is_private(ip))
+    };
+    let addresses: Vec<SocketAddr> = found.filter(may).collect();
+    if addresses.is_empty() {
+        return Err(Failure::Usage(format!(
+            "{host} is not this machine, and ws:// sends credentials in the clear: use an SSH tunnel (ssh -N -L \
+             {port}:127.0.0.1:{port} {host}), or for a private network you trust set {PRIVATE_VARIABLE}=1"
+        )));
+    }
+    Ok(addresses)
 }
 
 /// Where this machine's own gateway listens by its settings. Beyond loopback it has no other address, and what is
@@ -155,29 +164,44 @@ fn listening_at(settings: &Settings, environment: &Environment) -> Result<Ipv4Ad
     }
 }
 
-/// The port that the environment names.
-///
-/// # Errors
-/// It is no port.
-pub fn port_of_environment(environment: &Environment) -> Result<Option<u16>, Failure> {
-    let Some((name, text)) = environment.first(&["OPENCLAW_GATEWAY_PORT", "CLAWDBOT_GATEWAY_PORT"]) else {
-        return Ok(None);
-    };
-    match text.parse::<u16>() {
-        Ok(port) if port > 0 => Ok(Some(port)),
-        Ok(_) | Err(_) => Err(Failure::Failed(format!(
-            "Invalid port: {name} is {:?}, expected a whole number from 1 to 65535",
-            super::render::clean(text)
-        ))),
-    }
-}
-
 /// What is shown to a gateway.
 #[derive(Debug, Default)]
-struct Shown {
-    credentials: Credentials,
-    from: Option<String>,
-    notice: Option<String>,
+pub struct Shown {
+    /// Shared secrets.
+    pub credentials: Credentials,
+    /// Where they came from.
+    pub from: Option<String>,
+    /// What their person should know about them.
+    pub notice: Option<String>,
+}
+
+/// What a node host shows to its gateway: what the flags say, else what the environment does, and the configuration's
+/// secrets only to the gateway that the configuration is of.
+///
+/// # Errors
+/// A secret is of another kind, or cannot be read.
+pub fn shown_by_node(args: &ClientArgs, opened: &Opened, is_home: bool) -> Result<Shown, Failure> {
+    if let Some(shown) = explicit(args)? {
+        return Ok(shown);
+    }
+    let Opened { file, settings, environment, .. } = opened;
+    if is_home { configured(settings, file, environment) } else { of_environment(environment) }
+}
+
+/// The secrets of the environment alone.
+fn of_environment(environment: &Environment) -> Result<Shown, Failure> {
+    let secret = |names: &[&'static str]| {
+        let (name, value) = environment.first(names)?;
+        Some((name, Secret::new(value)?.expose().to_owned()))
+    };
+    let (token, password) = (secret(&TOKEN_VARIABLES), secret(&PASSWORD_VARIABLES));
+    let Some((name, _)) = token.as_ref().or(password.as_ref()) else { return Ok(Shown::default()) };
+    let from = Some(format!("the environment variable {name}"));
+    // One is enough, as in the reference: the token.
+    let password = password.filter(|_| token.is_none()).map(|(_, secret)| secret);
+    let credentials =
+        Credentials { token: token.map(|(_, secret)| secret), password, ..Credentials::default() };
+    Shown { credentials, from, notice: None }.check(Failure::Failed)
 }
 
 impl Shown {
@@ -213,14 +237,15 @@ fn configured(settings: &Settings, file: &ConfigFile, environment: &Environment)
         let (name, value) = environment.first(names)?;
         Some((name, Secret::new(value)?))
     };
-    let token = variable(&["OPENCLAW_GATEWAY_TOKEN", "CLAWDBOT_GATEWAY_TOKEN"]);
-    let password = variable(&["OPENCLAW_GATEWAY_PASSWORD", "CLAWDBOT_GATEWAY_PASSWORD"]);
+    let token = variable(&TOKEN_VARIABLES);
+    let password = variable(&PASSWORD_VARIABLES);
     let overrides = Overrides {
         mode: None,
         token: token.as_ref().map(|(_, secret)| secret.clone()),
         password: password.as_ref().map(|(_, secret)| (secret.clone(), None)),
     };
-    let resolved = Resolved::new(&overrides, settings, &file.path, environment).map_err(Failure::Failed)?;
+    let settings = settings.clone().for_a_client();
+    let resolved = Resolved::new(&overrides, &settings, &file.path, environment).map_err(Failure::Failed)?;
     let (shown_token, shown_password) = match resolved.mode {
         AuthMode::None => (None, None),
         AuthMode::Token => (resolved.token.as_ref(), None),
@@ -261,15 +286,21 @@ fn is_unique_or_link_local(ip: Ipv6Addr) -> bool {
 
 /// A WebSocket address, taken apart.
 #[derive(Debug, PartialEq, Eq)]
-struct Address {
+pub struct Address {
     /// IPv6 in brackets.
-    host: String,
-    port: u16,
-    path: String,
+    pub host: String,
+    /// 80 when none is named.
+    pub port: u16,
+    /// `/` when none is named.
+    pub path: String,
 }
 
 impl Address {
-    fn parse(url: &str) -> Result<Self, &'static str> {
+    /// Takes it apart.
+    ///
+    /// # Errors
+    /// It is none, or one that this version cannot use; for a person.
+    pub fn parse(url: &str) -> Result<Self, &'static str> {
         let (scheme, rest) =
             url.split_once("://").ok_or("expected an address such as ws://127.0.0.1:18789")?;
         match scheme.to_ascii_lowercase().as_str() {
@@ -305,8 +336,10 @@ impl Address {
     }
 }
 
-/// Where gateways listen when nothing else is said.
-pub const DEFAULT_PORT: u16 = 18_789;
+const TOKEN_VARIABLES: [&str; 2] = ["OPENCLAW_GATEWAY_TOKEN", "CLAWDBOT_GATEWAY_TOKEN"];
+const PASSWORD_VARIABLES: [&str; 2] = ["OPENCLAW_GATEWAY_PASSWORD", "CLAWDBOT_GATEWAY_PASSWORD"];
+/// Lets client commands and node hosts talk to a private network in the clear.
+pub const PRIVATE_VARIABLE: &str = "OPENCLAW_ALLOW_INSECURE_PRIVATE_WS";
 
 #[cfg(test)]
 mod tests {

@@ -4,8 +4,8 @@
 use super::own::{self, ProxyProof};
 use super::secrets::Resolved;
 use super::settings::{Settings, TailscaleMode};
-use super::weak;
-use clawgate_proto::config::{AuthConfig, AuthMode, Pages, TrustedProxy};
+use super::weak::Weakness;
+use clawgate_proto::config::{AuthConfig, AuthMode, Pages, PairingRules, TrustedProxy};
 
 /// What holds for the whole run of a gateway, whatever its file says later.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +18,8 @@ pub struct Exposure {
     pub proxy: ProxyProof,
     /// Origins of pages that this gateway itself would serve.
     pub own_origins: Vec<String>,
+    /// Which devices are paired without a person.
+    pub pairing: PairingRules,
 }
 
 impl Exposure {
@@ -49,7 +51,7 @@ impl Exposure {
         }
         if (self.beyond_loopback || is_served)
             && let Some(sourced) = auth.in_force()
-            && let Some(why) = weak::why(sourced.secret.expose())
+            && let Some(why) = Weakness::of(sourced.secret.expose())
         {
             let bind = self.bind;
             let reach = if is_served {
@@ -132,6 +134,13 @@ impl Exposure {
                 );
             }
         }
+        if !self.pairing.node_ranges.is_empty() {
+            warnings.push(
+                "nodePairing.autoApproveCidrs: whoever comes from there with the shared secret is paired as a node without a \
+                 person being asked"
+                    .to_owned(),
+            );
+        }
         let usual = std::net::Ipv4Addr::LOCALHOST.into();
         if settings.trusted_proxies.iter().any(|range| range.contains(usual)) {
             warnings.push(
@@ -166,6 +175,7 @@ impl Exposure {
             }),
             allow_tailscale: allows_tailscale(auth, settings),
             pages: Pages { own_origins: self.own_origins.clone(), by_host: settings.origin_by_host },
+            pairing: self.pairing.clone(),
         }
     }
 }

@@ -2,8 +2,10 @@
 //! there is none, and a generated token where there is a file without one.
 
 use super::value::Node;
+use super::write::{self, ConfigPut};
 use crate::entropy;
-use crate::storage::{Disk, Put, PutFault, Storage};
+use crate::log::wall_ms;
+use crate::storage::{Disk, Held, PutFault, Storage};
 use clawgate_proto::host::Version;
 use clawgate_proto::limits::CONFIG_BYTES_MAX;
 use clawgate_proto::secret::Secret;
@@ -66,13 +68,20 @@ impl ConfigFile {
     ///
     /// # Errors
     /// It cannot be written, or one has appeared meanwhile; a sentence for a person.
-    pub fn create<D: Disk>(&mut self, storage: &Storage<D>, token: Option<&Secret>) -> Result<(), String> {
+    pub fn create<D: Disk>(
+        &mut self,
+        storage: &Storage<D>,
+        by: Author<'_>,
+        token: Option<&Secret>,
+    ) -> Result<(), String> {
         let mut root = Node::Object(Vec::new());
         root.set(&["gateway", "mode"], Node::Text("local".into()));
         if let Some(token) = token {
             set_token(&mut root, token, true);
         }
-        self.write(storage, root, Version::MISSING)
+        self.found = None;
+        let held = storage.hold(&self.path)?;
+        self.write(storage, &held, by, root)
     }
 
     /// Puts a token into the file that is there; everything else in it stays, in its order. The old text is kept
@@ -83,49 +92,74 @@ impl ConfigFile {
     pub fn add_token<D: Disk>(
         &mut self,
         storage: &Storage<D>,
+        by: Author<'_>,
         token: &Secret,
         with_mode: bool,
     ) -> Result<(), String> {
-        let Some(found) = &self.found else { return self.create(storage, Some(token)) };
-        let backup = Put { path: &backup_of(&self.path), expected: None, content: &found.text };
-        storage.put(&[backup]).map_err(said)?;
+        let Some(found) = &self.found else { return self.create(storage, by, Some(token)) };
         let mut root = found.root.clone();
         set_token(&mut root, token, with_mode);
-        let mark = found.mark;
-        self.write(storage, root, mark)
+        let held = storage.hold(&self.path)?;
+        self.write(storage, &held, by, root)
     }
 
-    /// Sets these values; everything else stays, in its order. A file that would not change is not written. Where there
-    /// was one, its text is kept beside it with `.bak` at the end.
+    /// Sets these values in what the file says now; everything else stays, in its order. A file that would not change is
+    /// not written. Where there was one, its text is kept beside it with `.bak` at the end. `judge` is asked about the
+    /// new text before it is written.
     ///
     /// # Errors
-    /// It cannot be written, or it was changed meanwhile; a sentence for a person.
-    pub fn set<D: Disk>(&mut self, storage: &Storage<D>, changes: &[(&[&str], Node)]) -> Result<(), String> {
+    /// It cannot be read or written, or the judge refuses it; a sentence for a person.
+    pub fn set<D: Disk>(
+        &mut self,
+        storage: &Storage<D>,
+        by: Author<'_>,
+        changes: &[(&[&str], Node)],
+        judge: &mut dyn FnMut(&str) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let held = storage.hold(&self.path)?;
+        // Somebody may have taken long to answer, and another command changed it meanwhile.
+        *self = Self::load(storage, &self.path)?;
         let before = self.found.as_ref().map(|found| found.root.clone());
         let mut root = before.clone().unwrap_or(Node::Object(Vec::new()));
         for (path, value) in changes {
             root.set(path, value.clone());
         }
+        judge(&root.render())?;
         if before.as_ref() == Some(&root) {
             return Ok(());
         }
-        let mut expected = Version::MISSING;
-        if let Some(found) = &self.found {
-            let backup = Put { path: &backup_of(&self.path), expected: None, content: &found.text };
-            storage.put(&[backup]).map_err(said)?;
-            expected = found.mark;
-        }
-        self.write(storage, root, expected)
+        self.write(storage, &held, by, root)
     }
 
-    fn write<D: Disk>(&mut self, storage: &Storage<D>, root: Node, expected: Version) -> Result<(), String> {
-        let text = root.render().into_bytes();
-        let put = Put { path: &self.path, expected: Some(expected), content: &text };
-        let marks = storage.put(&[put]).map_err(said)?;
-        let mark = marks.first().copied().unwrap_or(Version::MISSING);
-        self.found = Some(Found { root, text, mark });
+    fn write<D: Disk>(
+        &mut self,
+        storage: &Storage<D>,
+        held: &Held<'_, D>,
+        by: Author<'_>,
+        root: Node,
+    ) -> Result<(), String> {
+        let text = root.render();
+        let change = ConfigPut {
+            path: &self.path,
+            old: self.found.as_ref().map(|found| (found.text.as_slice(), found.mark)),
+            new: &text,
+            state_dir: by.state_dir,
+            wall_ms: wall_ms(),
+            by: by.name,
+        };
+        let mark = write::put(storage, held, &change).map_err(said)?;
+        self.found = Some(Found { root, text: text.into_bytes(), mark });
         Ok(())
     }
+}
+
+/// Who writes, for the audit log.
+#[derive(Clone, Copy, Debug)]
+pub struct Author<'a> {
+    /// The state folder, where that log is.
+    pub state_dir: &'a Path,
+    /// The command.
+    pub name: &'a str,
 }
 
 /// What is said of a file that cannot be used.
@@ -137,13 +171,6 @@ pub fn invalid(path: &Path, faults: &[String]) -> String {
 pub fn generate_token() -> Secret {
     let digits: String = entropy::bytes::<24>().iter().map(|byte| format!("{byte:02x}")).collect();
     Secret::new(&digits).expect("48 digits are not blank")
-}
-
-/// The name under which the old text is kept.
-pub fn backup_of(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".bak");
-    path.with_file_name(name)
 }
 
 fn set_token(root: &mut Node, token: &Secret, with_mode: bool) {
@@ -176,6 +203,10 @@ mod tests {
         Storage::new(RealDisk, 1)
     }
 
+    fn by(folder: &Folder) -> Author<'_> {
+        Author { state_dir: folder.path(), name: "test" }
+    }
+
     #[test]
     fn debug_shows_nothing_of_the_content() {
         let folder = Folder::new();
@@ -193,7 +224,7 @@ mod tests {
         let mut file = ConfigFile::load(&storage(), &path).unwrap();
         assert!(file.found.is_none());
         let token = generate_token();
-        file.create(&storage(), Some(&token)).unwrap();
+        file.create(&storage(), by(&folder), Some(&token)).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         let digits = token.expose();
         assert_eq!(digits.len(), 48);
@@ -204,7 +235,7 @@ mod tests {
         );
         assert_eq!(text, want);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(file.create(&storage(), None).is_err(), "never over a file that is there");
+        assert!(file.create(&storage(), by(&folder), None).is_err(), "never over a file that is there");
         assert_eq!(fs::read_to_string(&path).unwrap(), want);
     }
 
@@ -215,7 +246,7 @@ mod tests {
         let old = "// by hand\n{z: 1, gateway: {port: 5, mode: 'local'}, a: {b: [1]}}";
         fs::write(&path, old).unwrap();
         let mut file = ConfigFile::load(&storage(), &path).unwrap();
-        file.add_token(&storage(), &Secret::new("T").unwrap(), true).unwrap();
+        file.add_token(&storage(), by(&folder), &Secret::new("T").unwrap(), true).unwrap();
         let want =
             "{z: 1, gateway: {port: 5, mode: 'local', auth: {mode: 'token', token: 'T'}}, a: {b: [1]}}";
         assert_eq!(fs::read_to_string(&path).unwrap(), Node::parse(want).unwrap().render());
@@ -230,7 +261,7 @@ mod tests {
         fs::write(&path, "{}").unwrap();
         let mut file = ConfigFile::load(&storage(), &path).unwrap();
         fs::write(&path, "{gateway: {}}").unwrap();
-        let fault = file.add_token(&storage(), &Secret::new("T").unwrap(), true).unwrap_err();
+        let fault = file.add_token(&storage(), by(&folder), &Secret::new("T").unwrap(), true).unwrap_err();
         assert!(fault.contains("start again"), "{fault}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "{gateway: {}}");
     }
@@ -242,7 +273,7 @@ mod tests {
         fs::write(&target, "{}").unwrap();
         std::os::unix::fs::symlink(&target, &link).unwrap();
         let mut file = ConfigFile::load(&storage(), &link).unwrap();
-        file.add_token(&storage(), &Secret::new("T").unwrap(), false).unwrap();
+        file.add_token(&storage(), by(&folder), &Secret::new("T").unwrap(), false).unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert!(fs::read_to_string(&target).unwrap().contains("\"T\""));
     }

@@ -6,7 +6,8 @@ use super::exposure::Exposure;
 use super::open::{load, settings_of};
 use super::secrets::Resolved;
 use super::settings::{Bind, Settings};
-use super::start::{self, Flags};
+use super::start::Flags;
+use super::startable::{Beside, Startable};
 use super::write::{self, ConfigPut};
 use crate::environment::Environment;
 use crate::log::settings::Levels;
@@ -24,6 +25,7 @@ use clawgate_proto::host::config::{
 };
 use clawgate_proto::limits::CONFIG_BYTES_MAX;
 use clawgate_proto::log::{Level, Record};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -47,6 +49,10 @@ pub struct Start {
     pub environment: Environment,
     /// What the command line says; it stays stronger than the file, and a restart says it again.
     pub flags: Flags,
+    /// `--port`.
+    pub port: Option<u16>,
+    /// What this gateway listens on.
+    pub listening: Vec<SocketAddr>,
     /// `--verbose`.
     pub verbose: bool,
     /// Where this gateway listens.
@@ -152,6 +158,7 @@ impl<D: Disk> LiveFile<D> {
         write: &ConfigWrite,
         method: &'static str,
     ) -> Result<ConfigOutcome, ConfigFault> {
+        let held = self.storage.hold(&self.start.path).map_err(ConfigFault::Failed)?;
         let found = self.read().map_err(ConfigFault::Failed)?;
         let Edited { text, loaded, .. } =
             self.with_context(|context| service::change(change, write, found.as_option(), context))?;
@@ -172,12 +179,13 @@ impl<D: Disk> LiveFile<D> {
             wall_ms: ts,
             by: method,
         };
-        let mark = write::put(&self.storage, &put).map_err(|fault| match fault {
+        let mark = write::put(&self.storage, &held, &put).map_err(|fault| match fault {
             PutFault::Conflict(_) => {
                 ConfigFault::invalid("config changed since last load; re-run config.get and retry")
             }
             PutFault::Failed(why) => ConfigFault::Failed(why),
         })?;
+        drop(held);
         let config = loaded.shown_config().to_json();
         let news = self.observe(&Read { content: Some((text.into_bytes(), mark)) }, &loaded);
         let written = ConfigWritten {
@@ -367,14 +375,9 @@ impl<D: Disk> LiveFile<D> {
 
     /// Whether this gateway could start with the document. Where there is no file, a start writes one.
     fn startable(&self, is_there: bool, loaded: &Loaded) -> Result<(), String> {
-        if !loaded.is_valid() {
-            let faults: Vec<String> = loaded.issues.iter().map(ToString::to_string).collect();
-            return Err(faults.join("; "));
-        }
-        let (settings, environment) = self.settings(loaded)?;
-        let mut flags = self.start.flags.clone();
-        flags.allow_unconfigured |= !is_there;
-        start::decide(&flags, &settings, &self.start.path, &environment).map(|_| ())
+        let Start { path, flags, port, environment, listening, .. } = &self.start;
+        let beside = Beside { path, flags, port: *port, environment };
+        Startable::judge(&beside, is_there, loaded)?.is_free(listening)
     }
 
     /// Whether this gateway could start again with what is on the disk now.

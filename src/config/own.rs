@@ -3,10 +3,13 @@
 
 use super::read::Reader;
 use super::value::Node;
-use super::weak;
+use super::weak::Weakness;
 use crate::environment::Environment;
 use crate::storage::{Disk, Storage};
+use clawgate_config::validate::{shown_name, shown_text};
+use clawgate_proto::config::PairingRules;
 use clawgate_proto::limits::Limits;
+use clawgate_proto::net::Cidr;
 use clawgate_proto::secret::Secret;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +20,8 @@ pub struct Own {
     pub limits: Limits,
     /// How a proxy proves that it is the proxy.
     pub proxy: ProxyProof,
+    /// `nodePairing`: which devices are paired without a person.
+    pub pairing: PairingRules,
     /// `tailscale.socket`: where tailscaled of this machine answers, when not where it usually does.
     pub tailscale_socket: Option<PathBuf>,
 }
@@ -46,16 +51,18 @@ pub fn read<D: Disk>(storage: &Storage<D>, path: &Path, environment: &Environmen
 fn parse(root: &Node, environment: &Environment) -> Result<Own, Vec<String>> {
     let mut reader = Reader::new(root, environment);
     let mut limits = Limits::default();
-    check_names(&mut reader, "", root, &["limits", "trustedProxy", "tailscale"]);
+    check_names(&mut reader, "", root, &["limits", "trustedProxy", "tailscale", "nodePairing"]);
     for (name, known) in [
         ("trustedProxy", &["proofHeader", "proof", "dangerouslyTrustLoopback"][..]),
         ("tailscale", &["socket"]),
+        ("nodePairing", &["autoApproveLocal", "autoApproveCidrs"]),
     ] {
         if let Some(section) = reader.node(name) {
             check_names(&mut reader, &format!("{name}."), section, known);
         }
     }
     let proxy = proxy_proof(&mut reader);
+    let pairing = pairing(&mut reader);
     let tailscale_socket = reader.text("tailscale.socket").map(|path| environment.path(&path));
     if let Some(section) = reader.node("limits") {
         let names: Vec<&str> = LIMITS.iter().map(|limit| limit.name).collect();
@@ -76,7 +83,11 @@ fn parse(root: &Node, environment: &Environment) -> Result<Own, Vec<String>> {
             limits.process_bytes_max, limits.message_bytes_max
         ));
     }
-    if reader.faults.is_empty() { Ok(Own { limits, proxy, tailscale_socket }) } else { Err(reader.faults) }
+    if reader.faults.is_empty() {
+        Ok(Own { limits, proxy, pairing, tailscale_socket })
+    } else {
+        Err(reader.faults)
+    }
 }
 
 fn proxy_proof(reader: &mut Reader<'_>) -> ProxyProof {
@@ -87,7 +98,7 @@ fn proxy_proof(reader: &mut Reader<'_>) -> ProxyProof {
     let proof = match (header, value) {
         (None, None) if !is_there => None,
         (Some(header), Some(value)) if is_header_name(&header) => {
-            if weak::why(value.expose()).is_some() || value.expose().len() < PROOF_CHARS_MIN {
+            if Weakness::of(value.expose()).is_some() || value.expose().len() < PROOF_CHARS_MIN {
                 reader.faults.push(format!(
                     "trustedProxy.proof: too easy to guess; use at least {PROOF_CHARS_MIN} random characters, such as \
                      `openssl rand -hex 24` prints"
@@ -96,7 +107,9 @@ fn proxy_proof(reader: &mut Reader<'_>) -> ProxyProof {
             Some((header, value))
         }
         (Some(header), Some(_)) => {
-            reader.fault("trustedProxy.proofHeader", &format!("{header:?}"), "the name of a header");
+            // It may be the proof.
+            let found = shown_text(&header, true);
+            reader.fault("trustedProxy.proofHeader", &found, "the name of a header");
             None
         }
         (_, _) => {
@@ -108,6 +121,21 @@ fn proxy_proof(reader: &mut Reader<'_>) -> ProxyProof {
         }
     };
     ProxyProof { proof, trusts_loopback }
+}
+
+fn pairing(reader: &mut Reader<'_>) -> PairingRules {
+    let local = reader.switch("nodePairing.autoApproveLocal").unwrap_or(true);
+    let mut node_ranges = Vec::new();
+    for (at, text) in reader.texts("nodePairing.autoApproveCidrs").iter().enumerate() {
+        match Cidr::parse(text) {
+            Some(range) => node_ranges.push(range),
+            None => {
+                let path = format!("nodePairing.autoApproveCidrs[{at}]");
+                reader.fault(&path, &shown_text(text, true), "an address or a range, such as 192.168.1.0/24");
+            }
+        }
+    }
+    PairingRules { local, node_ranges }
 }
 
 /// A token as in RFC 9110 section 5.6.2.
@@ -123,6 +151,8 @@ fn check_names(reader: &mut Reader<'_>, path: &str, node: &Node, known: &[&str])
     };
     for (name, _) in members {
         if !known.contains(&name.as_str()) {
+            let name = shown_name(name, path == "trustedProxy.");
+            let name = name.trim_matches('"');
             reader.faults.push(format!("{path}{name}: unknown; known are {}", known.join(", ")));
         }
     }
@@ -207,11 +237,32 @@ mod tests {
             ("{proofHeader: 'X-Proof', proof: ''}", "belong together"),
             ("{proofHeader: 'X Proof', proof: '${PROOF}'}", "the name of a header"),
             ("{proofHeader: 'X-Proof', proof: 'short'}", "too easy to guess"),
-            ("{trustLoopback: true}", "unknown"),
+            ("{trustLoopback: true}", "trustLoopback: unknown"),
+            ("{'proof=0123456': 1}", "a name of 13 characters: unknown"),
+            // In the wrong line.
+            ("{proofHeader: '0123/4567', proof: 'X-Proof'}", "the name of a header"),
         ] {
             let faults = read(&format!("{{trustedProxy: {text}}}")).unwrap_err();
             assert!(faults.len() == 1 && faults[0].contains(want), "{text}: {faults:?}");
             assert!(!faults[0].contains("0123"), "{faults:?}");
+        }
+    }
+
+    #[test]
+    fn nodes_are_paired_without_a_person_where_their_owner_says_so() {
+        let read = |text: &str| parse(&Node::parse(text).unwrap(), &Environment::default());
+        assert_eq!(read("{}").unwrap().pairing, PairingRules::default());
+        let text =
+            "{nodePairing: {autoApproveLocal: false, autoApproveCidrs: ['192.168.1.0/24', 'fd00::/8']}}";
+        let ranges = ["192.168.1.0/24", "fd00::/8"].map(|text| Cidr::parse(text).unwrap()).to_vec();
+        assert_eq!(read(text).unwrap().pairing, PairingRules { local: false, node_ranges: ranges });
+        for (text, want) in [
+            ("{autoApproveCidrs: ['everybody']}", "nodePairing.autoApproveCidrs[0]: found a text of 9"),
+            ("{autoApproveCidrs: '10.0.0.0/8'}", "nodePairing.autoApproveCidrs: found a text"),
+            ("{autoApprove: true}", "nodePairing.autoApprove: unknown"),
+        ] {
+            let faults = read(&format!("{{nodePairing: {text}}}")).unwrap_err();
+            assert!(faults.len() == 1 && faults[0].starts_with(want), "{faults:?}");
         }
     }
 

@@ -1,9 +1,10 @@
 //! Reading typed values out of a [`Node`]: what is wrong is gathered, each fault with the path, what was found
-//! and what is allowed. A text is never quoted unless its setting cannot be a secret.
+//! and what is allowed. A text is never quoted unless it is a word, and no secret stands beside its setting.
 
 use super::value::Node;
 use crate::environment::Environment;
 pub use clawgate_config::expand::Expanded;
+use clawgate_config::validate::shown_text;
 
 /// A walk over one file.
 #[derive(Debug)]
@@ -85,7 +86,8 @@ impl<'a> Reader<'a> {
         let choice = allowed.iter().copied().find(|choice| *choice == text);
         if choice.is_none() {
             let allowed: Vec<String> = allowed.iter().map(|choice| format!("\"{choice}\"")).collect();
-            self.fault(path, &format!("{text:?}"), &format!("one of {}", allowed.join(", ")));
+            let found = shown_text(&text, BESIDE_SECRETS.iter().any(|place| path.starts_with(place)));
+            self.fault(path, &found, &format!("one of {}", allowed.join(", ")));
         }
         choice
     }
@@ -128,5 +130,7 @@ pub fn expand(text: &str, environment: &Environment) -> Expanded {
     clawgate_config::expand::expand(text, &|name| environment.get(name).map(str::to_owned))
 }
 
+/// Settings with a secret among them.
+const BESIDE_SECRETS: [&str; 2] = ["gateway.auth.", "gateway.remote."];
 /// Beyond this a double no longer names one whole number.
 const MAX_EXACT: f64 = 9_007_199_254_740_991.0;

@@ -3,7 +3,8 @@
 //!
 //! A secret is fetched when a gateway starts or takes over a changed file, never while it serves. Every fetch has a bound
 //! in time and in bytes, and fails closed: a gateway whose secret cannot be had does not run with another one. What is
-//! fetched appears in no sentence; the setting, the provider and its place do.
+//! fetched appears in no sentence; the setting, the provider and its place do. Nor does an id or a provider's name that leads
+//! nowhere: it may be the secret itself, in the wrong line.
 
 use super::value::Node;
 use crate::environment::Environment;
@@ -88,13 +89,18 @@ impl SecretRef {
             return Err(fault("a reference needs an \"id\""));
         };
         let usual = root.at(&["secrets", "defaults", source]).and_then(Node::as_text);
+        let said_at = match (text("provider"), usual) {
+            (Some(_), _) => format!("{setting}.provider"),
+            (None, Some(_)) => format!("secrets.defaults.{source}"),
+            (None, None) => "the usual one, default".to_owned(),
+        };
         let provider = text("provider").or(usual).unwrap_or("default").to_owned();
         let found = root.at(&["secrets", "providers"]).and_then(|providers| providers.get(&provider));
         let source = match (source, found) {
             // Variables need no provider; one that is there may narrow which of them.
             ("env", None) => Source::Variable { allowed: None },
             (_, None) => {
-                return Err(fault(&format!("there is no secrets.providers.{provider}, where it should be")));
+                return Err(fault(&format!("secrets.providers has none of that name ({said_at})")));
             }
             (source, Some(node)) => {
                 let place = format!("secrets.providers.{provider}");
@@ -121,9 +127,18 @@ impl SecretRef {
     }
 
     /// Where it comes from, for a person.
-    pub fn place(&self) -> String {
+    pub fn place(&self, environment: &Environment) -> String {
         match &self.source {
-            Source::Variable { .. } => format!("the environment variable {}", self.id),
+            Source::Variable { .. } if environment.get(&self.id).is_some() => {
+                format!("the environment variable {}", self.id)
+            }
+            Source::Variable { .. } => {
+                format!(
+                    "the environment variable that {}.id names ({} characters)",
+                    self.setting,
+                    self.id.chars().count()
+                )
+            }
             Source::File(file) => format!("the file {} (provider {})", file.path.display(), self.provider),
             Source::Program(program) => {
                 format!("the program {} (provider {})", program.command.display(), self.provider)
@@ -147,7 +162,7 @@ impl SecretRef {
         let fetched =
             fetched.and_then(|text| Secret::new(&text).ok_or_else(|| "what is there is empty".to_owned()));
         fetched.map_err(|why| {
-            format!("{}: the secret cannot be fetched from {}: {why}", self.setting, self.place())
+            format!("{}: the secret cannot be fetched from {}: {why}", self.setting, self.place(environment))
         })
     }
 
@@ -155,7 +170,13 @@ impl SecretRef {
         if allowed.is_some_and(|allowed| !allowed.contains(&self.id)) {
             return Err(format!("secrets.providers.{}.allowlist does not name it", self.provider));
         }
-        environment.get(&self.id).map(str::to_owned).ok_or_else(|| "it is not set".to_owned())
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let why = if self.id.chars().all(is_name) && !self.id.starts_with(|c: char| c.is_ascii_digit()) {
+            "it is not set"
+        } else {
+            "that is no name of a variable, which has letters, digits and _"
+        };
+        environment.get(&self.id).map(str::to_owned).ok_or_else(|| why.to_owned())
     }
 }
 
@@ -184,7 +205,8 @@ impl FileSource {
         match document.pointer(id).filter(|_| id.starts_with('/')) {
             Some(Value::String(secret)) => Ok(secret.clone()),
             Some(_) => Err(format!("what is at {id} is no text")),
-            None => Err(format!("there is nothing at {id}")),
+            None if id.starts_with('/') => Err("there is nothing at its id".to_owned()),
+            None => Err("its id must be a path in it, which begins with /".to_owned()),
         }
     }
 }

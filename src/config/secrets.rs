@@ -116,10 +116,12 @@ impl Resolved {
         let fetched = |found: Option<Found<'_>>, is_in_force| match found {
             Some(Found::Sourced(sourced)) => Ok(Some(sourced)),
             Some(Found::Elsewhere(reference)) if is_in_force => {
-                let source = Source::Fetched { setting: reference.setting, place: reference.place() };
+                let source =
+                    Source::Fetched { setting: reference.setting, place: reference.place(environment) };
                 reference.fetch(environment).map(|secret| Some(Sourced { secret, source }))
             }
-            Some(Found::Elsewhere(_)) | None => Ok(None),
+            Some(Found::Unset { setting, variables }) if is_in_force => Err(unset(setting, variables)),
+            Some(Found::Elsewhere(_) | Found::Unset { .. }) | None => Ok(None),
         };
         let token = fetched(token, mode == AuthMode::Token)?;
         let password = fetched(password, mode == AuthMode::Password)?;
@@ -183,6 +185,20 @@ pub fn refuse_open_bind(resolved: &Resolved, bind: Bind, host: &str, port: u16) 
 enum Found<'a> {
     Sourced(Sourced),
     Elsewhere(&'a SecretRef),
+    Unset { setting: &'static str, variables: &'a [String] },
+}
+
+/// What is said when the secret in force cannot be known.
+fn unset(setting: &str, variables: &[String]) -> String {
+    let (names, is) = match variables {
+        [name] => (name.clone(), "variable"),
+        names => (names.join(", "), "variables"),
+    };
+    format!(
+        "{setting} is to come from the environment {is} {names}, which is not set or is empty here.\nSet it where the gateway \
+         is started, or in the .env file of the state folder, or give {setting} another value. No secret is made in its \
+         place, and the setting stays as it is."
+    )
 }
 
 /// The file, else the environment.
@@ -192,6 +208,10 @@ fn below<'a>(
     (name, variable): (&'static str, &'static str),
     environment: &Environment,
 ) -> Result<Option<Found<'a>>, String> {
+    let of_environment = || {
+        let secret = environment.get(variable).and_then(Secret::new);
+        secret.map(|secret| Found::Sourced(Sourced { secret, source: Source::Variable(variable) }))
+    };
     match setting {
         Some(Setting::Known(SecretAt::Here(secret))) => {
             let source = Source::Config { file: config.to_owned(), setting: name };
@@ -199,10 +219,10 @@ fn below<'a>(
         }
         Some(Setting::Known(SecretAt::Elsewhere(reference))) => Ok(Some(Found::Elsewhere(reference))),
         Some(Setting::Unusable(why)) => Err(why.clone()),
-        None => {
-            let secret = environment.get(variable).and_then(Secret::new);
-            Ok(secret.map(|secret| Found::Sourced(Sourced { secret, source: Source::Variable(variable) })))
+        Some(Setting::Known(SecretAt::Unset { setting, variables })) => {
+            Ok(of_environment().or(Some(Found::Unset { setting, variables })))
         }
+        None => Ok(of_environment()),
     }
 }
 
@@ -319,6 +339,32 @@ mod tests {
     }
 
     #[test]
+    fn a_variable_that_is_not_set_is_named_and_only_where_its_secret_is_in_force() {
+        let with = |auth: &str, variables: &[(&str, &str)]| {
+            let settings = settings(&format!("{{gateway: {{auth: {auth}}}}}"));
+            let environment = Environment::new(variables.iter().copied());
+            Resolved::new(&Overrides::default(), &settings, Path::new("/c"), &environment)
+        };
+        for (auth, want) in [
+            (
+                "{token: '${TOK}'}",
+                "gateway.auth.token is to come from the environment variable TOK, which is not set",
+            ),
+            (
+                "{mode: 'token', token: 'a${TOK}${X}'}",
+                "gateway.auth.token is to come from the environment variables TOK, X,",
+            ),
+            ("{password: '${PW}'}", "gateway.auth.password is to come from the environment variable PW,"),
+        ] {
+            let fault = with(auth, &[]).unwrap_err();
+            assert!(fault.starts_with(want), "{auth}: {fault}");
+        }
+        assert!(with("{mode: 'token', token: 't', password: '${PW}'}", &[]).unwrap().password.is_none());
+        let found = with("{mode: 'token', token: '${TOK}'}", &[("OPENCLAW_GATEWAY_TOKEN", "env")]).unwrap();
+        assert_eq!(found.token.unwrap().source, Source::Variable("OPENCLAW_GATEWAY_TOKEN"));
+    }
+
+    #[test]
     fn a_secret_elsewhere_is_fetched_only_for_the_mode_in_force() {
         let text = |mode: &str| {
             format!(
@@ -336,8 +382,8 @@ mod tests {
         assert_eq!(token.secret.expose(), "fetched");
         let source = "the environment variable THERE, as gateway.auth.token says";
         assert_eq!((token.source.to_string().as_str(), resolved.password.is_none()), (source, true));
-        let want = "gateway.auth.password: the secret cannot be fetched from the environment variable MISSING: it is not \
-                    set";
+        let want = "gateway.auth.password: the secret cannot be fetched from the environment variable that \
+                    gateway.auth.password.id names (7 characters): it is not set";
         assert_eq!(with("password").unwrap_err(), want);
         assert!(with("none").unwrap().token.is_none());
     }

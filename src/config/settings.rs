@@ -84,6 +84,13 @@ pub enum SecretAt {
     Here(Secret),
     /// Elsewhere.
     Elsewhere(Box<SecretRef>),
+    /// In a variable that is not set here: a text that names one stays what it is, and nothing is made in its place.
+    Unset {
+        /// The setting.
+        setting: &'static str,
+        /// The variables that it names and that are not set.
+        variables: Vec<String>,
+    },
 }
 
 /// How a proxy names its users.
@@ -219,8 +226,32 @@ impl Settings {
     pub fn secret_files(&self) -> impl Iterator<Item = &Path> {
         [&self.token, &self.password].into_iter().filter_map(|setting| match setting {
             Some(Setting::Known(SecretAt::Elsewhere(reference))) => reference.file(),
-            Some(Setting::Known(SecretAt::Here(_)) | Setting::Unusable(_)) | None => None,
+            Some(Setting::Known(SecretAt::Here(_) | SecretAt::Unset { .. }) | Setting::Unusable(_))
+            | None => None,
         })
+    }
+
+    /// The variables that a secret of these settings needs, and that are not set.
+    pub fn unset_variables(&self) -> impl Iterator<Item = &str> {
+        [&self.token, &self.password]
+            .into_iter()
+            .flat_map(|setting| match setting {
+                Some(Setting::Known(SecretAt::Unset { variables, .. })) => variables.as_slice(),
+                Some(Setting::Known(SecretAt::Here(_) | SecretAt::Elsewhere(_)) | Setting::Unusable(_))
+                | None => &[],
+            })
+            .map(String::as_str)
+    }
+
+    /// The same without secrets that only the gateway's own surroundings know: a client gets in without them where its
+    /// device is paired.
+    pub fn for_a_client(mut self) -> Self {
+        for secret in [&mut self.token, &mut self.password] {
+            if matches!(secret, Some(Setting::Known(SecretAt::Unset { .. }))) {
+                *secret = None;
+            }
+        }
+        self
     }
 }
 
@@ -285,9 +316,11 @@ fn secret(
     match node {
         Node::Text(text) => {
             let expanded = reader.expand(path, text);
-            // A secret with a hole in it is no secret: it counts as not set.
-            let secret = Secret::new(&expanded.text).filter(|_| expanded.missing.is_empty());
-            secret.map(|secret| Setting::Known(SecretAt::Here(secret)))
+            // A secret with a hole in it is no secret.
+            if !expanded.missing.is_empty() {
+                return Some(Setting::Known(SecretAt::Unset { setting: path, variables: expanded.missing }));
+            }
+            Secret::new(&expanded.text).map(|secret| Setting::Known(SecretAt::Here(secret)))
         }
         Node::Object(_) => Some(match SecretRef::read(path, node, reader.root(), environment) {
             Ok(reference) => Setting::Known(SecretAt::Elsewhere(Box::new(reference))),
@@ -410,7 +443,8 @@ mod tests {
     fn exposed(setting: &Option<Setting<SecretAt>>) -> Option<&str> {
         match setting {
             Some(Setting::Known(SecretAt::Here(secret))) => Some(secret.expose()),
-            Some(Setting::Known(SecretAt::Elsewhere(_)) | Setting::Unusable(_)) | None => None,
+            Some(Setting::Known(SecretAt::Elsewhere(_) | SecretAt::Unset { .. }) | Setting::Unusable(_))
+            | None => None,
         }
     }
 
@@ -517,8 +551,10 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_with_an_unset_variable_counts_as_not_set() {
+    fn a_secret_with_an_unset_variable_is_none_and_not_forgotten() {
         let settings = read("{gateway: {auth: {token: 'a${NONE}', password: '  '}}}").unwrap();
+        assert_eq!(settings.unset_variables().collect::<Vec<_>>(), ["NONE"]);
+        let settings = settings.for_a_client();
         assert!(settings.token.is_none() && settings.password.is_none());
         assert!(settings.warnings[0].contains("NONE"));
         let settings = read("{gateway: {auth: {token: {source: 'file', id: 'x'}}}}").unwrap();

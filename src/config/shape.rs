@@ -32,7 +32,7 @@ impl Shape {
         let text = text.trim();
         let begins =
             |start: &str| text.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start));
-        if begins("oc-pair:") || is_setup_code(text) {
+        if begins("oc-pair:") || setup_code(text).is_some() {
             return Some(Self::SetupCode);
         }
         if ["http://", "https://", "ws://", "wss://"].into_iter().any(begins) {
@@ -98,15 +98,18 @@ pub fn is_like_device_token(text: &str) -> bool {
     text.len() == 43 && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 }
 
-/// Base64url of a JSON object with a bootstrap token in it, padded or not.
-fn is_setup_code(text: &str) -> bool {
+/// What a setup code says, bare or as a link: base64url of a JSON object with a bootstrap token in it, padded or not. It
+/// holds a secret.
+pub fn setup_code(text: &str) -> Option<Value> {
+    let text = text.trim();
+    let text = text.strip_prefix("oc-pair://").unwrap_or(text);
     // Shorter than the token in it, or longer than anybody prints: no setup code.
     if !(32..=SETUP_CODE_BYTES_MAX).contains(&text.len()) {
-        return false;
+        return None;
     }
     let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-    let decoded = GeneralPurpose::new(&URL_SAFE, config).decode(text).unwrap_or_default();
-    serde_json::from_slice::<Value>(&decoded).is_ok_and(|value| value["bootstrapToken"].is_string())
+    let decoded = GeneralPurpose::new(&URL_SAFE, config).decode(text).ok()?;
+    serde_json::from_slice(&decoded).ok().filter(|value: &Value| value["bootstrapToken"].is_string())
 }
 
 fn is_name(text: &str) -> bool {

@@ -8,6 +8,7 @@ use super::secrets::{Overrides, Resolved};
 use super::settings::{Bind, Setting, Settings};
 use crate::environment::Environment;
 use crate::listen::Place;
+use clawgate_proto::config::PairingRules;
 use std::path::Path;
 
 /// What the command line of a start says, as far as it is stronger than the file.
@@ -17,10 +18,14 @@ pub struct Flags {
     pub auth: Overrides,
     /// `--bind`.
     pub bind: Option<Bind>,
+    /// The addresses that this bind stands for, where they are known already: a gateway goes on where it was.
+    pub place: Option<Place>,
     /// `--allow-unconfigured`: the file need not say that it is a gateway's.
     pub allow_unconfigured: bool,
     /// Not of the command line, but as strong: what this program's own settings say of proxies.
     pub proxy: ProxyProof,
+    /// Likewise: which devices are paired without a person.
+    pub pairing: PairingRules,
 }
 
 /// What a start decided.
@@ -58,7 +63,7 @@ pub fn decide(
     if let Some(hooks) = &settings.hooks {
         hooks.check_token(&auth)?;
     }
-    let place = place(bind, settings)?;
+    let place = flags.place.map_or_else(|| place(bind, settings), Ok)?;
     if let Some(hooks) = &settings.hooks {
         hooks.check()?;
     }
@@ -67,6 +72,7 @@ pub fn decide(
         bind: bind.as_str(),
         proxy: flags.proxy.clone(),
         own_origins: Vec::new(),
+        pairing: flags.pairing.clone(),
     };
     exposure.check(&auth, settings)?;
     Ok(Decided { bind, place, auth, exposure })

@@ -127,7 +127,7 @@ fn add_optional(info: &mut Map<String, Value>, state_dir: &Path) {
 }
 
 /// A line such as `MemTotal:  16318412 kB`.
-fn meminfo_bytes(meminfo: &str, name: &str) -> Option<u64> {
+pub(crate) fn meminfo_bytes(meminfo: &str, name: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kilobytes.checked_mul(1024)
@@ -143,7 +143,8 @@ fn cpu_model(cpuinfo: &str) -> Option<String> {
     })
 }
 
-fn load_average(loadavg: &str) -> Option<[f64; 3]> {
+/// The three numbers at the beginning of `/proc/loadavg`.
+pub(crate) fn load_average(loadavg: &str) -> Option<[f64; 3]> {
     let mut fields = loadavg.split_whitespace().map(|field| field.parse::<f64>().ok());
     Some([fields.next()??, fields.next()??, fields.next()??])
 }

@@ -3,16 +3,51 @@
 
 use clawgate_proto::host::Version;
 use rustix::fs::OFlags;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+/// A folder that no other process of this program writes in. Dropping it, or the end of the process, gives it up.
+#[derive(Debug)]
+pub struct FolderLock {
+    _folder: Option<File>,
+}
+
+impl FolderLock {
+    /// The lock of a disk that has no locks, or needs none.
+    pub fn none() -> Self {
+        Self { _folder: None }
+    }
+
+    /// Whether somebody else is kept out.
+    pub fn excludes(&self) -> bool {
+        self._folder.is_some()
+    }
+}
+
 /// A file system. Every call may block.
 pub trait Disk: Send + Sync + 'static {
     /// An open file.
     type File;
+
+    /// Keeps other processes of this program from writing in a folder. [`io::ErrorKind::WouldBlock`] when one of them
+    /// does so now. A disk that cannot lock gives a lock that keeps nobody out.
+    ///
+    /// # Errors
+    /// Somebody else has it.
+    fn lock(&self, _folder: &Path) -> io::Result<FolderLock> {
+        Ok(FolderLock::none())
+    }
+
+    /// Gives a file a second name.
+    ///
+    /// # Errors
+    /// As the system says; also when the name is taken, and where there is no such thing.
+    fn link(&self, _from: &Path, _to: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Makes a folder and its missing parents, mode 0700, and makes their names durable.
     ///
@@ -93,6 +128,22 @@ pub struct RealDisk;
 
 impl Disk for RealDisk {
     type File = File;
+
+    /// The folder itself is locked: no file is left behind by that, and a folder that cannot be written can be locked.
+    fn lock(&self, folder: &Path) -> io::Result<FolderLock> {
+        // Some network file systems lock nothing, or no folder: there the marks are all there is, as against other
+        // programs.
+        let Ok(folder) = File::open(folder) else { return Ok(FolderLock::none()) };
+        match folder.try_lock() {
+            Ok(()) => Ok(FolderLock { _folder: Some(folder) }),
+            Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+            Err(TryLockError::Error(_)) => Ok(FolderLock::none()),
+        }
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::hard_link(from, to)
+    }
 
     fn create_folder(&self, folder: &Path) -> io::Result<()> {
         if folder.is_dir() {

@@ -37,6 +37,8 @@ pub(crate) fn nothing_is_done_before_hello(place: Place) {
         // As the first thing said.
         let (actor, _) = challenged(&mut stage, config.clone());
         stage.with_client(actor, |client| client.send_text_raw(&apply)).unwrap();
+        stage.pass(100);
+        assert_eq!(stage.host().config_text().as_deref(), Some(FILE), "it was carried out");
         assert_eq!(stage.closed(actor), (1008, NOT_FIRST.to_owned()));
         // Nor is it a `connect` because its params look like one.
         let (actor, params) = challenged(&mut stage, config.clone());

@@ -189,15 +189,15 @@ export class RawClient {
     return this.frame(`event ${name}`, (frame) => frame.type === "event" && frame.event === name, boundMs);
   }
 
-  async request(method, params) {
+  async request(method, params, boundMs) {
     this.serial += 1;
     const id = `r${this.serial}`;
     this.ws.send(JSON.stringify({ type: "req", id, method, params }));
-    return this.frame(`answer to ${method}`, (frame) => frame.type === "res" && frame.id === id);
+    return this.frame(`answer to ${method}`, (frame) => frame.type === "res" && frame.id === id, boundMs);
   }
 
   /** Connects as `key`, or as nobody; `protocol` is 3 or 4. Gives the response frame. */
-  async connect({ protocol, key, token, deviceToken, bootstrapToken, role = "operator", scopes = ["operator.admin"], client = {} }) {
+  async connect({ protocol, key, token, deviceToken, bootstrapToken, role = "operator", scopes = ["operator.admin"], caps = [], client = {} }) {
     const challenge = await this.event("connect.challenge");
     const { nonce, ts } = challenge.payload;
     const who = { id: "test", mode: "test", version: "1.0.0", platform: "linux", ...client };
@@ -206,7 +206,7 @@ export class RawClient {
     if (deviceToken) auth.deviceToken = deviceToken;
     if (bootstrapToken) auth.bootstrapToken = bootstrapToken;
     const range = { minProtocol: protocol, maxProtocol: protocol };
-    const params = { ...range, client: who, role, scopes, caps: [], auth };
+    const params = { ...range, client: who, role, scopes, caps, auth };
     if (key) params.device = this.proof(key, who, role, scopes, auth, nonce, ts);
     const answer = await this.request("connect", params);
     recordSecret("device-token", answer.payload?.auth?.deviceToken);

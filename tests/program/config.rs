@@ -1,7 +1,7 @@
 //! The configuration of a running gateway: `clawgate config`, `config.*` over the wire, and files that others change.
 
 use crate::RUNTIMES;
-use crate::shell::{configured, run, start, stop};
+use crate::shell::{configured, run, start, stop, with_text};
 use serde_json::{Value, json};
 use std::fs;
 use std::time::Duration;
@@ -40,4 +40,21 @@ fn a_running_gateway_follows_its_file_and_a_bad_one_changes_nothing() {
         assert!(said.contains("config.invalid") && said.contains("did you mean"), "{said}");
         assert!(said.contains("config.in-force"), "{said}");
     }
+}
+
+#[test]
+fn what_a_start_would_warn_of_is_told_of_a_file_that_it_would_take() {
+    let settings = with_text(RUNTIMES[0], "{gateway: {mode: 'local', trustedProxies: ['foo']}}");
+    let said = run(&settings, "config validate");
+    assert!(said.done().starts_with("Config valid: "), "{said:?}");
+    assert_eq!(said.out.matches("- warning: gateway.trustedProxies").count(), 1, "{said:?}");
+    let shown = run(&settings, "config validate --json").json();
+    assert_eq!(
+        (&shown["valid"], &shown["warnings"][0]["path"]),
+        (&json!(true), &json!("gateway.trustedProxies"))
+    );
+    // And of one that it would not take, as the file of a client, which this is not.
+    let settings = with_text(RUNTIMES[0], "{gateway: {mode: 'remote'}}");
+    let ran = run(&settings, "config validate --json");
+    assert_eq!((ran.code, &ran.json()["issues"][0]["path"]), (1, &json!("gateway.mode")), "{ran:?}");
 }

@@ -14,9 +14,11 @@ mod doctor;
 mod first_run;
 mod logs;
 mod qr;
+mod restarts;
 mod running;
 mod settings;
 mod shell;
+mod writers;
 
 /// The drivers that were compiled in.
 const RUNTIMES: &[&str] = &[

@@ -56,7 +56,7 @@ fn the_second_signal_ends_it_at_once() {
             assert!(!gateway.has_ended(), "it should wait for its client: {}", gateway.output());
             gateway.signal(signal);
             assert_eq!(gateway.wait().unwrap().code(), Some(code), "{}", gateway.output());
-            assert!(gateway.output().contains("gateway.cut"), "{}", gateway.output());
+            assert!(gateway.output().contains("signal.cut"), "{}", gateway.output());
             drop(admitted);
         }
     }

@@ -2,13 +2,15 @@
 //! how often a wrong secret may be tried.
 
 use super::{ADMIN, PROTOCOLS, asking, refused, speaking};
-use clawgate_proto::client::ClientConfig;
+use clawgate_proto::client::{ClientConfig, DeviceKey};
 use clawgate_proto::config::{AuthMode, Config, RateLimit, TrustedProxy};
+use clawgate_proto::host::Document;
 use clawgate_proto::net::Cidr;
 use clawgate_proto::secret::Secret;
 use clawgate_support::client::Refusal;
+use clawgate_support::stage::{ANSWER_MS, shared_token};
 use clawgate_support::{Place, Stage};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const PROOF: &str = "cLaWmArKeR-proxy-proof";
 
@@ -282,21 +284,95 @@ pub(crate) fn guesses_beside_a_tailnet_identity_are_counted(place: Place) {
         config.auth.rate_limit = Some(RateLimit { attempts_max: 3, ..RateLimit::default() });
     });
     stage.host().set_whois([100, 64, 0, 7], "ada@example");
-    let mut attempt = |token: Option<&str>, device_token: Option<&str>| {
-        let key = stage.key();
-        let mut config = with_headers(stage.client(Some(key)), &served("100.64.0.7", "ada@example"));
-        config.auth.token = token.map(str::to_owned);
+    let hers = stage.key();
+    let (_, hello) = super::device(&mut stage, 4, &hers);
+    let own = hello.device_token().unwrap().to_owned();
+    let shown = |stage: &mut Stage, key: &DeviceKey, token: &str, device_token: Option<&str>| {
+        let mut config = with_headers(stage.client(Some(key.clone())), &served("100.64.0.7", "ada@example"));
+        config.auth.token = Some(token.to_owned());
         config.auth.device_token = device_token.map(str::to_owned);
-        refused(&mut stage, config).detail_code().unwrap_or_default().to_owned()
+        config
     };
-    // Her stored token, in both fields as clients send it, is no guess.
-    for _ in 0..4 {
-        assert_eq!(attempt(Some("cLaWmArKeR-own"), Some("cLaWmArKeR-own")), "PAIRING_REQUIRED");
+    // Her stored token, in either field or in both, as clients send it, is no guess.
+    for n in 0..6 {
+        let config = shown(&mut stage, &hers, &own, (n % 2 == 0).then_some(&own));
+        let (actor, _) = stage.admit(config);
+        stage.close(actor);
     }
-    for _ in 0..3 {
-        assert_eq!(attempt(Some("cLaWmArKeR-guess"), None), "PAIRING_REQUIRED");
+    // What is no token of that device is one, wherever it stands.
+    let guess = "cLaWmArKeR-guess";
+    for (n, device_token) in [None, Some(guess), Some(own.as_str())].into_iter().enumerate() {
+        let key = stage.key();
+        let config = shown(&mut stage, &key, guess, device_token);
+        assert_eq!(refused(&mut stage, config).detail_code(), Some("PAIRING_REQUIRED"), "{n}");
     }
-    assert_eq!(attempt(Some("cLaWmArKeR-guess"), None), "AUTH_RATE_LIMITED");
+    let key = stage.key();
+    let config = shown(&mut stage, &key, guess, Some(guess));
+    assert_eq!(refused(&mut stage, config).detail_code(), Some("AUTH_RATE_LIMITED"));
+}
+
+/// A right secret makes the limiter forget: a wrong one that did not count would be told from it by that.
+pub(crate) fn guesses_while_the_store_fails_are_counted(place: Place) {
+    for protocol in PROTOCOLS {
+        let mut stage = Stage::with(place, |config| {
+            config.auth.rate_limit = Some(RateLimit { attempts_max: 3, ..RateLimit::default() });
+        });
+        stage.host().set_unreadable(Document::DevicesPaired, true);
+        let key = stage.key();
+        let guess = "cLaWmArKeR-guess";
+        for (token, password, device_token) in
+            [(Some(guess), None, None), (Some(guess), None, Some(guess)), (None, Some(guess), Some("x"))]
+        {
+            let mut config = speaking(protocol, super::from_afar(stage.client(Some(key.clone()))));
+            config.auth.token = token.map(str::to_owned);
+            config.auth.password = password.map(str::to_owned);
+            config.auth.device_token = device_token.map(str::to_owned);
+            let refusal = refused(&mut stage, config);
+            assert_eq!(refusal.error.as_ref().unwrap().code, "UNAVAILABLE");
+        }
+        let right = super::from_afar(speaking(protocol, stage.client_as("cli", "cli", None)));
+        assert_eq!(reason(&refused(&mut stage, right)), Some("rate_limited"));
+    }
+}
+
+/// `probe-locked`.
+pub(crate) fn a_bearer_that_is_locked_out_is_told_for_how_long(place: Place) {
+    let mut stage = Stage::with(place, |config| {
+        config.auth.rate_limit = Some(RateLimit { attempts_max: 3, ..RateLimit::default() });
+    });
+    // Its name is not this machine's: a page whose name was made to lead here looks like that.
+    let ask = |stage: &mut Stage, path: &str, fields: &str| {
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: rebound.example\r\nConnection: close\r\n{fields}\r\n");
+        String::from_utf8(stage.exchange(request.as_bytes(), ANSWER_MS)).unwrap()
+    };
+    let bearer = |secret: &str| format!("Authorization: Bearer {secret}\r\n");
+    let right = bearer(&shared_token());
+    assert!(ask(&mut stage, "/readyz", &right).contains("uptimeMs"));
+    // One count, whatever Origin says.
+    for origin in ["", "Origin: https://desk.example\r\n", "Origin: http://127.0.0.1:1\r\n"] {
+        let answer = ask(&mut stage, "/readyz", &(origin.to_owned() + &bearer("cLaWmArKeR-guess")));
+        assert!(answer.starts_with("HTTP/1.1 200 ") && !answer.contains("uptimeMs"), "{answer}");
+    }
+    for origin in ["", "Origin: https://desk.example\r\n"] {
+        for path in ["/readyz", "/startupz"] {
+            let answer = ask(&mut stage, path, &(origin.to_owned() + &right));
+            assert!(answer.starts_with("HTTP/1.1 429 Too Many Requests\r\n"), "{answer}");
+            let after = answer.split_once("\r\nRetry-After: ").unwrap().1;
+            let after: u64 = after.split_once("\r\n").unwrap().0.parse().unwrap();
+            assert!((1..=300).contains(&after), "{after}");
+            let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+            let message = "Too many failed authentication attempts. Please try again later.";
+            let body: Value = serde_json::from_str(body).unwrap();
+            assert_eq!(body, json!({"error": {"message": message, "type": "rate_limited"}}));
+        }
+    }
+    // The probes are everybody's who shows nothing, and liveness also theirs who do.
+    assert!(ask(&mut stage, "/readyz", "").starts_with("HTTP/1.1 200 "));
+    assert!(ask(&mut stage, "/healthz", &right).starts_with("HTTP/1.1 200 "));
+    // It is the count of the WebSockets.
+    let tool = super::from_afar(stage.client_as("cli", "cli", None));
+    assert_eq!(reason(&refused(&mut stage, tool)), Some("rate_limited"));
 }
 
 pub(crate) fn a_tailnet_identity_is_nothing_where_it_is_not_wanted(place: Place) {

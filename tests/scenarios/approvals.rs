@@ -1,7 +1,7 @@
 //! Approvals of commands and plugins: who is asked, who may decide, what an asker hears and when it ends.
 //!
 //! Rows of `docs/compatibility.md` that are held here: `approval-sight`, `approval-asked`, `approval-memory`,
-//! `approval-ids`, `approval-bounds`, `approval-again`, `no-standing-grants`, `exec-approvals-set`.
+//! `approval-ids`, `approval-own`, `approval-bounds`, `approval-again`, `no-standing-grants`, `exec-approvals-set`.
 
 use super::{ADMIN, PROTOCOLS, admin, asking, event_names, speaking};
 use clawgate_proto::client::{ClientConfig, ClientEvent, DeviceKey, ResponseError};
@@ -197,6 +197,59 @@ pub(crate) fn what_reaches_nobody_ends_at_once_at_protocol_4(place: Place) {
     // A plugin's request reaches the other one.
     let plugin = json!({"title": "t", "description": "d", "timeoutMs": 60_000, "twoPhase": true});
     assert_eq!(stage.call(tool, "plugin.approval.request", plugin).unwrap()["status"], "accepted");
+}
+
+/// `approval-own`: who asks does not allow, whatever it holds, and may take back what it asked for.
+pub(crate) fn nobody_allows_what_it_asked_for_itself(place: Place) {
+    let mut stage = Stage::new(place);
+    let person = approver(&mut stage, 4, &[ADMIN]);
+    let plugin = json!({"title": "t", "description": "d", "timeoutMs": 60_000});
+    let command = json!({"command": "ls"});
+    for tool in [approver(&mut stage, 4, &[ADMIN]), asker(&mut stage, 4)] {
+        for (kind, ask) in [("exec", &command), ("plugin", &plugin)] {
+            let asked = stage.send(tool, &format!("{kind}.approval.request"), ask.clone());
+            let id = stage.event(person, &format!("{kind}.approval.requested")).value()["id"].clone();
+            for (method, decision) in
+                [("resolve", "allow-once"), ("resolve", "allow-always"), ("any", "allow-once")]
+            {
+                let (method, params) = match method {
+                    "any" => {
+                        ("approval.resolve".to_owned(), json!({"id": id, "kind": kind, "decision": decision}))
+                    }
+                    _ => (format!("{kind}.approval.{method}"), json!({"id": id, "decision": decision})),
+                };
+                let error = stage.call(tool, &method, params).unwrap_err();
+                assert_eq!(
+                    (error.code.as_str(), error.detail("reason")),
+                    ("INVALID_REQUEST", Some("APPROVAL_OWN_REQUEST"))
+                );
+            }
+            // It still waits for somebody else, who decides.
+            let decide = json!({"id": id, "decision": "allow-once"});
+            assert_eq!(
+                stage.call(person, &format!("{kind}.approval.resolve"), decide).unwrap(),
+                json!({"ok": true})
+            );
+            assert_eq!(answer(&mut stage, tool, &asked)["decision"], "allow-once");
+            // Or until it is taken back.
+            let asked = stage.send(tool, &format!("{kind}.approval.request"), ask.clone());
+            let id = stage.event(person, &format!("{kind}.approval.requested")).value()["id"].clone();
+            let deny = json!({"id": id, "decision": "deny"});
+            assert_eq!(
+                stage.call(tool, &format!("{kind}.approval.resolve"), deny).unwrap(),
+                json!({"ok": true})
+            );
+            assert_eq!(answer(&mut stage, tool, &asked)["decision"], "deny");
+            stage.drain(person);
+        }
+    }
+    // At protocol 3 the asker is asked like everybody, and may be alone.
+    let alone = approver(&mut stage, 3, &[ADMIN]);
+    let asked = stage.send(alone, "exec.approval.request", json!({"id": "x", "command": "ls"}));
+    stage.event(alone, "exec.approval.requested");
+    let decide = json!({"id": "x", "decision": "allow-once"});
+    assert_eq!(stage.call(alone, "exec.approval.resolve", decide).unwrap(), json!({"ok": true}));
+    assert_eq!(answer(&mut stage, alone, &asked)["decision"], "allow-once");
 }
 
 pub(crate) fn what_nobody_decides_ends_at_its_deadline(place: Place) {

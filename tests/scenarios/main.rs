@@ -12,8 +12,10 @@ mod devices;
 mod events;
 mod handshake;
 mod invoke;
+mod node_events;
 mod pairing;
 mod questions;
+mod rivals;
 mod runs;
 mod setup;
 mod store;
@@ -57,7 +59,9 @@ play! {
         a_changed_platform_asks_again
         an_operator_approves_what_another_asked_for
         an_operator_rejects_what_another_asked_for
-        a_command_line_without_a_device_keeps_its_scopes;
+        a_command_line_without_a_device_keeps_its_scopes
+        new_nodes_of_a_named_network_are_paired_without_a_person
+        programs_of_this_machine_wait_where_their_owner_says_so;
     devices:
         a_removed_device_loses_its_sockets_and_its_token
         a_rotated_token_closes_its_sockets
@@ -75,6 +79,7 @@ play! {
         only_who_may_decide_is_asked_and_finds_anything
         a_reviewer_is_named_by_its_device
         what_reaches_nobody_ends_at_once_at_protocol_4
+        nobody_allows_what_it_asked_for_itself
         what_nobody_decides_ends_at_its_deadline
         of_two_who_decide_the_first_counts
         an_asker_that_comes_back_hears_the_decision
@@ -99,6 +104,8 @@ play! {
         a_tailnet_identity_counts_when_the_daemon_agrees
         who_is_vouched_for_is_somebody_while_here
         guesses_beside_a_tailnet_identity_are_counted
+        guesses_while_the_store_fails_are_counted
+        a_bearer_that_is_locked_out_is_told_for_how_long
         a_tailnet_identity_is_nothing_where_it_is_not_wanted
         a_daemon_that_is_silent_lets_nobody_in
         only_so_many_wait_for_the_daemon
@@ -151,6 +158,16 @@ play! {
         a_node_that_does_not_read_is_sent_no_more
         the_exec_approvals_of_a_node_are_read_and_changed
         a_drain_waits_for_commands;
+    node_events:
+        what_a_node_tells_is_noted_or_said_not_to_be
+        what_a_node_has_is_shown_as_far_as_it_was_approved
+        work_waits_for_a_node_until_its_end
+        a_phone_in_the_background_fetches_its_commands
+        there_is_no_canvas_and_that_is_said;
+    rivals:
+        the_latest_connection_of_a_node_is_the_node
+        two_machines_with_one_identity_do_not_go_on_for_ever
+        an_operator_of_the_same_device_is_no_rival;
     runs:
         a_program_that_was_allowed_runs_once
         an_allowance_is_good_for_a_moment
@@ -177,9 +194,11 @@ play! {
         a_code_that_a_person_must_confirm_waits_for_its_device
         guesses_at_codes_are_counted_apart
         a_code_is_over_in_ten_minutes
+        a_code_ends_with_the_secret_by_which_it_was_made
         only_admins_make_codes_and_only_where_there_is_an_address
         a_device_waits_for_more_scopes
         a_wait_for_more_scopes_ends
+        a_device_asks_for_more_only_so_often
         a_minute_of_retries_is_one_request_and_one_event
         a_device_has_the_name_that_a_person_gave_it
         what_a_node_offers_is_approved_before_it_counts

@@ -3,8 +3,13 @@
 use super::{
     ADMIN, PROTOCOLS, admin, asking, device_ids, from_afar, refused, request_id, speaking, with_token,
 };
-use clawgate_support::{Place, Stage};
+use clawgate_proto::client::{ClientConfig, DeviceKey, Hello};
+use clawgate_proto::config::AuthMode;
+use clawgate_proto::net::Cidr;
+use clawgate_support::client::Refusal;
+use clawgate_support::{Actor, Place, Stage};
 use serde_json::json;
+use std::net::Ipv4Addr;
 
 pub(crate) fn a_new_device_is_paired_silently_and_comes_back_with_its_token(place: Place) {
     for protocol in PROTOCOLS {
@@ -133,5 +138,114 @@ pub(crate) fn a_command_line_without_a_device_keeps_its_scopes(place: Place) {
             assert_eq!(error.message, "missing scope: operator.read");
             stage.call(other, "health", json!({})).unwrap();
         }
+    }
+}
+
+/// A proxy that is trusted, at another address of this machine than everybody else.
+const PROXY: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
+
+/// Comes through the proxy, from this address.
+fn through(stage: &mut Stage, from: &str, mut config: ClientConfig) -> Result<(Actor, Hello), Box<Refusal>> {
+    config.headers.push(("X-Forwarded-For".to_owned(), from.to_owned()));
+    let actor = stage.open_from(PROXY, config);
+    stage.admission(actor).map(|hello| (actor, hello))
+}
+
+fn node(stage: &Stage, protocol: u64, key: &DeviceKey) -> ClientConfig {
+    let config = speaking(protocol, stage.client_as("node-host", "node", Some(key.clone())));
+    ClientConfig {
+        role: "node".to_owned(),
+        scopes: Vec::new(),
+        commands: vec!["system.which".to_owned()],
+        ..config
+    }
+}
+
+/// `node-pairing`.
+pub(crate) fn new_nodes_of_a_named_network_are_paired_without_a_person(place: Place) {
+    let named = |config: &mut clawgate_proto::config::Config| {
+        config.trusted_proxies = vec![Cidr::parse("127.0.0.9").unwrap()];
+        config.allowed_origins = vec!["https://desk.example".to_owned()];
+        config.auth.pairing.node_ranges = vec![Cidr::parse("192.0.2.0/24").unwrap()];
+    };
+    let (inside, outside) = ("192.0.2.7", "203.0.113.7");
+    for protocol in PROTOCOLS {
+        let mut stage = Stage::with(place, named);
+        let operator = admin(&mut stage, 4);
+        let waits = |came: Result<(Actor, Hello), Box<Refusal>>| {
+            assert_eq!(came.map(|_| ()).unwrap_err().detail_code(), Some("PAIRING_REQUIRED"));
+        };
+        let key = stage.key();
+        let config = node(&stage, protocol, &key);
+        let (socket, hello) = through(&mut stage, inside, config.clone()).unwrap();
+        assert!(hello.device_token().is_some());
+        // What it offers waits for a person, now and when it comes back, by either protocol.
+        for again in [false, true] {
+            if again {
+                stage.close(socket);
+                let older = node(&stage, 7 - protocol, &key);
+                through(&mut stage, inside, older).unwrap();
+            }
+            let shown = stage.call(operator, "node.describe", json!({"nodeId": key.device_id()})).unwrap();
+            assert_eq!(
+                (&shown["commands"], &shown["approvalState"]),
+                (&json!([]), &json!("pending-approval"))
+            );
+        }
+        // Nobody else is let in by it.
+        let key = stage.key();
+        let config = node(&stage, protocol, &key);
+        waits(through(&mut stage, outside, config.clone()));
+        waits(through(&mut stage, inside, config));
+        for change in [
+            (|config| asking(&["operator.read"], config)) as fn(ClientConfig) -> ClientConfig,
+            |config| ClientConfig { role: "operator".to_owned(), commands: Vec::new(), ..config },
+            |config| ClientConfig { origin: Some("https://desk.example".to_owned()), ..config },
+        ] {
+            let key = stage.key();
+            let config = change(node(&stage, protocol, &key));
+            waits(through(&mut stage, inside, config));
+        }
+        let key = stage.key();
+        let mut guess = node(&stage, protocol, &key);
+        guess.auth.token = Some("cLaWmArKeR-guess".to_owned());
+        assert!(through(&mut stage, inside, guess).is_err());
+        // Whose word nobody takes.
+        let mut claims = node(&stage, protocol, &key);
+        claims.headers.push(("X-Forwarded-For".to_owned(), inside.to_owned()));
+        assert_eq!(refused(&mut stage, claims).detail_code(), Some("PAIRING_REQUIRED"));
+        // A device that somebody knows as something else.
+        let known = stage.key();
+        stage.admit(speaking(protocol, stage.client(Some(known.clone()))));
+        let config = node(&stage, protocol, &known);
+        waits(through(&mut stage, inside, config));
+        // An address alone lets nobody in.
+        let mut open = Stage::with(place, |config| {
+            named(config);
+            config.auth.mode = AuthMode::None;
+        });
+        let key = open.key();
+        let config = node(&open, protocol, &key);
+        waits(through(&mut open, inside, config));
+    }
+}
+
+/// `node-pairing`.
+pub(crate) fn programs_of_this_machine_wait_where_their_owner_says_so(place: Place) {
+    for protocol in PROTOCOLS {
+        let mut stage = Stage::with(place, |config| config.auth.pairing.local = false);
+        let (key, other) = (stage.key(), stage.key());
+        let config = asking(&["operator.read"], speaking(protocol, stage.client(Some(key))));
+        let refusal = refused(&mut stage, config.clone());
+        assert_eq!(refusal.detail_code(), Some("PAIRING_REQUIRED"));
+        let host = node(&stage, protocol, &other);
+        assert_eq!(refused(&mut stage, host).detail_code(), Some("PAIRING_REQUIRED"));
+        // The command line has no device, and can say yes.
+        let tool = asking(&[ADMIN], speaking(protocol, stage.client_as("cli", "cli", None)));
+        let (tool, _) = stage.admit(tool);
+        stage.call(tool, "device.pair.approve", json!({"requestId": request_id(&refusal)})).unwrap();
+        stage.admit(config.clone());
+        let wider = asking(&["operator.read", "operator.write"], config);
+        assert_eq!(refused(&mut stage, wider).detail_code(), Some("PAIRING_REQUIRED"));
     }
 }

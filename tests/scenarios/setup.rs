@@ -5,7 +5,10 @@ use super::{
     with_token,
 };
 use clawgate_proto::client::{ClientConfig, DeviceKey};
-use clawgate_proto::config::RateLimit;
+use clawgate_proto::config::{AuthConfig, RateLimit};
+use clawgate_proto::host::config::LiveConfig;
+use clawgate_proto::log::Level;
+use clawgate_proto::secret::Secret;
 use clawgate_support::{Actor, Place, Stage};
 use serde_json::{Value, json};
 
@@ -165,6 +168,48 @@ pub(crate) fn a_code_is_over_in_ten_minutes(place: Place) {
     assert_eq!(refused(&mut stage, late).detail_code(), Some("AUTH_BOOTSTRAP_TOKEN_INVALID"));
 }
 
+/// `setup-codes`.
+pub(crate) fn a_code_ends_with_the_secret_by_which_it_was_made(place: Place) {
+    const NEW: &str = "cLaWmArKeR-the-next-one";
+    for protocol in PROTOCOLS {
+        let mut stage = Stage::new(place);
+        stage.host().edit_config(Some("{gateway: {mode: 'local'}}"));
+        // The command line has no device: all that it showed is the secret.
+        let tool = asking(&[ADMIN], speaking(4, stage.client_as("cli", "cli", None)));
+        let (tool, _) = stage.admit(tool);
+        let params = json!({"publicUrl": "wss://gw.example", "bootstrapProfile": "node"});
+        let (_, by_secret) = code(&mut stage, tool, params.clone());
+        let operator = admin(&mut stage, 4);
+        let (_, by_device) = code(&mut stage, operator, params.clone());
+        let config = stage.config().clone();
+        stage.host().set_live_config(LiveConfig {
+            auth: AuthConfig { token: Secret::new(NEW), ..config.auth },
+            allowed_origins: config.allowed_origins,
+            trusted_proxies: config.trusted_proxies,
+            allow_real_ip_fallback: config.allow_real_ip_fallback,
+            node_commands: config.node_commands,
+            log_level: Level::Trace,
+        });
+        let hash = stage.call(operator, "config.get", json!({})).unwrap()["hash"].clone();
+        let raw = format!("{{gateway: {{auth: {{token: '{NEW}'}}}}}}");
+        stage.call(operator, "config.patch", json!({"raw": raw, "baseHash": hash})).unwrap();
+        assert_eq!(stage.closed(tool), (4001, "gateway auth changed".to_owned()));
+        let (first, second) = (stage.key(), stage.key());
+        let late = node_with(&stage, protocol, &first, &by_secret);
+        assert_eq!(refused(&mut stage, late).detail_code(), Some("AUTH_BOOTSTRAP_TOKEN_INVALID"));
+        // What a device made lasts as long as that device's rights.
+        let node = node_with(&stage, protocol, &second, &by_device);
+        stage.admit(node);
+        // The next ones are as good as ever.
+        let mut tool = asking(&[ADMIN], speaking(4, stage.client_as("cli", "cli", None)));
+        tool.auth.token = Some(NEW.to_owned());
+        let (tool, _) = stage.admit(tool);
+        let (_, fresh) = code(&mut stage, tool, params);
+        let node = node_with(&stage, protocol, &first, &fresh);
+        stage.admit(node);
+    }
+}
+
 pub(crate) fn only_admins_make_codes_and_only_where_there_is_an_address(place: Place) {
     let mut stage = Stage::new(place);
     let key = stage.key();
@@ -244,6 +289,47 @@ pub(crate) fn a_wait_for_more_scopes_ends(place: Place) {
     let params = json!({"scopes": ["operator.write"]});
     let error = stage.call(bare, "device.scopes.requestUpgrade", params).unwrap_err();
     assert_eq!(error.message, "device identity required");
+}
+
+/// `upgrade-budget`: nobody is kept busy with one device's requests.
+pub(crate) fn a_device_asks_for_more_only_so_often(place: Place) {
+    let mut stage = Stage::new(place);
+    let operator = admin(&mut stage, 4);
+    let key = stage.key();
+    let (socket, _) = stage.admit(asking(&[], stage.client(Some(key))));
+    let ask = |stage: &mut Stage, socket: Actor, scopes: &[&str]| {
+        stage.call(socket, "device.scopes.requestUpgrade", json!({"scopes": scopes}))
+    };
+    stage.drain(operator);
+    let all = ["read", "write", "approvals", "questions", "talk", "talk.secrets", "pairing", "admin"];
+    let all: Vec<String> = all.iter().map(|name| format!("operator.{name}")).collect();
+    let max = stage.config().limits.upgrade_requests_max as usize;
+    assert!(max < all.len());
+    for scope in &all[..max] {
+        let first = ask(&mut stage, socket, &[scope]).unwrap();
+        // Again the same is the same request, and costs nothing.
+        for _ in 0..20 {
+            assert_eq!(ask(&mut stage, socket, &[scope]).unwrap(), first);
+        }
+    }
+    let error = ask(&mut stage, socket, &[&all[max]]).unwrap_err();
+    assert_eq!((error.code.as_str(), error.retryable), ("UNAVAILABLE", Some(true)));
+    let wait_ms = error.retry_after_ms.unwrap();
+    assert!((1..=stage.config().limits.upgrade_requests_window_ms).contains(&wait_ms), "{wait_ms}");
+    // What waits can still be asked for, by whoever waits for it.
+    let waiting = ask(&mut stage, socket, &[&all[0]]).unwrap();
+    let told =
+        event_names(&stage.drain(operator)).iter().filter(|name| **name == "device.pair.requested").count();
+    assert_eq!(told, max);
+    // Another device is not kept waiting for this one.
+    let other = stage.key();
+    let (other, _) = stage.admit(asking(&[], stage.client(Some(other))));
+    ask(&mut stage, other, &[&all[0]]).unwrap();
+    if !place.is_real() {
+        stage.call(operator, "device.pair.reject", waiting).unwrap();
+        stage.pass(wait_ms);
+        ask(&mut stage, socket, &[&all[max]]).unwrap();
+    }
 }
 
 /// The loop of the reference: a client that does not give up.
@@ -334,6 +420,18 @@ pub(crate) fn what_a_node_offers_is_approved_before_it_counts(place: Place) {
     let before = shown(&mut stage);
     assert_eq!((&before["approvalState"], &before["commands"]), (&json!("pending-approval"), &json!([])));
     assert_eq!(before["pendingRequestId"], requested["requestId"]);
+    let older = admin(&mut stage, 3);
+    let listed = |stage: &mut Stage, who: Actor| {
+        let list = stage.call(who, "device.pair.list", json!({})).unwrap();
+        let rows = list["paired"].as_array().unwrap();
+        rows.iter().find(|row| row["deviceId"] == key.device_id()).unwrap().clone()
+    };
+    let row = listed(&mut stage, operator);
+    let asked = &row["pendingNodeSurface"];
+    for name in ["requestId", "caps", "commands", "silent", "ts", "platform"] {
+        assert_eq!(asked[name], requested[name], "{name}");
+    }
+    assert!(asked["revision"].is_string() && row.get("nodeSurface").is_none(), "{row}");
 
     let params = json!({"requestId": requested["requestId"]});
     let approved = stage.call(operator, "node.pair.approve", params).unwrap();
@@ -350,6 +448,13 @@ pub(crate) fn what_a_node_offers_is_approved_before_it_counts(place: Place) {
         (&after["approvalState"], &after["commands"]),
         (&json!("approved"), &json!(["system.run", "system.which"]))
     );
+    let row = listed(&mut stage, operator);
+    let offered = &row["nodeSurface"];
+    assert_eq!((&offered["caps"], &offered["commands"]), (&json!(["system"]), &after["commands"]));
+    assert_eq!((&offered["sessionHost"], offered["approvedAtMs"].is_u64()), (&json!(false), true));
+    assert!(row.get("pendingNodeSurface").is_none(), "{row}");
+    let row = listed(&mut stage, older);
+    assert!(row.get("nodeSurface").is_none(), "protocol 3 has no such member");
     let pairs = stage.call(operator, "node.pair.list", json!({})).unwrap();
     assert_eq!(
         (pairs["pending"].as_array().unwrap().len(), pairs["paired"].as_array().unwrap().len()),

@@ -170,6 +170,7 @@ impl ClientConfig {
         if !self.commands.is_empty() {
             params.insert("commands".to_owned(), json!(self.commands));
         }
+        put_present(&mut params, [("pathEnv", &self.path_env)]);
 
         let mut auth = Map::new();
         let given = [

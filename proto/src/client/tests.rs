@@ -195,6 +195,8 @@ fn what_is_not_set_is_not_sent() {
     let params = config.connect_params(NONCE, TS_MS);
     let keys: Vec<&str> = params.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(keys, ["caps", "client", "maxProtocol", "minProtocol", "role", "scopes"]);
+    config.path_env = Some("/usr/bin:/bin".to_owned());
+    assert_eq!(config.connect_params(NONCE, TS_MS)["pathEnv"], "/usr/bin:/bin");
 }
 
 #[test]

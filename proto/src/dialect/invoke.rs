@@ -122,14 +122,26 @@ pub(crate) fn error(dialect: Dialect, error: &InvokeError) -> ErrorShape {
         InvokeError::Refused(NodeError { code, message }) => {
             let text = message.as_deref().unwrap_or("node invoke failed");
             let text = code.as_ref().map_or_else(|| text.to_owned(), |code| format!("{code}: {text}"));
-            let mut said = json!({});
-            for (name, value) in [("code", code), ("message", message)] {
-                if let Some(value) = value {
-                    said[name] = json!(value);
-                }
-            }
-            unavailable(text, Some(json!({"nodeError": said})))
+            unavailable(text, Some(json!({"nodeError": said(code.as_deref(), message.as_deref())})))
         }
+        InvokeError::Kept { action_id, node_id, command, error } => ErrorShape {
+            retryable: Some(true),
+            ..unavailable(
+                "node command queued until iOS returns to foreground".to_owned(),
+                Some(json!({
+                    "code": "QUEUED_UNTIL_FOREGROUND", "queuedActionId": action_id, "nodeId": node_id,
+                    "command": command, "nodeError": said(error.code.as_deref(), error.message.as_deref()),
+                    "wake": {"path": "no-registration", "available": false, "throttled": false},
+                })),
+            )
+        },
+        InvokeError::AwaitsApproval { request_id } => unavailable(
+            format!(
+                "node capability surface is awaiting operator approval; run `openclaw nodes approve {request_id}` (see \
+                 `openclaw nodes pending`), then this node retries automatically"
+            ),
+            None,
+        ),
     }
 }
 
@@ -155,6 +167,17 @@ fn denied(reason: &str, command: &str, why: &str) -> ErrorShape {
 
 fn unavailable(message: String, details: Option<Value>) -> ErrorShape {
     ErrorShape { code: "UNAVAILABLE", details, ..super::invalid(message) }
+}
+
+/// What a node said, as far as it said anything.
+fn said(code: Option<&str>, message: Option<&str>) -> Value {
+    let mut said = json!({});
+    for (name, value) in [("code", code), ("message", message)] {
+        if let Some(value) = value {
+            said[name] = json!(value);
+        }
+    }
+    said
 }
 
 fn put_sent(dialect: Dialect, details: &mut Value, is_sent: bool) {

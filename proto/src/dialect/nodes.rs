@@ -4,10 +4,13 @@
 //! A node's token is shown once, by protocol 3's answer to its approval; lists do not show it.
 
 use super::Dialect;
+use crate::error::{InvokeError, RequestError};
 use crate::frame::{LiveNode, NodeList, NodeView};
 use crate::gateway::devices::nodes::required_scopes;
+use crate::pending::{Action, Work};
 use crate::store::nodes::{NodeAbout, NodeEntry, Surface};
 use crate::store::{PairedDevice, Seen};
+use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -34,6 +37,12 @@ struct Row<'a> {
     remote_ip: Option<&'a str>,
     caps: Vec<String>,
     commands: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_env: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node_plugin_tools: Option<Vec<&'a Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host_stats: Option<&'a Value>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     permissions: BTreeMap<String, bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,6 +110,7 @@ fn row<'a>(dialect: Dialect, view: &'a NodeView, device: &'a PairedDevice) -> Ro
             Dialect::V4 => entry.surface.clone(),
         },
     };
+    let offered = surface.commands.clone();
     let row = Row {
         node_id: &device.device_id,
         display_name: device.name(),
@@ -110,6 +120,7 @@ fn row<'a>(dialect: Dialect, view: &'a NodeView, device: &'a PairedDevice) -> Ro
         remote_ip: device.remote_ip.as_deref(),
         caps: surface.caps,
         commands: surface.commands,
+        path_env: live.and_then(|live| live.path_env.as_deref()),
         permissions: surface.permissions,
         connected_at_ms: live.map(|live: &LiveNode| live.since_ms),
         paired: true,
@@ -131,6 +142,8 @@ fn row<'a>(dialect: Dialect, view: &'a NodeView, device: &'a PairedDevice) -> Ro
                 client_id: device.client_id.as_deref(),
                 client_mode: device.client_mode.as_deref(),
                 session_host: Some(false),
+                node_plugin_tools: live.map(|live| tools(&live.tools, entry.map(|_| &offered[..]))),
+                host_stats: live.and_then(|live| live.host_stats.as_ref()),
                 approval_state: Some(state),
                 pending_request_id: waiting.and_then(|request| request.request_id.as_deref()),
                 pending_declared_caps: asked.map(|surface| &surface.caps[..]),
@@ -291,6 +304,82 @@ pub(crate) fn verified(node: Option<&NodeEntry>) -> Value {
             json!({"ok": true, "node": value(&shown)})
         }
     }
+}
+
+/// What a node offers besides commands: what goes by a command, as far as that was approved; nothing, while nothing was.
+pub(crate) fn tools<'a>(tools: &'a [Value], approved: Option<&[String]>) -> Vec<&'a Value> {
+    let is_shown = |tool: &&Value| match (approved, tool.get("command").and_then(Value::as_str)) {
+        (None, _) => false,
+        (Some(_), None) => true,
+        (Some(commands), Some(command)) => commands.iter().any(|offered| offered == command),
+    };
+    tools.iter().filter(is_shown).collect()
+}
+
+/// What became of an event of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// It is noted.
+    Updated,
+    /// There is no use for it here.
+    Unsupported,
+    /// It does not say what it should.
+    Invalid,
+    /// There is no room for it.
+    Full,
+}
+
+/// The answer to an event.
+pub(crate) fn event_told(dialect: Dialect, event: &str, told: Told) -> Value {
+    let (handled, reason) = match told {
+        Told::Updated => (true, "updated"),
+        Told::Unsupported => (false, "unsupported_event"),
+        Told::Invalid => (false, "invalid_payload"),
+        Told::Full => (false, "limit"),
+    };
+    match dialect {
+        Dialect::V3 => json!({"ok": true}),
+        Dialect::V4 => json!({"ok": true, "event": event, "handled": handled, "reason": reason}),
+    }
+}
+
+/// Why an event of a node does not count of which nothing was approved; protocol 3 has no word for it.
+pub(crate) fn event_unapproved(dialect: Dialect) -> Option<RequestError> {
+    match dialect {
+        Dialect::V3 => None,
+        Dialect::V4 => Some(InvokeError::Away.into()),
+    }
+}
+
+/// Work that waits for a node.
+pub(crate) fn work(work: &Work) -> Value {
+    json!({
+        "id": work.id, "type": work.kind.as_str(), "priority": work.priority.as_str(),
+        "createdAtMs": work.created_at_ms, "expiresAtMs": work.expires_at_ms,
+    })
+}
+
+/// The answer to `node.pending.pull`.
+pub(crate) fn actions(node_id: &str, actions: &[Action]) -> Bytes {
+    let mut out = json!({"nodeId": node_id}).to_string().into_bytes();
+    out.pop();
+    out.extend_from_slice(br#","actions":["#);
+    for (at, action) in actions.iter().enumerate() {
+        let shown = json!({
+            "id": action.id, "command": action.command, "enqueuedAtMs": action.enqueued_at_ms,
+        });
+        let mut shown = shown.to_string();
+        shown.pop();
+        if at > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(shown.as_bytes());
+        out.extend_from_slice(br#","paramsJSON":"#);
+        out.extend_from_slice(action.params.as_deref().unwrap_or(b"null"));
+        out.push(b'}');
+    }
+    out.extend_from_slice(b"]}");
+    Bytes::from(out)
 }
 
 /// Whether a paired device may be a node.

@@ -2,6 +2,7 @@
 //! not. Every decision here rests on what was verified (the socket, the proof, a secret), in the order of the
 //! specification (v4 sections 3, 5.1, 6), the same for both dialects.
 
+use super::guesses::{self, Tried};
 use super::limiter::{Limiters, SecretKind, Source};
 use super::peers::Handshake;
 use super::vouched::{self, Tailnet};
@@ -12,7 +13,7 @@ use crate::error::{AuthReason, ClientClass, ConnectError, Provided, ProxyFault, 
 use crate::http::HttpRequest;
 use crate::net::{self, ClientAddress, Origin};
 use crate::scope::{Role, Scopes};
-use crate::secret::{self, Secret};
+use crate::secret::Secret;
 use crate::time::Mono;
 
 /// A peer that passed the checks that need no store.
@@ -43,12 +44,17 @@ pub(super) struct DeviceFacts {
     pub(super) public_key: String,
     /// Whether a shared secret was proved, or somebody vouched for it, or none is wanted.
     pub(super) shared: Result<SharedMethod, AuthReason>,
+    /// Whether a wrong shared secret was shown that may be the device's own token: the store says so, and then it is
+    /// known whether it counts.
+    pub(super) is_guess_open: bool,
     /// A device token to try when `shared` failed.
     pub(super) candidate: Option<Candidate>,
     /// Pairing does not apply to it.
     pub(super) exempt: bool,
     /// Direct, from this host.
     pub(super) local: bool,
+    /// From an address where nodes are paired without a person, and the shared secret was proved.
+    pub(super) from_node_range: bool,
     /// A page sent it.
     pub(super) origin_present: bool,
     /// That page is the gateway's own, on loopback, and the shared secret was proved.
@@ -116,57 +122,59 @@ pub(super) fn is_page(params: &ConnectParams) -> bool {
     Class::of(params).page
 }
 
+/// What a plain request shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bearer {
+    /// The shared secret, or the user of a trusted proxy.
+    Proved,
+    /// Neither.
+    Unproved,
+    /// Something that is not looked at, for as many milliseconds: there were too many wrong ones.
+    Locked(u64),
+}
+
 /// Whether a plain request shows the shared secret as a bearer token, or the user of a trusted proxy (spec: http section
-/// 3). A wrong secret counts like one over a WebSocket; none is no guess. Without a secret to prove, nobody proves
-/// anything.
+/// 3). A wrong secret counts with those over a WebSocket that no page sent, whatever `Origin` says; none is no guess.
+/// Without a secret to prove, nobody proves anything.
 pub(super) fn http_bearer(
     config: &Config,
     limiters: &mut Limiters,
     now: Mono,
     client: &ClientAddress,
     request: &HttpRequest,
-) -> bool {
-    http_shared(config, limiters, now, client, request).is_ok()
-}
-
-/// The same.
-///
-/// # Errors
-/// It does not; when that is because of too many wrong ones, for how many milliseconds none is looked at.
-pub(super) fn http_shared(
-    config: &Config,
-    limiters: &mut Limiters,
-    now: Mono,
-    client: &ClientAddress,
-    request: &HttpRequest,
-) -> Result<(), Option<u64>> {
+) -> Bearer {
     let auth = &config.auth;
     let configured = match auth.mode {
-        AuthMode::None => return Err(None),
+        AuthMode::None => return Bearer::Unproved,
         AuthMode::Token => &auth.token,
         AuthMode::Password => &auth.password,
         AuthMode::TrustedProxy => {
-            return vouched::proxy_user(config, client, request).map(|_| ()).map_err(|_| None);
+            let is_named = vouched::proxy_user(config, client, request).is_ok();
+            return if is_named { Bearer::Proved } else { Bearer::Unproved };
         }
     };
-    let Some(configured) = configured else { return Err(None) };
-    let shown = request.header("authorization").and_then(|text| text.trim().split_once(' '));
-    let shown = shown.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    let Some(shown) = shown.and_then(|(_, shown)| Secret::new(shown)) else { return Err(None) };
-    let peer = Source::of(client, request.header("origin").is_some());
+    let Some(configured) = configured else { return Bearer::Unproved };
+    let Some((scheme, shown)) = request.header("authorization").and_then(|text| text.trim().split_once(' '))
+    else {
+        return Bearer::Unproved;
+    };
+    let Some(shown) = Secret::new(shown).filter(|_| scheme.eq_ignore_ascii_case("bearer")) else {
+        return Bearer::Unproved;
+    };
+    let peer = Source::of_request(client);
     if let Some(retry_after_ms) = limiters.locked(now, peer, SecretKind::Shared) {
-        return Err(Some(retry_after_ms));
+        return Bearer::Locked(retry_after_ms);
     }
     if configured.matches(shown.expose()) {
         limiters.succeeded(peer, SecretKind::Shared);
-        Ok(())
-    } else {
-        limiters.failed(now, peer, SecretKind::Shared);
-        Err(None)
+        return Bearer::Proved;
     }
+    limiters.failed(now, peer, SecretKind::Shared);
+    Bearer::Unproved
 }
 
-/// Runs every check up to the device store, in order.
+/// Runs every check up to the device store, in order. `shows_own_token` says whether the device token that is shown is
+/// one of that device, as far as somebody vouches for it: the store will not look at it then.
 ///
 /// # Errors
 /// The first check that failed.
@@ -177,6 +185,7 @@ pub(super) fn check(
     handshake: &Handshake,
     request: &ConnectRequest,
     tailnet: Tailnet,
+    shows_own_token: bool,
 ) -> Result<Passed, (Option<Dialect>, ConnectError)> {
     let params = &request.params;
     let (min, max) = (params.min_protocol, params.max_protocol);
@@ -200,10 +209,12 @@ pub(super) fn check(
         (Some(_), Proof::Absent) => return Err(refuse(ConnectError::DeviceRequired)),
     };
     let shared = check_shared(config, limiters, now, peer, handshake, params);
-    // The store looks at no token of a device that somebody vouches for, so nobody else counts a wrong one.
-    let is_wrong = matches!(shared, Err(reason) if reason != AuthReason::RateLimited);
-    if is_wrong && tailnet == Tailnet::Proved && candidate(params).is_some() && is_guess(params) {
-        limiters.failed(now, peer, SecretKind::Shared);
+    let is_wrong = guesses::is_shared_wrong(&shared, params);
+    // The store looks at no token of a device that somebody vouches for.
+    let is_guess_open = is_wrong && tailnet != Tailnet::Proved && candidate(params).is_some();
+    let tried = if tailnet == Tailnet::Proved && shows_own_token { Tried::OwnToken } else { Tried::Nothing };
+    for kind in guesses::wrong(params, is_wrong && !is_guess_open, tried) {
+        limiters.failed(now, peer, kind);
     }
     let shared = with_tailnet(shared, tailnet);
     let proved = matches!(shared, Ok(SharedMethod::Secret));
@@ -225,17 +236,19 @@ pub(super) fn check(
     };
     let candidate = candidate(params);
     // A setup code is for the store to judge, like a device token.
-    if shared.is_err() && candidate.is_none() && !bootstrap_shown(params) {
+    if shared.is_err() && candidate.is_none() && !guesses::is_code_shown(params) {
         let reason = shared.err().unwrap_or(AuthReason::TokenMissing);
         return Err(refuse(ConnectError::Unauthorized(unauthorized(config, params, reason, retry_after_ms))));
     }
     let facts = DeviceFacts {
         public_key,
         shared,
+        is_guess_open,
         candidate,
         exempt: (class.backend && role == Role::Operator && local && !origin.present && proved)
             || is_proxied_page(class, role, &shared),
         local,
+        from_node_range: proved && is_in_node_range(config, &handshake.address),
         origin_present: origin.present,
         own_page: origin.own && class.page && local && proved,
     };
@@ -247,6 +260,12 @@ pub(super) fn check(
 /// about those alone (spec: auth section 5.1). Their scopes are what they ask for, and no header says anything else.
 fn is_proxied_page(class: Class, role: Role, shared: &Result<SharedMethod, AuthReason>) -> bool {
     class.control_ui && role == Role::Operator && matches!(shared, Ok(SharedMethod::Proxy))
+}
+
+/// Whether its owner wants new nodes from there. An address alone lets nobody in (R5).
+fn is_in_node_range(config: &Config, address: &ClientAddress) -> bool {
+    let ranges = &config.auth.pairing.node_ranges;
+    address.remote().is_some_and(|ip| ranges.iter().any(|range| range.contains(ip)))
 }
 
 /// A tailnet identity stands in for a secret that was not shown or is wrong. Where one was claimed in vain and nothing
@@ -344,7 +363,8 @@ fn check_origin(config: &Config, handshake: &Handshake, class: Class) -> Result<
 /// An origin is a scheme, a name of at most 253 characters and a port; what is longer is nobody's.
 const SHOWN_ORIGIN_MAX: usize = 300;
 
-/// Whether the shared secret was proved. Either field may carry it, whatever the mode is called.
+/// Whether the shared secret was proved. Either field may carry it, whatever the mode is called. A right one is forgiven
+/// what was counted; whether a wrong one counts is for [`guesses`] to say.
 fn check_shared(
     config: &Config,
     limiters: &mut Limiters,
@@ -391,10 +411,6 @@ fn check_shared(
         limiters.succeeded(peer, SecretKind::Shared);
         return Ok(SharedMethod::Secret);
     }
-    // A device that shows its own token in `auth.token` has not failed yet: the store decides and counts then.
-    if candidate(params).is_none() {
-        limiters.failed(now, peer, SecretKind::Shared);
-    }
     Err(if own_field.is_some() { mismatch } else { missing })
 }
 
@@ -408,36 +424,6 @@ pub(super) fn candidate(params: &ConnectParams) -> Option<Candidate> {
         (None, Some(token)) => Some(Candidate { token, explicit: false }),
         (None, None) => None,
     }
-}
-
-/// Whether a secret was shown that [`check_shared`] looked at.
-pub(super) fn shown_shared(params: &ConnectParams) -> bool {
-    let shown = |secret: &Option<String>| secret.as_deref().and_then(Secret::new).is_some();
-    shown(&params.auth.token) || shown(&params.auth.password)
-}
-
-/// Whether a secret was shown besides the device token that was tried. Clients send a stored device token in both
-/// fields, which is no guess.
-pub(super) fn guessed_shared(params: &ConnectParams) -> bool {
-    let auth = &params.auth;
-    let shown = |secret: &Option<String>| secret.as_deref().and_then(Secret::new).is_some();
-    let is_same = match (&auth.token, &auth.device_token) {
-        (Some(token), Some(device_token)) => secret::same(token, device_token),
-        (None, _) | (_, None) => false,
-    };
-    let token_is_other = shown(&auth.token) && shown(&auth.device_token) && !is_same;
-    token_is_other || shown(&auth.password)
-}
-
-/// Whether a secret was shown that is not just the device's own token in both fields, as clients send a stored one.
-fn is_guess(params: &ConnectParams) -> bool {
-    let shows_own = candidate(params).is_some_and(|candidate| candidate.explicit);
-    guessed_shared(params) || (shown_shared(params) && !shows_own)
-}
-
-/// Whether a setup code was shown.
-pub(super) fn bootstrap_shown(params: &ConnectParams) -> bool {
-    params.auth.bootstrap_token.as_deref().is_some_and(|token| !token.trim().is_empty())
 }
 
 /// Peers without a device (spec: v4 section 6.3, for both dialects). Fails with a refusal of its own, or with the

@@ -4,7 +4,8 @@
 //! Authority is one rule for both protocols: whoever has `operator.approvals` sees and decides what was asked on its own
 //! device or names its device as a reviewer's; an admin sees and decides everything. Who of those is asked is another
 //! matter: a client says by its id or a capability that it shows requests, and the asker's own connection is not
-//! asked. Protocol 3 has no such word (see [`crate::dialect::Exceptions`]).
+//! asked; nor does it allow what it asked for, which it may only take back. Protocol 3 has no such word, and asks the
+//! asker too (see [`crate::dialect::Exceptions`]).
 
 pub(crate) mod file;
 pub(crate) mod questions;
@@ -430,6 +431,11 @@ fn settle(
     decision: Decision,
     out: &mut Vec<Output>,
 ) -> Result<Vec<Waiter>, RequestError> {
+    if decision != Decision::Deny && asked_itself(gateway, call.conn, number) {
+        let message =
+            "who asks does not allow: another client must decide, and this one may only deny".to_owned();
+        return Err(RequestError::Named { message, details: json!({"reason": "APPROVAL_OWN_REQUEST"}) });
+    }
     let by = decider(gateway, call.conn);
     let outcome = Outcome::Decided(decision);
     let limits = &gateway.config.limits;
@@ -460,6 +466,16 @@ fn settle(
             Err(RequestError::Named { message, details })
         }
     }
+}
+
+/// Whether this connection would decide about what it asked for itself, where that is not allowed.
+fn asked_itself(gateway: &Gateway, conn: ConnId, number: u64) -> bool {
+    let Some(session) = gateway.peers.session(conn) else { return false };
+    let entry = gateway.approvals.book.entry(number).filter(|entry| entry.is_pending());
+    entry.is_some_and(|entry| {
+        let may = session.dialect.exceptions().asker_allows && entry.kind == Kind::Exec;
+        entry.asker.conn == conn && !may
+    })
 }
 
 fn decider(gateway: &Gateway, conn: ConnId) -> Option<Decider> {

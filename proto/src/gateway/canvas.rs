@@ -2,10 +2,10 @@
 //! page or a program that shares an address with somebody who may; a path that means one thing here and another where
 //! files are opened; an address that still works when its owner is gone.
 
-use super::admit;
+use super::admit::{self, Bearer};
 use super::peers::{Phase, Serving};
 use super::surfaces::Known;
-use super::{Gateway, Purpose};
+use super::{Gateway, Purpose, web};
 use crate::host::HostRequest;
 use crate::host::files::{FileRequest, FileRoot};
 use crate::http::file::Conditions;
@@ -110,13 +110,6 @@ pub(super) fn too_many_files() -> HttpResponse {
     HttpResponse::text(503, "Too many files are being sent").with("Retry-After", "1")
 }
 
-/// The refusal of one who guessed too often.
-fn rate_limited(retry_after_ms: u64) -> HttpResponse {
-    let message = "Too many failed authentication attempts. Please try again later.";
-    let body = json!({"error": {"message": message, "type": "rate_limited"}});
-    HttpResponse::json(429, body.to_string()).with("Retry-After", retry_after_ms.div_ceil(1_000).to_string())
-}
-
 impl Gateway {
     /// Answers a request for the canvas; says whether it was one.
     pub(super) fn canvas_request(
@@ -201,8 +194,8 @@ impl Gateway {
             return Ok(By::Itself);
         }
         let config = &self.config;
-        let shared = admit::http_shared(config, &mut self.limiters, now.mono, client, request);
-        if shared.is_ok() {
+        let shared = admit::http_bearer(config, &mut self.limiters, now.mono, client, request);
+        if shared == Bearer::Proved {
             return Ok(By::Itself);
         }
         let known = capability.map(|token| self.surface_of(now, token));
@@ -210,7 +203,7 @@ impl Gateway {
             return Ok(By::Capability(conn));
         }
         Err(Box::new(match (shared, known) {
-            (Err(Some(retry_after_ms)), _) => rate_limited(retry_after_ms),
+            (Bearer::Locked(retry_after_ms), _) => web::too_many_guesses(retry_after_ms),
             (_, Some(Known::Expired)) => unauthorized(
                 "This canvas address has expired; ask for another with node.pluginSurface.refresh \
                  (node.canvas.capability.refresh at protocol 3)",

@@ -28,6 +28,10 @@ pub struct Census {
     pub decisions_awaited: usize,
     /// Commands in flight to nodes.
     pub invokes: usize,
+    /// Nodes for which something waits, or did.
+    pub pending_nodes: usize,
+    /// Chats that nodes follow.
+    pub node_chats: usize,
     /// Presence entries, our own not counted.
     pub presence_entries: usize,
 }
@@ -41,6 +45,7 @@ impl Gateway {
         self.peers.check();
         self.approvals.check();
         self.invokes.check();
+        self.pending.check();
         Census {
             sockets: self.peers.len(),
             headless: self.peers.headless_len(),
@@ -53,6 +58,8 @@ impl Gateway {
             store_waiting: self.devices.waiting(),
             decisions_awaited: self.approvals.waiting(),
             invokes: self.invokes.len(),
+            pending_nodes: self.pending.len(),
+            node_chats: self.node_chats(),
             presence_entries: self.presence.len(),
         }
     }

@@ -4,6 +4,8 @@
 //! An answer to a change leaves when the host says that the bytes are durable. Two changes at once are the host's to
 //! tell apart: each names the text that it was made from.
 
+use super::devices::Op;
+use super::pair::Key;
 use super::presence::cut;
 use super::timers::Timer;
 use super::{Call, Gateway, Purpose, events};
@@ -71,8 +73,7 @@ impl Gateway {
     pub(super) fn config_answered(
         &mut self,
         now: Now,
-        conn: ConnId,
-        id: Box<str>,
+        (conn, id): (ConnId, Box<str>),
         answer: Option<HostAnswer>,
         out: &mut Vec<Output>,
     ) {
@@ -83,7 +84,7 @@ impl Gateway {
                     self.config_news(now, *news, out);
                 }
                 if let Some(live) = done.live {
-                    self.take_over(*live, out);
+                    self.take_over(now, *live, out);
                 }
             }
             Some(HostAnswer::Config(Err(ConfigFault::Invalid { message, issues }))) => {
@@ -114,11 +115,11 @@ impl Gateway {
         self.forget_numbers();
         self.set_hot_reload(now, news.hot_reload);
         if let Some(live) = news.live {
-            self.take_over(live, out);
+            self.take_over(now, live, out);
         }
     }
 
-    fn take_over(&mut self, live: LiveConfig, out: &mut Vec<Output>) {
+    fn take_over(&mut self, now: Now, live: LiveConfig, out: &mut Vec<Output>) {
         let is_other_auth = !is_same_auth(&self.config.auth, &live.auth) || self.is_other_proxy(&live);
         self.log_level = live.log_level;
         self.config = live.over(&self.config);
@@ -129,6 +130,7 @@ impl Gateway {
         if !is_other_auth {
             return;
         }
+        self.submit(now, Op::ForgetSecretCodes, Key::SecretChanged, out);
         // Whoever came in with what is no longer valid must show what is. A device token stays what it was.
         let conns: Vec<ConnId> = self.peers.open().collect();
         for conn in conns {

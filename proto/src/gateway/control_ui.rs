@@ -1,9 +1,10 @@
 //! An installed Control UI over HTTP (spec: http section 7): its files are public by design, what it is told at its start
 //! is not.
 
+use super::admit::{self, Bearer};
 use super::canvas::{self, Address, By};
 use super::peers::{Phase, Serving};
-use super::{Gateway, Purpose, admit};
+use super::{Gateway, Purpose, web};
 use crate::dialect;
 use crate::host::HostRequest;
 use crate::host::files::{FileRequest, FileRoot, guard_control_ui};
@@ -107,13 +108,20 @@ impl Gateway {
                 HttpResponse::text(302, "").with("Location", format!("{}/{query}", page.base_path))
             }
             Asked::Bootstrap => {
-                let may = client.local
-                    || admit::http_bearer(&self.config, &mut self.limiters, now.mono, client, request);
-                if may {
-                    let facts = dialect::surfaces::control_ui(&page.base_path, &self.config.about.version);
-                    HttpResponse::json(200, facts.to_string()).with("Cache-Control", "no-cache")
+                let limiters = &mut self.limiters;
+                let shown = if client.local {
+                    Bearer::Proved
                 } else {
-                    canvas::unauthorized("Unauthorized", None)
+                    admit::http_bearer(&self.config, limiters, now.mono, client, request)
+                };
+                match shown {
+                    Bearer::Proved => {
+                        let facts =
+                            dialect::surfaces::control_ui(&page.base_path, &self.config.about.version);
+                        HttpResponse::json(200, facts.to_string()).with("Cache-Control", "no-cache")
+                    }
+                    Bearer::Unproved => canvas::unauthorized("Unauthorized", None),
+                    Bearer::Locked(retry_after_ms) => web::too_many_guesses(retry_after_ms),
                 }
             }
             Asked::Avatar

@@ -26,6 +26,7 @@ use crate::host::{DevicesCheck, DevicesVersion, HostAnswer, HostFault, HostReque
 use crate::limits::Limits;
 use crate::log::{Level, Record};
 use crate::scope::{Role, Scopes};
+use crate::secret::Secret;
 use crate::seed::Random;
 use crate::store::{DeviceView, Devices, PairedDevice, PendingRequest, Seen};
 use crate::time::{Mono, Now};
@@ -49,6 +50,8 @@ pub(crate) struct DeviceStore<K> {
     /// Why it did not, as the log was told.
     reported: Option<String>,
     seen: Arc<BTreeMap<String, Seen>>,
+    /// Setup codes that stand on the shared secret alone count when they were made after this, Unix milliseconds.
+    codes_since_ms: u64,
     queue: VecDeque<Job<K>>,
     phase: Phase<K>,
 }
@@ -114,6 +117,7 @@ impl<K> DeviceStore<K> {
             readable: false,
             reported: None,
             seen: Arc::default(),
+            codes_since_ms: 0,
             queue: VecDeque::new(),
             phase: Phase::Idle,
         }
@@ -150,6 +154,11 @@ impl<K> DeviceStore<K> {
         }
         self.queue.push_back(Job { op, by, key, tries: 0 });
         self.load(now, out);
+    }
+
+    /// [`Op::ForgetSecretCodes`] failed: what could not be taken off the disk opens nothing here all the same.
+    pub(crate) fn void_secret_codes(&mut self, now: Now) {
+        self.codes_since_ms = now.wall.0;
     }
 
     /// The host answered the latest [`Effect::Host`].
@@ -219,9 +228,30 @@ impl<K> DeviceStore<K> {
         &self.committed
     }
 
+    /// Whether this is a token of this device that is in force.
+    pub(crate) fn is_token_of(&self, device_id: &str, public_key: &str, shown: &Secret) -> bool {
+        let device = self.committed.paired.get(device_id).filter(|device| device.public_key == public_key);
+        let mut entries =
+            device.into_iter().flat_map(|device| device.tokens.iter().flat_map(BTreeMap::values));
+        entries.any(|entry| tokens::is_live(entry) && shown.matches(&entry.token))
+    }
+
     /// What this process remembers of a device.
     pub(crate) fn seen(&self, device_id: &str) -> Option<&Seen> {
         self.seen.get(device_id)
+    }
+
+    /// A device was seen, in memory only; also by what is about to become memory.
+    pub(crate) fn saw(&mut self, device_id: &str, at_ms: u64, reason: &'static str) {
+        let storing = match &mut self.phase {
+            Phase::Storing(storing) => Some(&mut storing.seen),
+            Phase::Idle | Phase::Checking { .. } => None,
+        };
+        for seen in [Some(&mut self.seen), storing].into_iter().flatten() {
+            if let Some(entry) = Arc::make_mut(seen).get_mut(device_id) {
+                (entry.at_ms, entry.reason) = (at_ms, reason);
+            }
+        }
     }
 
     /// Whether the store was read, and still could be at the latest look.
@@ -312,7 +342,7 @@ impl<K> DeviceStore<K> {
 
     fn run_batch(&mut self, now: Now, random: &mut Random, out: &mut Vec<Effect<K>>) {
         let now_ms = now.wall.0;
-        let mut draft = Draft::new(&self.committed, &self.seen, now_ms, &self.limits);
+        let mut draft = Draft::new(&self.committed, &self.seen, now_ms, self.codes_since_ms, &self.limits);
         let mut batch = Vec::with_capacity(self.queue.len());
         let mut lost = Vec::new();
         for job in self.queue.drain(..) {
@@ -507,6 +537,10 @@ fn apply(draft: &mut Draft<'_>, op: &Op, step: &mut Step<'_>) -> Done {
         Op::Rename { device_id, label } => rename(draft, device_id, label, step),
         Op::IssueSetup { access, by } => setup::issue(draft, *access, by.as_deref(), step)
             .map(|issued| Done::SetupIssued(Box::new(issued))),
+        Op::ForgetSecretCodes => {
+            setup::forget_those_by_secret(draft);
+            Ok(Done::Told(serde_json::Value::Null))
+        }
         Op::RequestUpgrade { device_id, scopes } => request_upgrade(draft, device_id, scopes, step),
         Op::ApproveNode { request_id, approver } => nodes::approve(draft, request_id, approver, step),
         Op::RejectNode { request_id } => nodes::reject(draft, request_id, step),

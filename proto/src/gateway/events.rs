@@ -67,6 +67,15 @@ pub(crate) static QUESTION_RESOLVED: Event = question("question.resolved", scope
 /// The same, to whoever asked without being one who answers questions.
 pub(crate) static QUESTION_REQUESTED_OWN: Event = question("question.requested", scope::SESSIONS_WRITE);
 pub(crate) static QUESTION_RESOLVED_OWN: Event = question("question.resolved", scope::SESSIONS_WRITE);
+/// Protocol 4 only, as the one below.
+pub(crate) static NODE_STATS: Event =
+    Event { name: "node.hostStats", scope: Some(scope::READ), drop_if_slow: true, versioned: false };
+pub(crate) static RUNNERS_CHANGED: Event = Event {
+    name: "node.runnerInventory.changed",
+    scope: Some(scope::READ),
+    drop_if_slow: true,
+    versioned: false,
+};
 /// To the node that is asked, without a number.
 pub(crate) const INVOKE_REQUEST: &str = "node.invoke.request";
 /// The same; protocol 4 only.

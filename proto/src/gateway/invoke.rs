@@ -93,13 +93,13 @@ pub(crate) fn result(gateway: &mut Gateway, mut call: Call, out: &mut Vec<Output
         return;
     }
     let is_not_ready = matches!(&outcome, Err(NodeError { code: Some(code), .. }) if code == NODE_NOT_READY);
-    let limits = &gateway.config.limits;
+    let (call_now, limits) = (call.now, &gateway.config.limits);
     match gateway.invokes.book.answered(call.now.mono, call.conn, &id, is_not_ready, limits) {
         Answered::Unknown => reply(gateway, call, br#"{"ok":true,"ignored":true}"#, out),
         Answered::Later => reply(gateway, call, br#"{"ok":true}"#, out),
         Answered::Now(invoke) => {
             reply(gateway, call, br#"{"ok":true}"#, out);
-            gateway.invoke_answered(*invoke, outcome, out);
+            gateway.invoke_answered(call_now, *invoke, outcome, out);
         }
     }
 }
@@ -180,7 +180,7 @@ impl Gateway {
     }
 
     /// Whether a node offers a command, somebody approved that, and the policy allows it now.
-    fn may_run(&self, node: ConnId, node_id: &str, command: &str) -> Result<(), InvokeError> {
+    pub(super) fn may_run(&self, node: ConnId, node_id: &str, command: &str) -> Result<(), InvokeError> {
         let declared = self.peers.session(node).and_then(|session| session.declared.as_ref());
         let declared = declared.ok_or(InvokeError::Away)?;
         let command = command.to_owned();
@@ -289,13 +289,19 @@ impl Gateway {
     /// A node has answered.
     fn invoke_answered(
         &mut self,
+        now: Now,
         invoke: Invoke,
         outcome: Result<NodePayload, NodeError>,
         out: &mut Vec<Output>,
     ) {
+        let kept =
+            outcome.as_ref().err().and_then(|error| self.keep_for_foreground(now, &invoke.asked, error));
         let Draft { node_id, command, caller, wants, .. } = invoke.asked;
         let payload = match (outcome, wants) {
-            (Err(error), _) => return self.invoke_failed(caller, InvokeError::Refused(error).into(), out),
+            (Err(error), _) => {
+                let error = kept.unwrap_or(InvokeError::Refused(error));
+                return self.invoke_failed(caller, error.into(), out);
+            }
             (Ok(payload), Wants::Payload) => Payload::Json(payload.payload()),
             (Ok(payload), Wants::Whole) => {
                 Payload::Invoked(Box::new(Invoked { node_id, command: command.clone(), rest: payload.rest }))

@@ -1,7 +1,7 @@
 //! Failed credentials, counted per address and kind of secret (spec: auth section 9).
 //!
-//! Two instances: one for pages (an `Origin` was sent), which never spares loopback, since any page in the user's browser
-//! comes from there; one for everybody else. Every failed secret counts, whatever else was sent beside it.
+//! Two instances: one for the WebSockets of pages (an `Origin` was sent), which never spares loopback, since any page in
+//! the user's browser comes from there; one for everybody else. Which secrets count is [`super::guesses`]'s to say.
 
 use crate::config::{Config, RateLimit};
 use crate::net::{self, ClientAddress};
@@ -33,6 +33,12 @@ pub(super) struct Source {
 impl Source {
     pub(super) fn of(address: &ClientAddress, page: bool) -> Self {
         Self { page, ip: address.ip.map(net::holder), direct: !address.forwarded }
+    }
+
+    /// Whoever shows a bearer token in a plain request. Programs of this machine need none; what comes from loopback and
+    /// is not taken for one of them, such as a page whose name leads here, is not spared.
+    pub(super) fn of_request(address: &ClientAddress) -> Self {
+        Self { page: false, ip: address.ip.map(net::holder), direct: false }
     }
 }
 

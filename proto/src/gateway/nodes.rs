@@ -3,6 +3,7 @@
 
 use super::devices::Op;
 use super::pair::Key;
+use super::peers::NodeSession;
 use super::{Call, Gateway, events, node_policy};
 use crate::config::Config;
 use crate::connect::ConnectParams;
@@ -69,6 +70,9 @@ impl Gateway {
                     surface: node.surface.clone(),
                     version: node.about.version.clone(),
                     since_ms: node.since_ms,
+                    path_env: node.path_env.clone(),
+                    tools: Arc::clone(&node.tools),
+                    host_stats: node.host_stats.clone(),
                 };
                 Some((session.device_id.clone()?, live))
             })
@@ -94,7 +98,21 @@ impl Gateway {
     }
 
     /// What a node asked for was decided: told to those who may pair, and to the node itself.
-    pub(super) fn node_resolved(&mut self, node_id: &str, payload: Bytes, out: &mut Vec<Output>) {
+    pub(super) fn node_resolved(
+        &mut self,
+        node_id: &str,
+        decision: &str,
+        payload: Bytes,
+        out: &mut Vec<Output>,
+    ) {
+        match decision {
+            "removed" => self.pending.forget(node_id),
+            "approved" => {
+                let changed = Bytes::from(serde_json::json!({"nodeId": node_id}).to_string());
+                self.broadcast(&events::RUNNERS_CHANGED, [None, Some(changed)], out);
+            }
+            _ => {}
+        }
         self.broadcast(&events::NODE_RESOLVED, [Some(payload.clone()), Some(payload.clone())], out);
         for conn in self.peers.of_device(node_id) {
             if self.peers.session(conn).is_some_and(|session| session.role == Role::Node) {
@@ -109,6 +127,25 @@ impl Gateway {
         }
     }
 }
+
+/// A node that comes in.
+pub(super) fn session(params: &ConnectParams, config: &Config, now: Now) -> NodeSession {
+    let (about, surface) = declared(params, config);
+    let path_env = params.path_env.clone().filter(|path| !path.is_empty() && path.len() <= PATH_BYTES_MAX);
+    NodeSession {
+        about,
+        surface,
+        since_ms: now.wall.0,
+        path_env,
+        tools: Arc::default(),
+        host_stats: None,
+        stats_told: None,
+        chats: BTreeSet::new(),
+    }
+}
+
+/// Longest list of folders that is kept as long as its node is here.
+const PATH_BYTES_MAX: usize = 4_096;
 
 /// What a node declares at connect, as far as its platform may.
 pub(super) fn declared(params: &ConnectParams, config: &Config) -> (NodeAbout, Surface) {

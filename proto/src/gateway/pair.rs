@@ -7,9 +7,10 @@ use super::devices::nodes::Declared;
 use super::devices::pairing::{Candidate, ConnectOp, Connected, DeviceClient, Locality, PairingReason};
 use super::devices::tokens::TokenFault;
 use super::devices::{Caller, CloseDevice, DeviceError, Done, Effect, Notice, Op};
+use super::guesses::{self, Tried};
 use super::limiter::{SecretKind, Source};
-use super::nodes::{NodeQuery, declared};
-use super::peers::{Delivery, NodeSession, Phase, Session, Slot};
+use super::nodes::{self, NodeQuery, declared};
+use super::peers::{Delivery, Phase, Session, Slot};
 use super::presence::Facts;
 use super::vouched::{self, Tailnet};
 use super::{Call, Gateway, Purpose, events, setup, surfaces, uptime_ms};
@@ -43,6 +44,8 @@ pub(super) enum Key {
     Setup { conn: ConnId, id: Box<str>, place: setup::Place },
     /// A peer asks for these scopes besides its own.
     Upgrade { conn: ConnId, id: Box<str>, wanted: Vec<String> },
+    /// Setup codes end with the shared secret; nobody waits for it.
+    SecretChanged,
 }
 
 /// A `connect` on its way through the store.
@@ -54,6 +57,8 @@ pub(super) struct Waiting {
     role: Role,
     params: ConnectParams,
     shared: Result<SharedMethod, AuthReason>,
+    /// As in [`admit::DeviceFacts`].
+    is_guess_open: bool,
     /// For the limiters.
     limiter_key: Source,
 }
@@ -100,7 +105,9 @@ impl Gateway {
         let config = Arc::clone(&self.config);
         let Some(slot) = self.peers.get(conn) else { return };
         let Phase::Handshake(handshake) = &slot.phase else { return };
-        let checked = admit::check(&config, &mut self.limiters, now.mono, handshake, &request, tailnet);
+        let shows_own = tailnet == Tailnet::Proved && guesses::shows_own_token(&self.devices, &request);
+        let checked =
+            admit::check(&config, &mut self.limiters, now.mono, handshake, &request, tailnet, shows_own);
         let address = handshake.address;
         let Passed { dialect, role, checked, page_by_host } = match checked {
             Ok(passed) => passed,
@@ -138,7 +145,7 @@ impl Gateway {
                 let token_counts = facts.shared.is_err();
                 let shown = [
                     (facts.candidate.is_some(), SecretKind::Device),
-                    (admit::bootstrap_shown(&params), SecretKind::Setup),
+                    (guesses::is_code_shown(&params), SecretKind::Setup),
                 ];
                 let limiters = &mut self.limiters;
                 let kinds = shown.into_iter().filter(|(is_shown, _)| *is_shown).map(|(_, kind)| kind);
@@ -146,21 +153,23 @@ impl Gateway {
                 if let Some(retry_after_ms) = locked.filter(|_| token_counts) {
                     // Locked is this kind only. What was shown beside it, or in its place, was tried as the
                     // shared secret and was wrong.
-                    if admit::shown_shared(&params) {
-                        self.limiters.failed(now.mono, limiter_key, SecretKind::Shared);
+                    for kind in guesses::wrong(&params, facts.is_guess_open, Tried::Nothing) {
+                        self.limiters.failed(now.mono, limiter_key, kind);
                     }
                     let why =
                         admit::unauthorized(&config, &params, AuthReason::RateLimited, Some(retry_after_ms));
                     return self.refuse(conn, id, Some(dialect), &ConnectError::Unauthorized(why), out);
                 }
-                let op = connect_op(&params, *facts, role, address.reported());
+                let is_guess_open = facts.is_guess_open;
+                let local_pairs = config.auth.pairing.local;
+                let op = connect_op(&params, *facts, role, local_pairs, address.reported());
                 let (mut op, shared) = op;
                 if role == Role::Node {
                     let (about, surface) = declared(&params, &config);
                     let is_covered = dialect.exceptions().pairing_covers_surface;
                     op.declared = Some(Box::new(Declared { about, surface, is_covered }));
                 }
-                let waiting = Waiting { conn, id, dialect, role, params, shared, limiter_key };
+                let waiting = Waiting { conn, id, dialect, role, params, shared, is_guess_open, limiter_key };
                 self.submit(now, Op::Connect(Box::new(op)), Key::Connect(Box::new(waiting)), out);
             }
         }
@@ -228,6 +237,17 @@ impl Gateway {
             origin.map(|local| surfaces::origin(&self.config, &handshake.address, local, &handshake.request));
         let user = self.vouched_user(now, handshake);
         let device_id = params.device.as_ref().map(|claim| claim.id.clone());
+        let replaced = match device_id.as_deref().filter(|_| role == Role::Node) {
+            Some(node_id) => self.replaces_node(now, conn, node_id, out),
+            None => Ok(Vec::new()),
+        };
+        let replaced = match replaced {
+            Ok(replaced) => replaced,
+            Err(error) => {
+                self.setups.undelivered.extend(redeemed);
+                return self.refuse(conn, id, Some(dialect), &error, out);
+            }
+        };
         let presence_key = (params.client.mode != "cli").then(|| {
             let key = device_id.clone().or_else(|| params.client.instance_id.clone());
             key.unwrap_or_else(|| conn.to_string()).trim().to_lowercase()
@@ -262,10 +282,7 @@ impl Gateway {
             name: name_of(&params).into(),
             user,
             shows: Shows::of(&params),
-            declared: (role == Role::Node).then(|| {
-                let (about, surface) = declared(&params, &self.config);
-                Box::new(NodeSession { about, surface, since_ms: now.wall.0 })
-            }),
+            declared: (role == Role::Node).then(|| Box::new(nodes::session(&params, &self.config, now))),
             delivery: None,
         };
         self.stats.admitted += 1;
@@ -303,6 +320,7 @@ impl Gateway {
         if role == Role::Node {
             self.greet_node(conn, dialect, out);
         }
+        self.close_replaced(replaced, out);
         for dialect in [Dialect::V3, Dialect::V4] {
             let exceptions = dialect.exceptions();
             self.presence_flush.dirty[dialect.index()] |= is_tracked && exceptions.presence_after_hello;
@@ -321,7 +339,7 @@ impl Gateway {
                 self.peers.session(*conn).and_then(|session| session.device_id.as_deref().map(Into::into))
             }
             // A device that wants in answers for itself.
-            Key::Connect(_) => None,
+            Key::Connect(_) | Key::SecretChanged => None,
         };
         let mut effects = Vec::new();
         self.devices.submit(now, op, by, key, &mut effects);
@@ -378,29 +396,27 @@ impl Gateway {
                         self.method_done(conn, id, done, out);
                     }
                 }
+                Effect::Done { key: Key::SecretChanged, done } => {
+                    if let Done::Failed(error) = done {
+                        self.devices.void_secret_codes(now);
+                        out.push(Output::Log(
+                            Record::new(Level::Error, "setup-codes.not-forgotten").field("why", error).field(
+                                "hint",
+                                "codes of the old secret open nothing until a restart; those that \
+                                                are younger than ten minutes then do again",
+                            ),
+                        ));
+                    }
+                }
                 Effect::Notice(notice) => self.notice(notice, out),
             }
         }
     }
 
     fn connect_done(&mut self, now: Now, waiting: Waiting, done: Done, out: &mut Vec<Output>) {
-        let Waiting { conn, id, dialect, role, params, shared, limiter_key } = waiting;
-        // A token was looked at first when there was no shared secret. Of a failed one nothing was looked at, and nothing
-        // is told.
-        let is_good_token = if let Done::Connected(connected) = &done {
-            connected.by_device_token
-        } else if let Done::PairingRequired(pairing) = &done {
-            shared.is_err() && !pairing.by_setup
-        } else {
-            matches!(done, Done::TokenRejected { fault: TokenFault::ScopeMismatch, .. })
-        };
-        let by_setup = matches!(&done, Done::Connected(connected) if connected.by_setup)
-            || matches!(&done, Done::PairingRequired(pairing) if pairing.by_setup);
-        // Neither a good device token nor a good code makes guesses at the shared secret free, wherever it leads.
-        let beside_code = by_setup && admit::candidate(&params).is_some() && admit::shown_shared(&params);
-        let guessed = beside_code || (is_good_token && admit::guessed_shared(&params));
-        if guessed && shared.is_err() {
-            self.limiters.failed(now.mono, limiter_key, SecretKind::Shared);
+        let Waiting { conn, id, dialect, role, params, shared, is_guess_open, limiter_key } = waiting;
+        for kind in guesses::wrong(&params, is_guess_open, Tried::of(&done, shared.is_err())) {
+            self.limiters.failed(now.mono, limiter_key, kind);
         }
         let error = match done {
             Done::Connected(connected) => {
@@ -421,24 +437,11 @@ impl Gateway {
                     (TokenFault::Mismatch, Err(reason)) if !explicit => *reason,
                     (TokenFault::Mismatch, _) => AuthReason::DeviceTokenMismatch,
                 };
-                if fault == TokenFault::Mismatch {
-                    // Every failed secret counts, and `auth.token` was tried as the shared one too.
-                    self.limiters.failed(now.mono, limiter_key, SecretKind::Device);
-                    if admit::shown_shared(&params) {
-                        self.limiters.failed(now.mono, limiter_key, SecretKind::Shared);
-                    }
-                    // A code beside it was looked at first, and was none.
-                    if admit::bootstrap_shown(&params) {
-                        self.limiters.failed(now.mono, limiter_key, SecretKind::Setup);
-                    }
-                }
                 let retry_after_ms = self.limiters.locked(now.mono, limiter_key, SecretKind::Shared);
                 let retry_after_ms = retry_after_ms.filter(|_| reason == AuthReason::RateLimited);
                 ConnectError::Unauthorized(admit::unauthorized(&self.config, &params, reason, retry_after_ms))
             }
             Done::SetupRejected => {
-                // Every failed secret counts, whatever kind it is of.
-                self.limiters.failed(now.mono, limiter_key, SecretKind::Setup);
                 let reason = AuthReason::BootstrapTokenInvalid;
                 ConnectError::Unauthorized(admit::unauthorized(&self.config, &params, reason, None))
             }
@@ -491,7 +494,7 @@ impl Gateway {
             }
             Notice::NodeResolved { request_id, node_id, decision, ts } => {
                 let payload = dialect::nodes::resolved(&request_id, &node_id, decision, ts);
-                self.node_resolved(&node_id, Bytes::from(payload.to_string()), out);
+                self.node_resolved(&node_id, decision, Bytes::from(payload.to_string()), out);
             }
             Notice::Close(CloseDevice { device_id, role }) => {
                 for conn in self.peers.of_device(&device_id) {
@@ -637,6 +640,7 @@ fn connect_op(
     params: &ConnectParams,
     facts: DeviceFacts,
     role: Role,
+    local_pairs: bool,
     remote_ip: Option<String>,
 ) -> (ConnectOp, Result<SharedMethod, AuthReason>) {
     let client = &params.client;
@@ -662,6 +666,8 @@ fn connect_op(
         remote_ip,
         locality: Locality {
             local: facts.local,
+            local_pairs,
+            from_node_range: facts.from_node_range,
             origin_present: facts.origin_present,
             own_origin_page: facts.own_page,
             native_app,

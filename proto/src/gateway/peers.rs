@@ -15,8 +15,11 @@ use crate::net::{self, ClientAddress};
 use crate::scope::{Role, Scopes};
 use crate::secret::Secret;
 use crate::store::nodes::{NodeAbout, Surface};
+use crate::time::Mono;
 use core::net::IpAddr;
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// One accepted socket.
 #[derive(Debug)]
@@ -129,6 +132,16 @@ pub(super) struct NodeSession {
     pub(super) surface: Surface,
     /// Since when, Unix milliseconds.
     pub(super) since_ms: u64,
+    /// Where it finds programs.
+    pub(super) path_env: Option<String>,
+    /// What it offers besides, as it said so.
+    pub(super) tools: Arc<[Value]>,
+    /// How busy it is.
+    pub(super) host_stats: Option<Value>,
+    /// When that was told.
+    pub(super) stats_told: Option<Mono>,
+    /// Chats that it follows.
+    pub(super) chats: BTreeSet<String>,
 }
 
 /// A hello-ok on its way to a device whose setup code is spent.

@@ -143,7 +143,8 @@ fn object(params: &Params) -> Option<&Map<String, Value>> {
         | Params::Config(_)
         | Params::Ask(_)
         | Params::Invoke(_)
-        | Params::NodeResult(_) => None,
+        | Params::NodeResult(_)
+        | Params::NodeEvent(_) => None,
     }
 }
 

@@ -191,8 +191,7 @@ impl Gateway {
 /// `node.canvas.capability.refresh`.
 pub(crate) fn refresh_canvas(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
     let Some(url) = gateway.mint_surface(call.now, call.conn) else {
-        let message = "canvas host unavailable for this node session".to_owned();
-        let error = RequestError::Unavailable { message, reason: "no-canvas", retryable: false };
+        let error = unavailable(gateway, "canvas host unavailable for this node session".to_owned());
         return gateway.fail(call.conn, call.id, &error, out);
     };
     let expires = call.now.wall + gateway.config.limits.capability_ttl_ms;
@@ -212,13 +211,19 @@ pub(crate) fn refresh(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) 
     let url = if surface == SURFACE { gateway.mint_surface(call.now, call.conn) } else { None };
     let Some(url) = url else {
         let name: String = surface.chars().take(SHOWN_NAME_CHARS_MAX).collect();
-        let message = format!("{name} plugin surface unavailable");
-        let error = RequestError::Unavailable { message, reason: "no-surface", retryable: false };
+        let error = unavailable(gateway, format!("{name} plugin surface unavailable"));
         return gateway.fail(call.conn, call.id, &error, out);
     };
     let expires = call.now.wall + gateway.config.limits.capability_ttl_ms;
     let answer = dialect::surfaces::refreshed(SURFACE, &url, expires);
     gateway.respond(call.conn, call.id, Reply::Ok(Payload::Value(Box::new(answer))), out);
+}
+
+/// It is not served at all, or not to this peer.
+fn unavailable(gateway: &Gateway, message: String) -> RequestError {
+    let is_served = gateway.config.canvas.is_some();
+    let reason = if is_served { "surface-not-granted" } else { "feature-unavailable" };
+    RequestError::Unavailable { message, reason, retryable: false }
 }
 
 /// The only surface there is, and the capability by which a node says that it has one.

@@ -8,6 +8,7 @@
 use super::devices::Op;
 use super::pair::Key;
 use super::timers::Timer;
+use super::writes::{Allowance, WriteKey, Writes};
 use super::{Call, Gateway};
 use crate::error::RequestError;
 use crate::frame::Payload;
@@ -23,6 +24,8 @@ use std::collections::BTreeMap;
 #[derive(Debug, Default)]
 pub(super) struct Upgrades {
     filed: BTreeMap<String, Filed>,
+    /// How often each device asked: every new request is shown to whoever decides.
+    asked: Writes,
 }
 
 #[derive(Debug)]
@@ -55,6 +58,9 @@ pub(crate) fn request(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) 
     else {
         return gateway.fail(call.conn, call.id, &no_device(), out);
     };
+    if let Err(error) = gateway.upgrade_budget(call.now, &device_id, &scopes) {
+        return gateway.fail(call.conn, call.id, &error, out);
+    }
     let key = Key::Upgrade { conn: call.conn, id: call.id, wanted: scopes.as_slice().to_vec() };
     gateway.submit(call.now, Op::RequestUpgrade { device_id, scopes }, key, out);
 }
@@ -86,6 +92,29 @@ fn no_device() -> RequestError {
 }
 
 impl Gateway {
+    /// Takes a request out of its device's budget, unless the same waits already.
+    fn upgrade_budget(&mut self, now: Now, device_id: &str, wanted: &Scopes) -> Result<(), RequestError> {
+        let mut pending = self.devices.content().pending.values();
+        let is_waiting = pending.any(|request| {
+            let is_asked = |scope: &String| request.scopes.iter().flatten().any(|asked| asked == scope);
+            request.device_id == device_id && wanted.as_slice().iter().all(is_asked)
+        });
+        if is_waiting {
+            return Ok(());
+        }
+        let limits = &self.config.limits;
+        let (max, window_ms) = (limits.upgrade_requests_max, limits.upgrade_requests_window_ms);
+        let allowance = Allowance { max, window_ms, windows_max: limits.control_writes_windows_max };
+        let key = WriteKey { method: REQUEST, device_id: Some(device_id.to_owned()), ip: None, conn: None };
+        let taken = self.upgrades.asked.take(now.mono, key, allowance);
+        taken.map_err(|retry_after_ms| RequestError::WriteBudget {
+            method: REQUEST,
+            retry_after_ms,
+            max,
+            window_ms,
+        })
+    }
+
     /// A request is filed, or joined.
     pub(super) fn upgrade_filed(
         &mut self,
@@ -220,5 +249,6 @@ impl Gateway {
     }
 }
 
+const REQUEST: &str = "device.scopes.requestUpgrade";
 /// Most scopes that one upgrade may be about.
 const SCOPES_MAX: usize = 8;

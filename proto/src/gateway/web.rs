@@ -1,5 +1,6 @@
 //! Plain HTTP besides files: the health probes (spec: http section 8, v4 section 14).
 
+use super::admit::Bearer;
 use super::health::EventLoop;
 use crate::dialect;
 use crate::http::HttpResponse;
@@ -16,24 +17,33 @@ pub(super) struct ProbeFacts<'a> {
     pub(super) event_loop: Option<EventLoop>,
 }
 
-/// Answers a request. `detailed` says whether this client may know what fails, and for how long we run: it is on this
-/// host, or proves the shared secret (R5: an address alone shows nothing).
+/// Answers a request. `bearer` says whether this client may know what fails, and for how long we run: it is on this host,
+/// or proves the shared secret (R5: an address alone shows nothing). Who shows none gets the probe, and who is locked out
+/// with the one that it shows hears for how long.
 pub(super) fn respond(
     method: &str,
     path: &str,
     facts: &ProbeFacts<'_>,
-    detailed: impl FnOnce() -> bool,
+    bearer: impl FnOnce() -> Bearer,
 ) -> HttpResponse {
     let Some(probe) = Probe::at(path) else { return HttpResponse::text(404, "Not Found") };
     if !matches!(method, "GET" | "HEAD") {
         return HttpResponse::text(405, "Method Not Allowed").with("Allow", "GET, HEAD");
     }
+    let detailed = match probe {
+        Probe::Live => false,
+        Probe::Ready | Probe::Started => match bearer() {
+            Bearer::Proved => true,
+            Bearer::Unproved => false,
+            Bearer::Locked(retry_after_ms) => return too_many_guesses(retry_after_ms),
+        },
+    };
     let ready = facts.store_loaded && !facts.draining;
     let (status, body) = match probe {
         Probe::Live => (200, json!({"ok": true, "status": "live"})),
         Probe::Ready => {
             let mut body = json!({"ready": ready});
-            if detailed() {
+            if detailed {
                 let mut failing = Vec::new();
                 if facts.draining {
                     failing.push("gateway-draining");
@@ -52,7 +62,7 @@ pub(super) fn respond(
         Probe::Started => {
             let (status, text) = if facts.draining { (503, "draining") } else { (200, "started") };
             let mut body = json!({"ok": !facts.draining, "status": text});
-            if detailed() {
+            if detailed {
                 body["version"] = json!(facts.version);
                 body["uptimeMs"] = json!(facts.uptime_ms);
             }
@@ -82,6 +92,15 @@ impl Probe {
 /// Whether a path is one of the probes.
 pub(super) fn is_probe(path: &str) -> bool {
     Probe::at(path).is_some()
+}
+
+/// The refusal of a bearer token that is not looked at (spec: auth section 10).
+pub(super) fn too_many_guesses(retry_after_ms: u64) -> HttpResponse {
+    let message = "Too many failed authentication attempts. Please try again later.";
+    let body = json!({"error": {"message": message, "type": "rate_limited"}});
+    HttpResponse::json(429, body.to_string())
+        .with("Retry-After", retry_after_ms.div_ceil(1_000).to_string())
+        .with("Cache-Control", "no-store")
 }
 
 /// The refusal of one WebSocket too many.

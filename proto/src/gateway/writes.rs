@@ -1,8 +1,7 @@
-//! The budget of control-plane writes: so many a fixed window, counted before params are looked at, so that failing
-//! calls count too (spec: methods section 1.1, v4 section 8).
+//! Budgets of calls: so many a fixed window, counted before anything is done, so that failing calls count too. One is for
+//! control-plane writes (spec: methods section 1.1, v4 section 8), one for requests for more scopes.
 
 use crate::id::ConnId;
-use crate::limits::Limits;
 use crate::time::Mono;
 use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +15,17 @@ pub(super) struct WriteKey {
     pub(super) ip: Option<IpAddr>,
     /// Only when neither device nor address is known.
     pub(super) conn: Option<ConnId>,
+}
+
+/// What one window takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Allowance {
+    /// Calls.
+    pub(super) max: u32,
+    /// How long it lasts; the same for all windows of one [`Writes`].
+    pub(super) window_ms: u64,
+    /// Windows that are remembered; the oldest go first.
+    pub(super) windows_max: usize,
 }
 
 /// Windows that are open.
@@ -33,13 +43,12 @@ struct Window {
 }
 
 impl Writes {
-    /// Takes one of `max`. `Err` with the milliseconds until the window ends.
-    pub(super) fn take(&mut self, now: Mono, key: WriteKey, max: u32, limits: &Limits) -> Result<(), u64> {
-        let window_ms = limits.control_writes_window_ms;
+    /// Takes one out of a window. `Err` with the milliseconds until it ends.
+    pub(super) fn take(&mut self, now: Mono, key: WriteKey, allowance: Allowance) -> Result<(), u64> {
+        let Allowance { max, window_ms, windows_max } = allowance;
         while let Some((from, old)) = self.order.first() {
             let is_over = now.millis_since(*from) >= window_ms;
-            let is_excess = self.windows.len() >= limits.control_writes_windows_max.max(1)
-                && !self.windows.contains_key(&key);
+            let is_excess = self.windows.len() >= windows_max.max(1) && !self.windows.contains_key(&key);
             if !is_over && !is_excess {
                 break;
             }
@@ -73,26 +82,27 @@ mod tests {
 
     #[test]
     fn a_window_is_fixed_and_ends() {
-        let (mut writes, limits) = (Writes::default(), Limits::default());
+        let mut writes = Writes::default();
+        let allowance = Allowance { max: 3, window_ms: 60_000, windows_max: 1_024 };
         for ms in [0, 10, 59_000] {
-            assert_eq!(writes.take(at(ms), key("m", 1), 3, &limits), Ok(()));
+            assert_eq!(writes.take(at(ms), key("m", 1), allowance), Ok(()));
         }
-        assert_eq!(writes.take(at(59_500), key("m", 1), 3, &limits), Err(500));
-        assert_eq!(writes.take(at(59_500), key("m", 2), 3, &limits), Ok(()), "another address");
-        assert_eq!(writes.take(at(59_500), key("n", 1), 3, &limits), Ok(()), "another method");
-        assert_eq!(writes.take(at(60_000), key("m", 1), 3, &limits), Ok(()), "the window is over");
+        assert_eq!(writes.take(at(59_500), key("m", 1), allowance), Err(500));
+        assert_eq!(writes.take(at(59_500), key("m", 2), allowance), Ok(()), "another address");
+        assert_eq!(writes.take(at(59_500), key("n", 1), allowance), Ok(()), "another method");
+        assert_eq!(writes.take(at(60_000), key("m", 1), allowance), Ok(()), "the window is over");
     }
 
     #[test]
     fn windows_are_bounded_and_the_oldest_go() {
         let mut writes = Writes::default();
-        let limits = Limits { control_writes_windows_max: 4, ..Limits::default() };
+        let allowance = Allowance { max: 1, window_ms: 60_000, windows_max: 4 };
         for n in 0..20 {
-            assert_eq!(writes.take(at(n.into()), key("m", n), 1, &limits), Ok(()));
+            assert_eq!(writes.take(at(n.into()), key("m", n), allowance), Ok(()));
             assert!(writes.windows.len() <= 4 && writes.order.len() == writes.windows.len());
         }
-        assert!(writes.take(at(20), key("m", 19), 1, &limits).is_err());
-        writes.take(at(70_000), key("m", 0), 1, &limits).unwrap_or_default();
+        assert!(writes.take(at(20), key("m", 19), allowance).is_err());
+        writes.take(at(70_000), key("m", 0), allowance).unwrap_or_default();
         assert_eq!((writes.windows.len(), writes.order.len()), (1, 1), "what is over is forgotten");
     }
 }

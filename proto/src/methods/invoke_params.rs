@@ -94,6 +94,15 @@ pub struct NodeError {
     pub message: Option<String>,
 }
 
+/// `node.event`.
+#[derive(Debug)]
+pub struct NodeEvent {
+    /// Its name.
+    pub event: String,
+    /// What it tells; nothing, when it is too large for anything that is known, or cannot be read.
+    pub payload: Option<Value>,
+}
+
 /// `node.invoke`.
 pub(super) fn invoke(raw: Option<&RawValue>) -> Result<Params, ParamsFault> {
     static SHAPE: Shape = Shape(&[
@@ -172,6 +181,29 @@ pub(super) fn result(raw: Option<&RawValue>) -> Result<Params, ParamsFault> {
         node_id: text(&mut given, "nodeId").unwrap_or_default(),
         outcome,
     })))
+}
+
+/// `node.event`.
+pub(super) fn event(raw: Option<&RawValue>) -> Result<Params, ParamsFault> {
+    static SHAPE: Shape = Shape(&[
+        required("event", Rule::NON_EMPTY),
+        optional("payload", Rule::Any),
+        optional("payloadJSON", Rule::STRING),
+    ]);
+    let mut members = Members::read(raw)?;
+    let payload = members.take("payload");
+    let text_of = members.take("payloadJSON").filter(|raw| raw.get() != "null");
+    let mut given = members.checked(&SHAPE, &[("payload", payload), ("payloadJSON", text_of)])?;
+    let small = |raw: &&RawValue| raw.get().len() <= SMALL_PARAMS_BYTES_MAX;
+    let payload = match text_of {
+        Some(raw) => small(&raw)
+            .then(|| serde_json::from_str::<String>(raw.get()).ok())
+            .flatten()
+            .and_then(|text| serde_json::from_str(&text).ok()),
+        None => payload.filter(small).and_then(|raw| serde_json::from_str(raw.get()).ok()),
+    };
+    let event = text(&mut given, "event").unwrap_or_default();
+    Ok(Params::NodeEvent(Box::new(NodeEvent { event, payload })))
 }
 
 /// `text` is a JSON string. What is in it is the payload, when it is JSON; else the text stands for itself.

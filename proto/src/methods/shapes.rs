@@ -49,7 +49,6 @@ pub(super) static LIMIT_500: Shape = Shape(&[up_to("limit", 500)]);
 
 pub(super) static DEVICE_RENAME: Shape =
     Shape(&[id("deviceId"), required("label", Rule::Text { min: 1, max: 64 })]);
-pub(super) static SURFACE: Shape = Shape(&[required("surface", Rule::STRING), any_text("observedUrl")]);
 pub(super) static SETUP_CODE: Shape = Shape(&[
     text("publicUrl"),
     flag("preferRemoteUrl"),
@@ -68,6 +67,42 @@ pub(super) static NODE_PROGRESS: Shape = Shape(&[
     required("seq", Rule::COUNT),
     required("chunk", Rule::Text { min: 0, max: 16_384 }),
 ]);
+pub(super) static NODE_ENQUEUE: Shape = Shape(&[
+    id("nodeId"),
+    required("type", Rule::OneOf(&["status.request", "location.request"])),
+    choice("priority", &["normal", "high"]),
+    optional("expiresInMs", Rule::Integer { min: 1_000, max: 86_400_000 }),
+    flag("wake"),
+]);
+pub(super) static NODE_DRAIN: Shape = Shape(&[up_to("maxItems", 10)]);
+pub(super) static NODE_ACK: Shape =
+    Shape(&[required("ids", Rule::List { item: &Rule::NON_EMPTY, min: 1, max: usize::MAX, unique: false })]);
+pub(super) static NODE_TOOLS: Shape = Shape(&[required(
+    "tools",
+    Rule::List { item: &Rule::Object(&NODE_TOOL), min: 0, max: usize::MAX, unique: false },
+)]);
+static NODE_TOOL: Shape = Shape(&[
+    id("pluginId"),
+    required("name", Rule::Form { fits: is_tool_name, pattern: "^[A-Za-z][A-Za-z0-9_-]{0,63}$" }),
+    id("description"),
+    optional("parameters", Rule::Map(&Rule::Any)),
+    text("command"),
+    optional("mcp", Rule::Object(&NODE_TOOL_SERVER)),
+]);
+static NODE_TOOL_SERVER: Shape = Shape(&[id("server"), id("tool")]);
+pub(super) static NODE_SKILLS: Shape = Shape(&[required(
+    "skills",
+    Rule::List { item: &Rule::Object(&NODE_SKILL), min: 0, max: 64, unique: false },
+)]);
+static NODE_SKILL: Shape = Shape(&[
+    required(
+        "name",
+        Rule::Form { fits: is_skill_name, pattern: "^(?!.*--)[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$" },
+    ),
+    required("description", Rule::Text { min: 1, max: 1_024 }),
+    required("content", Rule::Text { min: 1, max: 65_536 }),
+]);
+pub(super) static SURFACE: Shape = Shape(&[required("surface", Rule::STRING), any_text("observedUrl")]);
 pub(super) static NODE_VERIFY: Shape = Shape(&[id("nodeId"), id("token")]);
 pub(super) static NODE_REQUEST: Shape = Shape(&[
     id("nodeId"),
@@ -359,6 +394,18 @@ pub(super) static WIZARD_NEXT: Shape =
     Shape(&[id("sessionId"), optional("answer", Rule::Object(&WIZARD_ANSWER))]);
 static WIZARD_ANSWER: Shape = Shape(&[id("stepId"), optional("value", Rule::Any)]);
 pub(super) static WIZARD_SESSION: Shape = Shape(&[id("sessionId")]);
+
+fn is_tool_name(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    text.len() <= 64 && text.bytes().all(fits) && text.starts_with(|first: char| first.is_ascii_alphabetic())
+}
+
+fn is_skill_name(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=64).contains(&text.len())
+        && text.bytes().all(fits)
+        && !(text.starts_with('-') || text.ends_with('-') || text.contains("--"))
+}
 
 #[cfg(test)]
 mod tests {

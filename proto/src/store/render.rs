@@ -3,8 +3,10 @@
 //! Rows name every member they show. A member that others wrote into a record is kept on disk, but not shown:
 //! it may be a secret.
 
+use super::nodes::NodeEntry;
 use super::{DeviceToken, DeviceView, PairedDevice, PendingRequest};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// A paired device as shown: no token secrets, no baseline.
 #[derive(Debug, Serialize)]
@@ -42,6 +44,51 @@ pub struct PairedRow<'a> {
     connected: Option<bool>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tokens: Vec<TokenRow<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pending_node_surface: Option<AskedSurface<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node_surface: Option<ApprovedSurface<'a>>,
+}
+
+/// What a node may offer, beside its device.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ApprovedSurface<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    display_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'a str>,
+    caps: &'a [String],
+    commands: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_at_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approved_at_ms: Option<u64>,
+    session_host: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_connected_at_ms: Option<u64>,
+}
+
+/// What a node asks to offer, beside its device. Whatever changes in it makes another request, so its id is its
+/// revision too.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AskedSurface<'a> {
+    request_id: &'a str,
+    revision: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    display_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    platform: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_family: Option<&'a str>,
+    caps: &'a [String],
+    commands: &'a [String],
+    silent: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ts: Option<u64>,
 }
 
 /// A device token as shown: everything but the token.
@@ -112,6 +159,8 @@ pub fn paired_row(device: &PairedDevice) -> PairedRow<'_> {
         last_seen_reason: None,
         connected: None,
         tokens,
+        pending_node_surface: None,
+        node_surface: None,
     }
 }
 
@@ -125,7 +174,13 @@ pub fn paired_rows(view: &DeviceView) -> Vec<PairedRow<'_>> {
 /// Every paired device with what this process knows of it: the rows of protocol 4 lists.
 pub fn paired_rows_with_presence(view: &DeviceView) -> Vec<PairedRow<'_>> {
     let mut rows = paired_rows(view);
+    let requests = view.devices.node_requests.values();
+    let mut asked: BTreeMap<&str, &NodeEntry> =
+        requests.map(|request| (request.node_id.as_str(), &**request)).collect();
     for row in &mut rows {
+        row.pending_node_surface = asked.remove(row.device_id).map(asked_surface);
+        let approved = view.devices.nodes.get(row.device_id);
+        row.node_surface = approved.map(|node| approved_surface(node, row.display_name, view));
         row.connected = Some(view.connected.contains(row.device_id));
         if let Some(seen) = view.seen.get(row.device_id) {
             row.approved_via = seen.silent.then_some("silent");
@@ -134,6 +189,39 @@ pub fn paired_rows_with_presence(view: &DeviceView) -> Vec<PairedRow<'_>> {
         }
     }
     rows
+}
+
+fn asked_surface(request: &NodeEntry) -> AskedSurface<'_> {
+    let id = request.request_id.as_deref().unwrap_or_default();
+    AskedSurface {
+        request_id: id,
+        revision: id,
+        display_name: request.about.display_name.as_deref(),
+        platform: request.about.platform.as_deref(),
+        version: request.about.version.as_deref(),
+        device_family: request.about.device_family.as_deref(),
+        caps: &request.surface.caps,
+        commands: &request.surface.commands,
+        silent: request.silent.unwrap_or_default(),
+        ts: request.ts,
+    }
+}
+
+fn approved_surface<'a>(
+    node: &'a NodeEntry,
+    name: Option<&'a str>,
+    view: &DeviceView,
+) -> ApprovedSurface<'a> {
+    ApprovedSurface {
+        display_name: name.or(node.about.display_name.as_deref()),
+        version: node.about.version.as_deref(),
+        caps: &node.surface.caps,
+        commands: &node.surface.commands,
+        created_at_ms: node.created_at_ms,
+        approved_at_ms: node.approved_at_ms,
+        session_host: false,
+        last_connected_at_ms: view.seen.get(&node.node_id).map(|seen| seen.at_ms),
+    }
 }
 
 /// One pending request.

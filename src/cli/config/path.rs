@@ -1,6 +1,6 @@
 //! Paths into the configuration file as people write them, and the lists that they go through.
 
-use super::super::Failure;
+use super::super::{Failure, render};
 use clawgate_config::Node;
 use clawgate_config::schema::{Kind, Schema};
 
@@ -44,6 +44,13 @@ pub(super) fn names(path: &str) -> Result<Vec<&str>, Failure> {
 
 /// The names of a path, and whether each stands in brackets.
 fn parts(path: &str) -> Result<Vec<(&str, bool)>, Failure> {
+    if let Some((before, _)) = path.split_once('=') {
+        // What follows may be a secret.
+        return Err(Failure::Usage(format!(
+            "{} and its value stand apart: clawgate config set PATH VALUE",
+            render::clean(before.trim())
+        )));
+    }
     let mut names = Vec::new();
     let is_name = |name: &&str| !name.is_empty();
     for part in path.split('.') {

@@ -36,6 +36,8 @@ impl Rig {
             state_dir: folder.path().to_owned(),
             environment: Environment::default(),
             flags,
+            port: Some(0),
+            listening: Vec::new(),
             verbose: false,
             bind: Bind::Loopback,
             exposure,
@@ -117,8 +119,32 @@ fn a_restart_that_would_be_the_end_is_refused() {
     assert!(
         fault("{gateway: {mode: 'local', bind: 'lan', auth: {mode: 'none'}}}").contains("Refusing to bind")
     );
+    assert!(
+        fault("{gateway: {mode: 'local', bind: 'custom', customBindHost: '203.0.113.7'}}")
+            .contains("No interface")
+    );
     let open = Rig::with(Flags { allow_unconfigured: true, ..Flags::default() }, "{}");
     assert_eq!(open.file.may_restart(), Ok(()), "it was started without a mode");
+}
+
+#[test]
+fn a_port_that_is_none_or_somebody_elses_is_no_way_to_restart() {
+    let mut rig = Rig::new(USUAL);
+    rig.file.start.port = None;
+    let theirs = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let at = theirs.local_addr().unwrap();
+    let with = |more: &str| format!("{{gateway: {{mode: 'local', port: {}}}{more}}}", at.port());
+    rig.edit(&with(""));
+    assert!(rig.file.may_restart().unwrap_err().contains("already listening"));
+    rig.edit(&with(", env: {vars: {OPENCLAW_GATEWAY_PORT: 'abc'}}"));
+    assert!(rig.file.may_restart().unwrap_err().contains("Invalid port: OPENCLAW_GATEWAY_PORT"));
+    rig.file.start.listening = vec![at];
+    rig.edit(&with(""));
+    assert_eq!(rig.file.may_restart(), Ok(()));
+    assert!(matches!(
+        rig.set(&with(", env: {vars: {OPENCLAW_GATEWAY_PORT: 'abc'}}")),
+        Err(ConfigFault::Invalid { .. })
+    ));
 }
 
 #[test]

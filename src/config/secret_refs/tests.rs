@@ -37,8 +37,13 @@ fn a_variable_needs_no_provider_and_one_may_narrow_it() {
     let fault = fetch(there, "{default: {source: 'env', allowlist: ['OTHER']}}").unwrap_err();
     assert!(fault.contains("allowlist does not name it"), "{fault}");
     let fault = fetch("{source: 'env', id: 'MISSING'}", "{}").unwrap_err();
-    let want = "gateway.auth.token: the secret cannot be fetched from the environment variable MISSING: it is not set";
+    let want = "gateway.auth.token: the secret cannot be fetched from the environment variable that gateway.auth.token.id \
+                names (7 characters): it is not set";
     assert_eq!(fault, want);
+    let fault = fetch("{source: 'env', id: 'hunter-22'}", "{}").unwrap_err();
+    assert!(fault.contains("(9 characters): that is no name of a variable") && !fault.contains("hunter"));
+    let fault = fetch("{source: 'env', id: 'hunter22'}", "{default: {source: 'env', allowlist: ['OTHER']}}");
+    assert!(!fault.unwrap_err().contains("hunter22"));
 }
 
 #[test]
@@ -47,8 +52,21 @@ fn what_is_no_reference_is_named() {
         ("{id: 'x'}", "{}", "gateway.auth.token: a reference needs \"source\""),
         ("{source: 'vault', id: 'x'}", "{}", "gateway.auth.token: a reference needs \"source\""),
         ("{source: 'env'}", "{}", "gateway.auth.token: a reference needs an \"id\""),
-        ("{source: 'file', id: '/x'}", "{}", "gateway.auth.token: there is no secrets.providers.usual"),
-        ("{source: 'exec', id: 'x'}", "{}", "gateway.auth.token: there is no secrets.providers.default"),
+        (
+            "{source: 'file', id: '/x'}",
+            "{}",
+            "gateway.auth.token: secrets.providers has none of that name (secrets.defaults.file)",
+        ),
+        (
+            "{source: 'exec', id: 'x'}",
+            "{}",
+            "gateway.auth.token: secrets.providers has none of that name (the usual one, default)",
+        ),
+        (
+            "{source: 'exec', provider: 'hunter22', id: 'x'}",
+            "{}",
+            "gateway.auth.token: secrets.providers has none of that name (gateway.auth.token.provider)",
+        ),
         (
             "{source: 'exec', provider: 'p', id: 'x'}",
             "{p: {source: 'file', path: '/x'}}",
@@ -89,8 +107,8 @@ fn a_file_holds_one_secret_or_many() {
     assert_eq!(with("value", ", provider: 'whole'"), Ok("hidden too".to_owned()));
     for (id, provider, want) in [
         ("/gateway/n", "", "what is at /gateway/n is no text"),
-        ("/gateway/x", "", "there is nothing at /gateway/x"),
-        ("gateway", "", "there is nothing at gateway"),
+        ("/gateway/x", "", "there is nothing at its id"),
+        ("gateway", "", "its id must be a path in it, which begins with /"),
         ("/x", ", provider: 'whole'", "its id must be \"value\""),
     ] {
         let fault = with(id, provider).unwrap_err();

@@ -1,5 +1,6 @@
-//! The table against a document. A fault says where, what was found, what is allowed, and what was probably meant; a
-//! text is quoted only where its key cannot hold a secret.
+//! The table against a document. A fault says where, what was found, what is allowed, and what was probably meant. People
+//! paste secrets into the wrong line, so a text is repeated only where it looks like a word that was mistyped, and never
+//! beside a setting that holds a secret.
 
 use crate::schema::{Key, Kind, Others, Schema};
 use crate::value::Node;
@@ -8,7 +9,7 @@ use std::net::Ipv4Addr;
 
 /// Checks a document from which references to variables are gone.
 pub fn validate(schema: &Schema, root: &Node) -> Vec<Issue> {
-    let mut walk = Walk { path: String::new(), issues: Vec::new() };
+    let mut walk = Walk { path: String::new(), is_beside_secret: false, issues: Vec::new() };
     if let Node::Object(_) = root {
         walk.key(schema.root(), root);
         walk.tailscale(root);
@@ -30,6 +31,8 @@ pub fn legacy(root: &Node) -> Vec<Issue> {
 
 struct Walk {
     path: String,
+    /// Whether one of the settings at this place is a secret.
+    is_beside_secret: bool,
     issues: Vec<Issue>,
 }
 
@@ -56,6 +59,13 @@ impl Walk {
     }
 
     fn object(&mut self, key: &Key, others: Others, members: &[(String, Node)]) {
+        let outer = self.is_beside_secret;
+        self.is_beside_secret = key.children.iter().any(|key| key.is_sensitive || key.kind == Kind::Secret);
+        self.members(key, others, members);
+        self.is_beside_secret = outer;
+    }
+
+    fn members(&mut self, key: &Key, others: Others, members: &[(String, Node)]) {
         for (name, value) in members {
             if self.path.is_empty() && LEGACY.iter().any(|(path, _)| path == name)
                 || LEGACY.iter().any(|(path, _)| *path == format!("{}.{name}", self.path))
@@ -66,7 +76,7 @@ impl Walk {
                 Some(child) => self.inside(name, |walk| walk.key(child, value)),
                 None if others == Others::Untouched => {}
                 None => {
-                    let shown = format!("Unrecognized key: {:?}", cut(name));
+                    let shown = format!("Unrecognized key: {}", shown_name(name, self.is_beside_secret));
                     let hint = suggestion(name, key.children.iter().map(|key| key.name));
                     let hint = hint.map(|hint| format!("; did you mean \"{hint}\"?")).unwrap_or_default();
                     self.issue(&(shown + &hint), Vec::new());
@@ -108,7 +118,7 @@ impl Walk {
     fn misfit(&mut self, kind: &Kind, value: &Node) {
         let found = match (kind, value) {
             (Kind::Number { .. }, Node::Integer(_) | Node::Float(_)) => value.to_json(),
-            (Kind::OneOf(_), Node::Text(text)) => format!("{:?}", cut(text)),
+            (Kind::OneOf(_), Node::Text(text)) => shown_text(text, self.is_beside_secret),
             (Kind::Text { .. }, Node::Text(text)) => format!("a text of {} characters", text.chars().count()),
             (_, value) => value.kind().to_owned(),
         };
@@ -116,7 +126,8 @@ impl Walk {
         let mut allowed = Vec::new();
         if let Kind::OneOf(choices) = kind {
             allowed = choices.iter().map(|choice| (*choice).to_owned()).collect();
-            if let Some(hint) = value.as_text().and_then(|text| suggestion(text, choices.iter().copied())) {
+            let text = value.as_text().filter(|_| !self.is_beside_secret);
+            if let Some(hint) = text.and_then(|text| suggestion(text, choices.iter().copied())) {
                 message.push_str(&format!("; did you mean \"{hint}\"?"));
             }
         }
@@ -190,6 +201,25 @@ fn fits(kind: &Kind, value: &Node) -> bool {
 pub(crate) fn is_reference(value: &Node) -> bool {
     let text_at = |name: &str| value.get(name).and_then(Node::as_text);
     matches!(text_at("source"), Some("env" | "file" | "exec")) && text_at("id").is_some()
+}
+
+/// A text that is none of those allowed, as it may be repeated: in whole only where it could be one of them mistyped.
+pub fn shown_text(text: &str, is_beside_secret: bool) -> String {
+    let is_word = text.len() <= WORD_BYTES_MAX && text.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-');
+    if is_word && !is_beside_secret {
+        format!("\"{text}\"")
+    } else {
+        format!("a text of {} characters", text.chars().count())
+    }
+}
+
+/// The name of a setting that is not there, as it may be repeated: a secret is no name, nor is `token=secret`.
+pub fn shown_name(name: &str, is_beside_secret: bool) -> String {
+    let is_name = name.len() <= NAME_BYTES_MAX
+        && name.bytes().all(|b| {
+            b.is_ascii_alphabetic() || b"-_.".contains(&b) || (b.is_ascii_digit() && !is_beside_secret)
+        });
+    if is_name { format!("\"{name}\"") } else { format!("a name of {} characters", name.chars().count()) }
 }
 
 /// What is allowed, for a sentence.
@@ -266,8 +296,10 @@ fn cut(name: &str) -> &str {
 
 /// More faults than this in one file are not looked for.
 const ISSUES_MAX: usize = 64;
-/// Of longer names and texts only the beginning is repeated.
+/// Of longer names on the way to a fault only the beginning is repeated.
 const NAME_BYTES_MAX: usize = 64;
+/// The longest choice of the table has fewer.
+const WORD_BYTES_MAX: usize = 20;
 const LEGACY: [(&str, &str); 2] = [
     (
         "bridge",
@@ -371,5 +403,34 @@ mod tests {
         let fault =
             &faults("{gateway: {auth: {token: ['hunter22']}}, hooks: {enabled: 'hunter22'}}").join("\n");
         assert!(!fault.contains("hunter22"), "{fault}");
+        for (text, want) in [
+            (
+                "{gateway: {auth: {mode: 'hunter'}}}",
+                "gateway.auth.mode: found a text of 6 characters, expected one of \"none\", \"token\", \"password\", \
+                 \"trusted-proxy\"",
+            ),
+            // Neither how near it comes to one of them.
+            (
+                "{gateway: {auth: {mode: 'passwort'}}}",
+                "gateway.auth.mode: found a text of 8 characters, expected one of \"none\", \"token\", \"password\", \
+                 \"trusted-proxy\"",
+            ),
+            (
+                "{gateway: {remote: {transport: 'hunter'}}}",
+                "gateway.remote.transport: found a text of 6 characters, expected one of \"ssh\", \"direct\"",
+            ),
+            (
+                "{gateway: {tailscale: {mode: 'hunter22'}}}",
+                "gateway.tailscale.mode: found a text of 8 characters, expected one of \"off\", \"serve\", \"funnel\"",
+            ),
+            ("{gateway: {auth: {hunter22: 1}}}", "gateway.auth: Unrecognized key: a name of 8 characters"),
+            (
+                "{gateway: {auth: {'token=hunter': 1}}}",
+                "gateway.auth: Unrecognized key: a name of 12 characters",
+            ),
+            ("{gateway: {http2: 1}}", "gateway: Unrecognized key: \"http2\"; did you mean \"http\"?"),
+        ] {
+            assert_eq!(faults(text), [want], "{text}");
+        }
     }
 }

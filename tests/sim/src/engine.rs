@@ -469,7 +469,12 @@ impl<'a> Engine<'a> {
                 if !peer.is_admitted {
                     model.accuse(now, format!("{conn} hears {} before hello-ok", event.name));
                 }
-                model.heard(now, conn, &Said::Event { name: event.name, seq });
+                model.heard(now, conn, &Said::Event { name: event.name.clone(), seq });
+                if event.name == "node.invoke.request" && !peer.has_ended {
+                    for said in peer.serve(&event.value()) {
+                        model.transcript.line(now, conn, '>', &said);
+                    }
+                }
             }
             ClientEvent::Gap { expected, got } => {
                 model.transcript.line(now, conn, '<', &format!("gap {expected} {got}"));

@@ -5,6 +5,7 @@
 //! must have happened by then, when the gateway has finished with a fact.
 
 mod admission;
+mod invoke;
 mod store;
 mod watch;
 mod wave;
@@ -20,6 +21,7 @@ use clawgate_proto::request::{MethodRef, Request};
 use clawgate_proto::scope::Role;
 use clawgate_proto::{Gateway, Mono, Now, Order, Peer};
 use clawgate_support::MemoryHost;
+use invoke::{InvokeBook, Wanted};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use store::StoreBook;
@@ -34,6 +36,7 @@ pub(crate) struct Model {
     secret: String,
     conns: BTreeMap<ConnId, Conn>,
     store: StoreBook,
+    invokes: InvokeBook,
     wave: Option<Wave>,
     dues: Dues,
     /// How late the simulated driver may tick.
@@ -140,6 +143,8 @@ enum OpParams {
     Node(String),
     /// A request of a node.
     NodeRequest(String),
+    /// A command of a node.
+    Invoke(Wanted),
 }
 
 /// Something a peer must hear.
@@ -181,6 +186,7 @@ impl Model {
             secret: secret.to_owned(),
             conns: BTreeMap::new(),
             store: StoreBook::new(host),
+            invokes: InvokeBook::default(),
             wave: None,
             dues,
             lateness_us,
@@ -325,6 +331,7 @@ impl Model {
             }
             Ok(Params::RequestId(id)) => OpParams::Request(id.clone()),
             Ok(Params::NodeId(node)) => OpParams::Node(node.clone()),
+            Ok(Params::Invoke(call)) => OpParams::Invoke(Wanted::new(now, call)),
             Ok(Params::DeviceId(device)) => OpParams::Device(device.clone()),
             Ok(Params::DeviceRole { device_id, role, .. }) => {
                 OpParams::DeviceRole(device_id.clone(), role.clone())
@@ -343,13 +350,13 @@ impl Model {
                 | Params::Restart { .. }
                 | Params::Config(_)
                 | Params::Ask(_)
-                | Params::Invoke(_)
-                | Params::NodeResult(_),
+                | Params::NodeResult(_)
+                | Params::NodeEvent(_),
             )
             | Err(_) => OpParams::None,
         };
         let device = match &params {
-            OpParams::None | OpParams::NodeRequest(_) => None,
+            OpParams::None | OpParams::NodeRequest(_) | OpParams::Invoke(_) => None,
             OpParams::Request(id) => self.store.device_of_request(id),
             OpParams::Device(device) | OpParams::DeviceRole(device, _) | OpParams::Node(device) => {
                 Some(device.clone())
@@ -371,11 +378,18 @@ impl Model {
         if is_allowed && method == "system-event" && request.params.is_ok() {
             self.dues.cause("presence", [true, true], now.mono);
         }
+        let said = match &request.params {
+            Ok(Params::NodeResult(result)) if is_allowed => Some(result),
+            Ok(_) | Err(_) => None,
+        };
         let op = Op { method, is_allowed, device, params };
         let is_twice = book.open.insert(request.id.to_string(), op).is_some();
         if is_twice || book.open.len() > self.config.limits.requests_in_flight_max {
             let what = format!("{conn} has {} requests in flight, {is_twice}", book.open.len());
             self.accuse(now, what);
+        }
+        if let Some(said) = said {
+            self.node_said(conn, said);
         }
     }
 
@@ -425,7 +439,11 @@ impl Model {
                 let seq = event.seq.unwrap_or_default();
                 book.said.push_back(Said::Event { name: event.name.to_owned(), seq });
                 if event.seq.is_none() {
-                    return;
+                    return match event.name {
+                        "node.invoke.request" => self.node_asked(now, conn, &event.payload),
+                        "node.invoke.cancel" => self.node_told_off(now, conn, &event.payload),
+                        _ => {}
+                    };
                 }
                 let missing = seq.wrapping_sub(book.seq + 1);
                 if missing > book.gaps_max {
@@ -508,6 +526,9 @@ impl Model {
         let Some(op) = book.open.remove(id) else {
             return self.accuse(now, format!("{conn}: an answer to {id}, which nobody asked"));
         };
+        if matches!(op.params, OpParams::Invoke(_)) {
+            self.invoke_answered(now, conn, id, reply);
+        }
         match reply {
             Reply::Accepted(_) => {
                 self.accuse(now, format!("{conn}: half an answer to {}, which is answered whole", op.method));
@@ -535,6 +556,7 @@ impl Model {
     fn done_with_input(&mut self, now: Now, gateway: &Gateway) {
         self.wave_ends(now);
         self.allow_gaps(now.mono);
+        self.check_invokes(now);
         self.check_dues(now);
         for conn in core::mem::take(&mut self.must_close) {
             let is_open = |book: &Conn| matches!(book.phase, Phase::Open(_));
@@ -569,12 +591,15 @@ impl Model {
             );
         }
         let limits = &self.config.limits;
+        // A stop turns everybody away at once, and has a bound of its own in time.
+        let ending_max = if self.stopping { limits.sockets_max } else { limits.ending_sockets_max };
         let bounds = [
             ("sockets", census.sockets, limits.sockets_max),
             ("headless sockets", census.headless, limits.headless_sockets_max),
-            ("ending sockets", census.unadmitted, limits.ending_sockets_max),
+            ("ending sockets", census.unadmitted, ending_max),
             ("budget", census.budget_bytes, limits.process_bytes_max),
             ("store queue", census.store_waiting, limits.store_queue_max),
+            ("commands", census.invokes, limits.invokes_max),
             ("presence", census.presence_entries + 1, limits.presence_entries_max.max(1)),
         ];
         for (what, have, max) in bounds {
@@ -607,6 +632,8 @@ impl Session {
             "system.info" | "channels.status" => "operator.read",
             "set-heartbeats" | "system-event" => "operator.admin",
             "device.pair.setupCode" => "operator.admin",
+            "node.invoke" => "operator.write",
+            "node.invoke.result" | "node.invoke.progress" => return self.role == Role::Node,
             name if name.starts_with("device.") || name.starts_with("node.pair.") => "operator.pairing",
             _ => return false,
         };
@@ -616,8 +643,8 @@ impl Session {
     /// What is told to one peer, without a number: nodes hear of wake words.
     fn is_told(&self, event: &str) -> bool {
         let is_theirs = match event {
-            "voicewake.changed" | "node.pair.resolved" => true,
-            "voicewake.routing.changed" => self.dialect == Dialect::V4,
+            "voicewake.changed" | "node.pair.resolved" | "node.invoke.request" => true,
+            "voicewake.routing.changed" | "node.invoke.cancel" => self.dialect == Dialect::V4,
             _ => false,
         };
         self.role == Role::Node && is_theirs
@@ -628,6 +655,7 @@ impl Session {
         let scope = match event {
             "tick" | "health" | "shutdown" => return true,
             "presence" => "operator.read",
+            "node.runnerInventory.changed" if self.dialect == Dialect::V4 => "operator.read",
             "device.pair.requested" | "device.pair.resolved" => "operator.pairing",
             "node.pair.requested" | "node.pair.resolved" => "operator.pairing",
             _ => return false,

@@ -161,6 +161,36 @@ impl Peer {
         Some(format!("#{id} {method} {shown}"))
     }
 
+    /// A node is asked for something, and does what nodes do. Gives what it says, for a reader.
+    pub(crate) fn serve(&mut self, request: &Value) -> Vec<String> {
+        let result = |ok: bool, more: Value| {
+            let mut params = json!({"id": request["id"], "nodeId": request["nodeId"], "ok": ok});
+            if let (Some(params), Value::Object(more)) = (params.as_object_mut(), more) {
+                params.extend(more);
+            }
+            ("node.invoke.result", params)
+        };
+        let done = || result(true, json!({"payloadJSON": "{\"done\":true}"}));
+        let not_ready = || result(false, json!({"error": {"code": "NODE_NOT_READY", "message": "starting"}}));
+        let progress = (
+            "node.invoke.progress",
+            json!({
+                "invokeId": request["id"], "nodeId": request["nodeId"], "seq": 0, "chunk": "x",
+            }),
+        );
+        let says = match self.dice.below(16) {
+            0..=5 => vec![done()],
+            6 => vec![result(false, json!({"error": {"code": "BUSY", "message": "later"}}))],
+            7..=9 => vec![not_ready()],
+            10 => vec![progress, not_ready()],
+            11 => vec![done(), done()],
+            12 => vec![result(true, json!({"nodeId": "another"})), done()],
+            13 => vec![result(true, json!({"id": "unknown"}))],
+            _ => Vec::new(),
+        };
+        says.into_iter().filter_map(|(method, params)| self.call(method, params)).collect()
+    }
+
     /// Sends what no client would. Gives what, for a reader.
     pub(crate) fn say_raw(&mut self, raw: Raw, limits: &Limits) -> Option<String> {
         let mask = Some(self.dice.random().bytes());
@@ -258,12 +288,13 @@ impl Peer {
     }
 }
 
-/// Method and params of a call.
+/// Method and params of a call; `number` is one that no other call has.
 pub(crate) fn request(
     call: Call,
     keys: &[DeviceKey],
     pending: &[String],
     nodes: &[String],
+    number: u64,
 ) -> (&'static str, Value) {
     let device = |at: u8| keys[usize::from(at) % keys.len()].device_id().to_owned();
     let one = |of: &[String], at: u8| match of.len() {
@@ -297,6 +328,14 @@ pub(crate) fn request(
         Call::ApproveNode(at) => ("node.pair.approve", json!({"requestId": one(nodes, at)})),
         Call::RemoveNode(at) => ("node.pair.remove", json!({"nodeId": device(at)})),
         Call::SetupCode => ("device.pair.setupCode", json!({"publicUrl": "wss://gw.example"})),
+        Call::Invoke(at, timeout_ms) => {
+            let params = json!({"text": "x".repeat((number % 7) as usize * 100)});
+            let params = json!({
+                "nodeId": device(at), "command": "system.notify", "params": params, "timeoutMs": timeout_ms,
+                "idempotencyKey": format!("k{number}"),
+            });
+            ("node.invoke", params)
+        }
         Call::Unknown => ("no.such.method", json!({})),
         Call::ConnectAgain => ("connect", json!({})),
         Call::BadParams => ("device.pair.approve", json!({"requestId": 5})),

@@ -243,6 +243,8 @@ pub enum Call {
     RemoveNode(u8),
     /// `device.pair.setupCode`, which nobody uses.
     SetupCode,
+    /// `node.invoke`, with so much time.
+    Invoke(u8, u64),
     /// A method that does not exist.
     Unknown,
     /// `connect` once more.
@@ -410,6 +412,11 @@ pub fn tight() -> Limits {
         pairing_scopes_max: 4,
         devices_paired_max: 3,
         store_queue_max: 5,
+        invokes_max: 4,
+        invokes_per_node_max: 2,
+        invokes_per_caller_max: 2,
+        node_message_bytes_max: 1024,
+        node_queued_bytes_max: 8 * 1024,
         unauthorized_in_a_row_max: 3,
         replies_entries_max: 4,
         drained_report_bytes: 1024,

@@ -37,12 +37,13 @@ pub(crate) fn required_scopes(commands: &[String]) -> &'static [&'static str] {
     }
 }
 
-/// Compares what a node declares with what was approved; what is new waits for a person.
+/// Compares what a node declares with what was approved; what is new waits for a person. `covers` says whether the
+/// approval of the device may stand for a first surface.
 pub(super) fn declare(
     draft: &mut Draft<'_>,
     op: &ConnectOp,
     declared: &Declared,
-    by_code: bool,
+    (by_code, covers): (bool, bool),
     silent: bool,
     step: &mut Step<'_>,
 ) {
@@ -67,7 +68,7 @@ pub(super) fn declare(
     }
     // The approval of a device covers what it declared then, and nothing that it thought of later, was refused or took
     // back: by another protocol nobody gains what a person did not approve.
-    let covers = by_code || (declared.is_covered && waiting.is_empty() && !was_asked);
+    let covers = by_code || (covers && waiting.is_empty() && !was_asked);
     for (id, _) in waiting {
         drop_request(draft, &id, node_id, "rejected", step);
     }

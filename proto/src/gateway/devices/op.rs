@@ -70,6 +70,8 @@ pub(crate) enum Op {
         /// The device whose operator asks.
         by: Option<String>,
     },
+    /// The shared secret is another one: setup codes that were made on its strength alone end.
+    ForgetSecretCodes,
     /// `device.scopes.requestUpgrade`.
     RequestUpgrade {
         /// The caller's device.

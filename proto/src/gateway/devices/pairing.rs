@@ -71,8 +71,12 @@ impl DeviceClient {
 /// Verified facts on which approval without a person rests.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Locality {
-    /// A loopback peer, without evidence of forwarding, and the configuration lets such peers pair.
+    /// A loopback peer, without evidence of forwarding.
     pub(crate) local: bool,
+    /// Whether such peers pair without a person.
+    pub(crate) local_pairs: bool,
+    /// From an address where new nodes do, with the shared secret proved.
+    pub(crate) from_node_range: bool,
     /// The upgrade carried an `Origin`.
     pub(crate) origin_present: bool,
     /// The page came from the gateway's own origin, on loopback, and proved the shared secret.
@@ -172,7 +176,7 @@ pub(super) fn connect(draft: &mut Draft<'_>, op: &ConnectOp, step: &mut Step<'_>
         None => {}
     }
     let reasons = reasons(known(draft, op), op);
-    let (mut handoff, mut by_code) = (Vec::new(), false);
+    let (mut handoff, mut by_code, mut by_address) = (Vec::new(), false, false);
     let approved_silently = match (reasons.first(), &grant) {
         (None, _) => {
             refresh(draft, op, step);
@@ -186,6 +190,7 @@ pub(super) fn connect(draft: &mut Draft<'_>, op: &ConnectOp, step: &mut Step<'_>
             Err(error) => return Done::Failed(error),
         },
         (Some(_), _) if approves_itself(draft, op, &reasons, grant.as_ref()) => {
+            by_address = !is_placed(op);
             if let Err(error) = approve_silently(draft, op, step) {
                 return Done::Failed(error);
             }
@@ -202,7 +207,9 @@ pub(super) fn connect(draft: &mut Draft<'_>, op: &ConnectOp, step: &mut Step<'_>
     let silent = approved_silently || draft.seen(&op.device_id).is_some_and(|seen| seen.silent);
     draft.set_seen(&op.device_id, Seen { at_ms: step.now_ms, reason: "connect", silent });
     if let Some(declared) = &op.declared {
-        nodes::declare(draft, op, declared, by_code, silent, step);
+        // Where it comes from lets a device in. What it offers is a person's to approve, by any protocol.
+        let covers = by_code || (declared.is_covered && !by_address);
+        nodes::declare(draft, op, declared, (by_code, covers), silent, step);
     }
     let device = known(draft, op);
     Done::Connected(Box::new(Connected {
@@ -255,11 +262,15 @@ fn approves_itself(
 /// of a connect must pass, so a changed platform does not carry wider scopes in with it.
 fn is_silent(reason: PairingReason, op: &ConnectOp, paired: bool, grant: Option<&Grant>) -> bool {
     let at = &op.locality;
-    let place = at.local && (!at.origin_present || (at.own_origin_page && op.client.is_page()));
+    let place = is_placed(op);
     let node_of_known_device = paired && op.role != Role::Operator;
     match reason {
         // A code that says nothing of what it opens opens nothing by itself.
-        PairingReason::NotPaired => place && !node_of_known_device && grant.is_none_or(Grant::is_bound),
+        PairingReason::NotPaired if place => !node_of_known_device && grant.is_none_or(Grant::is_bound),
+        PairingReason::NotPaired => {
+            let is_fresh_node = !paired && op.role == Role::Node && op.scopes.is_empty();
+            is_fresh_node && at.from_node_range && !at.origin_present && grant.is_none()
+        }
         PairingReason::RoleUpgrade | PairingReason::ScopeUpgrade => {
             place && at.shared_or_none && op.candidate.is_none() && grant.is_none() && !node_of_known_device
         }
@@ -267,6 +278,12 @@ fn is_silent(reason: PairingReason, op: &ConnectOp, paired: bool, grant: Option<
             at.local && at.native_app && grant.is_none() && !at.origin_present && !op.client.is_page()
         }
     }
+}
+
+/// Whether it sits where devices pair without a person.
+fn is_placed(op: &ConnectOp) -> bool {
+    let at = &op.locality;
+    at.local && at.local_pairs && (!at.origin_present || (at.own_origin_page && op.client.is_page()))
 }
 
 /// Approves exactly what this connect asks for. Nothing touches `pending.json`, unless a request that needed no

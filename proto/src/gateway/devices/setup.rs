@@ -170,6 +170,18 @@ pub(super) fn forget_those_by(draft: &mut Draft<'_>, device_id: &str) {
     }
 }
 
+/// The codes that nobody's rights stand behind end with the shared secret: whoever made them showed nothing else.
+pub(super) fn forget_those_by_secret(draft: &mut Draft<'_>) {
+    let theirs: Vec<String> = draft
+        .setup_tokens()
+        .filter(|(_, entry)| entry.issued_by.is_none())
+        .map(|(token, _)| token.clone())
+        .collect();
+    for token in theirs {
+        draft.set_setup(&token, None);
+    }
+}
+
 /// The code behind a secret, when it is good for this device and for what it asks.
 pub(super) fn verify(draft: &Draft<'_>, op: &ConnectOp, shown: &Secret) -> Option<Grant> {
     if draft.damage().is_some() {

@@ -384,7 +384,7 @@ pub(super) fn local(id: &str, scopes: &[&str]) -> ConnectOp {
             device_family: None,
         },
         remote_ip: None,
-        locality: Locality { local: true, shared_or_none: true, ..Locality::default() },
+        locality: Locality { local: true, local_pairs: true, shared_or_none: true, ..Locality::default() },
         candidate: None,
         setup: None,
         needs_setup: false,

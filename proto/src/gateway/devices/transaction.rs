@@ -95,12 +95,13 @@ impl fmt::Debug for Delta {
 }
 
 impl<'a> Draft<'a> {
-    /// A draft without changes, but for requests and setup codes that are too old: those are gone at once, in memory.
-    /// The file forgets them with its next write.
+    /// A draft without changes, but for requests and setup codes that are too old, and codes that stand on a shared
+    /// secret of before `codes_since_ms`: those are gone at once, in memory. The file forgets them with its next write.
     pub(super) fn new(
         base: &'a Devices,
         seen: &'a BTreeMap<String, Seen>,
         now_ms: u64,
+        codes_since_ms: u64,
         limits: &Limits,
     ) -> Self {
         let mut draft = Self { base, seen, delta: Delta::default(), hard_changes: 0 };
@@ -111,7 +112,8 @@ impl<'a> Draft<'a> {
         }
         for (token, entry) in &base.setup.0 {
             // A clock that was set back would make it live for longer: from the future is too old as well.
-            if now_ms.abs_diff(entry.issued_at_ms) > limits.setup_ttl_ms {
+            let is_old = now_ms.abs_diff(entry.issued_at_ms) > limits.setup_ttl_ms;
+            if is_old || (entry.issued_by.is_none() && entry.issued_at_ms <= codes_since_ms) {
                 draft.delta.setup.insert(token.clone(), None);
             }
         }

@@ -362,3 +362,124 @@ fn paths_are_for_admins_in_either_protocol() {
         }
     }
 }
+
+impl Lab {
+    fn ask(&mut self, conn: ConnId, id: &str, method: &str, params: &Value) {
+        let row = crate::methods::find(method, Dialect::V4).unwrap();
+        let request =
+            Request::new(id.into(), MethodRef::Known(row), Some(&to_raw_value(params).unwrap()), None);
+        self.orders.clear();
+        self.tell(Input::Request { conn, request });
+    }
+
+    fn answers_to(&self, id: &str) -> Vec<&Reply> {
+        let reply =
+            |(_, order): &'_ (ConnId, Order)| matches!(order, Order::Respond { id: of, .. } if &**of == id);
+        let found = self.orders.iter().filter(|order| reply(order));
+        found
+            .filter_map(
+                |(_, order)| if let Order::Respond { reply, .. } = order { Some(reply) } else { None },
+            )
+            .collect()
+    }
+
+    fn reason_of(&self, id: &str) -> Option<&str> {
+        match self.answers_to(id)[..] {
+            [Reply::Err(error)] => error.details.as_ref()?["reason"].as_str(),
+            _ => None,
+        }
+    }
+
+    /// An operator, and a node whose command `system.notify` was approved with its device.
+    fn pair(&mut self) -> (ConnId, ConnId) {
+        let open = json!({"password": "open"});
+        let scopes = json!(["operator.admin"]);
+        let operator = self.admitted(json!({"auth": open, "scopes": scopes})).0;
+        let device = json!({"id": "n", "publicKey": "k", "signature": "s", "signedAt": 1, "nonce": "n"});
+        let client = json!({"id": "node-host", "version": "1", "platform": "linux", "mode": "node"});
+        let node = self.connect(
+            3,
+            json!({
+                "auth": open, "role": "node", "scopes": [], "commands": ["system.notify"], "device": device,
+                "client": client,
+            }),
+        );
+        assert!(matches!(node.1, Order::Admit(_)), "{:?}", node.1);
+        (operator, node.0)
+    }
+}
+
+/// A command as large as these bytes, more or less.
+fn command(bytes: usize) -> Value {
+    json!({
+        "nodeId": "n", "command": "system.notify", "params": "x".repeat(bytes), "idempotencyKey": "k",
+        "timeoutMs": 60_000,
+    })
+}
+
+#[test]
+fn a_node_that_does_not_read_is_sent_so_much_and_no_more() {
+    let limits = Limits { node_queued_bytes_max: 64 * 1024, ..Limits::default() };
+    let mut lab = Lab::new(limits);
+    let (operator, node) = lab.pair();
+    let mut sent = 0;
+    for at in 0..20 {
+        let id = at.to_string();
+        lab.ask(operator, &id, "node.invoke", &command(10_000));
+        if lab.answers_to(&id).is_empty() {
+            sent += 1;
+        } else {
+            assert_eq!(lab.reason_of(&id), Some("node-slow"), "{:?}", lab.orders);
+        }
+    }
+    let queued = lab.gateway.peers.get(node).map(|slot| slot.queued).unwrap();
+    assert!(sent == 6 && queued <= 64 * 1024, "{sent} commands, {queued} bytes");
+    assert_eq!(lab.gateway.census().invokes, 6);
+    // It reads, and is sent more.
+    lab.tell(Input::Drained { conn: node, bytes: queued });
+    lab.ask(operator, "more", "node.invoke", &command(10_000));
+    assert!(lab.answers_to("more").is_empty());
+    // It goes: each that waits is answered, in the same step.
+    lab.orders.clear();
+    lab.tell(Input::Closed { conn: node });
+    for at in 0..6 {
+        assert!(matches!(lab.answers_to(&at.to_string())[..], [Reply::Err(_)]));
+    }
+    assert_eq!(lab.gateway.census().invokes, 0);
+}
+
+#[test]
+fn a_command_for_which_there_is_no_memory_costs_nobody_a_connection() {
+    let limits = Limits { process_bytes_max: 64 * 1024, ..Limits::default() };
+    let mut lab = Lab::new(limits);
+    let (operator, node) = lab.pair();
+    lab.ask(operator, "large", "node.invoke", &command(100_000));
+    let [Reply::Err(error)] = lab.answers_to("large")[..] else { panic!("{:?}", lab.orders) };
+    assert_eq!(error.retryable, Some(true));
+    assert!(lab.gateway.peers.session(node).is_some() && lab.gateway.peers.session(operator).is_some());
+    assert_eq!(lab.gateway.census().invokes, 0);
+}
+
+#[test]
+fn a_node_that_is_asked_again_and_does_not_read_ends_the_command() {
+    let limits = Limits { node_queued_bytes_max: 16 * 1024, ..Limits::default() };
+    let mut lab = Lab::new(limits);
+    let (operator, node) = lab.pair();
+    lab.ask(operator, "first", "node.invoke", &command(9_000));
+    let name = lab.orders.iter().find_map(|(_, order)| {
+        let Order::Event(event) = order else { return None };
+        let payload: Value = serde_json::from_slice(&event.payload).unwrap();
+        payload["id"].as_str().map(str::to_owned)
+    });
+    let not_ready = json!({
+        "id": name.unwrap(), "nodeId": "n", "ok": false, "error": {"code": "NODE_NOT_READY", "message": "m"},
+    });
+    lab.ask(node, "said", "node.invoke.result", &not_ready);
+    assert!(lab.answers_to("first").is_empty());
+    lab.now.mono = lab.gateway.next_deadline().unwrap().max(lab.now.mono.plus_millis(250));
+    lab.orders.clear();
+    lab.tell(Input::Tick);
+    let [Reply::Err(error)] = lab.answers_to("first")[..] else { panic!("{:?}", lab.orders) };
+    assert_eq!(error.message, "UNAVAILABLE: failed to send invoke to node");
+    assert_eq!(lab.gateway.census().invokes, 0);
+}

@@ -78,7 +78,9 @@ fn guesses_at_the_secret_are_counted_like_those_over_a_websocket() {
     for _ in 0..3 {
         assert!(!ask(&mut rig, "Bearer guess"));
     }
-    assert!(!ask(&mut rig, &good), "locked: the right one is not looked at either");
+    let locked = get(&mut rig, "GET", "/ready", &[ELSEWHERE, ("authorization", &good)]);
+    assert_eq!(locked.status, 429, "the right one is not looked at either");
+    assert!(locked.headers.contains(&("Retry-After", "300".into())), "{:?}", locked.headers);
     // Liveness is everybody's, locked or not.
     assert_eq!(get(&mut rig, "GET", "/healthz", &[ELSEWHERE]).status, 200);
 }

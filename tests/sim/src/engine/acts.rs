@@ -14,7 +14,7 @@ impl Engine<'_> {
             Act::Open(opening) => self.open(opening),
             Act::Call(at, call) => {
                 let (pending, nodes) = (self.model.borrow().pending(), self.model.borrow().node_requests());
-                let (method, params) = peer::request(call, &self.keys, &pending, &nodes);
+                let (method, params) = peer::request(call, &self.keys, &pending, &nodes, self.made);
                 let Some(peer) = self.alive(at) else { return };
                 let conn = peer.conn;
                 if let Some(said) = peer.call(method, params) {

@@ -74,6 +74,7 @@ impl Model {
             is_tracked,
             since: now.mono,
         };
+        let node = device.clone();
         book.phase = Phase::Open(session);
         // Each dialect has its own first state to show (spec: v4 section 7, handshake section 8).
         self.dues.cause("presence", [false, is_tracked], now.mono);
@@ -83,6 +84,11 @@ impl Model {
             && let Err(why) = self.store.acknowledged(&device)
         {
             self.accuse(now, why);
+        }
+        if admission.role == Role::Node
+            && let Some(node_id) = node
+        {
+            self.node_replaces(conn, &node_id);
         }
         self.reach(format!("admitted, protocol {}", admission.dialect.protocol()));
     }

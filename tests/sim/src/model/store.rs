@@ -341,7 +341,7 @@ impl Model {
             OpParams::DeviceRole(_, role) => Some(role.clone()),
             OpParams::Device(_) => None,
             OpParams::Node(_) => Some("node".to_owned()),
-            OpParams::None | OpParams::Request(_) | OpParams::NodeRequest(_) => return,
+            OpParams::None | OpParams::Request(_) | OpParams::NodeRequest(_) | OpParams::Invoke(_) => return,
         };
         let affected = self.conns.iter().filter(|(_, book)| match &book.phase {
             Phase::Open(session) => {

@@ -100,6 +100,32 @@ impl Maker {
         Act::Open(like)
     }
 
+    /// A node, and somebody who has its commands approved and asks for them, until one of them leaves.
+    fn errand(&mut self) -> Act {
+        let device = self.device();
+        let (mut node, mut caller) = (self.opening(), self.opening());
+        let honest = |spec: Spec| Spec { credential: Credential::Shared, flaw: None, origin: None, ..spec };
+        let who = Spec { who: Who::Node, device: Some(device), platform: "linux", ..self.spec() };
+        node.kind = Kind::Client(Box::new(honest(who)));
+        let who = Spec { who: Who::Cli, scopes: SCOPES[0], ..self.spec() };
+        caller.kind = Kind::Client(Box::new(honest(who)));
+        (node.from, caller.from) = (0, 0);
+        let (node_at, caller_at) = (node.peer, caller.peer);
+        self.next.push((1, 1_000, Act::Open(caller)));
+        for request in 0..2 {
+            self.next.push((1, 300_000, Act::Call(caller_at, Call::ApproveNode(request))));
+        }
+        for _ in 0..3 + self.dice.below(6) {
+            let pause_us = 50_000 + self.dice.below(300_000);
+            let timeout_ms = self.dice.pick(&[0, 40, 400, 2_000, 5_000]);
+            self.next.push((1, pause_us, Act::Call(caller_at, Call::Invoke(device, timeout_ms))));
+        }
+        let peer = self.dice.pick(&[node_at, caller_at]);
+        let end = self.dice.pick(&[Act::Close(peer), Act::Reset(peer), Act::Mute(peer), Act::Stall(peer)]);
+        self.next.push((1, 1_000, end));
+        Act::Open(node)
+    }
+
     /// A peer that asks for much and reads nothing, for a while.
     fn glut(&mut self) -> Act {
         let peer =
@@ -153,7 +179,7 @@ impl Maker {
                 self.has_stopped = true;
                 Act::Stop
             }
-            _ => self.open(),
+            _ => self.errand(),
         }
     }
 
@@ -290,7 +316,7 @@ impl Maker {
     }
 
     fn call(&mut self) -> Call {
-        match self.dice.below(31) {
+        match self.dice.below(38) {
             0..=2 => Call::Health,
             3 => Call::Status,
             4 => Call::Presence,
@@ -310,6 +336,7 @@ impl Maker {
             27 => Call::ApproveNode(self.dice.below(4) as u8),
             28 => Call::RemoveNode(self.device()),
             29 => Call::SetupCode,
+            30..=36 => Call::Invoke(self.device(), self.dice.pick(&[0, 40, 400, 2_000, 5_000])),
             _ => Call::BadParams,
         }
     }

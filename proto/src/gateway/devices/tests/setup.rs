@@ -174,6 +174,32 @@ fn codes_end_with_the_rights_of_whoever_made_them() {
 }
 
 #[test]
+fn codes_that_stand_on_the_shared_secret_alone_end_with_it() {
+    let mut rig = Rig::new();
+    rig.connected(local("admin", &["operator.admin"]));
+    let by_device = issue(&mut rig, SetupAccess::Node);
+    let by_secret = |rig: &mut Rig| match rig.run(Op::IssueSetup { access: SetupAccess::Node, by: None }) {
+        Done::SetupIssued(issued) => *issued,
+        other => panic!("no code: {other:?}"),
+    };
+    let issued = by_secret(&mut rig);
+    rig.run(Op::ForgetSecretCodes);
+    rejected(&mut rig, host("a", &issued.token));
+    let left = rig.on_disk().setup;
+    assert_eq!(left.0.keys().collect::<Vec<_>>(), [by_device.token.expose()], "and they are off the disk");
+    // Where the disk does not take it, they open nothing all the same.
+    let issued = by_secret(&mut rig);
+    rig.fault(Fault::Fails);
+    rig.failed(Op::ForgetSecretCodes);
+    rig.store.void_secret_codes(rig.now);
+    rejected(&mut rig, host("a", &issued.token));
+    rig.pass_ms(1);
+    let fresh = by_secret(&mut rig);
+    rig.connected(host("a", &fresh.token));
+    rig.connected(host("b", &by_device.token));
+}
+
+#[test]
 fn a_code_opens_nothing_that_its_maker_could_not_open_now() {
     // However the maker lost it: here by another hand in the file.
     for undo in [

@@ -1,0 +1,513 @@
+//! `node`: this machine as a node of a gateway, which runs on it what a person allowed.
+
+use super::args::ClientArgs;
+use super::signals::{self, Asked, Watch};
+use super::target::{self, Address, PRIVATE_VARIABLE, Shown};
+use super::{Failure, session};
+use crate::config::shape::setup_code;
+use crate::config::startable::{self, DEFAULT_PORT};
+use crate::config::{self, Opened};
+use crate::entropy;
+use crate::environment::Environment;
+use crate::host::facts;
+use crate::identity::{self, Identity};
+use crate::lock::{Attempt, OsLock, Owner};
+use crate::log::settings::Levels;
+use crate::log::{self, Logger};
+use crate::node::approvals::ApprovalsFile;
+use crate::node::desk::Desk;
+use crate::node::host::{Dial, DialFault, Ended, NodeHost, ROLE, Setup};
+use crate::node::invoke;
+use crate::node::policy::Fallback;
+use crate::node::state::NodeState;
+use crate::node::wake::{self, Waker};
+use crate::profile;
+use crate::storage::{RealDisk, Storage};
+use clap::{Args, Subcommand};
+use clawgate_proto::client::ClientConfig;
+use clawgate_proto::connect::{ClientInfo, Credentials};
+use clawgate_proto::log::{Level, Record};
+use clawgate_proto::secret::Secret;
+use serde_json::Value;
+use std::fmt;
+use std::net::{IpAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// `clawgate node`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum NodeCommand {
+    /// Connect this machine to a gateway as a node, in the foreground
+    #[command(after_help = NODE_HELP)]
+    Run(NodeRunArgs),
+}
+
+/// How to run a node host. `Debug` shows neither token nor password.
+#[derive(Clone, Default, Args)]
+pub struct NodeRunArgs {
+    /// Name or address of the gateway [default: the one of last time, this machine]
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// Port of the gateway [default: the one of last time, OPENCLAW_GATEWAY_PORT, 18789]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+    /// The gateway's token (better OPENCLAW_GATEWAY_TOKEN, which other users cannot see in the process list)
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// The gateway's password (better OPENCLAW_GATEWAY_PASSWORD)
+    #[arg(long, value_name = "PASSWORD")]
+    pub password: Option<String>,
+    /// A setup code for a node host, as `clawgate qr --access node` shows it: this machine is let in without the
+    /// gateway's token, and what it offers is approved at once
+    #[arg(long, value_name = "CODE", conflicts_with_all = ["token", "password"])]
+    pub setup_code: Option<String>,
+    /// What people call this node [default: the one of last time, this machine's name]
+    #[arg(long, value_name = "NAME")]
+    pub display_name: Option<String>,
+    /// Instance id of this installation [default: the one of last time, a new one]
+    #[arg(long, value_name = "ID")]
+    pub node_id: Option<String>,
+    /// Not in this version: connect by TLS
+    #[arg(long)]
+    pub tls: bool,
+    /// Not in this version: the certificate to expect
+    #[arg(long, value_name = "SHA256")]
+    pub tls_fingerprint: Option<String>,
+    /// Log each step
+    #[arg(long, short)]
+    pub verbose: bool,
+    /// Log as JSON, one object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl fmt::Debug for NodeRunArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeRunArgs")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .field("has_token", &self.token.is_some())
+            .field("has_password", &self.password.is_some())
+            .field("has_setup_code", &self.setup_code.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Runs one of the commands.
+///
+/// # Errors
+/// It cannot start, or a person has to do something before it can go on.
+pub fn run(command: &NodeCommand, environment: &Environment) -> Result<(), Failure> {
+    match command {
+        NodeCommand::Run(args) => serve(args, environment),
+    }
+}
+
+fn serve(args: &NodeRunArgs, environment: &Environment) -> Result<(), Failure> {
+    let storage = Storage::new(RealDisk, u64::from_ne_bytes(entropy::bytes()));
+    let opened = config::open(&storage, environment).map_err(Failure::Failed)?;
+    let state_dir = opened.places.state_dir.clone();
+    let mut state = NodeState::load(&storage, &state_dir).map_err(Failure::Failed)?;
+    if args.tls || args.tls_fingerprint.is_some() || (state.tls && args.host.is_none()) {
+        return Err(Failure::Usage(NO_TLS.to_owned()));
+    }
+    let code = args.setup_code.as_deref().map(SetupCode::read).transpose()?;
+    let gateway = Gateway::choose(args, code.as_ref(), &state, &opened)?;
+    let client_args =
+        ClientArgs { token: args.token.clone(), password: args.password.clone(), ..ClientArgs::default() };
+    let shown = match &code {
+        // A code stands alone: whoever has one needs nothing else, and shows nothing else.
+        Some(code) => code.shown(),
+        None => target::shown_by_node(&client_args, &opened, gateway.is_home)?,
+    };
+    let private = opened.environment.is_on(PRIVATE_VARIABLE);
+    // What must not be done is said at once; what cannot be done yet is tried again later.
+    if let Err(failure @ Failure::Usage(_)) = target::reach(&gateway.host, gateway.port, private) {
+        return Err(failure);
+    }
+
+    let identity = Identity::load_or_create(&storage, &state_dir, log::wall_ms()).map_err(Failure::Failed)?;
+    let _lock = lock(&state_dir, &opened, &gateway)?;
+    let was_known = state.host.as_deref() == Some(gateway.host.as_str()) && state.port == Some(gateway.port);
+    if state.host.is_some() && !was_known {
+        // It was another gateway's.
+        let id = identity.key.device_id();
+        identity::forget_token(&storage, &state_dir, id, ROLE).map_err(Failure::Failed)?;
+    }
+    let name = |text: &Option<String>| {
+        text.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
+    };
+    state.host = Some(gateway.host.clone());
+    state.port = Some(gateway.port);
+    state.tls = false;
+    state.display_name = name(&args.display_name).or(state.display_name).or_else(|| Some(facts::hostname()));
+    state.node_id = name(&args.node_id).unwrap_or(state.node_id);
+    state.store(&storage, &state_dir).map_err(Failure::Failed)?;
+
+    let logger = logger(args, &opened, &shown.credentials);
+    for notice in identity.notice.iter().chain(&shown.notice) {
+        logger.log(&Record::new(Level::Warn, "node.warning").field("what", notice));
+    }
+    let (waker, woken) = wake::pair().map_err(cannot_run)?;
+    let (stop, _watch) = stop_on_signals(&logger, &waker)?;
+    let url = format!("ws://{}:{}", gateway.host, gateway.port);
+    let record = Record::new(Level::Info, "node.starting")
+        .field("gateway", &url)
+        .field("name", state.display_name.as_deref().unwrap_or_default())
+        .field("device", identity.key.device_id())
+        .field("pid", std::process::id());
+    logger.log(&record);
+    let setup = Setup {
+        dial: dial(&gateway, private),
+        host: format!("{}:{}", gateway.host, gateway.port),
+        url,
+        credentials: shown.credentials.clone(),
+        has_own_token: code.is_none() && (was_known || gateway.is_home),
+        is_loopback: gateway.is_loopback(),
+        client: client(&gateway, &state, &identity, &opened.environment),
+        desk: Arc::new(desk(&opened, environment)?),
+        storage,
+        state_dir,
+        logger: Arc::clone(&logger),
+        stop,
+        waker,
+        woken,
+    };
+    let host = NodeHost::new(setup).map_err(cannot_run)?;
+    match host.run() {
+        Ended::Stopped => {
+            logger.log(&Record::new(Level::Info, "node.stopped"));
+            Ok(())
+        }
+        Ended::Refused(error) => {
+            let hint = session::wrong_secret_from(shown.from.as_deref(), &shown.credentials, &error);
+            Err(session::refused(error, &Vec::from_iter(hint)))
+        }
+        Ended::Forbidden(why) => Err(Failure::Usage(why)),
+        Ended::Failed(why) => Err(Failure::Failed(why)),
+    }
+}
+
+/// A setup code. `Debug` would show a secret: there is none.
+struct SetupCode {
+    url: String,
+    secret: String,
+}
+
+impl SetupCode {
+    fn read(text: &str) -> Result<Self, Failure> {
+        let fault = || Failure::Usage("--setup-code is no setup code: copy it again, as one line".to_owned());
+        let code = setup_code(text).ok_or_else(fault)?;
+        let text = |name: &str| code[name].as_str().map(str::to_owned).ok_or_else(fault);
+        Ok(Self { url: text("url")?, secret: text("bootstrapToken")? })
+    }
+
+    fn shown(&self) -> Shown {
+        let credentials =
+            Credentials { bootstrap_token: Some(self.secret.clone()), ..Credentials::default() };
+        Shown { credentials, from: Some("the setup code".to_owned()), notice: None }
+    }
+}
+
+/// Which gateway this node belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Gateway {
+    /// IPv6 in brackets.
+    host: String,
+    port: u16,
+    /// Whether it is this installation's own, as far as settings can say.
+    is_home: bool,
+}
+
+impl Gateway {
+    /// The flags, then the setup code, then what is remembered, then this machine's own.
+    fn choose(
+        args: &NodeRunArgs,
+        code: Option<&SetupCode>,
+        state: &NodeState,
+        opened: &Opened,
+    ) -> Result<Self, Failure> {
+        // A tunnel has another address than the gateway behind it: flags that name one are stronger.
+        if let Some(code) = code.filter(|_| args.host.is_none() && args.port.is_none()) {
+            let Address { host, port, .. } = Address::parse(&code.url).map_err(|why| {
+                Failure::Usage(format!(
+                    "the address in the setup code cannot be used: {why}; --host and --port name another way there"
+                ))
+            })?;
+            return Ok(Self { host: host_name(&host)?, port, is_home: false });
+        }
+        let own_port =
+            startable::port(None, &opened.environment, &opened.settings).map_err(Failure::Failed)?;
+        let host = match (&args.host, &state.host) {
+            (Some(host), _) => host_name(host)?,
+            // Another program may have written it.
+            (None, Some(host)) => host_name(host)?,
+            (None, None) => "127.0.0.1".to_owned(),
+        };
+        // A port that is remembered is the remembered gateway's.
+        let remembered = state.port.filter(|_| args.host.is_none() || state.host.as_ref() == Some(&host));
+        let port = args.port.or(remembered).unwrap_or(match &args.host {
+            None => own_port,
+            Some(_) => DEFAULT_PORT,
+        });
+        let is_home =
+            is_loopback(&host) && port == own_port && opened.settings.mode.as_deref() != Some("remote");
+        Ok(Self { host, port, is_home })
+    }
+
+    fn is_loopback(&self) -> bool {
+        is_loopback(&self.host)
+    }
+}
+
+/// A host as it is written into an address.
+fn host_name(text: &str) -> Result<String, Failure> {
+    let text = text.trim();
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(IpAddr::V6(ip)) = bare.parse() {
+        return Ok(format!("[{ip}]"));
+    }
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if text.is_empty() || !text.chars().all(is_name) {
+        return Err(Failure::Usage(
+            "--host is a name or an address alone, such as 127.0.0.1 or gateway.local; --port says the port"
+                .to_owned(),
+        ));
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_matches(['[', ']']);
+    bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
+/// Names are looked up each time: a board may start before its network does.
+fn dial(gateway: &Gateway, private: bool) -> Dial {
+    let Gateway { host, port, .. } = gateway.clone();
+    Arc::new(move || {
+        let addresses = match target::reach(&host, port, private) {
+            Ok(addresses) => addresses,
+            Err(Failure::Usage(why)) => return Err(DialFault::Forbidden(why)),
+            Err(failure) => return Err(DialFault::Unreachable(failure.message())),
+        };
+        let mut last = "it has no address".to_owned();
+        for address in addresses {
+            match TcpStream::connect_timeout(&address, CONNECT) {
+                Ok(stream) => return Ok(stream),
+                Err(why) => last = why.to_string(),
+            }
+        }
+        Err(DialFault::Unreachable(last))
+    })
+}
+
+fn client(
+    gateway: &Gateway,
+    state: &NodeState,
+    identity: &Identity,
+    environment: &Environment,
+) -> ClientConfig {
+    let info = ClientInfo {
+        id: "node-host".to_owned(),
+        mode: "node".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        // The reference's node host shares this identity, and its older releases name no family. A family that was
+        // pinned once would lock them out.
+        device_family: None,
+        platform: rustix::system::uname().sysname().to_string_lossy().to_lowercase(),
+        display_name: state.display_name.clone(),
+        model_identifier: None,
+        instance_id: Some(state.node_id.clone()),
+        build_id: None,
+        time_zone: None,
+    };
+    ClientConfig {
+        role: ROLE.to_owned(),
+        scopes: Vec::new(),
+        caps: vec!["system".to_owned()],
+        commands: invoke::COMMANDS.map(str::to_owned).to_vec(),
+        path_env: environment.get("PATH").map(str::to_owned),
+        identity: Some(identity.key.clone()),
+        ..ClientConfig::new(format!("{}:{}", gateway.host, gateway.port), info)
+    }
+}
+
+fn desk(opened: &Opened, environment: &Environment) -> Result<Desk, Failure> {
+    let home = opened.environment.home().ok_or_else(|| {
+        Failure::Failed("no home folder is known, where exec approvals are kept: set HOME".to_owned())
+    })?;
+    let word = |name: &str| {
+        let node = opened.file.found.as_ref()?.root.at(&["tools", "exec", name])?;
+        // What is no word is no policy, and counts as the strictest.
+        Some(Value::from(node.as_text().unwrap_or_default()))
+    };
+    let fallback = Fallback { security: word("security"), ask: word("ask") };
+    let storage = Storage::new(RealDisk, u64::from_ne_bytes(entropy::bytes()));
+    Ok(Desk {
+        approvals: ApprovalsFile::new(storage, home.join(".openclaw/exec-approvals.json"), fallback),
+        // What a configuration or a `.env` adds is for gateways: commands get what this process was started with.
+        own: environment.all().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        home: home.to_str().map(str::to_owned),
+        state_dir: opened.places.state_dir.clone(),
+    })
+}
+
+fn logger(args: &NodeRunArgs, opened: &Opened, credentials: &Credentials) -> Arc<Logger> {
+    let levels = Levels::new(&opened.settings.logging, &opened.environment, args.verbose);
+    let secrets = [&credentials.token, &credentials.password, &credentials.bootstrap_token];
+    let secrets = secrets.into_iter().flatten();
+    Arc::new(Logger::new(levels.console, args.json).hiding(secrets.filter_map(|secret| Secret::new(secret))))
+}
+
+/// One node host on a state folder: two would push each other out of the gateway for ever.
+fn lock(state_dir: &Path, opened: &Opened, gateway: &Gateway) -> Result<OsLock, Failure> {
+    let path = state_dir.join("node.lock");
+    let owner = Owner::this_process(
+        profile::name_of(&opened.environment),
+        gateway.port,
+        &opened.places.config,
+        state_dir,
+    );
+    match OsLock::attempt(&path, &owner) {
+        Ok(Attempt::Ours(lock)) => Ok(lock),
+        Ok(Attempt::Others(who)) => {
+            let who = who.map_or_else(|| "another process".to_owned(), |owner| format!("pid {}", owner.pid));
+            Err(Failure::Locked(format!(
+                "a node host runs already on {} ({who}): stop it, or use another --profile",
+                state_dir.display()
+            )))
+        }
+        Err(why) => Err(Failure::Failed(format!("{}: {why}", path.display()))),
+    }
+}
+
+/// The first SIGINT or SIGTERM ends it gently, the second at once.
+fn stop_on_signals(logger: &Arc<Logger>, waker: &Waker) -> Result<(Arc<AtomicBool>, Watch), Failure> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = Arc::new(Asked::default());
+    let watch =
+        signals::watch(logger, &asked, || Err("a node host is not restarted by a signal".to_owned()))?;
+    let (told, waker) = (Arc::clone(&stop), another(waker)?);
+    asked.on_wish(move |_| {
+        told.store(true, Ordering::Release);
+        waker.wake();
+    });
+    Ok((stop, watch))
+}
+
+fn another(waker: &Waker) -> Result<Waker, Failure> {
+    waker.another().map_err(cannot_run)
+}
+
+fn cannot_run(why: std::io::Error) -> Failure {
+    Failure::Failed(format!("the node host cannot run: {why}"))
+}
+
+const CONNECT: Duration = Duration::from_secs(10);
+const NO_TLS: &str = "this version has no TLS: reach the gateway through an SSH tunnel (ssh -N -L \
+                      18789:127.0.0.1:18789 GATEWAY) and run the node with --host 127.0.0.1";
+
+const NODE_HELP: &str = "\
+Examples:
+  OPENCLAW_GATEWAY_TOKEN=... clawgate node run --host 127.0.0.1 --port 18789 --display-name Attic
+  clawgate node run --setup-code CODE                paired by a code of `clawgate qr --access node`
+  clawgate node run                                  again, to the same gateway
+  ssh -N -L 18790:127.0.0.1:18789 gateway.example &  a gateway elsewhere, through a tunnel
+  clawgate node run --port 18790
+
+The gateway's person approves it twice: `clawgate devices approve REQUEST` lets this device in, and `clawgate nodes approve
+REQUEST` allows what it offers. It waits for both, and comes in by itself. What may run here is said by
+~/.openclaw/exec-approvals.json on this machine: without it, every command needs an approval.
+
+Beyond this machine it talks only through a tunnel, or, with OPENCLAW_ALLOW_INSECURE_PRIVATE_WS=1, to a private network.
+SIGINT or SIGTERM stops it, and what it runs; a second one ends it at once. Exit codes: 0 stopped, 1 failed, 2 makes no
+sense, 4 the gateway does not let it in (token, password, protocol).";
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::scratch::Folder;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    fn opened(config: &str, folder: &Folder) -> Opened {
+        std::fs::write(folder.path().join("openclaw.json"), config).unwrap();
+        let state = folder.path().to_str().unwrap();
+        config::open(&Storage::new(RealDisk, 1), &Environment::new([("OPENCLAW_STATE_DIR", state)])).unwrap()
+    }
+
+    fn args(host: Option<&str>, port: Option<u16>) -> NodeRunArgs {
+        NodeRunArgs { host: host.map(str::to_owned), port, ..NodeRunArgs::default() }
+    }
+
+    #[test]
+    fn flags_come_before_what_is_remembered_and_that_before_this_machine() {
+        let folder = Folder::new();
+        let opened = opened("{gateway: {mode: 'local', port: 7}}", &folder);
+        let known = NodeState { host: Some("attic.local".into()), port: Some(9), ..NodeState::default() };
+        let none = NodeState::default();
+        for (args, state, want) in [
+            (args(None, None), &none, ("127.0.0.1", 7, true)),
+            (args(None, Some(8)), &none, ("127.0.0.1", 8, false)),
+            (args(Some("LOCALHOST"), Some(7)), &none, ("localhost", 7, true)),
+            (args(Some("gw.local"), None), &none, ("gw.local", 18_789, false)),
+            (args(Some("gw.local"), None), &known, ("gw.local", 18_789, false)),
+            (args(Some("attic.local"), None), &known, ("attic.local", 9, false)),
+            (args(None, None), &known, ("attic.local", 9, false)),
+            (args(None, Some(7)), &known, ("attic.local", 7, false)),
+            (args(Some("::1"), Some(7)), &known, ("[::1]", 7, true)),
+            // A name that only looks like this machine.
+            (args(Some("127.evil.example"), Some(7)), &none, ("127.evil.example", 7, false)),
+        ] {
+            let got = Gateway::choose(&args, None, state, &opened).unwrap();
+            assert_eq!((got.host.as_str(), got.port, got.is_home), want, "{args:?}");
+        }
+        for host in ["", "a b", "ws://x", "user@x", "x:1", "x/y"] {
+            assert!(Gateway::choose(&args(Some(host), None), None, &none, &opened).is_err(), "{host:?}");
+        }
+    }
+
+    #[test]
+    fn a_setup_code_names_its_gateway_unless_somebody_names_a_way_there() {
+        let folder = Folder::new();
+        let opened = opened("{}", &folder);
+        let none = NodeState::default();
+        let code = |url: &str| {
+            let text = format!("{{\"url\":\"{url}\",\"bootstrapToken\":\"secret-secret-secret\"}}");
+            SetupCode::read(&format!("oc-pair://{}", URL_SAFE_NO_PAD.encode(text))).unwrap()
+        };
+        let choose = |args: &NodeRunArgs, code: &SetupCode| Gateway::choose(args, Some(code), &none, &opened);
+        let ws = code("ws://127.0.0.1:7/");
+        let got = choose(&args(None, None), &ws).unwrap();
+        assert_eq!((got.host.as_str(), got.port, got.is_home), ("127.0.0.1", 7, false));
+        assert_eq!(choose(&args(None, Some(8)), &ws).unwrap().port, 8);
+        let shown = ws.shown().credentials;
+        assert_eq!((shown.bootstrap_token.as_deref(), shown.token), (Some("secret-secret-secret"), None));
+        let wss = code("wss://gw.example");
+        assert!(choose(&args(None, None), &wss).unwrap_err().message().contains("no TLS"));
+        assert_eq!(choose(&args(Some("127.0.0.1"), Some(9)), &wss).unwrap().port, 9);
+        assert!(SetupCode::read("nonsense").is_err());
+    }
+
+    #[test]
+    fn the_configurations_secret_goes_to_the_configurations_gateway_only() {
+        let folder = Folder::new();
+        let config = "{gateway: {mode: 'local', auth: {mode: 'token', token: 'secret-of-home'}}}";
+        let mut opened = opened(config, &folder);
+        let shown = |opened: &Opened, is_home| {
+            target::shown_by_node(&ClientArgs::default(), opened, is_home).unwrap().credentials.token
+        };
+        assert_eq!(shown(&opened, true).as_deref(), Some("secret-of-home"));
+        assert_eq!(shown(&opened, false), None);
+        opened.environment.set("OPENCLAW_GATEWAY_TOKEN", "secret-of-mine");
+        assert_eq!(shown(&opened, false).as_deref(), Some("secret-of-mine"));
+        let flag = ClientArgs { token: Some("flag".into()), ..ClientArgs::default() };
+        let said = target::shown_by_node(&flag, &opened, false).unwrap();
+        assert_eq!(said.credentials.token.as_deref(), Some("flag"));
+    }
+}
