@@ -238,7 +238,10 @@ pub fn hello_ok(admission: &Admission) -> Vec<u8> {
         protocol: dialect.protocol(),
         server: Server { version: &config.about.version, conn_id: &admission.conn_id },
         features: Features {
-            methods: methods::advertised(*dialect).collect(),
+            // What is not served is not named either.
+            methods: methods::advertised(*dialect)
+                .filter(|name| config.canvas.is_some() || !surfaces::METHODS.contains(name))
+                .collect(),
             events: events::names(*dialect),
             capabilities,
         },

@@ -270,7 +270,7 @@ impl Draft {
                 Auth::Token => &["gateway", "auth", "token"],
                 Auth::Password => &["gateway", "auth", "password"],
             };
-            settings.push(set(path, json!(secret.expose())));
+            settings.push(set(path, json!(literal(secret.expose()))));
         }
         settings
     }
@@ -328,6 +328,30 @@ impl Auth {
             Self::Password => "password",
         }
     }
+}
+
+/// A text as the configuration must say it for its value to be that text: there `${NAME}` stands for a variable, and
+/// `$${NAME}` for those characters.
+pub fn literal(text: &str) -> String {
+    let is_name = |name: &str| {
+        let mut bytes = name.bytes();
+        let is_first = |b: u8| b.is_ascii_uppercase() || b == b'_';
+        bytes.next().is_some_and(is_first) && bytes.all(|b| is_first(b) || b.is_ascii_digit())
+    };
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("${") {
+        let (before, reference) = rest.split_at(at);
+        out.push_str(before);
+        let inside = reference.get(2..).unwrap_or_default();
+        if inside.split_once('}').is_some_and(|(name, _)| is_name(name)) {
+            out.push('$');
+        }
+        out.push_str("${");
+        rest = inside;
+    }
+    out.push_str(rest);
+    out
 }
 
 /// A peer's text, as far as it helps to recognise it.
@@ -425,6 +449,22 @@ mod tests {
         assert!(wizard.answer(Some(&json!("none"))).is_err());
         play(&mut wizard, &["password"]);
         assert!(wizard.answer(None).is_err(), "there is no password that could stay");
+    }
+
+    #[test]
+    fn a_secret_with_the_name_of_a_variable_in_it_stays_what_it_is() {
+        for (text, want) in [
+            ("a${B}c${D_1}", "a$${B}c$${D_1}"),
+            ("$${B}", "$$${B}"),
+            ("${lower} ${} ${A", "${lower} ${} ${A"),
+            ("${${A}", "${$${A}"),
+            ("plain $", "plain $"),
+        ] {
+            assert_eq!(literal(text), want);
+        }
+        let mut wizard = fresh();
+        play(&mut wizard, &["", "", "password", "pa${SS}word", ""]);
+        assert_eq!(written(&wizard, None)["gateway.auth.password"], "pa$${SS}word");
     }
 
     #[test]

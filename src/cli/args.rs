@@ -419,6 +419,9 @@ pub struct SetupArgs {
     /// Read the shared password from a file
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
+    /// Make this machine a gateway although its file is that of a client (gateway.mode "remote")
+    #[arg(long)]
+    pub local: bool,
     /// Ask nothing, although there is a terminal
     #[arg(long)]
     pub non_interactive: bool,

@@ -2,6 +2,7 @@
 
 mod path;
 mod validate;
+mod value;
 
 use super::{Failure, print, render};
 use crate::config::live::{self, Read};
@@ -24,7 +25,6 @@ use clawgate_proto::host::config::{ConfigFault, Issue};
 use path::{make_lists, names, no_such_item};
 use serde_json::json;
 use std::fmt;
-use std::io::Read as _;
 use std::path::PathBuf;
 
 /// `clawgate config`. `Debug` shows no value.
@@ -48,7 +48,8 @@ pub enum ConfigCommand {
     Set {
         /// Names with dots between them, such as gateway.auth.mode
         path: String,
-        /// JSON5, or a text; without one it is read from standard input, where other users cannot see it
+        /// JSON5, or a text; without one it is read from standard input, where other users cannot see it, and where a
+        /// setting is a text or a secret it is taken as it is
         #[arg(allow_hyphen_values = true)]
         value: Option<String>,
         /// The value must be JSON5; it is no text because it is nothing else
@@ -118,9 +119,8 @@ pub fn run(command: &ConfigCommand, environment: &Environment) -> Result<(), Fai
     match command {
         ConfigCommand::Get { path, json } => open()?.get(path, *json),
         ConfigCommand::Set { path, value, strict_json, json } => {
-            // Before standard input is waited for, and before the file is held: whoever types the value may take long.
-            names(path)?;
-            let value = value_of(value.as_deref(), *strict_json || *json)?;
+            // Before the file is held: whoever types the value may take long.
+            let value = value::of(path, value.as_deref(), *strict_json || *json)?;
             hold()?.set(path, value, *json)
         }
         ConfigCommand::Unset { path, json } => hold()?.unset(path, *json),
@@ -310,26 +310,6 @@ impl<'s> File<'s> {
             text.push_str(&format!("\n- {}", render::clean(&issue.to_string())));
         }
         Failure::Failed(text)
-    }
-}
-
-/// The value of a command line: JSON5, or else the text itself.
-fn value_of(given: Option<&str>, strict: bool) -> Result<Node, Failure> {
-    let text = match given {
-        Some(text) => text.to_owned(),
-        None => {
-            let mut text = String::new();
-            let most = clawgate_proto::limits::CONFIG_BYTES_MAX as u64;
-            std::io::stdin().lock().take(most).read_to_string(&mut text).map_err(|why| {
-                Failure::Failed(format!("the value cannot be read from standard input: {why}"))
-            })?;
-            text.trim_end_matches(['\n', '\r']).to_owned()
-        }
-    };
-    match Node::parse(&text) {
-        Ok(value) => Ok(value),
-        Err(why) if strict => Err(Failure::Usage(format!("the value is not JSON5: {why}"))),
-        Err(_) => Ok(Node::Text(text)),
     }
 }
 

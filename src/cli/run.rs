@@ -3,7 +3,7 @@
 use super::Failure;
 use super::args::{RunArgs, Runtime};
 use super::plan::{Plan, Spot, Stay};
-use super::signals::{self, Asked, Wish};
+use super::signals::{self, Asked, Watch, Wish};
 use crate::environment::Environment;
 use crate::instances::{self, Instance};
 use crate::interfaces;
@@ -62,23 +62,20 @@ fn serve(args: &RunArgs, environment: &Environment) -> Result<Wish, Failure> {
         warn(&logger, warning);
     }
     loop {
-        let served = serve_once(args, environment, &plan, &mut instance, &logger)?;
-        let Served::Restart(stay) = served else {
-            logger.log(&Record::new(Level::Info, "gateway.stopped").field("restarts", false));
-            return Ok(Wish::Stop);
-        };
-        // It was asked before. Whoever changed the file, or took the port, since then must not end this gateway.
-        let Err(why) = could_start(args, environment) else {
-            logger.log(&Record::new(Level::Info, "gateway.stopped").field("restarts", true));
-            return Ok(Wish::Restart);
+        let (stay, why) = match serve_once(args, environment, &plan, &mut instance, &logger)? {
+            Served::Stop => {
+                logger.log(&Record::new(Level::Info, "gateway.stopped").field("restarts", false));
+                return Ok(Wish::Stop);
+            }
+            Served::Restart => {
+                logger.log(&Record::new(Level::Info, "gateway.stopped").field("restarts", true));
+                return Ok(Wish::Restart);
+            }
+            Served::Stays(stay, why) => (stay, why),
         };
         let record = Record::new(Level::Error, "restart.failed").field("why", why);
-        logger.log(
-            &record.field(
-                "hint",
-                "the gateway goes on where it listened before; mend this, and restart it again",
-            ),
-        );
+        let hint = "the gateway goes on where it listened before; mend this, and restart it again";
+        logger.log(&record.field("hint", hint));
         plan = Plan::make(args, environment, Some(stay), &mut |_| Ok(()))?;
         plan.secrets().for_each(|secret| logger.hide(secret));
     }
@@ -88,8 +85,10 @@ fn serve(args: &RunArgs, environment: &Environment) -> Result<Wish, Failure> {
 enum Served {
     /// For good.
     Stop,
-    /// To begin anew; where it listened.
-    Restart(Stay),
+    /// To begin anew.
+    Restart,
+    /// To begin anew, and it could not: where it listened, and why.
+    Stays(Stay, String),
 }
 
 /// Listens, and serves until somebody wishes an end.
@@ -130,11 +129,8 @@ fn serve_once(
         Err(BindFault::Taken(why)) => return Err(Failure::PortTaken(also(why))),
         Err(BindFault::Failed(why)) => return Err(Failure::Failed(also(why))),
         Err(BindFault::Stopped) => {
-            watch.end();
-            return Ok(match asked.wish().unwrap_or(Wish::Stop) {
-                Wish::Stop => Served::Stop,
-                Wish::Restart => Served::Restart(plan.stay(&[])),
-            });
+            let restarts = asked.wish() == Some(Wish::Restart);
+            return Ok(ended(args, environment, restarts, (watch, &asked), plan.stay(&[])));
         }
     };
     listening.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&bound.addresses);
@@ -178,12 +174,29 @@ fn serve_once(
         Runtime::Smol => drive!(clawgate_runtime_smol),
     }
     .map_err(|why| Failure::Failed(format!("the gateway cannot run: {why}")))?;
-    // A restart gives way to whoever stops the process meanwhile. Who comes later than this finds the new program.
-    if restart.load(Ordering::Acquire) {
-        watch.end();
+    Ok(ended(args, environment, restart.load(Ordering::Acquire), (watch, &asked), stay))
+}
+
+/// What comes after a run.
+fn ended(
+    args: &RunArgs,
+    environment: &Environment,
+    restarts: bool,
+    (watch, asked): (Watch, &Asked),
+    stay: Stay,
+) -> Served {
+    if !restarts {
+        return Served::Stop;
     }
-    let restarts = restart.load(Ordering::Acquire) && asked.wish() != Some(Wish::Stop);
-    Ok(if restarts { Served::Restart(stay) } else { Served::Stop })
+    // It was asked before. Whoever changed the file, or took the port, since then must not end this gateway.
+    let could = could_start(args, environment);
+    // A restart gives way to whoever stops the process meanwhile. Who comes later than this finds the new program.
+    watch.end();
+    match could {
+        _ if asked.wish() == Some(Wish::Stop) => Served::Stop,
+        Ok(()) => Served::Restart,
+        Err(why) => Served::Stays(stay, why),
+    }
 }
 
 /// Whether the program could start again while it still listens: what a start refuses, and whether the address is there

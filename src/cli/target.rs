@@ -6,7 +6,7 @@
 use super::Failure;
 use super::args::ClientArgs;
 use crate::config::secrets::{Overrides, Resolved, Sourced};
-use crate::config::settings::{Bind, Setting};
+use crate::config::settings::{Bind, SecretAt, Setting};
 use crate::config::shape::Shape;
 use crate::config::start::BIND_VARIABLE;
 use crate::config::startable;
@@ -66,17 +66,30 @@ impl Target {
         }
         let Opened { file, settings, environment, .. } =
             config::open(storage, environment).map_err(Failure::Failed)?;
+        let named = environment.first(&["OPENCLAW_GATEWAY_URL", "CLAWDBOT_GATEWAY_URL"]);
+        if named.is_none() && settings.mode.as_deref() == Some("remote") {
+            let url = settings.remote_url.as_deref().ok_or_else(|| {
+                Failure::Failed(
+                    "gateway.mode is remote, and gateway.remote.url is not set: set it, or pass --url and --token".to_owned(),
+                )
+            })?;
+            let shown = explicit.map_or_else(|| remote(&settings, &environment), Ok)?;
+            let at = match Self::at(url.trim(), shown, &environment) {
+                // Nothing on the command line is wrong.
+                Err(Failure::Usage(why)) => {
+                    return Err(Failure::Failed(format!("gateway.remote.url: {why}")));
+                }
+                found => found?,
+            };
+            // Not even where it leads to this machine, through a tunnel.
+            return Ok(Self { is_home: false, ..at });
+        }
         let shown = match explicit {
             Some(shown) => shown,
             None => configured(&settings, &file, &environment)?,
         };
-        if let Some((_, url)) = environment.first(&["OPENCLAW_GATEWAY_URL", "CLAWDBOT_GATEWAY_URL"]) {
+        if let Some((_, url)) = named {
             return Self::at(url, shown, &environment);
-        }
-        if settings.mode.as_deref() == Some("remote") {
-            return Err(Failure::Failed(
-                "gateway.mode is remote, and this version does not read gateway.remote: pass --url and --token".to_owned(),
-            ));
         }
         let port = startable::port(None, &environment, &settings).map_err(Failure::Failed)?;
         let host = listening_at(&settings, &environment)?;
@@ -266,6 +279,46 @@ fn configured(settings: &Settings, file: &ConfigFile, environment: &Environment)
         ..Credentials::default()
     };
     Shown { credentials, from: Some(from), notice: None }.check(Failure::Failed)
+}
+
+/// What is shown to the gateway at `gateway.remote.url`: the environment, else `gateway.remote.token` and `.password`, which
+/// are shown to nobody else. What `gateway.auth` says is for a gateway here.
+fn remote(settings: &Settings, environment: &Environment) -> Result<Shown, Failure> {
+    let mut from = None;
+    let mut credential = |names: &[&'static str], setting: &Option<Setting<SecretAt>>, path: &str| {
+        if let Some((name, value)) = environment.first(names) {
+            from.get_or_insert(format!("the environment variable {name}"));
+            return Ok(Some(value.to_owned()));
+        }
+        let secret = match setting {
+            None => return Ok(None),
+            Some(Setting::Unusable(why)) => return Err(Failure::Failed(why.clone())),
+            Some(Setting::Known(SecretAt::Here(secret))) => secret.clone(),
+            Some(Setting::Known(SecretAt::Elsewhere(reference))) => {
+                reference.fetch(environment).map_err(Failure::Failed)?
+            }
+            Some(Setting::Known(SecretAt::Unset { variables, .. })) => {
+                return Err(Failure::Failed(format!(
+                    "{path} is to come from the environment ({}), which is not set here",
+                    variables.join(", ")
+                )));
+            }
+        };
+        from.get_or_insert(path.to_owned());
+        Ok(Some(secret.expose().to_owned()))
+    };
+    let token = credential(
+        &["OPENCLAW_GATEWAY_TOKEN", "CLAWDBOT_GATEWAY_TOKEN"],
+        &settings.remote_token,
+        "gateway.remote.token",
+    )?;
+    let password = credential(
+        &["OPENCLAW_GATEWAY_PASSWORD", "CLAWDBOT_GATEWAY_PASSWORD"],
+        &settings.remote_password,
+        "gateway.remote.password",
+    )?;
+    let credentials = Credentials { token, password, ..Credentials::default() };
+    Shown { credentials, from, notice: None }.check(Failure::Failed)
 }
 
 fn is_private(ip: IpAddr) -> bool {
@@ -464,6 +517,45 @@ mod tests {
         assert_eq!((target.credentials.password.as_deref(), target.path.as_str()), (Some("p"), "/ws"));
         assert!(target.credentials.token.is_none());
         assert!(find(&ClientArgs::default(), &[("OPENCLAW_GATEWAY_PORT", "x")], "{}").is_err());
+    }
+
+    #[test]
+    fn a_clients_file_leads_to_its_gateway_and_its_secrets_to_no_other() {
+        let config = "{gateway: {mode: 'remote', auth: {token: 'of-this-machine'}, \
+                      remote: {url: 'ws://127.0.0.1:7/ws', token: 'of-the-remote', password: '${PW}'}}}";
+        let pw = ("PW", "p");
+        let target = find(&ClientArgs::default(), &[pw], config).unwrap();
+        assert_eq!((target.url.as_str(), target.is_home), ("ws://127.0.0.1:7/ws", false));
+        let Credentials { token, password, .. } = target.credentials;
+        assert_eq!((token.as_deref(), password.as_deref()), (Some("of-the-remote"), Some("p")));
+        assert_eq!(target.from.as_deref(), Some("gateway.remote.token"));
+        // Somewhere else they are not shown, and what flags say is shown instead.
+        let env = [pw, ("OPENCLAW_GATEWAY_URL", "ws://127.0.0.1:8")];
+        let elsewhere = find(&ClientArgs::default(), &env, config).unwrap();
+        assert_eq!(elsewhere.url, "ws://127.0.0.1:8/");
+        assert_ne!(elsewhere.credentials.token.as_deref(), Some("of-the-remote"));
+        let flag = ClientArgs { token: Some("f".into()), ..ClientArgs::default() };
+        let flagged = find(&flag, &[pw], config).unwrap().credentials;
+        assert_eq!((flagged.token.as_deref(), flagged.password), (Some("f"), None));
+        assert!(find(&url("ws://127.0.0.1:1", None), &[pw], config).is_err());
+        for (config, want) in [
+            (config, "gateway.remote.password is to come from the environment (PW)"),
+            ("{gateway: {mode: 'remote'}}", "gateway.remote.url is not set"),
+            (
+                "{gateway: {mode: 'remote', remote: {url: 'wss://gw.example'}}}",
+                "gateway.remote.url: wss://gw.example: this",
+            ),
+            (
+                "{gateway: {mode: 'remote', remote: {url: 'ws://8.8.8.8:5', token: 't'}}}",
+                "8.8.8.8 is not this machine",
+            ),
+        ] {
+            let fault = find(&ClientArgs::default(), &[], config).unwrap_err();
+            assert!(fault.message().contains(want) && fault.exit_code() == 1, "{}", fault.message());
+        }
+        // A gateway here needs none of it.
+        let local = "{gateway: {mode: 'local', auth: {token: 't'}, remote: {token: '${PW}'}}}";
+        assert_eq!(find(&ClientArgs::default(), &[], local).unwrap().credentials.token.as_deref(), Some("t"));
     }
 
     #[test]

@@ -119,16 +119,21 @@ impl ConfigFile {
         let held = storage.hold(&self.path)?;
         // Somebody may have taken long to answer, and another command changed it meanwhile.
         *self = Self::load(storage, &self.path)?;
-        let before = self.found.as_ref().map(|found| found.root.clone());
-        let mut root = before.clone().unwrap_or(Node::Object(Vec::new()));
-        for (path, value) in changes {
-            root.set(path, value.clone());
-        }
+        let root = self.with(changes);
         judge(&root.render())?;
-        if before.as_ref() == Some(&root) {
+        if self.found.as_ref().is_some_and(|found| found.root == root) {
             return Ok(());
         }
         self.write(storage, &held, by, root)
+    }
+
+    /// What it would say with these values.
+    pub fn with(&self, changes: &[(&[&str], Node)]) -> Node {
+        let mut root = self.found.as_ref().map_or(Node::Object(Vec::new()), |found| found.root.clone());
+        for (path, value) in changes {
+            root.set(path, value.clone());
+        }
+        root
     }
 
     fn write<D: Disk>(

@@ -340,6 +340,7 @@ mod tests {
 
     #[test]
     fn a_variable_that_is_not_set_is_named_and_only_where_its_secret_is_in_force() {
+        // Compatibility row secret-variable-unset.
         let with = |auth: &str, variables: &[(&str, &str)]| {
             let settings = settings(&format!("{{gateway: {{auth: {auth}}}}}"));
             let environment = Environment::new(variables.iter().copied());

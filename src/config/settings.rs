@@ -50,8 +50,12 @@ pub struct Settings {
     pub allow_real_ip_fallback: bool,
     /// `gateway.nodes.allowCommands` and `.denyCommands`, and `.commands.allow` and `.deny`, as newer releases write them.
     pub node_commands: NodeCommands,
-    /// `gateway.remote.url`, as text for setup codes: nothing connects there.
+    /// `gateway.remote.url`: where the commands of this machine connect in mode `remote`, and text for setup codes.
     pub remote_url: Option<String>,
+    /// `gateway.remote.token`, for that address only.
+    pub remote_token: Option<Setting<SecretAt>>,
+    /// `gateway.remote.password`, likewise.
+    pub remote_password: Option<Setting<SecretAt>>,
     /// `plugins.entries.device-pair.config.publicUrl`, likewise.
     pub public_url: Option<String>,
     /// `hooks`, when they are enabled.
@@ -204,6 +208,8 @@ impl Settings {
             allow_real_ip_fallback: reader.switch("gateway.allowRealIpFallback").unwrap_or(false),
             node_commands: node_commands(&mut reader),
             remote_url: named_elsewhere(&mut reader, "gateway.remote.url"),
+            remote_token: secret_of_a_client(&mut reader, environment, "gateway.remote.token"),
+            remote_password: secret_of_a_client(&mut reader, environment, "gateway.remote.password"),
             public_url: named_elsewhere(&mut reader, "plugins.entries.device-pair.config.publicUrl"),
             hooks: Hooks::read(&mut reader, environment),
             canvas: canvas(&mut reader),
@@ -333,7 +339,20 @@ fn secret(
     }
 }
 
-/// A text that only setup codes repeat: what is no text is none, and keeps no gateway from its start.
+/// The same for a client: a gateway that starts here does not need it, so its person hears nothing of it.
+fn secret_of_a_client(
+    reader: &mut Reader<'_>,
+    environment: &Environment,
+    path: &'static str,
+) -> Option<Setting<SecretAt>> {
+    let (faults, warnings) = (reader.faults.len(), reader.warnings.len());
+    let found = secret(reader, environment, path);
+    reader.faults.truncate(faults);
+    reader.warnings.truncate(warnings);
+    found
+}
+
+/// A text that only setup codes repeat, or clients connect to: what is no text is none, and keeps no gateway from its start.
 fn named_elsewhere(reader: &mut Reader<'_>, path: &str) -> Option<String> {
     let text = reader.node(path)?.as_text()?;
     let text = reader.expand(path, text).text;

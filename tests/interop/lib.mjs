@@ -98,7 +98,7 @@ export class GatewayProcess {
   async start(boundMs = 60_000) {
     const env = gatewayEnv(this.stateDir);
     if (this.isOurs) env.OPENCLAW_LOG_LEVEL = "trace";
-    this.child = spawn(this.command, this.args, { env, cwd: this.stateDir });
+    this.child = spawn(this.command, this.args, { env, cwd: this.stateDir, detached: this.hasGroup === true });
     this.exited = new Promise((resolve) => this.child.on("exit", (code, signal) => resolve({ code, signal })));
     const keep = (chunk) => {
       this.output = (this.output + chunk).slice(-200_000);
@@ -119,6 +119,22 @@ export class GatewayProcess {
       await sleep(50);
     }
     throw new Error(`the gateway is not ready: ${this.output.slice(-2000)}`);
+  }
+
+  /** The same in a process group of its own: the reference's program starts another one, which is the gateway. */
+  grouped() {
+    this.hasGroup = true;
+    process.once("exit", () => this.kill());
+    return this;
+  }
+
+  /** Kills it, with what it started when it has a group. */
+  kill() {
+    try {
+      process.kill(this.hasGroup ? -this.child.pid : this.child.pid, "SIGKILL");
+    } catch {
+      // it has ended
+    }
   }
 
   async stop() {

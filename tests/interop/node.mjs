@@ -1,26 +1,33 @@
 // Node hosts and gateways of both kinds: `clawgate node run` at the reference release 2026.3.13, and that release's node
 // host at clawgate. Paired by a person, approved, invoked with and without an approval, killed and back again.
-// Usage: node node.mjs PATH_OF_CLAWGATE PATH_OF_REFERENCE_FOLDER reference|std|smol   (whose gateway it is)
+// Usage: node node.mjs PATH_OF_CLAWGATE PATH_OF_REFERENCE_FOLDER reference|reference-2026.9.6|std|smol   (whose gateway it is)
 import { spawn } from "node:child_process";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import net from "node:net";
 import path from "node:path";
 import {
-  GatewayProcess, RawClient, TOKEN, check, clawgate, deviceKey, finish, freePort, gatewayEnv, sleep, tempDir, within,
+  GatewayProcess, RawClient, TOKEN, check, clawgate, deviceKey, finish, freePort, gatewayEnv, readJson, sleep, tempDir, within,
   writeConfig,
 } from "./lib.mjs";
 
 const [binary, referenceDir, where] = process.argv.slice(2);
 const entry = path.join(referenceDir, "node_modules", "openclaw", "openclaw.mjs");
-const isReference = where === "reference";
-const protocol = isReference ? 3 : 4;
+const isReference = where.startsWith("reference");
+const protocol = where === "reference" ? 3 : 4;
 const stateDir = tempDir(`node-gateway-${where}`);
 const port = await freePort();
 writeConfig(stateDir);
+if (isReference && protocol === 4) {
+  // It refuses whoever comes through a proxy that it does not trust.
+  const file = path.join(stateDir, "openclaw.json");
+  const config = readJson(file);
+  config.gateway.trustedProxies = ["127.0.0.1"];
+  writeFileSync(file, JSON.stringify(config));
+}
 const start = () =>
   isReference
-    ? new GatewayProcess(process.execPath, [entry, "gateway", "--port", String(port)], stateDir, port).start(240_000)
-    : clawgate(binary, where, stateDir, port).start();
+    ? new GatewayProcess(process.execPath, [entry, "gateway", "--port", String(port)], stateDir, port).grouped().start(240_000)
+    : clawgate(binary, where, stateDir, port).grouped().start();
 
 /** Makes whoever comes through it a client from elsewhere: nobody behind it is paired silently. */
 async function fromElsewhere() {
@@ -92,10 +99,14 @@ class NodeHost {
 
 /** An operator with every scope, who also decides about approvals. */
 async function operator() {
-  const client = new RawClient(`ws://127.0.0.1:${port}`);
   const scopes = ["operator.admin", "operator.read", "operator.write", "operator.approvals", "operator.pairing"];
-  const who = { client: { id: "cli", mode: "cli" }, caps: ["approvals"] };
-  const answer = await client.connect({ protocol, key: deviceKey(), token: TOKEN, scopes, ...who });
+  const who = { client: { id: "cli", mode: "cli" }, caps: ["approvals"], key: deviceKey() };
+  const come = async () => {
+    const client = new RawClient(`ws://127.0.0.1:${port}`);
+    return { client, answer: await client.connect({ protocol, token: TOKEN, scopes, ...who }) };
+  };
+  // A gateway may answer before it is ready, and says so.
+  const { client, answer } = await until("an operator", come, ({ answer }) => answer.ok || answer.error?.retryable !== true);
   if (!answer.ok) throw new Error(`an operator is not let in: ${JSON.stringify(answer.error)}`);
   return client;
 }
@@ -111,6 +122,7 @@ async function until(what, ask, test, boundMs = 60_000) {
   }
 }
 
+let host;
 process.on("uncaughtExceptionMonitor", () => console.log(`the node host said:\n${host?.output.slice(-3000)}`));
 
 let keys = 0;
@@ -169,7 +181,7 @@ const door = await fromElsewhere();
 const args = isReference
   ? ["node", "run", "--host", "127.0.0.1", "--port", String(door), "--display-name", "Attic"]
   : [entry, "node", "run", "--host", "127.0.0.1", "--port", String(door), "--display-name", "Attic"];
-const host = new NodeHost(where, isReference ? binary : process.execPath, args, !isReference).start();
+host = new NodeHost(where, isReference ? binary : process.execPath, args, !isReference).start();
 
 const waiting = await until(
   "a device that waits",
@@ -185,6 +197,15 @@ if (isReference) {
 }
 const approved = await desk.client.request("device.pair.approve", { requestId: request.requestId });
 check("a person approves it", approved.ok === true, approved.error);
+if (protocol === 4 && isReference) {
+  const offered = await until(
+    "an offer that waits",
+    () => desk.client.request("node.pair.list", {}),
+    ({ payload }) => payload?.pending?.length > 0,
+  );
+  const offer = await desk.client.request("node.pair.approve", { requestId: offered.payload.pending[0].requestId });
+  check("and what it offers", offer.ok === true, offer.error);
+}
 const node = await desk.node();
 check("it comes in, and offers commands", node.commands.includes("system.run") && node.displayName === "Attic", node);
 
@@ -226,8 +247,9 @@ host.start();
 await desk.node();
 check("started again it is back", outOf(await desk.invoke("system.run", { command: ["/bin/echo", "back"], agentId: "main" })) === "back\n");
 
-gateway.child.kill("SIGKILL");
+gateway.kill();
 await gateway.exited;
+await until("the gateway goes", () => fetch(`http://127.0.0.1:${port}/healthz`).then(() => true, () => false), (is) => !is);
 gateway = await start();
 desk = new Desk(await operator());
 decider = await operator();

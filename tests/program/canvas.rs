@@ -103,6 +103,21 @@ fn files_on_the_disk_are_served_and_nothing_beside_them() {
             assert_eq!(found.status, status, "{name}");
             assert!(!found.text().contains("gateway"), "{name}");
         }
+        // The page for A2UI comes with the program, with all that it loads.
+        let page = get(&gateway, "/__openclaw__/a2ui/?platform=ios");
+        assert_eq!(
+            (page.status, page.header("content-security-policy")),
+            (200, Some("sandbox allow-scripts"))
+        );
+        assert!(page.text().contains("<openclaw-a2ui-host>"));
+        let script = get(&gateway, "/__openclaw__/a2ui/a2ui.bundle.js");
+        assert_eq!(script.header("content-type"), Some("text/javascript; charset=utf-8"));
+        let script = script.text();
+        for part in ["model.js", "host.js", "a2ui.css"] {
+            assert!(script.contains(part));
+            assert_eq!(get(&gateway, &format!("/__openclaw__/a2ui/{part}")).status, 200, "{part}");
+        }
+        assert_eq!(get(&gateway, "/__openclaw__/a2ui/missing.js").text(), "not found");
         // From afar it takes a secret.
         assert_eq!(get_with(&gateway, "/__openclaw__/canvas/", "gw.example", "").status, 401);
         let bearer = format!("Authorization: Bearer {}\r\n", gateway.token());

@@ -58,3 +58,18 @@ fn what_a_start_would_warn_of_is_told_of_a_file_that_it_would_take() {
     let ran = run(&settings, "config validate --json");
     assert_eq!((ran.code, &ran.json()["issues"][0]["path"]), (1, &json!("gateway.mode")), "{ran:?}");
 }
+
+#[test]
+fn a_clients_file_leads_to_its_gateway() {
+    for runtime in RUNTIMES {
+        let gateway = start(&configured(runtime));
+        let remote = json!({"url": format!("ws://{}", gateway.addr()), "token": gateway.token()});
+        let config = json!({"gateway": {"mode": "remote", "remote": remote}});
+        let settings = with_text(runtime, &config.to_string());
+        assert_eq!(run(&settings, "health --json").json()["ok"], true);
+        // The secret is for that address only.
+        let elsewhere = settings.clone().env("OPENCLAW_GATEWAY_URL", format!("ws://{}", gateway.addr()));
+        assert_ne!(run(&elsewhere, "health").code, 0);
+        stop(gateway);
+    }
+}

@@ -17,6 +17,7 @@ mod qr;
 mod restarts;
 mod running;
 mod settings;
+mod setup;
 mod shell;
 mod writers;
 

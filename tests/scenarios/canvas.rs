@@ -275,6 +275,10 @@ pub(crate) fn a_node_gets_an_address_when_its_canvas_is_approved(place: Place) {
         let operator = admin(&mut stage, 4);
         let key = stage.key();
         let (first, hello) = stage.admit(node(&stage, protocol, &key));
+        let refresh =
+            if protocol == 3 { "node.canvas.capability.refresh" } else { "node.pluginSurface.refresh" };
+        let named = &hello.0["features"]["methods"];
+        assert!(named.as_array().unwrap().contains(&json!(refresh)), "where it works it is named");
         if protocol == 4 {
             assert_eq!(hello_url(&hello.0), None, "nobody approved it yet");
             let params = json!({"surface": "canvas"});

@@ -4,6 +4,10 @@ use crate::admission::SurfaceUrl;
 use crate::time::Wall;
 use serde_json::{Value, json};
 
+/// The methods that are refused where there is no canvas.
+pub(crate) const METHODS: [&str; 3] =
+    ["node.canvas.capability.refresh", "node.pluginSurface.refresh", "plugin.surface.refresh"];
+
 /// The answer of `node.canvas.capability.refresh`.
 pub(crate) fn refreshed_canvas(url: &SurfaceUrl, expires: Wall) -> Value {
     json!({

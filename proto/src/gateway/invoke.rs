@@ -108,9 +108,9 @@ pub(crate) fn result(gateway: &mut Gateway, mut call: Call, out: &mut Vec<Output
 pub(crate) fn progress(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
     let Params::Object(params) = &call.params else { return };
     let text = |name: &str| params.get(name).and_then(Value::as_str).unwrap_or_default();
-    let (id, node_id) = (text("invokeId"), text("nodeId").to_owned());
-    gateway.invokes.book.progressed(call.conn, id);
+    let (id, node_id) = (text("invokeId").to_owned(), text("nodeId").to_owned());
     if is_own(gateway, &call, &node_id, out) {
+        gateway.invokes.book.progressed(call.conn, &id);
         reply(gateway, call, br#"{"ok":true,"ignored":true}"#, out);
     }
 }
@@ -390,12 +390,23 @@ impl Gateway {
         for number in due.again {
             let id = self.random.uuid();
             let Some(invoke) = self.invokes.book.asked_again(number, id) else { continue };
-            let bytes = invoke.asked.params.as_ref().map_or(0, Bytes::len) + MESSAGE_BYTES;
-            let queued = self.peers.get(invoke.asked.node).map_or(0, |slot| slot.queued);
-            if queued + bytes <= self.config.limits.node_queued_bytes_max && self.budget.has_spare(bytes) {
-                self.send_invoke(now.mono, number, out);
-            } else if let Some(invoke) = self.invokes.book.end(number) {
-                self.invoke_failed(invoke.asked.caller, InvokeError::Unsent.into(), out);
+            let Draft { node, node_id, command, params, .. } = &invoke.asked;
+            let bytes = params.as_ref().map_or(0, Bytes::len) + MESSAGE_BYTES;
+            let queued = self.peers.get(*node).map_or(0, |slot| slot.queued);
+            let fits =
+                queued + bytes <= self.config.limits.node_queued_bytes_max && self.budget.has_spare(bytes);
+            // What was allowed a moment ago may be no more.
+            let (node, node_id, command) = (*node, node_id.clone(), command.clone());
+            let may = self.may_run(node, &node_id, &command);
+            let error = match may.and(if fits { Ok(()) } else { Err(InvokeError::Unsent) }) {
+                Ok(()) => {
+                    self.send_invoke(now.mono, number, out);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            if let Some(invoke) = self.invokes.book.end(number) {
+                self.invoke_failed(invoke.asked.caller, error.into(), out);
             }
         }
     }

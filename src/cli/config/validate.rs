@@ -138,7 +138,10 @@ mod tests {
             (gateway("bind: 'custom', customBindHost: '203.0.113.7'"), "No interface of this machine"),
             (gateway("tailscale: {mode: 'funnel'}"), "funnel requires gateway auth mode=password"),
             (gateway("auth: {mode: 'trusted-proxy'}"), "no trustedProxy config was provided"),
-            (gateway("auth: {token: {source: 'env', provider: 'default', id: 'NOT_SET'}}"), "NOT_SET"),
+            (
+                gateway("auth: {token: {source: 'env', provider: 'default', id: 'NOT_SET'}}"),
+                "gateway.auth.token.id names (7 characters): it is not set",
+            ),
             (gateway("auth: {token: '${NOT_SET}'}"), "environment variable NOT_SET, which is not set"),
             (
                 "{gateway: {mode: 'local', auth: {token: 'one'}}, hooks: {enabled: true, token: 'one'}}"

@@ -121,6 +121,16 @@ mod tests {
     }
 
     #[test]
+    fn a_literal_text_comes_out_as_it_went_in() {
+        for text in
+            ["${A}", "$${A}", "x${A}${_B2}y", "${${A}", "$$$${A}}", "${lower}${A", "$", "\u{e9}${A}\u{e9}"]
+        {
+            let expanded = expand(&clawgate_proto::wizard::literal(text), &variables);
+            assert_eq!((expanded.text.as_str(), expanded.missing.len()), (text, 0), "{text}");
+        }
+    }
+
+    #[test]
     fn references_are_replaced_as_documented() {
         for (text, want, missing) in [
             ("x${A}y${_B2}", "x1y2", 0),

@@ -460,11 +460,8 @@ fn a_command_for_which_there_is_no_memory_costs_nobody_a_connection() {
     assert_eq!(lab.gateway.census().invokes, 0);
 }
 
-#[test]
-fn a_node_that_is_asked_again_and_does_not_read_ends_the_command() {
-    let limits = Limits { node_queued_bytes_max: 16 * 1024, ..Limits::default() };
-    let mut lab = Lab::new(limits);
-    let (operator, node) = lab.pair();
+/// A node's first try that was too early, up to the moment of the second.
+fn asked_again(lab: &mut Lab, operator: ConnId, node: ConnId, between: impl FnOnce(&mut Lab)) {
     lab.ask(operator, "first", "node.invoke", &command(9_000));
     let name = lab.orders.iter().find_map(|(_, order)| {
         let Order::Event(event) = order else { return None };
@@ -476,10 +473,45 @@ fn a_node_that_is_asked_again_and_does_not_read_ends_the_command() {
     });
     lab.ask(node, "said", "node.invoke.result", &not_ready);
     assert!(lab.answers_to("first").is_empty());
+    between(lab);
     lab.now.mono = lab.gateway.next_deadline().unwrap().max(lab.now.mono.plus_millis(250));
     lab.orders.clear();
     lab.tell(Input::Tick);
+}
+
+#[test]
+fn a_node_that_is_asked_again_and_does_not_read_ends_the_command() {
+    let limits = Limits { node_queued_bytes_max: 16 * 1024, ..Limits::default() };
+    let mut lab = Lab::new(limits);
+    let (operator, node) = lab.pair();
+    asked_again(&mut lab, operator, node, |_| {});
     let [Reply::Err(error)] = lab.answers_to("first")[..] else { panic!("{:?}", lab.orders) };
     assert_eq!(error.message, "UNAVAILABLE: failed to send invoke to node");
     assert_eq!(lab.gateway.census().invokes, 0);
+}
+
+#[test]
+fn what_was_forbidden_meanwhile_is_not_asked_for_again() {
+    for is_forbidden in [false, true] {
+        let mut lab = Lab::new(Limits::default());
+        let (operator, node) = lab.pair();
+        asked_again(&mut lab, operator, node, |lab| {
+            if is_forbidden {
+                let mut config = (*lab.gateway.config).clone();
+                config.node_commands.deny.insert("system.notify".to_owned());
+                lab.gateway.config = Arc::new(config);
+            }
+        });
+        let is_asked = lab.orders.iter().any(|(to, order)| {
+            *to == node && matches!(order, Order::Event(event) if event.name == "node.invoke.request")
+        });
+        assert_eq!(is_asked, !is_forbidden);
+        match lab.answers_to("first")[..] {
+            [] => assert!(!is_forbidden),
+            [Reply::Err(error)] if is_forbidden => {
+                assert!(error.message.starts_with("node command not allowed"), "{}", error.message);
+            }
+            _ => panic!("{:?}", lab.orders),
+        }
+    }
 }
