@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(missing_docs, reason = "tests")]
 
+use clawgate_support::program::keep_output;
 use clawgate_support::{Program, Settings, secrets};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -69,6 +70,7 @@ impl Drop for Node {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        keep_output("node-host", &self.log());
         if thread::panicking() {
             eprintln!("{}", self.log());
         } else {

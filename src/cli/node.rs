@@ -2,7 +2,7 @@
 
 use super::args::ClientArgs;
 use super::signals::{self, Asked, Watch};
-use super::target::{self, Address, PRIVATE_VARIABLE, Shown};
+use super::target::{self, Address, PRIVATE_VARIABLE, Shown, Whose};
 use super::{Failure, session};
 use crate::config::shape::setup_code;
 use crate::config::startable::{self, DEFAULT_PORT};
@@ -120,7 +120,7 @@ fn serve(args: &NodeRunArgs, environment: &Environment) -> Result<(), Failure> {
     let shown = match &code {
         // A code stands alone: whoever has one needs nothing else, and shows nothing else.
         Some(code) => code.shown(),
-        None => target::shown_by_node(&client_args, &opened, gateway.is_home)?,
+        None => target::shown_by_node(&client_args, &opened, gateway.whose)?,
     };
     let private = opened.environment.is_on(PRIVATE_VARIABLE);
     // What must not be done is said at once; what cannot be done yet is tried again later.
@@ -164,7 +164,7 @@ fn serve(args: &NodeRunArgs, environment: &Environment) -> Result<(), Failure> {
         host: format!("{}:{}", gateway.host, gateway.port),
         url,
         credentials: shown.credentials.clone(),
-        has_own_token: code.is_none() && (was_known || gateway.is_home),
+        has_own_token: code.is_none() && (was_known || gateway.whose == Whose::Home),
         is_loopback: gateway.is_loopback(),
         client: client(&gateway, &state, &identity, &opened.environment),
         desk: Arc::new(desk(&opened, environment)?),
@@ -217,8 +217,7 @@ struct Gateway {
     /// IPv6 in brackets.
     host: String,
     port: u16,
-    /// Whether it is this installation's own, as far as settings can say.
-    is_home: bool,
+    whose: Whose,
 }
 
 impl Gateway {
@@ -236,25 +235,40 @@ impl Gateway {
                     "the address in the setup code cannot be used: {why}; --host and --port name another way there"
                 ))
             })?;
-            return Ok(Self { host: host_name(&host)?, port, is_home: false });
+            return Ok(Self { host: host_name(&host)?, port, whose: Whose::Unknown });
         }
         let own_port =
             startable::port(None, &opened.environment, &opened.settings).map_err(Failure::Failed)?;
-        let host = match (&args.host, &state.host) {
-            (Some(host), _) => host_name(host)?,
-            // Another program may have written it.
-            (None, Some(host)) => host_name(host)?,
-            (None, None) => "127.0.0.1".to_owned(),
-        };
-        // A port that is remembered is the remembered gateway's.
-        let remembered = state.port.filter(|_| args.host.is_none() || state.host.as_ref() == Some(&host));
-        let port = args.port.or(remembered).unwrap_or(match &args.host {
-            None => own_port,
-            Some(_) => DEFAULT_PORT,
+        let is_remote = opened.settings.mode.as_deref() == Some("remote");
+        let remote = opened.settings.remote_url.as_deref().filter(|_| is_remote).map(|url| {
+            let address = Address::parse(url.trim());
+            address.map_err(|why| Failure::Failed(format!("gateway.remote.url: {why}")))
         });
-        let is_home =
-            is_loopback(&host) && port == own_port && opened.settings.mode.as_deref() != Some("remote");
-        Ok(Self { host, port, is_home })
+        let named = args.host.as_ref().or(state.host.as_ref());
+        let (host, port) = match (named, args.port, remote.transpose()) {
+            // An address that is not used may be wrong.
+            (Some(host), _, _) => {
+                let host = host_name(host)?;
+                // A port that is remembered is the remembered gateway's.
+                let remembered = state.port.filter(|_| state.host.as_ref() == Some(&host));
+                (host, args.port.or(remembered).unwrap_or(DEFAULT_PORT))
+            }
+            (None, Some(port), _) => ("127.0.0.1".to_owned(), port),
+            (None, None, remote) => match remote? {
+                Some(address) => (host_name(&address.host)?, address.port),
+                None => ("127.0.0.1".to_owned(), own_port),
+            },
+        };
+        let at = opened.settings.remote_url.as_deref().and_then(|url| Address::parse(url.trim()).ok());
+        let is_there = |address: &Address| {
+            host_name(&address.host).is_ok_and(|there| there == host) && address.port == port
+        };
+        let whose = match is_remote {
+            true if at.as_ref().is_some_and(is_there) => Whose::Remote,
+            false if is_loopback(&host) && port == own_port => Whose::Home,
+            true | false => Whose::Unknown,
+        };
+        Ok(Self { host, port, whose })
     }
 
     fn is_loopback(&self) -> bool {
@@ -452,23 +466,42 @@ mod tests {
         let known = NodeState { host: Some("attic.local".into()), port: Some(9), ..NodeState::default() };
         let none = NodeState::default();
         for (args, state, want) in [
-            (args(None, None), &none, ("127.0.0.1", 7, true)),
-            (args(None, Some(8)), &none, ("127.0.0.1", 8, false)),
-            (args(Some("LOCALHOST"), Some(7)), &none, ("localhost", 7, true)),
-            (args(Some("gw.local"), None), &none, ("gw.local", 18_789, false)),
-            (args(Some("gw.local"), None), &known, ("gw.local", 18_789, false)),
-            (args(Some("attic.local"), None), &known, ("attic.local", 9, false)),
-            (args(None, None), &known, ("attic.local", 9, false)),
-            (args(None, Some(7)), &known, ("attic.local", 7, false)),
-            (args(Some("::1"), Some(7)), &known, ("[::1]", 7, true)),
+            (args(None, None), &none, ("127.0.0.1", 7, Whose::Home)),
+            (args(None, Some(8)), &none, ("127.0.0.1", 8, Whose::Unknown)),
+            (args(Some("LOCALHOST"), Some(7)), &none, ("localhost", 7, Whose::Home)),
+            (args(Some("gw.local"), None), &none, ("gw.local", 18_789, Whose::Unknown)),
+            (args(Some("gw.local"), None), &known, ("gw.local", 18_789, Whose::Unknown)),
+            (args(Some("attic.local"), None), &known, ("attic.local", 9, Whose::Unknown)),
+            (args(None, None), &known, ("attic.local", 9, Whose::Unknown)),
+            (args(None, Some(7)), &known, ("attic.local", 7, Whose::Unknown)),
+            (args(Some("::1"), Some(7)), &known, ("[::1]", 7, Whose::Home)),
             // A name that only looks like this machine.
-            (args(Some("127.evil.example"), Some(7)), &none, ("127.evil.example", 7, false)),
+            (args(Some("127.evil.example"), Some(7)), &none, ("127.evil.example", 7, Whose::Unknown)),
         ] {
             let got = Gateway::choose(&args, None, state, &opened).unwrap();
-            assert_eq!((got.host.as_str(), got.port, got.is_home), want, "{args:?}");
+            assert_eq!((got.host.as_str(), got.port, got.whose), want, "{args:?}");
         }
         for host in ["", "a b", "ws://x", "user@x", "x:1", "x/y"] {
             assert!(Gateway::choose(&args(Some(host), None), None, &none, &opened).is_err(), "{host:?}");
+        }
+        let config =
+            "{gateway: {mode: 'remote', remote: {url: 'ws://gw.local:5', token: 'secret-of-remote'}}}";
+        std::fs::write(folder.path().join("openclaw.json"), config).unwrap();
+        let state = folder.path().to_str().unwrap();
+        let environment = Environment::new([("OPENCLAW_STATE_DIR", state)]);
+        let opened = config::open(&Storage::new(RealDisk, 1), &environment).unwrap();
+        for (args, state, want) in [
+            (args(None, None), &none, ("gw.local", 5, Whose::Remote)),
+            (args(Some("gw.local"), Some(5)), &none, ("gw.local", 5, Whose::Remote)),
+            (args(Some("gw.local"), None), &none, ("gw.local", 18_789, Whose::Unknown)),
+            (args(None, Some(18_789)), &none, ("127.0.0.1", 18_789, Whose::Unknown)),
+            (args(None, None), &known, ("attic.local", 9, Whose::Unknown)),
+        ] {
+            let got = Gateway::choose(&args, None, state, &opened).unwrap();
+            assert_eq!((got.host.as_str(), got.port, got.whose), want, "{args:?}");
+            let shown = target::shown_by_node(&ClientArgs::default(), &opened, got.whose).unwrap();
+            let token = shown.credentials.token.as_deref();
+            assert_eq!(token, (want.2 == Whose::Remote).then_some("secret-of-remote"));
         }
     }
 
@@ -484,7 +517,7 @@ mod tests {
         let choose = |args: &NodeRunArgs, code: &SetupCode| Gateway::choose(args, Some(code), &none, &opened);
         let ws = code("ws://127.0.0.1:7/");
         let got = choose(&args(None, None), &ws).unwrap();
-        assert_eq!((got.host.as_str(), got.port, got.is_home), ("127.0.0.1", 7, false));
+        assert_eq!((got.host.as_str(), got.port, got.whose), ("127.0.0.1", 7, Whose::Unknown));
         assert_eq!(choose(&args(None, Some(8)), &ws).unwrap().port, 8);
         let shown = ws.shown().credentials;
         assert_eq!((shown.bootstrap_token.as_deref(), shown.token), (Some("secret-secret-secret"), None));
@@ -499,15 +532,15 @@ mod tests {
         let folder = Folder::new();
         let config = "{gateway: {mode: 'local', auth: {mode: 'token', token: 'secret-of-home'}}}";
         let mut opened = opened(config, &folder);
-        let shown = |opened: &Opened, is_home| {
-            target::shown_by_node(&ClientArgs::default(), opened, is_home).unwrap().credentials.token
+        let shown = |opened: &Opened, whose| {
+            target::shown_by_node(&ClientArgs::default(), opened, whose).unwrap().credentials.token
         };
-        assert_eq!(shown(&opened, true).as_deref(), Some("secret-of-home"));
-        assert_eq!(shown(&opened, false), None);
+        assert_eq!(shown(&opened, Whose::Home).as_deref(), Some("secret-of-home"));
+        assert_eq!(shown(&opened, Whose::Unknown), None);
         opened.environment.set("OPENCLAW_GATEWAY_TOKEN", "secret-of-mine");
-        assert_eq!(shown(&opened, false).as_deref(), Some("secret-of-mine"));
+        assert_eq!(shown(&opened, Whose::Unknown).as_deref(), Some("secret-of-mine"));
         let flag = ClientArgs { token: Some("flag".into()), ..ClientArgs::default() };
-        let said = target::shown_by_node(&flag, &opened, false).unwrap();
+        let said = target::shown_by_node(&flag, &opened, Whose::Unknown).unwrap();
         assert_eq!(said.credentials.token.as_deref(), Some("flag"));
     }
 }

@@ -193,12 +193,27 @@ pub struct Shown {
 ///
 /// # Errors
 /// A secret is of another kind, or cannot be read.
-pub fn shown_by_node(args: &ClientArgs, opened: &Opened, is_home: bool) -> Result<Shown, Failure> {
+pub fn shown_by_node(args: &ClientArgs, opened: &Opened, whose: Whose) -> Result<Shown, Failure> {
     if let Some(shown) = explicit(args)? {
         return Ok(shown);
     }
     let Opened { file, settings, environment, .. } = opened;
-    if is_home { configured(settings, file, environment) } else { of_environment(environment) }
+    match whose {
+        Whose::Home => configured(settings, file, environment),
+        Whose::Remote => remote(settings, environment),
+        Whose::Unknown => of_environment(environment),
+    }
+}
+
+/// Which gateway a node host talks to, as far as the configuration knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The one of this configuration, on this machine.
+    Home,
+    /// The one at `gateway.remote.url`.
+    Remote,
+    /// Another one.
+    Unknown,
 }
 
 /// The secrets of the environment alone.

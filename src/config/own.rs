@@ -76,6 +76,11 @@ fn parse(root: &Node, environment: &Environment) -> Result<Own, Vec<String>> {
     // The marks between which reading pauses must lie below the bound itself.
     limits.queued_bytes_high = limits.queued_bytes_high.min(limits.queued_bytes_max / 2);
     limits.queued_bytes_low = limits.queued_bytes_low.min(limits.queued_bytes_high / 4);
+    // Whoever bounds memory means this, too; and nothing larger than a message or a queue is for a node.
+    limits.invokes_bytes_max = limits.invokes_bytes_max.min(limits.process_bytes_max / 8);
+    limits.pending_bytes_max = limits.pending_bytes_max.min(limits.process_bytes_max / 16);
+    limits.node_queued_bytes_max = limits.node_queued_bytes_max.min(limits.queued_bytes_max);
+    limits.node_message_bytes_max = limits.node_message_bytes_max.min(limits.message_bytes_max);
     if limits.process_bytes_max < limits.message_bytes_max {
         reader.faults.push(format!(
             "limits.processBytesMax ({}) is smaller than limits.messageBytesMax ({}): no message of that size could \
@@ -278,6 +283,8 @@ mod tests {
             (1 << 20, 8 << 20, 64)
         );
         assert_eq!((limits.queued_bytes_high, limits.queued_bytes_low), (256 << 10, 64 << 10));
+        assert_eq!((limits.invokes_bytes_max, limits.pending_bytes_max), (1 << 20, 512 << 10));
+        assert_eq!((limits.node_message_bytes_max, limits.node_queued_bytes_max), (1 << 20, 512 << 10));
         assert_eq!(limits.ping_interval_ms, Limits::default().ping_interval_ms);
         assert_eq!(from("{}").unwrap(), Limits::default());
     }

@@ -202,6 +202,36 @@ pub(crate) fn only_what_is_offered_approved_and_allowed_is_asked_for(place: Plac
     }
 }
 
+/// `invoke-policy`: what a node thought of later waits for somebody, while the rest goes on; and then counts at once.
+pub(crate) fn what_a_node_offers_later_is_not_asked_for_before_it_is_approved(place: Place) {
+    for protocol in PROTOCOLS {
+        let mut stage = Stage::new(place);
+        let operator = admin(&mut stage, protocol);
+        let key = stage.key();
+        let (first, _) = stage.admit(offering(&stage, protocol, &key, &["system.which"]));
+        approve(&mut stage, operator, key.device_id());
+        stage.close(first);
+        let (node, _) = stage.admit(offering(&stage, protocol, &key, &["system.which", "system.notify"]));
+        let error = invoke(&mut stage, operator, ask(key.device_id(), "system.notify", json!({})));
+        assert_eq!(error.detail("reason"), Some("command not declared by node"));
+        heard_nothing(&mut stage, node);
+        for command in ["system.which", "system.notify"] {
+            let id = stage.send(operator, "node.invoke", ask(key.device_id(), command, json!({})));
+            let request = asked(&mut stage, node);
+            assert_eq!(request["command"], command);
+            says(&mut stage, node, &request, json!({"ok": true}));
+            assert!(stage.answer(operator, &id).unwrap().into_result().is_ok());
+            approve(&mut stage, operator, key.device_id());
+        }
+        // What it offers no more is not asked for, though it was approved.
+        stage.close(node);
+        let (node, _) = stage.admit(offering(&stage, protocol, &key, &["system.which"]));
+        let error = invoke(&mut stage, operator, ask(key.device_id(), "system.notify", json!({})));
+        assert_eq!(error.detail("reason"), Some("command not declared by node"));
+        heard_nothing(&mut stage, node);
+    }
+}
+
 /// `invoke-policy`: the configuration allows and forbids by name, and forbidding counts more.
 pub(crate) fn the_configuration_allows_and_forbids(place: Place) {
     for protocol in PROTOCOLS {

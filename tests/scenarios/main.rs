@@ -146,6 +146,7 @@ play! {
         a_command_is_carried_out
         a_node_says_no
         only_what_is_offered_approved_and_allowed_is_asked_for
+        what_a_node_offers_later_is_not_asked_for_before_it_is_approved
         the_configuration_allows_and_forbids
         a_node_that_is_away_or_not_approved_is_not_asked
         a_command_has_its_time
