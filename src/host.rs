@@ -2,6 +2,8 @@
 //! about the machine, the log. Drivers call this off the gateway's lock.
 
 pub mod facts;
+pub mod files;
+mod watch;
 
 use crate::accounts::Keeper;
 use crate::config::live::LiveFile;
@@ -11,10 +13,12 @@ use crate::tailscale::Tailscaled;
 use bytes::Bytes;
 use clawgate_proto::Host;
 use clawgate_proto::host::config::{ConfigFault, ConfigOp, ConfigOutcome};
+use clawgate_proto::host::files::{FileFault, FilePiece, FileRoot};
 use clawgate_proto::host::{ChannelAccount, Document, HostFault, Load, StoreFault, Version, Write};
 use clawgate_proto::log::Record;
 use clawgate_proto::log::tail::LogSpan;
 use facts::Facts;
+use files::Files;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,6 +38,7 @@ pub struct StateHost<D> {
     may_restart: Option<RestartCheck>,
     config: Option<LiveFile<D>>,
     tailscaled: Tailscaled,
+    files: Files,
 }
 
 /// Whether the program could start again; if not, why.
@@ -59,6 +64,7 @@ impl<D: Disk> StateHost<D> {
             may_restart: None,
             config: None,
             tailscaled: Tailscaled::default(),
+            files: Files::default(),
         }
     }
 
@@ -87,6 +93,11 @@ impl<D: Disk> StateHost<D> {
     /// The same host, which asks this daemon who is who in the tailnet.
     pub fn with_tailscaled(self, tailscaled: Tailscaled) -> Self {
         Self { tailscaled, ..self }
+    }
+
+    /// The same host, which serves these files.
+    pub fn with_files(self, files: Files) -> Self {
+        Self { files, ..self }
     }
 
     /// Whether the program is to start again when the run has ended; the gateway or a signal decides.
@@ -169,6 +180,18 @@ impl<D: Disk> Host for StateHost<D> {
 
     fn read_log(&self, span: &LogSpan, start: u64, bytes: usize) -> Result<Vec<u8>, HostFault> {
         self.logger.read(span, start, bytes)
+    }
+
+    fn file(&self, root: FileRoot, path: &str, start: u64, bytes: usize) -> Result<FilePiece, FileFault> {
+        self.files.read(root, path, start, bytes)
+    }
+
+    fn look_at_files(&self, root: FileRoot) -> Result<bool, HostFault> {
+        self.files.look(root)
+    }
+
+    fn leave_files(&self, _: FileRoot) {
+        self.files.leave();
     }
 
     fn prepare_restart(&self) -> Result<(), HostFault> {

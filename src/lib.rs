@@ -22,3 +22,4 @@ pub mod qr;
 mod scratch;
 pub mod storage;
 pub mod tailscale;
+pub mod web;

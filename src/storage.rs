@@ -11,6 +11,7 @@
 
 pub mod disk;
 
+pub(crate) use disk::mark;
 pub use disk::{Disk, FolderLock, RealDisk};
 
 use clawgate_proto::host::Version;

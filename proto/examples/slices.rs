@@ -4,7 +4,6 @@
 //!     cargo run -p clawgate-proto --example slices
 
 use clawgate_proto::config::{About, AuthConfig, AuthMode, Config};
-use clawgate_proto::limits::Limits;
 use clawgate_proto::secret::Secret;
 use clawgate_proto::seed::Seed;
 use clawgate_proto::{Connection, Gateway, Mono, Next, Now, Output, Peer, Wall};
@@ -96,19 +95,10 @@ fn messages(mut wire: &[u8]) -> Vec<String> {
 }
 
 fn config() -> Config {
-    Config {
-        limits: Limits::default(),
-        auth: AuthConfig {
-            token: Secret::new("an example is no secret"),
-            ..AuthConfig::new(AuthMode::Token)
-        },
-        port: 18_789,
-        allowed_origins: Vec::new(),
-        trusted_proxies: Vec::new(),
-        allow_real_ip_fallback: false,
-        node_commands: Default::default(),
-        about: About { version: "example".to_owned(), ..About::default() },
-    }
+    let token = Secret::new("an example is no secret");
+    let auth = AuthConfig { token, ..AuthConfig::new(AuthMode::Token) };
+    let about = About { version: "example".to_owned(), ..About::default() };
+    Config { about, ..Config::new(auth, 18_789) }
 }
 
 const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: localhost:18789\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\

@@ -186,8 +186,7 @@ fn now(start: Instant) -> Now {
 }
 
 fn config(token: &str, port: u16) -> Config {
-    let token = Secret::new(token);
-    let auth = AuthConfig { token, ..AuthConfig::new(AuthMode::Token) };
+    let auth = AuthConfig { token: Secret::new(token), ..AuthConfig::new(AuthMode::Token) };
     let about = About { version: "example".to_owned(), ..About::default() };
     Config { about, ..Config::new(auth, port) }
 }

@@ -36,8 +36,25 @@ pub struct Admission {
     pub uptime_ms: u64,
     /// How far a suspension is.
     pub suspension: &'static str,
+    /// Where the canvas is, when it is for this peer.
+    pub surface: Option<SurfaceUrl>,
     /// Names, paths, limits.
     pub config: Arc<Config>,
+}
+
+/// An address of the canvas. Whoever has one with a capability may use it.
+#[derive(Clone)]
+pub struct SurfaceUrl {
+    /// Scheme, host, port, and the capability when there is one.
+    pub url: String,
+    /// That alone.
+    pub capability: Option<String>,
+}
+
+impl core::fmt::Debug for SurfaceUrl {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("SurfaceUrl(..)")
+    }
 }
 
 /// A device token on its way to the device that owns it.
@@ -60,6 +77,6 @@ impl core::fmt::Debug for IssuedToken {
 impl Admission {
     /// About how many bytes the variable part of hello-ok takes.
     pub fn size(&self) -> usize {
-        self.presence.len() + self.health.len()
+        self.presence.len() + self.health.len() + self.surface.as_ref().map_or(0, |surface| surface.url.len())
     }
 }

@@ -21,6 +21,10 @@ pub struct Config {
     pub trusted_proxies: Vec<Cidr>,
     /// `gateway.allowRealIpFallback`.
     pub allow_real_ip_fallback: bool,
+    /// The canvas, when it is served.
+    pub canvas: Option<CanvasHost>,
+    /// The Control UI, when one is installed.
+    pub control_ui: Option<ControlUi>,
     /// Which commands nodes may be asked for, besides those of their platform.
     pub node_commands: NodeCommands,
     /// Facts about the host that clients are shown.
@@ -37,10 +41,26 @@ impl Config {
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
             allow_real_ip_fallback: false,
+            canvas: None,
+            control_ui: None,
             node_commands: NodeCommands::default(),
             about: About::default(),
         }
     }
+}
+
+/// Where an installed Control UI is served (`gateway.controlUi`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControlUi {
+    /// `gateway.controlUi.basePath`: empty, or a path that begins with `/` and does not end with it.
+    pub base_path: String,
+}
+
+/// How the canvas is served (`canvasHost`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CanvasHost {
+    /// `canvasHost.liveReload`: whether pages load themselves again when a file has changed.
+    pub live_reload: bool,
 }
 
 /// `gateway.nodes.allowCommands` and `.denyCommands`, or `gateway.nodes.commands.allow` and `.deny`: exact names.

@@ -41,6 +41,7 @@ use crate::input::{End, Input};
 use crate::output::{Order, Reply};
 use crate::seed::Seed;
 use crate::time::{Mono, Now};
+use bytes::Bytes;
 use core::fmt;
 use handshake::First;
 use keepalive::Due;
@@ -134,7 +135,7 @@ impl Connection {
         self.at_end = true;
         match &mut self.phase {
             // It may have ended its side only, and still wait for an answer.
-            Phase::Http(http) if matches!(http.turn, Turn::Answer(_) | Turn::Upgrade(..)) => {}
+            Phase::Http(http) if !matches!(http.turn, Turn::Peer) => {}
             Phase::Http(_) => self.advance_http(now),
             Phase::Open(_) => self.cut(End::PeerGone),
             Phase::Closing(closing) => {
@@ -180,8 +181,14 @@ impl Connection {
             (Order::Abort, _) => self.cut(End::Ordered),
             (Order::Read(may_read), _) => self.may_read = may_read,
             (_, Phase::Closing(_) | Phase::Closed) => self.drained += cost,
-            (Order::Upgrade, Phase::Http(_)) => self.upgrade(now),
+            (Order::Upgrade, Phase::Http(_)) => self.upgrade(now, false),
+            (Order::Watch, Phase::Http(_)) => self.upgrade(now, true),
             (Order::Http(response), Phase::Http(_)) => self.answer(now, *response, cost),
+            (Order::Body(bytes), Phase::Http(_)) => self.body(now, bytes, cost),
+            (Order::Reload, Phase::Open(_)) => {
+                let body = Bytes::from_static(RELOAD.as_bytes());
+                self.outbox.push(Item::Message { opcode: Opcode::Text, body }, cost);
+            }
             (Order::Admit(admission), Phase::Open(_)) => self.admit(admission, cost),
             (Order::Respond { id, reply }, Phase::Open(open)) => {
                 let dialect = open.answered(matches!(reply, Reply::Accepted(_)));
@@ -194,8 +201,8 @@ impl Connection {
                 self.close_socket(now, After::PeerClose, End::Ordered);
             }
             (Order::Close(_), Phase::Http(_)) => self.close_http(now, End::Ordered),
-            (Order::Upgrade | Order::Http(_), Phase::Open(_))
-            | (Order::Admit(_) | Order::Respond { .. } | Order::Event(_), Phase::Http(_)) => {
+            (Order::Upgrade | Order::Watch | Order::Http(_) | Order::Body(_), Phase::Open(_))
+            | (Order::Admit(_) | Order::Respond { .. } | Order::Event(_) | Order::Reload, Phase::Http(_)) => {
                 self.drained += cost;
             }
         }
@@ -295,7 +302,7 @@ impl Connection {
                 // No gateway is waited for here, so it runs even while the keepalive stands still.
                 (Stage::Challenged { deadline, .. }, Some(other)) => Some(other.min(*deadline)),
                 (Stage::Challenged { deadline, .. }, None) => Some(*deadline),
-                (Stage::Connecting { .. } | Stage::Admitted { .. }, other) => other,
+                (Stage::Connecting { .. } | Stage::Watching | Stage::Admitted { .. }, other) => other,
             },
             Phase::Closing(closing) => Some(closing.deadline),
             Phase::Closed => None,
@@ -330,7 +337,7 @@ impl Connection {
     /// Whether the gateway's answer is waited for, and reading with it.
     fn is_paused(&self) -> bool {
         match &self.phase {
-            Phase::Http(http) => !self.may_read || matches!(http.turn, Turn::Answer(_) | Turn::Upgrade(..)),
+            Phase::Http(http) => !self.may_read || !matches!(http.turn, Turn::Peer),
             Phase::Open(open) => !self.may_read || open.room(&self.config.limits) == 0,
             Phase::Closing(_) | Phase::Closed => false,
         }
@@ -443,6 +450,8 @@ impl Connection {
                 waiting.bytes += message.len();
                 waiting.messages.push_back(message);
             }
+            // It has nothing to say.
+            Stage::Watching => {}
             Stage::Admitted { dialect, in_flight, .. } => match requests::judge(text, *dialect) {
                 Judged::Ignored => {}
                 Judged::Refused(answer) => self.outbox.push_own(answer),
@@ -558,6 +567,7 @@ impl fmt::Debug for Connection {
             Phase::Open(open) => match &open.stage {
                 Stage::Challenged { .. } => "challenged",
                 Stage::Connecting { .. } => "connecting",
+                Stage::Watching => "watching",
                 Stage::Admitted { .. } => "admitted",
             },
             Phase::Closing(_) => "closing",
@@ -566,6 +576,9 @@ impl fmt::Debug for Connection {
         f.debug_struct("Connection").field("id", &self.id).field("phase", &phase).finish_non_exhaustive()
     }
 }
+
+/// What a page is told when its files have changed.
+const RELOAD: &str = "reload";
 
 /// Unread answers that we gave of our own accord (pongs, refused frames) at which a peer is not read any more. The
 /// gateway does not count them.

@@ -6,6 +6,7 @@ pub(crate) mod config;
 pub(crate) mod invoke;
 pub(crate) mod lists;
 pub(crate) mod nodes;
+pub(crate) mod surfaces;
 
 use crate::admission::{Admission, IssuedToken};
 use crate::connect::ProofFault;
@@ -27,6 +28,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// The shapes a connection understands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +58,8 @@ pub struct Exceptions {
     /// Whoever may decide a command's approval is asked, the asker too (protocol 3 has no word by which a client says
     /// that it shows such requests to people).
     pub asks_every_approver: bool,
+    /// Operators are told where the canvas is, without a capability of their own; `plugin.surface.refresh` is not theirs.
+    pub plain_surface_for_operators: bool,
     /// The connection that asked for a command may allow it (protocol 3, which asks it too, has clients that are alone).
     pub asker_allows: bool,
 }
@@ -98,6 +102,7 @@ impl Dialect {
                 shared_writes: &["config.apply", "config.patch", "update.run"],
                 shared_writes_max: 3,
                 asks_every_approver: true,
+                plain_surface_for_operators: true,
                 asker_allows: true,
             },
             Self::V4 => Exceptions {
@@ -107,6 +112,7 @@ impl Dialect {
                 shared_writes: &[],
                 shared_writes_max: 0,
                 asks_every_approver: false,
+                plain_surface_for_operators: false,
                 asker_allows: false,
             },
         }
@@ -126,6 +132,10 @@ struct HelloOk<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     auth: Option<HelloAuth<'a>>,
     policy: Policy,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    canvas_host_url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plugin_surface_urls: Option<BTreeMap<&'static str, &'a str>>,
 }
 
 #[derive(Serialize)]
@@ -222,12 +232,16 @@ pub fn hello_ok(admission: &Admission) -> Vec<u8> {
             (Some(auth), Some([]))
         }
     };
+    let surface_url = admission.surface.as_ref().map(|surface| surface.url.as_str());
     let hello = HelloOk {
         r#type: "hello-ok",
         protocol: dialect.protocol(),
         server: Server { version: &config.about.version, conn_id: &admission.conn_id },
         features: Features {
-            methods: methods::advertised(*dialect).collect(),
+            // What is not served is not named either.
+            methods: methods::advertised(*dialect)
+                .filter(|name| config.canvas.is_some() || !surfaces::METHODS.contains(name))
+                .collect(),
             events: events::names(*dialect),
             capabilities,
         },
@@ -255,6 +269,10 @@ pub fn hello_ok(admission: &Admission) -> Vec<u8> {
             max_buffered_bytes: limits.queued_bytes_max,
             tick_interval_ms: limits.tick_interval_ms,
         },
+        canvas_host_url: surface_url.filter(|_| *dialect == Dialect::V3),
+        plugin_surface_urls: surface_url
+            .filter(|_| *dialect == Dialect::V4)
+            .map(|url| BTreeMap::from([("canvas", url)])),
     };
     serde_json::to_vec(&hello).expect("hello-ok has only string keys")
 }

@@ -3,12 +3,15 @@
 
 mod admit;
 pub(crate) mod approvals;
+mod canvas;
 mod census;
 pub(crate) mod channels;
 pub(crate) mod config;
+mod control_ui;
 pub(crate) mod devices;
 pub(crate) mod diagnostics;
 pub(crate) mod events;
+mod files;
 mod guesses;
 pub(crate) mod handlers;
 pub(crate) mod health;
@@ -24,9 +27,11 @@ mod peers;
 pub(crate) mod presence;
 pub(crate) mod reads;
 pub(crate) mod relay;
+mod reload;
 mod replies;
 mod rivals;
 pub(crate) mod setup;
+pub(crate) mod surfaces;
 pub(crate) mod suspend;
 #[cfg(test)]
 mod tests;
@@ -128,6 +133,8 @@ pub struct Gateway {
     whois: Whois,
     suspension: Suspension,
     stats: Stats,
+    surfaces: surfaces::Surfaces,
+    reload: reload::Reload,
     accepting: bool,
     stopping: bool,
     started: bool,
@@ -184,6 +191,12 @@ enum Purpose {
     WhoIs { ip: IpAddr },
     /// The first in line for the wake words.
     VoiceWake,
+    /// The beginning of a file.
+    File { conn: ConnId },
+    /// Its next piece.
+    FilePiece { conn: ConnId },
+    /// A look at the files of pages that load themselves again.
+    FilesLook,
     /// An answer to `gateway.restart.request`.
     Restart { conn: ConnId, id: Box<str>, reason: String },
 }
@@ -251,6 +264,8 @@ impl Gateway {
             whois: Whois::default(),
             suspension: Suspension::default(),
             stats: Stats::default(),
+            surfaces: surfaces::Surfaces::default(),
+            reload: reload::Reload::default(),
             accepting: true,
             stopping: false,
             started: false,
@@ -308,7 +323,7 @@ impl Gateway {
     /// Applies one fact and appends what should be done about it, in order.
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
         match input {
-            Input::Upgrade { conn, request } => self.upgrade(conn, *request, out),
+            Input::Upgrade { conn, request } => self.upgrade(now, conn, *request, out),
             Input::Http { conn, request } => self.http(now, conn, &request, out),
             Input::Connect { conn, request } => self.connect(now, conn, *request, out),
             Input::Request { conn, request } => self.dispatch(now, conn, request, out),
@@ -332,7 +347,7 @@ impl Gateway {
 
     // ---- sockets ----
 
-    fn upgrade(&mut self, conn: ConnId, request: HttpRequest, out: &mut Vec<Output>) {
+    fn upgrade(&mut self, now: Now, conn: ConnId, request: HttpRequest, out: &mut Vec<Output>) {
         let Some(slot) = self.peers.get(conn) else { return };
         if matches!(slot.phase, Phase::Ending) {
             return;
@@ -354,6 +369,10 @@ impl Gateway {
         } else {
             None
         };
+        if refusal.is_none() && self.reload_upgrade(now, conn, &request, &address, out) {
+            return;
+        }
+        let Some(slot) = self.peers.get(conn) else { return };
         if let Some(response) = refusal {
             self.peers.set_phase(conn, Phase::Http);
             self.order(conn, Order::Http(Box::new(response)), out);
@@ -396,6 +415,16 @@ impl Gateway {
             return;
         }
         let client = ClientAddress::resolve(slot.peer.remote.ip(), request, &self.config);
+        let Ok(address) = canvas::Address::of(request) else {
+            return self.answer_http(conn, canvas::Malformed::response(), out);
+        };
+        if self.canvas_request(now, conn, request, &client, address, out) {
+            return;
+        }
+        if !web::is_probe(address.path) && self.control_ui_request(now, conn, request, &client, address, out)
+        {
+            return;
+        }
         let facts = web::ProbeFacts {
             draining: self.stopping || self.suspension.is_held(),
             store_loaded: self.devices.is_loaded(),
@@ -412,10 +441,8 @@ impl Gateway {
             }
             admit::http_bearer(config, limiters, now.mono, &client, request)
         };
-        let mut response = web::respond(request, &facts, bearer);
-        response.close |= self.stopping;
-        self.peers.set_phase(conn, Phase::Http);
-        self.order(conn, Order::Http(Box::new(response)), out);
+        let response = web::respond(&request.method, address.path, &facts, bearer);
+        self.answer_http(conn, response, out);
     }
 
     fn drained(&mut self, now: Now, conn: ConnId, bytes: usize, out: &mut Vec<Output>) {
@@ -428,12 +455,15 @@ impl Gateway {
             out.push(Output::To(conn, Order::Read(true)));
         }
         self.setup_delivered(now, conn, bytes, out);
+        self.feed(now, conn, out);
     }
 
     fn ending(&mut self, conn: ConnId, why: End, out: &mut Vec<Output>) {
         let Some(slot) = self.peers.get(conn) else { return };
         let (level, phase) = match (&slot.phase, why) {
             (Phase::Headless | Phase::Http, _) => (Level::Debug, "http"),
+            (Phase::Serving(_), _) => (Level::Debug, "file"),
+            (Phase::Watching(_), _) => (Level::Debug, "canvas"),
             (Phase::Handshake(_), End::PeerClosed) => (Level::Info, "handshake"),
             (Phase::Handshake(_), _) => (Level::Warn, "handshake"),
             (Phase::Open(_), End::PeerClosed) => (Level::Info, "open"),
@@ -486,6 +516,7 @@ impl Gateway {
         self.left.extend(session.presence_key.take());
         self.setups.undelivered.extend(session.delivery.take().map(|delivery| delivery.redeemed));
         self.approvals_left(conn);
+        self.surfaces.left(conn);
         self.invokes_left(conn);
         self.peers.set_phase(conn, Phase::Ending);
     }
@@ -597,6 +628,7 @@ impl Gateway {
     /// Sends what waits, when it has waited long enough.
     fn flush(&mut self, now: Now, out: &mut Vec<Output>) {
         self.tell_undelivered(now, out);
+        self.cut_orphans(out);
         self.tell_invokes_left(out);
         for key in core::mem::take(&mut self.left) {
             self.presence.disconnected(now, &key);
@@ -777,6 +809,9 @@ impl Gateway {
             Purpose::WizardWrite { conn, id } => self.wizard_written(now, (conn, id), answer, out),
             Purpose::ExecApprovals { conn, id } => self.exec_approvals_stored((conn, id), answer, out),
             Purpose::LogsTail { conn, id } => self.log_read(conn, id, answer, out),
+            Purpose::File { conn } => self.file_found(now, conn, answer, out),
+            Purpose::FilePiece { conn } => self.piece_read(now, conn, answer, out),
+            Purpose::FilesLook => self.files_looked_at(now, answer, out),
             Purpose::WhoIs { ip } => self.whois_answered(now, ip, answer, out),
             Purpose::VoiceWake => self.voicewake_answered(now, answer, out),
             Purpose::Restart { conn, id, reason } => {
@@ -824,6 +859,7 @@ impl Gateway {
                 Timer::Invokes => self.invokes_due(now, out),
                 Timer::Upgrades => self.upgrades_due(now, out),
                 Timer::Suspension => self.suspension_due(now, out),
+                Timer::Reload => self.look_at_files(now, out),
                 Timer::Restart => self.stop(now, Stopping::ToRestart, out),
                 Timer::Drain => {
                     let left: Vec<ConnId> = self.peers.all().map(|(conn, _)| conn).collect();

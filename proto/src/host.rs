@@ -2,6 +2,7 @@
 //! once, run off the lock by each driver.
 
 pub mod config;
+pub mod files;
 
 use crate::dialect::{self, Dialect};
 use crate::log::Record;
@@ -78,6 +79,19 @@ pub enum HostRequest {
     WizardStart,
     /// Be ready to start again when the run that is about to end has ended. Answered by [`HostAnswer::Restart`].
     PrepareRestart,
+    /// The beginning of an answer made of a file. Answered by [`HostAnswer::File`].
+    File(Box<files::FileRequest>),
+    /// The next piece of that file. Answered by [`HostAnswer::FilePiece`].
+    FilePiece {
+        /// What is left of it.
+        rest: files::FileRest,
+        /// Not more than so many bytes.
+        bytes: usize,
+    },
+    /// Has anything below this folder changed since this was asked last? Answered by [`HostAnswer::FilesChanged`].
+    LookAtFiles(files::FileRoot),
+    /// Nobody asks that any more for now. Answered by [`HostAnswer::FilesChanged`].
+    LeaveFiles(files::FileRoot),
     /// Something about the configuration file. Answered by [`HostAnswer::Config`].
     Config {
         /// What.
@@ -107,6 +121,11 @@ impl HostRequest {
             }
             Self::WizardStart => HostAnswer::WizardStart(Err(ConfigFault::Failed(why.to_owned()))),
             Self::PrepareRestart => HostAnswer::Restart(Err(HostFault(why.to_owned()))),
+            Self::File(_) => HostAnswer::File(Err(HostFault(why.to_owned()))),
+            Self::FilePiece { .. } => HostAnswer::FilePiece(Err(HostFault(why.to_owned()))),
+            Self::LookAtFiles(_) | Self::LeaveFiles(_) => {
+                HostAnswer::FilesChanged(Err(HostFault(why.to_owned())))
+            }
             Self::Config { .. } => HostAnswer::Config(Err(ConfigFault::Failed(why.to_owned()))),
         }
     }
@@ -139,6 +158,12 @@ pub enum HostAnswer {
     WizardStart(Result<Box<WizardStart>, ConfigFault>),
     /// To [`HostRequest::PrepareRestart`].
     Restart(Result<(), HostFault>),
+    /// To [`HostRequest::File`].
+    File(Result<Box<files::FileReply>, HostFault>),
+    /// To [`HostRequest::FilePiece`].
+    FilePiece(Result<Bytes, HostFault>),
+    /// To [`HostRequest::LookAtFiles`], and `false` to [`HostRequest::LeaveFiles`].
+    FilesChanged(Result<bool, HostFault>),
     /// To [`HostRequest::Config`].
     Config(Result<ConfigDone, ConfigFault>),
 }
@@ -390,6 +415,36 @@ pub trait Host: Send + Sync + 'static {
         Err(HostFault("this host keeps no log".to_owned()))
     }
 
+    /// Bytes of a file below a root, at most `bytes` of them, from `start`; with none asked for, what the file is. Only
+    /// regular files count that have no other name, and no link on the way to them is followed. An empty path is the root.
+    ///
+    /// # Errors
+    /// There is no such file, or it cannot be read.
+    fn file(
+        &self,
+        root: files::FileRoot,
+        path: &str,
+        start: u64,
+        bytes: usize,
+    ) -> Result<files::FilePiece, files::FileFault> {
+        let _ = (root, path, start, bytes);
+        Err(files::FileFault::Nothing)
+    }
+
+    /// Whether anything below a root has changed since this was asked last. The first time begins to watch.
+    ///
+    /// # Errors
+    /// It cannot be watched here.
+    fn look_at_files(&self, root: files::FileRoot) -> Result<bool, HostFault> {
+        let _ = root;
+        Err(HostFault("this host does not watch files".to_owned()))
+    }
+
+    /// Ends what [`Host::look_at_files`] began.
+    fn leave_files(&self, root: files::FileRoot) {
+        let _ = root;
+    }
+
     /// Remembers that the program is to start again once this run has ended.
     ///
     /// # Errors
@@ -437,6 +492,13 @@ pub fn perform<H: Host + ?Sized>(host: &H, request: HostRequest) -> HostAnswer {
         HostRequest::ReadVoiceWake => HostAnswer::VoiceWake(read_voicewake(host)),
         HostRequest::StoreVoiceWake { triggers, now_ms } => {
             HostAnswer::VoiceWake(store_voicewake(host, &triggers, now_ms).map(|()| triggers))
+        }
+        HostRequest::File(request) => HostAnswer::File(Ok(Box::new(files::begin(host, &request)))),
+        HostRequest::FilePiece { rest, bytes } => HostAnswer::FilePiece(files::go_on(host, &rest, bytes)),
+        HostRequest::LookAtFiles(root) => HostAnswer::FilesChanged(host.look_at_files(root)),
+        HostRequest::LeaveFiles(root) => {
+            host.leave_files(root);
+            HostAnswer::FilesChanged(Ok(false))
         }
         HostRequest::PrepareRestart => HostAnswer::Restart(host.prepare_restart()),
         HostRequest::WizardStart => HostAnswer::WizardStart(wizard_start(host)),

@@ -1,5 +1,11 @@
 //! HTTP messages as the gateway sees them: parsed requests, and responses to be written.
 
+mod date;
+pub mod file;
+pub mod path;
+
+pub(crate) use date::{imf_fixdate, parse_imf_fixdate};
+
 use bytes::Bytes;
 use std::borrow::Cow;
 
@@ -49,8 +55,10 @@ pub struct HttpResponse {
     pub status: u16,
     /// Further header fields.
     pub headers: Vec<(&'static str, Cow<'static, str>)>,
-    /// Body; not sent in answer to HEAD.
+    /// Body, or its beginning; not sent in answer to HEAD.
     pub body: Bytes,
+    /// Bytes of the body that follow as [`Order::Body`](crate::Order::Body).
+    pub rest: u64,
     /// Whether the connection ends with this response.
     pub close: bool,
 }
@@ -62,6 +70,7 @@ impl HttpResponse {
             status,
             headers: vec![("Content-Type", Cow::Borrowed("text/plain; charset=utf-8"))],
             body: Bytes::from_static(body.as_bytes()),
+            rest: 0,
             close: false,
         }
     }
@@ -72,6 +81,7 @@ impl HttpResponse {
             status,
             headers: vec![("Content-Type", Cow::Borrowed("application/json; charset=utf-8"))],
             body: body.into(),
+            rest: 0,
             close: false,
         }
     }

@@ -87,6 +87,8 @@ pub enum End {
     BodyTimeout,
     /// An idle HTTP connection was closed.
     HttpIdle,
+    /// The peer did not take the rest of an answer in time.
+    SendTimeout,
     /// A malformed or refused HTTP request, with the status that was answered.
     HttpFault(u16),
     /// No valid `connect` in time.
@@ -115,6 +117,7 @@ impl End {
             Self::HeadTimeout => "head-timeout",
             Self::BodyTimeout => "body-timeout",
             Self::HttpIdle => "http-idle",
+            Self::SendTimeout => "send-timeout",
             Self::HttpFault(_) => "http-fault",
             Self::HandshakeTimeout => "handshake-timeout",
             Self::HandshakeFault => "handshake-fault",

@@ -20,6 +20,22 @@ pub struct Limits {
     pub body_timeout_ms: u64,
     /// How long an HTTP connection may idle between requests.
     pub http_idle_timeout_ms: u64,
+    /// How long a peer may take nothing of a body that is sent piece by piece; then it is cut.
+    pub body_stall_timeout_ms: u64,
+    /// Bytes of a file that are read, and queued, at once. The queue towards one peer holds two such pieces at most.
+    pub file_piece_bytes: usize,
+    /// Files that are being sent, or looked for, at once; one more is 503.
+    pub files_max: usize,
+    /// The same for one client; one more is 503.
+    pub files_per_address_max: usize,
+    /// How long a canvas address works that nobody uses. Each use begins it anew.
+    pub capability_ttl_ms: u64,
+    /// Pages that wait to be told when to load themselves again, in all; one more is 503.
+    pub reload_sockets_max: usize,
+    /// Between looks at the files of such pages. A change is told when a look finds nothing newer.
+    pub reload_look_ms: u64,
+    /// Looks that find something new before pages are told all the same.
+    pub reload_looks_max: u32,
     /// One WebSocket message before hello-ok; beyond it 1009.
     pub preauth_message_bytes_max: usize,
     /// One WebSocket message after hello-ok; beyond it 1009. Announced as `policy.maxPayload`.
@@ -239,6 +255,14 @@ impl Default for Limits {
             head_timeout_ms: 10_000,
             body_timeout_ms: 15_000,
             http_idle_timeout_ms: 5_000,
+            body_stall_timeout_ms: 30_000,
+            file_piece_bytes: 64 * 1024,
+            files_max: 64,
+            files_per_address_max: 32,
+            capability_ttl_ms: 600_000,
+            reload_sockets_max: 64,
+            reload_look_ms: 150,
+            reload_looks_max: 10,
             preauth_message_bytes_max: 64 * 1024,
             message_bytes_max: 25 * 1024 * 1024,
             handshake_timeout_ms: 15_000,

@@ -299,6 +299,8 @@ mod tests {
             allowed_origins: Vec::new(),
             trusted_proxies: vec![Cidr::parse("10.0.0.0/8").unwrap()],
             allow_real_ip_fallback: true,
+            canvas: None,
+            control_ui: None,
             node_commands: Default::default(),
             about: About::default(),
         };
@@ -338,6 +340,8 @@ mod tests {
             allowed_origins: Vec::new(),
             trusted_proxies: vec![Cidr::parse("10.0.0.1").unwrap(), Cidr::parse("127.0.0.1").unwrap()],
             allow_real_ip_fallback: false,
+            canvas: None,
+            control_ui: None,
             node_commands: Default::default(),
             about: About::default(),
         };

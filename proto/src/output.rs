@@ -6,6 +6,7 @@ use crate::host::HostRequest;
 use crate::http::HttpResponse;
 use crate::id::{ConnId, Ticket};
 use crate::log::Record;
+use bytes::Bytes;
 
 /// One order.
 #[derive(Debug)]
@@ -27,8 +28,14 @@ pub enum Output {
 pub enum Order {
     /// Complete the WebSocket upgrade and send the challenge.
     Upgrade,
+    /// Complete the WebSocket upgrade of a page that waits to be told when to load itself again.
+    Watch,
+    /// Tell that page.
+    Reload,
     /// Answer the HTTP request (or refuse the upgrade).
     Http(Box<HttpResponse>),
+    /// More of the body that the answer announced ([`HttpResponse::rest`]).
+    Body(Bytes),
     /// The peer is in: send hello-ok, raise the limits, and answer what waited behind `connect`.
     Admit(Box<Admission>),
     /// Answer a request.
@@ -74,8 +81,10 @@ impl Order {
     pub fn cost(&self) -> usize {
         const HEAD: usize = 64;
         match self {
-            Self::Upgrade | Self::Read(_) | Self::Close(_) | Self::Abort => 0,
+            Self::Upgrade | Self::Watch | Self::Read(_) | Self::Close(_) | Self::Abort => 0,
+            Self::Reload => HEAD,
             Self::Http(response) => HEAD + response.body.len(),
+            Self::Body(bytes) => bytes.len(),
             Self::Admit(admission) => 4 * HEAD + admission.size(),
             Self::Respond { id, reply } => HEAD + id.len() + reply.size(),
             Self::Event(event) => HEAD + event.payload.len(),

@@ -299,6 +299,8 @@ mod tests {
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
             allow_real_ip_fallback: false,
+            canvas: None,
+            control_ui: None,
             node_commands: Default::default(),
             about: About::default(),
         };

@@ -9,7 +9,7 @@ use crate::config::first_run::{Author, generate_token};
 use crate::config::live::{self, LiveFile, Start};
 use crate::config::own::ProxyProof;
 use crate::config::secrets::{self, Overrides, Resolved, Source, Sourced};
-use crate::config::settings::{Bind, TailscaleMode};
+use crate::config::settings::{Bind, CanvasSettings, TailscaleMode};
 use crate::config::start::{self, Decided, Flags};
 use crate::config::startable;
 use crate::config::write::backup_of;
@@ -18,6 +18,7 @@ use crate::entropy;
 use crate::environment::Environment;
 use crate::host::StateHost;
 use crate::host::facts::{self, Facts};
+use crate::host::files::Files;
 use crate::identity::Identity;
 use crate::interfaces;
 use crate::listen::Place;
@@ -26,7 +27,8 @@ use crate::log::{self, Logger};
 use crate::profile;
 use crate::storage::{RealDisk, Storage, explain};
 use crate::tailscale::Tailscaled;
-use clawgate_proto::config::{About, AuthMode, Config, PairingRules, Reach};
+use crate::web;
+use clawgate_proto::config::{About, AuthMode, CanvasHost, Config, ControlUi, PairingRules, Reach};
 use clawgate_proto::limits::Limits;
 use clawgate_proto::log::{Level, Record};
 use clawgate_proto::net::Origin;
@@ -60,6 +62,10 @@ pub(super) struct Plan {
     /// What a changed configuration file is read with.
     watch: Start,
     tailscaled: Tailscaled,
+    /// Where the canvas is, when it is served, and whether its pages load themselves again.
+    pub(super) canvas: Option<(PathBuf, CanvasHost)>,
+    /// Where a Control UI is installed.
+    control_ui: Option<PathBuf>,
     /// `OPENCLAW_MDNS_HOSTNAME` and `OPENCLAW_TAILNET_DNS`: what this machine is called, when it is not what it says.
     names: [Option<String>; 2],
     identity: Identity,
@@ -159,6 +165,10 @@ impl Plan {
             exposure,
         };
         let tailscaled = own.tailscale_socket.map_or_else(Tailscaled::default, Tailscaled::at);
+        let page = &settings.control_ui;
+        let control_ui = page.root.as_deref().filter(|_| page.enabled != Some(false));
+        let control_ui = control_ui.map(|root| environment.path(root));
+        let canvas = canvas(&settings, &environment, &places.state_dir);
         let names = ["OPENCLAW_MDNS_HOSTNAME", "OPENCLAW_TAILNET_DNS"]
             .map(|name| environment.get(name).map(str::to_owned));
         Ok(Self {
@@ -175,6 +185,8 @@ impl Plan {
             limits: own.limits,
             watch,
             tailscaled,
+            canvas,
+            control_ui,
             names,
             identity,
             log_file,
@@ -227,6 +239,11 @@ impl Plan {
             allowed_origins: live.allowed_origins,
             trusted_proxies: live.trusted_proxies,
             allow_real_ip_fallback: live.allow_real_ip_fallback,
+            canvas: self.canvas.as_ref().map(|(_, host)| *host),
+            control_ui: self
+                .control_ui
+                .is_some()
+                .then(|| ControlUi { base_path: self.settings.control_ui.base_path.clone() }),
             node_commands: live.node_commands,
             about: self.about(&facts, addresses),
         };
@@ -242,6 +259,14 @@ impl Plan {
         if let Some(home) = &self.home {
             host = host.with_home(home);
         }
+        let mut files = Files::default();
+        if let Some((root, _)) = &self.canvas {
+            files = files.with_canvas(root.clone(), web::A2UI);
+        }
+        if let Some(root) = &self.control_ui {
+            files = files.with_control_ui(root.clone());
+        }
+        let host = host.with_files(files);
         (gateway, host)
     }
 
@@ -462,6 +487,16 @@ const OWN_ORIGINS_MAX: usize = 64;
 
 /// Between looks at the configuration file: one system call each.
 const CONFIG_CHECK_MS: u64 = 5_000;
+
+/// Where the canvas is, unless it is not served.
+fn canvas(settings: &Settings, environment: &Environment, state_dir: &Path) -> Option<(PathBuf, CanvasHost)> {
+    let CanvasSettings { enabled, root, live_reload } = &settings.canvas;
+    if *enabled == Some(false) || environment.is_on("OPENCLAW_SKIP_CANVAS_HOST") {
+        return None;
+    }
+    let root = root.as_deref().map_or_else(|| state_dir.join("canvas"), |root| environment.path(root));
+    Some((root, CanvasHost { live_reload: live_reload.unwrap_or(true) }))
+}
 
 #[cfg(test)]
 mod tests {

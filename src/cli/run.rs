@@ -242,7 +242,8 @@ fn announce(plan: &Plan, bound: &Bound, runtime: Runtime, others: &[Owner], logg
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(text, "  {name:<9}{value}");
     };
-    line("canvas", "none");
+    let canvas = plan.canvas.as_ref().map(|(root, _)| root.display().to_string());
+    line("canvas", canvas.as_deref().unwrap_or("off"));
     let auth = plan.auth.mode.as_str();
     line("auth", &source.map_or_else(|| auth.to_owned(), |source| format!("{auth}, from {source}")));
     line("config", &plan.places.config.display().to_string());

@@ -60,6 +60,10 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// `hooks`, when they are enabled.
     pub hooks: Option<Hooks>,
+    /// `canvasHost`.
+    pub canvas: CanvasSettings,
+    /// `gateway.controlUi.enabled`, `.root` and `.basePath`.
+    pub control_ui: ControlUiSettings,
     /// `logging`.
     pub logging: Logging,
     /// `commands.restart`: whether SIGUSR1 restarts the gateway; it does when nothing is said.
@@ -102,6 +106,28 @@ pub struct ProxySettings {
     pub required_headers: Vec<String>,
     /// `allowUsers`.
     pub allow_users: Vec<String>,
+}
+
+/// An installed Control UI.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ControlUiSettings {
+    /// `enabled`; it is when nothing is said.
+    pub enabled: Option<bool>,
+    /// `root`, as it is written, variables expanded.
+    pub root: Option<String>,
+    /// `basePath`: empty, or a path that begins with `/` and does not end with it.
+    pub base_path: String,
+}
+
+/// What is served to nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CanvasSettings {
+    /// `enabled`; it is when nothing is said.
+    pub enabled: Option<bool>,
+    /// `root`, as it is written, variables expanded.
+    pub root: Option<String>,
+    /// `liveReload`; it does when nothing is said.
+    pub live_reload: Option<bool>,
 }
 
 /// What Tailscale on this machine does for the gateway.
@@ -186,6 +212,8 @@ impl Settings {
             remote_password: secret_of_a_client(&mut reader, environment, "gateway.remote.password"),
             public_url: named_elsewhere(&mut reader, "plugins.entries.device-pair.config.publicUrl"),
             hooks: Hooks::read(&mut reader, environment),
+            canvas: canvas(&mut reader),
+            control_ui: control_ui(&mut reader),
             logging: Logging::read(&mut reader),
             restart_by_signal: reader.switch("commands.restart"),
             warnings: Vec::new(),
@@ -256,6 +284,24 @@ fn trusted_proxy(reader: &mut Reader<'_>) -> Option<ProxySettings> {
         required_headers: reader.texts("gateway.auth.trustedProxy.requiredHeaders"),
         allow_users: reader.texts("gateway.auth.trustedProxy.allowUsers"),
     })
+}
+
+fn control_ui(reader: &mut Reader<'_>) -> ControlUiSettings {
+    let path = reader.text("gateway.controlUi.basePath").unwrap_or_default();
+    let path = path.trim().trim_matches('/');
+    ControlUiSettings {
+        enabled: reader.switch("gateway.controlUi.enabled"),
+        root: reader.text("gateway.controlUi.root").filter(|root| !root.trim().is_empty()),
+        base_path: if path.is_empty() { String::new() } else { format!("/{path}") },
+    }
+}
+
+fn canvas(reader: &mut Reader<'_>) -> CanvasSettings {
+    CanvasSettings {
+        enabled: reader.switch("canvasHost.enabled"),
+        root: reader.text("canvasHost.root").filter(|root| !root.trim().is_empty()),
+        live_reload: reader.switch("canvasHost.liveReload"),
+    }
 }
 
 fn tailscale_mode(reader: &mut Reader<'_>) -> TailscaleMode {

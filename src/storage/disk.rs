@@ -253,7 +253,8 @@ impl Disk for RealDisk {
 }
 
 /// Modification time, size, inode and change time: a rename brings a new inode, a write in place a new time.
-fn mark(metadata: &std::fs::Metadata) -> Version {
+/// Changes with the file.
+pub(crate) fn mark(metadata: &std::fs::Metadata) -> Version {
     let nanos = |seconds: i64, nanos: i64| seconds.wrapping_mul(1_000_000_000).wrapping_add(nanos) as u64;
     Version([
         nanos(metadata.mtime(), metadata.mtime_nsec()),

@@ -81,7 +81,7 @@ pub(crate) fn hops_that_a_client_invented_make_it_neither_local_nor_new(place: P
 }
 
 /// CVE-2026-3690 (GHSA-vvjh-f6p9-5vcf, ZDI-CAN-29311): whoever shared an address with somebody who was in, was in. The
-/// canvas comes later; the rule is for everything that asks who somebody is.
+/// rule is for everything that asks who somebody is; the canvas itself is in `canvas.rs`.
 pub(crate) fn an_address_shared_with_somebody_who_is_in_opens_nothing(place: Place) {
     for protocol in PROTOCOLS {
         let mut stage = behind_a_proxy(place, None);

@@ -6,6 +6,7 @@
 
 mod addresses;
 mod authority;
+mod canvas;
 mod codes;
 mod command_line;
 mod credentials;
@@ -59,6 +60,11 @@ play! {
         a_body_is_bounded_before_anything_is_known
         a_path_has_one_spelling
         what_no_table_names_is_an_admins_business;
+    canvas:
+        nobody_from_elsewhere_sees_it
+        an_address_shared_with_a_node_opens_nothing
+        an_address_ends_with_its_connection
+        a_path_leads_to_one_file;
     credentials:
         a_secret_that_is_only_present_replaces_no_device
         the_shared_secret_grants_no_scope_that_is_only_asked_for

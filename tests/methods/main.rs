@@ -22,7 +22,7 @@ const DIFFERENCES: &[(&str, &str, &str)] = &[
     ("sessions.delete", "scope", "method-scopes"),
     ("talk.config", "scope", "method-scopes"),
 ];
-/// `no-canvas`: these are refused in their own words, and nobody is told that they work.
+/// `no-canvas`: where there is none, these are refused in their own words, and nobody is told that they work.
 const REFUSED: &[&str] =
     &["node.canvas.capability.refresh", "node.pluginSurface.refresh", "plugin.surface.refresh"];
 /// Rows that other tests here lean on.

@@ -4,6 +4,7 @@
 
 mod admission;
 mod approvals;
+mod canvas;
 mod commands;
 mod config;
 mod credentials;

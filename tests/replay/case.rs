@@ -56,8 +56,6 @@ pub(crate) enum Part {
     Nodes,
     /// Approvals of commands.
     Approvals,
-    /// The canvas and its addresses.
-    Canvas,
     /// Conversations.
     Chat,
 }

@@ -7,7 +7,8 @@ use crate::case::{Act, Break, Call, Case, Connect, Expect, Fetch, Step};
 use crate::compare::{Seen, error_value};
 use crate::shape;
 use clawgate_proto::client::{ClientConfig, ClientEvent, DeviceKey};
-use clawgate_proto::config::Config;
+use clawgate_proto::config::{CanvasHost, Config, ControlUi};
+use clawgate_proto::host::files::FileRoot;
 use clawgate_support::stage::{ANSWER_MS, EVENT_MS};
 use clawgate_support::{Actor, Place, Stage, secrets};
 use serde_json::{Value, json};
@@ -35,7 +36,16 @@ pub(crate) struct Player {
 /// The steps that went otherwise, each with what was expected and what came. After a connection that was not let in
 /// nothing further is played.
 pub(crate) fn play(case: &Case, place: Place) -> Result<(), String> {
-    let stage = Stage::with(place, |config| shorten(case, place, config));
+    let has_page = case.path.starts_with("v3/");
+    let stage = Stage::with(place, |config| {
+        config.canvas = Some(CanvasHost { live_reload: true });
+        // A page of 2026.3.13 is installed; that of later releases wants more than is here.
+        config.control_ui = has_page.then(|| ControlUi { base_path: String::new() });
+        shorten(case, place, config);
+    });
+    for name in ["index.html", "assets/index-HASH.js", "assets/index-HASH.css", "favicon.svg"] {
+        stage.host().put_file(FileRoot::ControlUi, name, "a part of the page");
+    }
     stage.host().set_log("{\"0\":\"a line\"}\n");
     stage.host().edit_config(Some("{gateway: {mode: 'local'}}"));
     let mut player = Player {

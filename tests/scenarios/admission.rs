@@ -348,6 +348,8 @@ pub(crate) fn a_bearer_that_is_locked_out_is_told_for_how_long(place: Place) {
     };
     let bearer = |secret: &str| format!("Authorization: Bearer {secret}\r\n");
     let right = bearer(&shared_token());
+    let is_ready = |stage: &mut Stage| ask(stage, "/readyz", "").starts_with("HTTP/1.1 200 ");
+    assert!((0..1_000).any(|_| is_ready(&mut stage)), "the store was never read");
     assert!(ask(&mut stage, "/readyz", &right).contains("uptimeMs"));
     // One count, whatever Origin says.
     for origin in ["", "Origin: https://desk.example\r\n", "Origin: http://127.0.0.1:1\r\n"] {

@@ -5,7 +5,9 @@
 mod access;
 mod admission;
 mod approvals;
+mod canvas;
 mod config;
+mod control_ui;
 mod devices;
 mod events;
 mod handshake;
@@ -111,6 +113,24 @@ play! {
         a_refused_page_is_told_what_to_list
         what_host_says_makes_no_page_ours_unless_the_owner_says_so
         behind_an_untrusted_proxy_guesses_are_counted;
+    canvas:
+        files_are_served_with_their_types_and_in_a_sandbox
+        what_is_not_there_is_said_so
+        copies_and_parts_are_known
+        a_large_file_comes_in_pieces
+        a_node_gets_an_address_when_its_canvas_is_approved
+        operators_see_the_canvas_in_their_own_protocol
+        who_may_have_a_file
+        an_address_that_nobody_uses_expires
+        an_address_dies_with_the_right_to_it
+        guesses_at_the_canvas_are_counted
+        without_a_secret_only_this_machine_sees_the_canvas
+        a_page_is_told_when_a_file_has_changed
+        only_pages_of_the_canvas_listen;
+    control_ui:
+        a_page_has_many_addresses_and_its_parts_lie_beside_it
+        a_page_below_a_path_leaves_the_rest_alone
+        what_a_page_is_told_first_is_for_who_may_know;
     config:
         the_configuration_is_shown_without_its_secrets
         a_change_names_what_it_was_made_from_and_is_durable

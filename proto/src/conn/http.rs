@@ -65,6 +65,8 @@ pub(crate) enum HttpPhase {
     Body,
     /// Our own answer to the request it gave.
     Answer,
+    /// The rest of that answer, which is sent piece by piece.
+    Sending,
     /// Nothing: the last request was given, or a fault was found.
     Ended,
 }

@@ -43,6 +43,13 @@ pub(crate) enum Turn {
     Peer,
     /// The gateway's: an answer.
     Answer(ReplyTo),
+    /// The gateway's: the rest of an answer.
+    Body {
+        /// Bytes that are still to come.
+        left: u64,
+        /// Whether the connection ends behind them.
+        closes: bool,
+    },
     /// The gateway's: whether to upgrade.
     Upgrade(ReplyTo, Upgrade),
 }
@@ -59,6 +66,8 @@ pub(crate) enum Stage {
     Challenged { nonce: Box<str>, deadline: Mono },
     /// Its `connect` is with the gateway; what it sent behind it waits.
     Connecting { waiting: Box<Waiting> },
+    /// A page that is told when to load itself again; what it says itself is not listened to.
+    Watching,
     /// It is in. What waited behind `connect` comes first.
     Admitted { dialect: Dialect, in_flight: usize, waiting: Option<Box<Waiting>> },
 }
@@ -111,10 +120,11 @@ impl Http {
         let waits_for = match self.turn {
             Turn::Peer => match self.reader.phase() {
                 // It was answered; the reader learns that when it is asked for the next one.
-                HttpPhase::Answer => HttpPhase::Idle,
+                HttpPhase::Answer | HttpPhase::Sending => HttpPhase::Idle,
                 other @ (HttpPhase::Idle | HttpPhase::Head | HttpPhase::Body | HttpPhase::Ended) => other,
             },
             Turn::Answer(_) | Turn::Upgrade(..) => HttpPhase::Answer,
+            Turn::Body { .. } => HttpPhase::Sending,
         };
         if waits_for == self.waits_for {
             return;
@@ -127,6 +137,7 @@ impl Http {
             HttpPhase::Idle => Some(limits.http_idle_timeout_ms),
             HttpPhase::Head => Some(limits.head_timeout_ms),
             HttpPhase::Body => Some(limits.body_timeout_ms),
+            HttpPhase::Sending => Some(limits.body_stall_timeout_ms),
             HttpPhase::Answer | HttpPhase::Ended => None,
         };
         self.is_first = false;
@@ -138,7 +149,7 @@ impl Open {
     /// How many bytes may be taken before the gateway has answered something.
     pub(super) fn room(&self, limits: &Limits) -> usize {
         match &self.stage {
-            Stage::Challenged { .. } => usize::MAX,
+            Stage::Challenged { .. } | Stage::Watching => usize::MAX,
             Stage::Connecting { waiting } => {
                 limits.preauth_message_bytes_max.saturating_sub(waiting.bytes + self.reader.held_bytes())
             }
@@ -152,7 +163,7 @@ impl Open {
     /// Counts an answer, unless another one follows, and gives the dialect to say it in.
     pub(super) fn answered(&mut self, is_followed: bool) -> Dialect {
         match &mut self.stage {
-            Stage::Challenged { .. } | Stage::Connecting { .. } => Dialect::V4,
+            Stage::Challenged { .. } | Stage::Connecting { .. } | Stage::Watching => Dialect::V4,
             Stage::Admitted { dialect, in_flight, .. } => {
                 *in_flight = in_flight.saturating_sub(usize::from(!is_followed));
                 *dialect

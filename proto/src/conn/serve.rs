@@ -3,6 +3,7 @@
 
 use super::Connection;
 use super::encode;
+use super::http::response::ResponseEnd;
 use super::http::{HttpFault, HttpNext, HttpPhase, ReplyTo, write_continue, write_head};
 use super::keepalive::Keepalive;
 use super::outbox::Item;
@@ -67,13 +68,19 @@ impl Connection {
                 response.close = true;
                 reply
             }
-            Turn::Peer => {
+            other @ (Turn::Peer | Turn::Body { .. }) => {
+                http.turn = other;
                 self.drained += cost;
                 return;
             }
         };
         let why = if response.close { End::Ordered } else { End::PeerClosed };
-        if self.write_http(now, response, reply, cost) {
+        let rest = response.rest;
+        let end = self.write_http(now, response, reply, cost);
+        let Phase::Http(http) = &mut self.phase else { return };
+        if end.has_body && rest > 0 {
+            http.turn = Turn::Body { left: rest, closes: end.closes };
+        } else if end.closes {
             return self.close_http(now, why);
         }
         // The time for taking the answer runs from now on, though nothing more is read before it is taken.
@@ -81,13 +88,34 @@ impl Connection {
         http.note_phase(&self.config.limits, now.mono);
     }
 
-    /// Whether the connection ends behind this response.
-    fn write_http(&mut self, now: Now, response: HttpResponse, reply: ReplyTo, cost: usize) -> bool {
+    /// The next piece of a body. What was not announced is not sent.
+    pub(super) fn body(&mut self, now: Now, bytes: Bytes, cost: usize) {
+        let Phase::Http(http) = &mut self.phase else { return };
+        let Turn::Body { left, closes } = &mut http.turn else {
+            self.drained += cost;
+            return;
+        };
+        let taken = bytes.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+        *left -= taken as u64;
+        let (is_last, closes) = (*left == 0, *closes);
+        // While it had everything it owed us nothing; its time for this begins now.
+        http.has_written |= self.outbox.is_written();
+        self.outbox.push(Item::Plain { head: Vec::new(), body: bytes.slice(..taken) }, cost);
+        if is_last {
+            http.turn = Turn::Peer;
+            if closes {
+                return self.close_http(now, End::PeerClosed);
+            }
+            http.note_phase(&self.config.limits, now.mono);
+        }
+    }
+
+    fn write_http(&mut self, now: Now, response: HttpResponse, reply: ReplyTo, cost: usize) -> ResponseEnd {
         let mut head = Vec::with_capacity(HTTP_HEAD_BYTES);
         let end = write_head(&response, reply, now, &mut head);
         let body = if end.has_body { response.body } else { Bytes::new() };
         self.outbox.push(Item::Plain { head, body }, cost);
-        end.closes
+        end
     }
 
     fn fail_http(&mut self, now: Now, fault: HttpFault, why: End) {
@@ -109,6 +137,12 @@ impl Connection {
                 http.deadline = Some(now.mono.plus_millis(self.config.limits.http_idle_timeout_ms));
             }
             HttpPhase::Idle => self.close_http(now, End::HttpIdle),
+            // It is not stalled while it reads, nor while we have nothing for it.
+            HttpPhase::Sending if http.has_written || self.outbox.is_written() => {
+                http.has_written = false;
+                http.deadline = Some(now.mono.plus_millis(self.config.limits.body_stall_timeout_ms));
+            }
+            HttpPhase::Sending => self.cut(End::SendTimeout),
             HttpPhase::Answer | HttpPhase::Ended => http.deadline = None,
         }
     }
@@ -121,7 +155,8 @@ impl Connection {
         self.settle(now);
     }
 
-    pub(super) fn upgrade(&mut self, now: Now) {
+    /// Becomes a WebSocket: of a peer that is challenged, or of a page that only listens.
+    pub(super) fn upgrade(&mut self, now: Now, listens: bool) {
         let Phase::Http(http) = &mut self.phase else { return };
         let Turn::Upgrade(_, upgrade) = &http.turn else { return };
         if self.at_end {
@@ -131,11 +166,15 @@ impl Connection {
         upgrade.write(&mut head);
         self.outbox.push_own_plain(head);
         let limits = &self.config.limits;
-        let nonce = Random::new(http.seed.clone()).uuid();
-        self.outbox.push_own(encode::challenge(&nonce, now.wall));
         let reader = ws::Reader::new(true, limits.preauth_message_bytes_max, self.budget.clone());
-        let deadline = now.mono.plus_millis(limits.handshake_timeout_ms);
-        let stage = Stage::Challenged { nonce: nonce.into(), deadline };
+        let stage = if listens {
+            Stage::Watching
+        } else {
+            let nonce = Random::new(http.seed.clone()).uuid();
+            self.outbox.push_own(encode::challenge(&nonce, now.wall));
+            let deadline = now.mono.plus_millis(limits.handshake_timeout_ms);
+            Stage::Challenged { nonce: nonce.into(), deadline }
+        };
         let keepalive = Keepalive::new(limits, now.mono);
         let open = Phase::Open(Box::new(Open { reader, keepalive, stage }));
         if let Phase::Http(http) = core::mem::replace(&mut self.phase, open) {

@@ -40,6 +40,8 @@ fn config(limits: Limits) -> Arc<Config> {
         allowed_origins: Vec::new(),
         trusted_proxies: Vec::new(),
         allow_real_ip_fallback: false,
+        canvas: None,
+        control_ui: None,
         node_commands: Default::default(),
         about: About::default(),
     })
@@ -266,6 +268,7 @@ fn admission(config: &Arc<Config>) -> Admission {
         presence: Bytes::from_static(b"[]"),
         health: Bytes::from_static(b"{}"),
         state_version: StateVersion::default(),
+        surface: None,
         uptime_ms: 0,
         config: Arc::clone(config),
     }

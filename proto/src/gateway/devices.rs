@@ -187,6 +187,9 @@ impl<K> DeviceStore<K> {
                 | HostAnswer::VoiceWake(_)
                 | HostAnswer::Restart(_)
                 | HostAnswer::Config(_)
+                | HostAnswer::File(_)
+                | HostAnswer::FilePiece(_)
+                | HostAnswer::FilesChanged(_)
                 | HostAnswer::WizardStart(_),
             ) => self.phase = phase,
         }

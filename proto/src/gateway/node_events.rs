@@ -72,28 +72,6 @@ pub(crate) fn runner_inventory(gateway: &mut Gateway, call: Call, out: &mut Vec<
     reply(gateway, call, answer, out);
 }
 
-/// `node.pluginSurface.refresh`, `plugin.surface.refresh`: there are no such surfaces.
-pub(crate) fn surface(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
-    let Params::Object(params) = &call.params else { return };
-    let surface = params.get("surface").and_then(Value::as_str).unwrap_or_default().trim();
-    let error = if surface.is_empty() {
-        RequestError::Invalid("surface required".to_owned())
-    } else {
-        no_surface(format!("{surface} plugin surface unavailable"))
-    };
-    gateway.fail(call.conn, call.id, &error, out);
-}
-
-/// `node.canvas.capability.refresh`.
-pub(crate) fn canvas(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
-    let error = no_surface("canvas host unavailable for this node session".to_owned());
-    gateway.fail(call.conn, call.id, &error, out);
-}
-
-fn no_surface(message: String) -> RequestError {
-    RequestError::Unavailable { message, reason: "feature-unavailable", retryable: false }
-}
-
 /// How busy a node is: shown beside it, and told to those who may see nodes, but not each time to everybody.
 fn host_stats(gateway: &mut Gateway, call: &Call, payload: &Value, out: &mut Vec<Output>) -> Told {
     let Some(stats) = read_stats(payload, call.now.wall.0) else { return Told::Invalid };

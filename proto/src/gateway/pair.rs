@@ -13,7 +13,7 @@ use super::nodes::{self, NodeQuery, declared};
 use super::peers::{Delivery, Phase, Session, Slot};
 use super::presence::Facts;
 use super::vouched::{self, Tailnet};
-use super::{Call, Gateway, Purpose, events, setup, uptime_ms};
+use super::{Call, Gateway, Purpose, events, setup, surfaces, uptime_ms};
 use crate::admission::Admission;
 use crate::config::AuthMode;
 use crate::connect::{ConnectParams, ConnectRequest};
@@ -216,13 +216,25 @@ impl Gateway {
         let pinned = (platform, device_family);
         let handshake = match self.peers.get(conn).map(|slot| &slot.phase) {
             Some(Phase::Handshake(handshake)) => handshake,
-            Some(Phase::Headless | Phase::Http | Phase::Open(_) | Phase::Ending) | None => {
+            Some(
+                Phase::Headless
+                | Phase::Http
+                | Phase::Serving(_)
+                | Phase::Watching(_)
+                | Phase::Open(_)
+                | Phase::Ending,
+            )
+            | None => {
                 // It left while the store was asked. Its code is spent, and it does not know.
                 self.setups.undelivered.extend(redeemed);
                 return;
             }
         };
         let (reported, ip) = (handshake.address.reported(), handshake.address.ip);
+        let local = self.peers.get(conn).map(|slot| slot.peer.local);
+        let origin = local.filter(|_| self.config.canvas.is_some());
+        let origin =
+            origin.map(|local| surfaces::origin(&self.config, &handshake.address, local, &handshake.request));
         let user = self.vouched_user(now, handshake);
         let device_id = params.device.as_ref().map(|claim| claim.id.clone());
         let replaced = match device_id.as_deref().filter(|_| role == Role::Node) {
@@ -275,6 +287,7 @@ impl Gateway {
         };
         self.stats.admitted += 1;
         self.peers.set_phase(conn, Phase::Open(Box::new(session)));
+        let surface = self.surface_at_hello(now, conn, origin, dialect);
         let admission = Admission {
             request_id: id,
             dialect,
@@ -293,6 +306,7 @@ impl Gateway {
             state_version: StateVersion { presence: self.presence.version, health: self.health.version },
             uptime_ms: uptime_ms(now),
             suspension: self.suspension.phase(),
+            surface,
             config: Arc::clone(&self.config),
         };
         self.order(conn, Order::Admit(Box::new(admission)), out);

@@ -3,14 +3,17 @@
 
 use super::Peer;
 use super::approvals::Shows;
+use super::canvas::By;
 use super::devices::setup::Redeemed;
 use super::users::User;
 use crate::config::Config;
 use crate::dialect::Dialect;
+use crate::host::files::FileRest;
 use crate::http::HttpRequest;
 use crate::id::ConnId;
 use crate::net::{self, ClientAddress};
 use crate::scope::{Role, Scopes};
+use crate::secret::Secret;
 use crate::store::nodes::{NodeAbout, Surface};
 use crate::time::Mono;
 use core::net::IpAddr;
@@ -43,6 +46,10 @@ pub(super) enum Phase {
     Http,
     /// Upgraded; no decision on a `connect` yet.
     Handshake(Box<Handshake>),
+    /// Is sent a file, or will be.
+    Serving(Box<Serving>),
+    /// A page that is told when to load itself again.
+    Watching(By),
     /// Admitted.
     Open(Box<Session>),
     /// Told to close, or closing by itself.
@@ -62,6 +69,28 @@ impl Handshake {
     /// Against whose budget it counts.
     fn holder(&self) -> Option<IpAddr> {
         self.address.ip.map(net::holder)
+    }
+}
+
+/// What is known of a socket that is sent a file.
+#[derive(Debug)]
+pub(super) struct Serving {
+    /// The client's address, when it is known.
+    pub(super) ip: Option<IpAddr>,
+    /// On whose word.
+    pub(super) by: By,
+    /// The query of its address, for a redirect that keeps it.
+    pub(super) query: Option<Secret>,
+    /// What is still to be sent; nothing before the file is found.
+    pub(super) rest: Option<FileRest>,
+    /// Whether the host is asked for the next piece.
+    pub(super) asked: bool,
+}
+
+impl Serving {
+    /// Against whose budget it counts.
+    fn holder(&self) -> Option<IpAddr> {
+        self.ip.map(net::holder)
     }
 }
 
@@ -136,6 +165,9 @@ pub(super) struct Peers {
     unadmitted: BTreeSet<ConnId>,
     by_device: BTreeMap<String, BTreeSet<ConnId>>,
     open: BTreeSet<ConnId>,
+    watching: BTreeSet<ConnId>,
+    serving: BTreeMap<Option<IpAddr>, usize>,
+    serving_total: usize,
 }
 
 impl Peers {
@@ -154,7 +186,12 @@ impl Peers {
     pub(super) fn session(&self, conn: ConnId) -> Option<&Session> {
         match &self.slots.get(&conn)?.phase {
             Phase::Open(session) => Some(session),
-            Phase::Headless | Phase::Http | Phase::Handshake(_) | Phase::Ending => None,
+            Phase::Headless
+            | Phase::Http
+            | Phase::Handshake(_)
+            | Phase::Serving(_)
+            | Phase::Watching(_)
+            | Phase::Ending => None,
         }
     }
 
@@ -162,7 +199,12 @@ impl Peers {
     pub(super) fn session_mut(&mut self, conn: ConnId) -> Option<&mut Session> {
         match &mut self.slots.get_mut(&conn)?.phase {
             Phase::Open(session) => Some(session),
-            Phase::Headless | Phase::Http | Phase::Handshake(_) | Phase::Ending => None,
+            Phase::Headless
+            | Phase::Http
+            | Phase::Handshake(_)
+            | Phase::Serving(_)
+            | Phase::Watching(_)
+            | Phase::Ending => None,
         }
     }
 
@@ -174,6 +216,21 @@ impl Peers {
     /// How many are admitted.
     pub(super) fn open_len(&self) -> usize {
         self.open.len()
+    }
+
+    /// Pages that are told when to load themselves again, in order of their ids.
+    pub(super) fn watching(&self) -> &BTreeSet<ConnId> {
+        &self.watching
+    }
+
+    /// Whether one more file may be sent to this client. Who may be anybody takes half the room at most.
+    pub(super) fn has_serving_room(&self, ip: Option<IpAddr>, by: By, config: &Config) -> bool {
+        let of_address = self.serving.get(&ip.map(net::holder)).copied().unwrap_or(0);
+        let in_all_max = match by {
+            By::Itself | By::Capability(_) => config.limits.files_max,
+            By::Anybody => config.limits.files_max / 2,
+        };
+        of_address < config.limits.files_per_address_max && self.serving_total < in_all_max
     }
 
     /// Whether a phone or a tablet is here.
@@ -233,6 +290,7 @@ impl Peers {
         let (mut headless, mut open, mut preauth) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
         let mut headless_by_address = BTreeMap::<_, BTreeSet<_>>::new();
         let mut by_device = BTreeMap::<_, BTreeSet<_>>::new();
+        let (mut watching, mut serving) = (BTreeSet::new(), BTreeMap::new());
         for (conn, slot) in &self.slots {
             match &slot.phase {
                 Phase::Headless | Phase::Http => {
@@ -241,6 +299,10 @@ impl Peers {
                     headless_by_address.entry(address).or_default().insert(*conn);
                 }
                 Phase::Handshake(handshake) => *preauth.entry(handshake.holder()).or_default() += 1,
+                Phase::Serving(file) => *serving.entry(file.holder()).or_default() += 1,
+                Phase::Watching(_) => {
+                    watching.insert(*conn);
+                }
                 Phase::Open(session) => {
                     open.insert(*conn);
                     if let Some(device_id) = &session.device_id {
@@ -250,6 +312,9 @@ impl Peers {
                 Phase::Ending => {}
             }
         }
+        assert_eq!(watching, self.watching, "pages that wait");
+        assert_eq!(serving, self.serving, "sockets that are sent a file, by address");
+        assert_eq!(serving.values().sum::<usize>(), self.serving_total, "sockets that are sent a file");
         assert_eq!(headless, self.headless, "sockets without a head");
         assert_eq!(headless_by_address, self.headless_by_address, "sockets without a head, by address");
         assert_eq!(preauth, self.preauth, "sockets before hello-ok, by address");
@@ -287,6 +352,13 @@ impl Peers {
                 *self.preauth.entry(handshake.holder()).or_default() += 1;
                 self.preauth_total += 1;
             }
+            Phase::Serving(file) => {
+                *self.serving.entry(file.holder()).or_default() += 1;
+                self.serving_total += 1;
+            }
+            Phase::Watching(_) => {
+                self.watching.insert(conn);
+            }
             Phase::Open(session) => {
                 self.open.insert(conn);
                 if let Some(device_id) = &session.device_id {
@@ -295,7 +367,11 @@ impl Peers {
             }
             Phase::Headless | Phase::Http => self.count_headless(conn, remote),
             Phase::Ending => match old {
-                Phase::Headless | Phase::Http | Phase::Handshake(_) => {
+                Phase::Headless
+                | Phase::Http
+                | Phase::Handshake(_)
+                | Phase::Serving(_)
+                | Phase::Watching(_) => {
                     self.unadmitted.insert(conn);
                 }
                 Phase::Open(_) | Phase::Ending => {}
@@ -345,6 +421,18 @@ impl Peers {
                         self.preauth.remove(&handshake.holder());
                     }
                 }
+            }
+            Phase::Serving(file) => {
+                self.serving_total -= 1;
+                if let Some(count) = self.serving.get_mut(&file.holder()) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.serving.remove(&file.holder());
+                    }
+                }
+            }
+            Phase::Watching(_) => {
+                self.watching.remove(&conn);
             }
             Phase::Open(session) => {
                 self.open.remove(&conn);

@@ -3,6 +3,7 @@
 
 mod approvals;
 mod costs;
+mod files;
 mod probes;
 
 use super::*;
@@ -32,6 +33,8 @@ impl Rig {
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
             allow_real_ip_fallback: false,
+            canvas: None,
+            control_ui: None,
             node_commands: Default::default(),
             about: About::default(),
         };

@@ -25,6 +25,8 @@ pub(super) enum Timer {
     Suspension,
     /// The earliest end of a request that a person decides, or of somebody's patience.
     Approvals,
+    /// A look at the files of pages that load themselves again.
+    Reload,
     /// The earliest end of a command's time, or its next try.
     Invokes,
     /// The stop before a restart.

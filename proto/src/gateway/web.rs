@@ -1,9 +1,9 @@
-//! Plain HTTP: the health probes, and nothing else yet (spec: http section 2, v4 section 14).
+//! Plain HTTP besides files: the health probes (spec: http section 8, v4 section 14).
 
 use super::admit::Bearer;
 use super::health::EventLoop;
 use crate::dialect;
-use crate::http::{HttpRequest, HttpResponse};
+use crate::http::HttpResponse;
 use serde_json::json;
 
 /// What the probes tell.
@@ -21,17 +21,13 @@ pub(super) struct ProbeFacts<'a> {
 /// or proves the shared secret (R5: an address alone shows nothing). Who shows none gets the probe, and who is locked out
 /// with the one that it shows hears for how long.
 pub(super) fn respond(
-    request: &HttpRequest,
+    method: &str,
+    path: &str,
     facts: &ProbeFacts<'_>,
     bearer: impl FnOnce() -> Bearer,
 ) -> HttpResponse {
-    let probe = match request.path.as_str() {
-        "/health" | "/healthz" => Probe::Live,
-        "/ready" | "/readyz" => Probe::Ready,
-        "/startup" | "/startupz" => Probe::Started,
-        _ => return HttpResponse::text(404, "Not Found"),
-    };
-    if !matches!(request.method.as_str(), "GET" | "HEAD") {
+    let Some(probe) = Probe::at(path) else { return HttpResponse::text(404, "Not Found") };
+    if !matches!(method, "GET" | "HEAD") {
         return HttpResponse::text(405, "Method Not Allowed").with("Allow", "GET, HEAD");
     }
     let detailed = match probe {
@@ -82,8 +78,24 @@ enum Probe {
     Started,
 }
 
+impl Probe {
+    fn at(path: &str) -> Option<Self> {
+        match path {
+            "/health" | "/healthz" => Some(Self::Live),
+            "/ready" | "/readyz" => Some(Self::Ready),
+            "/startup" | "/startupz" => Some(Self::Started),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a path is one of the probes.
+pub(super) fn is_probe(path: &str) -> bool {
+    Probe::at(path).is_some()
+}
+
 /// The refusal of a bearer token that is not looked at (spec: auth section 10).
-fn too_many_guesses(retry_after_ms: u64) -> HttpResponse {
+pub(super) fn too_many_guesses(retry_after_ms: u64) -> HttpResponse {
     let message = "Too many failed authentication attempts. Please try again later.";
     let body = json!({"error": {"message": message, "type": "rate_limited"}});
     HttpResponse::json(429, body.to_string())

@@ -6,7 +6,9 @@ use super::{
     system_params, told,
 };
 use crate::dialect::{BOTH, lists};
-use crate::gateway::{invoke, node_events, node_pending, nodes, pair, reads, setup, upgrades, voice};
+use crate::gateway::{
+    invoke, node_events, node_pending, nodes, pair, reads, setup, surfaces, upgrades, voice,
+};
 
 pub(super) const ROWS: &[Method] = &[
     told("computer.status", V4, READ, &shapes::NOTHING, lists::COMPUTER),
@@ -21,7 +23,7 @@ pub(super) const ROWS: &[Method] = &[
     closed("device.scopes.waitUpgrade", V4, Access::AnyOperator, &shapes::UPGRADE_WAIT, upgrades::wait),
     row("device.token.revoke", BOTH, PAIRING, params::device_role, pair::revoke),
     row("device.token.rotate", BOTH, PAIRING, params::device_role_scopes, pair::rotate),
-    hidden(closed("node.canvas.capability.refresh", V3, Access::Node, &shapes::NOTHING, node_events::canvas)),
+    closed("node.canvas.capability.refresh", V3, Access::Node, &shapes::NOTHING, surfaces::refresh_canvas),
     row("node.describe", BOTH, READ, params::node_id, nodes::describe),
     row("node.event", BOTH, Access::Node, invoke_params::event, node_events::event),
     row("node.invoke", BOTH, Access::ByParams, invoke_params::invoke, invoke::invoke),
@@ -38,12 +40,12 @@ pub(super) const ROWS: &[Method] = &[
     closed("node.pending.drain", BOTH, Access::Node, &shapes::NODE_DRAIN, node_pending::drain),
     closed("node.pending.enqueue", BOTH, WRITE, &shapes::NODE_ENQUEUE, node_pending::enqueue),
     closed("node.pending.pull", BOTH, Access::Node, &shapes::NOTHING, node_pending::pull),
-    hidden(closed("node.pluginSurface.refresh", V4, Access::Node, &shapes::SURFACE, node_events::surface)),
+    closed("node.pluginSurface.refresh", V4, Access::Node, &shapes::SURFACE, surfaces::refresh),
     closed("node.pluginTools.update", V4, Access::Node, &shapes::NODE_TOOLS, node_events::plugin_tools),
     closed("node.rename", BOTH, PAIRING, &shapes::NODE_RENAME, nodes::rename),
     hidden(row("node.runnerInventory.update", V4, Access::Node, params::open, node_events::runner_inventory)),
     closed("node.skills.update", V4, Access::Node, &shapes::NODE_SKILLS, node_events::skills),
-    hidden(closed("plugin.surface.refresh", V4, READ, &shapes::SURFACE, node_events::surface)),
+    closed("plugin.surface.refresh", V4, READ, &shapes::SURFACE, surfaces::refresh),
     closed("push.web.preferences.get", V4, READ, &shapes::PUSH_ENDPOINT, reads::push_preferences),
     row("voicewake.get", BOTH, READ, params::none_open, voice::get),
     row("voicewake.routing.get", V4, READ, params::none_open, voice::routing),

@@ -84,6 +84,8 @@ pub(crate) fn driver() -> Arc<Driver<MemoryHost>> {
         allowed_origins: Vec::new(),
         trusted_proxies: Vec::new(),
         allow_real_ip_fallback: false,
+        canvas: None,
+        control_ui: None,
         node_commands: Default::default(),
         about: About::default(),
     };

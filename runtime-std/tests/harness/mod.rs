@@ -128,6 +128,8 @@ fn config(limits: Limits, port: u16) -> Config {
         allowed_origins: Vec::new(),
         trusted_proxies: Vec::new(),
         allow_real_ip_fallback: false,
+        canvas: None,
+        control_ui: None,
         node_commands: Default::default(),
         about: About::default(),
     }

@@ -284,7 +284,6 @@ const RELOADS: &[(&str, Reload)] = &[
     ("cli", Reload::None),
     ("approvals", Reload::None),
     ("diagnostics", Reload::None),
-    ("canvasHost", Reload::None),
     ("discovery", Reload::None),
 ];
 

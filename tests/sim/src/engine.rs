@@ -588,6 +588,8 @@ fn config(plan: &Plan) -> Config {
         allowed_origins: Vec::new(),
         trusted_proxies: Vec::new(),
         allow_real_ip_fallback: false,
+        canvas: None,
+        control_ui: None,
         node_commands: Default::default(),
         about: About {
             version: "0.0.0-sim".to_owned(),

@@ -484,7 +484,11 @@ impl Model {
                 self.ends(now, conn);
             }
             Order::Abort => self.ends(now, conn),
-            Order::Upgrade
+            // No canvas is served here.
+            Order::Watch
+            | Order::Reload
+            | Order::Body(_)
+            | Order::Upgrade
             | Order::Http(_)
             | Order::Admit(_)
             | Order::Respond { .. }
@@ -672,6 +676,9 @@ fn satisfies(have: &BTreeSet<String>, scope: &str) -> bool {
 fn kind(order: &Order) -> &'static str {
     match order {
         Order::Upgrade => "an upgrade",
+        Order::Watch => "an upgrade of a page",
+        Order::Reload => "news for a page",
+        Order::Body(_) => "more of an HTTP response",
         Order::Http(_) => "an HTTP response",
         Order::Admit(_) => "an admission",
         Order::Respond { .. } => "an answer",

@@ -4,6 +4,7 @@
 //! hold does not. `fuzz/fuzz_targets/NAME.rs` and `tests/corpora.rs` call them; seeds lie in `fuzz/corpus/NAME/`.
 
 mod config;
+mod files;
 mod gateway_ops;
 mod http;
 mod model;
@@ -13,6 +14,7 @@ mod source;
 mod ws;
 
 pub use config::config_json5;
+pub use files::file_targets;
 pub use gateway_ops::gateway_ops;
 pub use http::{http_body, http_head};
 pub use params::connect_params;
@@ -31,4 +33,5 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("chunking", chunking),
     ("gateway_ops", gateway_ops),
     ("config_json5", config_json5),
+    ("file_targets", file_targets),
 ];

@@ -9,6 +9,7 @@ use clawgate_proto::Host;
 use clawgate_proto::host::config::{
     ConfigAnswer, ConfigFault, ConfigNews, ConfigOp, ConfigOutcome, ConfigWrite, ConfigWritten, LiveConfig,
 };
+use clawgate_proto::host::files::{FileFault, FilePiece, FileRoot};
 use clawgate_proto::host::{Document, HostFault, Load, StoreFault, Version, Write};
 use clawgate_proto::log::Record;
 use clawgate_proto::log::tail::LogSpan;
@@ -43,6 +44,11 @@ struct State {
     restarts: u64,
     /// The configuration file, once there is one to ask for.
     config: Option<ConfigFile>,
+    files: BTreeMap<(FileRoot, String), (Vec<u8>, Version)>,
+    file_reads: u64,
+    /// Changes of files that nobody has looked for since; nothing while nobody looks.
+    file_changes: Option<u64>,
+    unwatchable: bool,
 }
 
 #[derive(Debug)]
@@ -204,6 +210,37 @@ impl MemoryHost {
         let mut state = self.state();
         let config = state.config.as_mut().expect("there is a configuration file");
         config.restart = paths.iter().map(|path| (*path).to_owned()).collect();
+    }
+
+    /// Somebody puts a file below a root, or another in its place.
+    pub fn put_file(&self, root: FileRoot, path: &str, content: impl Into<Vec<u8>>) {
+        let mut state = self.state();
+        state.changes += 1;
+        let version = Version([2, state.changes, 0, 0]);
+        state.files.insert((root, path.to_owned()), (content.into(), version));
+        state.file_changes = state.file_changes.map(|changes| changes + 1);
+    }
+
+    /// Somebody removes a file.
+    pub fn remove_file(&self, root: FileRoot, path: &str) {
+        let mut state = self.state();
+        state.files.remove(&(root, path.to_owned()));
+        state.file_changes = state.file_changes.map(|changes| changes + 1);
+    }
+
+    /// Calls of [`Host::file`] so far.
+    pub fn file_reads(&self) -> u64 {
+        self.state().file_reads
+    }
+
+    /// Whether somebody looks for changes of files.
+    pub fn is_watching_files(&self) -> bool {
+        self.state().file_changes.is_some()
+    }
+
+    /// From now on files cannot be watched.
+    pub fn refuse_to_watch_files(&self) {
+        self.state().unwatchable = true;
     }
 
     /// Every log record so far.
@@ -374,6 +411,40 @@ impl Host for MemoryHost {
         let state = self.state();
         let log = state.log.as_deref().unwrap_or_default();
         Ok(log.iter().skip(usize::try_from(start).unwrap_or(usize::MAX)).take(bytes).copied().collect())
+    }
+
+    fn file(&self, root: FileRoot, path: &str, start: u64, bytes: usize) -> Result<FilePiece, FileFault> {
+        let mut state = self.awake();
+        state.file_reads += 1;
+        if let Some((content, version)) = state.files.get(&(root, path.to_owned())) {
+            let start = usize::try_from(start).unwrap_or(usize::MAX);
+            let piece = content.iter().skip(start).take(bytes).copied().collect();
+            return Ok(FilePiece {
+                bytes: content.len() as u64,
+                modified_ms: Some(1_790_000_000_000),
+                version: *version,
+                piece,
+            });
+        }
+        let folder = format!("{path}/");
+        let mut below = state.files.keys().filter(|(of, _)| *of == root).peekable();
+        if below.peek().is_none() {
+            return Err(FileFault::Nothing);
+        }
+        let is_folder = below.any(|(_, name)| name.starts_with(&folder));
+        Err(if is_folder { FileFault::Folder } else { FileFault::Missing })
+    }
+
+    fn look_at_files(&self, _: FileRoot) -> Result<bool, HostFault> {
+        let mut state = self.awake();
+        if state.unwatchable {
+            return Err(HostFault("there are no watches left".to_owned()));
+        }
+        Ok(state.file_changes.replace(0).is_some_and(|changes| changes > 0))
+    }
+
+    fn leave_files(&self, _: FileRoot) {
+        self.state().file_changes = None;
     }
 
     fn prepare_restart(&self) -> Result<(), HostFault> {

@@ -99,7 +99,13 @@ pub fn record_pem(pem: &str) {
     }
 }
 
-/// Writes down every device token and shared token in a payload: the string members of these names, at any depth.
+/// The capability in an address of the canvas.
+pub fn capability(url: &str) -> Option<&str> {
+    url.split_once("/__openclaw__/cap/")?.1.split('/').next()
+}
+
+/// Writes down every device token and shared token in a payload, the string members of these names, at any depth, and
+/// the capability in every address.
 pub fn record_tokens(payload: &Value) {
     match payload {
         Value::Object(members) => {
@@ -108,7 +114,8 @@ pub fn record_tokens(payload: &Value) {
                     Value::String(text) if matches!(key.as_str(), "token" | "deviceToken") => {
                         record_as(Kind::DeviceToken, text);
                     }
-                    Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+                    Value::String(text) => capability(text).into_iter().for_each(record),
+                    Value::Null | Value::Bool(_) | Value::Number(_) => {}
                     Value::Array(_) | Value::Object(_) => record_tokens(value),
                 }
             }

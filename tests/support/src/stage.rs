@@ -510,6 +510,8 @@ pub fn config() -> Config {
         allowed_origins: Vec::new(),
         trusted_proxies: Vec::new(),
         allow_real_ip_fallback: false,
+        canvas: None,
+        control_ui: None,
         node_commands: Default::default(),
         about: About {
             version: "0.1.0".to_owned(),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use clawgate_proto::client::{Client, ClientConfig, ClientEvent, DeviceKey};
+use clawgate_proto::config::{CanvasHost, Config};
 use clawgate_proto::host::perform;
 use clawgate_proto::seed::Seed;
 use clawgate_proto::{Connection, Gateway, Input, Mono, Next, Now, Output, Peer, Wall};
@@ -53,7 +54,7 @@ impl Bench {
     fn new() -> Self {
         let watch = Watch::default();
         watch.secret("the marker", secrets::MARKER);
-        let config = stage::config();
+        let config = Config { canvas: Some(CanvasHost { live_reload: true }), ..stage::config() };
         watch.look("Config", &config);
         let mut bench =
             Self { gateway: Gateway::new(config, Seed::new([9; 32]), NOW), host: MemoryHost::new(), watch };
@@ -105,10 +106,12 @@ impl Bench {
             }
         }
         while let Some(event) = line.client.next_event() {
-            if let ClientEvent::HelloOk(hello) = &event
-                && let Some(token) = hello.device_token()
-            {
-                self.watch.secret("a device token", token);
+            if let ClientEvent::HelloOk(hello) = &event {
+                hello.device_token().into_iter().for_each(|token| self.watch.secret("a device token", token));
+                let url = hello.0["pluginSurfaceUrls"]["canvas"].as_str();
+                url.and_then(secrets::capability).into_iter().for_each(|token| {
+                    self.watch.secret("a capability", token);
+                });
             }
             self.watch.look("ClientEvent", &event);
             line.events.push(event);
@@ -161,6 +164,23 @@ impl Bench {
         }
     }
 
+    /// A plain request from elsewhere, and its answer.
+    fn fetch(&mut self, target: &str) -> String {
+        let peer = Peer { remote: ([127, 0, 0, 1], 50_001).into(), local: ([127, 0, 0, 1], 18_789).into() };
+        let connection = self.gateway.open(NOW, peer, &mut Vec::new()).unwrap();
+        let client = Client::new(config(9), Seed::new([5; 32]), NOW);
+        let mut line = Line { client, connection, events: Vec::new() };
+        let head = format!("GET {target} HTTP/1.1\r\nHost: gw.example\r\n\r\n");
+        for piece in head.as_bytes().chunks(PIECE) {
+            line.connection.receive(NOW, piece);
+            self.watch.look("Connection", &line.connection);
+            self.drain(&mut line);
+        }
+        let mut wire = Vec::new();
+        line.connection.take_wire(NOW, &mut wire);
+        String::from_utf8(wire).unwrap()
+    }
+
     fn call(&mut self, line: &mut Line, method: &str, params: Value) -> Option<Value> {
         let id = line.client.request(method, params).unwrap();
         self.pump(line);
@@ -199,6 +219,15 @@ fn no_value_shows_a_secret() {
     let hidden = json!({ "token": secrets::chosen("in-params"), "text": "not a secret", "requestId": "1" });
     for method in ["health", "system-event", "no.such.method", "device.pair.approve"] {
         bench.call(&mut second, method, hidden.clone());
+    }
+    // A file by an address that carries its own right, before its path and behind it.
+    let asked = bench.call(&mut second, "plugin.surface.refresh", json!({ "surface": "canvas" })).unwrap();
+    let url = asked["pluginSurfaceUrls"]["canvas"].as_str().unwrap().to_owned();
+    let token = secrets::capability(&url).unwrap();
+    bench.watch.secret("a capability", token);
+    let before = format!("/__openclaw__/cap/{token}/__openclaw__/canvas/");
+    for target in [before, format!("/__openclaw__/canvas/?oc_cap={token}")] {
+        assert!(bench.fetch(&target).starts_with("HTTP/1.1 200 "));
     }
     let id = DeviceKey::from_seed(&[1; 32]).device_id().to_owned();
     let rotated =

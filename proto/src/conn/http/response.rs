@@ -1,8 +1,8 @@
 //! Response heads, with everything every response carries.
 
 use super::ReplyTo;
-use crate::http::HttpResponse;
-use crate::time::{Now, Wall};
+use crate::http::{HttpResponse, imf_fixdate};
+use crate::time::Now;
 
 /// What follows a response head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,8 @@ pub(crate) fn write_head(response: &HttpResponse, to: ReplyTo, now: Now, wire: &
     wire.extend_from_slice(format!("HTTP/1.1 {status} {}\r\n", reason(status)).as_bytes());
     write_field("Date", &imf_fixdate(now.wall), wire);
     if !never_body {
-        write_field("Content-Length", &response.body.len().to_string(), wire);
+        let length = response.body.len() as u64 + response.rest;
+        write_field("Content-Length", &length.to_string(), wire);
     }
     let has = |name: &str| response.headers.iter().any(|(have, _)| have.eq_ignore_ascii_case(name));
     let connection = match (has("Upgrade"), closes) {
@@ -123,31 +124,4 @@ fn reason(status: u16) -> &'static str {
         505 => "HTTP Version Not Supported",
         _ => "",
     }
-}
-
-/// RFC 9110 5.6.7, such as `Sun, 06 Nov 1994 08:49:37 GMT`.
-fn imf_fixdate(wall: Wall) -> String {
-    const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    // The format has four digits for the year: a clock beyond them shows its last second.
-    let seconds = (wall.0 / 1_000).min(253_402_300_799);
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // Gregorian calendar from a day count, with years that begin in March so that the leap day is last.
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let march_month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * march_month + 2) / 5 + 1;
-    let month = if march_month < 10 { march_month + 2 } else { march_month - 10 };
-    let year = era * 400 + year_of_era + u64::from(month < 2);
-    format!(
-        "{}, {day:02} {} {year:04} {:02}:{:02}:{:02} GMT",
-        WEEKDAYS[(days % 7) as usize],
-        MONTHS[month as usize],
-        second / 3_600,
-        second / 60 % 60,
-        second % 60
-    )
 }

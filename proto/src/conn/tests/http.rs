@@ -187,6 +187,102 @@ fn a_long_answer_is_not_idleness() {
     assert_eq!(shown_next(&mut lab), "ending HttpIdle", "the peer reads no more");
 }
 
+/// A response with more behind it.
+fn begins(rest: u64) -> Order {
+    Order::Http(Box::new(HttpResponse { rest, ..HttpResponse::text(200, "abc") }))
+}
+
+fn more(text: &'static str) -> Order {
+    Order::Body(Bytes::from_static(text.as_bytes()))
+}
+
+#[test]
+fn a_body_comes_in_pieces_and_no_more_of_it_than_was_said() {
+    let mut lab = Lab::new();
+    lab.send([get("/a"), get("/b")].concat());
+    lab.apply(begins(5));
+    lab.apply(more("de"));
+    assert!(lab.take_facts().iter().all(|fact| !fact.contains("/b")), "the next request waits");
+    lab.apply(more("fgh and what nobody announced"));
+    let wire = lab.http();
+    assert!(wire.contains("Content-Length: 8\r\n") && wire.ends_with("\r\n\r\nabcdefgh"), "{wire}");
+    lab.run();
+    assert!(lab.take_facts().iter().any(|fact| fact.contains("/b")), "then it is read");
+    // Outside of a body a piece is nothing.
+    lab.apply(more("x"));
+    assert_eq!(lab.http(), "");
+}
+
+#[test]
+fn a_head_announces_what_does_not_follow() {
+    let mut lab = Lab::new();
+    lab.send("HEAD /a HTTP/1.1\r\nHost: a\r\n\r\n");
+    lab.apply(begins(5));
+    let wire = lab.http();
+    assert!(wire.contains("Content-Length: 8\r\n") && wire.ends_with("\r\n\r\n"), "{wire}");
+    lab.run();
+    assert_eq!(lab.wait_deadline(), 5_000, "the next request is waited for");
+}
+
+#[test]
+fn who_takes_nothing_of_a_body_is_cut_and_who_reads_slowly_is_not() {
+    let mut lab = Lab::new();
+    lab.rest = get("/a").into_bytes();
+    lab.run();
+    lab.conn.apply(lab.now, begins(500_000));
+    lab.conn.apply(lab.now, Order::Body(Bytes::from(vec![b'x'; 300_000])));
+    let step = |lab: &mut Lab, is_read: bool| {
+        let mut wire = Vec::new();
+        if is_read {
+            lab.conn.take_wire(lab.now, &mut wire);
+            lab.conn.wrote(lab.now, wire.len());
+        }
+        lab.now.mono = lab.conn.next_deadline().unwrap();
+        lab.conn.handle_timeout(lab.now);
+    };
+    // Some of it, the rest of it, and then it waits for us.
+    for _ in 0..8 {
+        step(&mut lab, true);
+        while let Next::Event(input) = lab.conn.next_event(lab.now) {
+            assert!(matches!(input, Input::Drained { .. } | Input::Http { .. }), "{input:?}");
+        }
+    }
+    lab.conn.apply(lab.now, Order::Body(Bytes::from(vec![b'x'; 100_000])));
+    step(&mut lab, false);
+    step(&mut lab, false);
+    let mut last = String::new();
+    while let Next::Event(input) = lab.conn.next_event(lab.now) {
+        last = shown(&input);
+    }
+    assert_eq!(last, "ending SendTimeout");
+    assert!(lab.conn.is_finished());
+}
+
+#[test]
+fn a_peer_that_ended_its_side_gets_the_whole_body() {
+    let mut lab = Lab::new();
+    lab.send(get("/a"));
+    lab.apply(begins(3));
+    lab.end();
+    assert!(!lab.conn.is_finished());
+    lab.apply(more("def"));
+    assert!(lab.http().ends_with("abcdef"));
+    lab.run();
+    assert!(lab.conn.is_finished());
+}
+
+#[test]
+fn a_page_that_listens_is_told_and_not_listened_to() {
+    let mut lab = Lab::new();
+    lab.send(UPGRADE);
+    lab.apply(Order::Watch);
+    assert!(lab.http().ends_with("\r\n\r\n"), "no challenge");
+    lab.text(&connect("c1"));
+    assert!(lab.take_facts().iter().all(|fact| !fact.contains("connect")));
+    lab.apply(Order::Reload);
+    assert_eq!(lab.take_wire(), b"\x81\x06reload");
+}
+
 fn shown_next(lab: &mut Lab) -> String {
     match lab.conn.next_event(lab.now) {
         Next::Event(input) => shown(&input),

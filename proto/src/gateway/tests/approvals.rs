@@ -196,6 +196,9 @@ impl Play {
                     }
                 }
                 Order::Upgrade
+                | Order::Watch
+                | Order::Reload
+                | Order::Body(_)
                 | Order::Http(_)
                 | Order::Admit(_)
                 | Order::Read(_)

@@ -33,6 +33,8 @@ impl Lab {
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
             allow_real_ip_fallback: false,
+            canvas: None,
+            control_ui: None,
             node_commands: Default::default(),
             about: About { config_path: "/c".to_owned(), ..About::default() },
         };

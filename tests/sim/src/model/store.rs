@@ -164,6 +164,9 @@ impl StoreBook {
             | HostAnswer::ExecApprovalsStored(_)
             | HostAnswer::Load(_)
             | HostAnswer::Config(_)
+            | HostAnswer::File(_)
+            | HostAnswer::FilePiece(_)
+            | HostAnswer::FilesChanged(_)
             | HostAnswer::WizardStart(_) => {}
         }
         is_awaited

@@ -70,6 +70,7 @@ impl Watch for Model {
                     | End::HeadTimeout
                     | End::BodyTimeout
                     | End::HttpIdle
+                    | End::SendTimeout
                     | End::HandshakeTimeout
                     | End::HandshakeFault
                     | End::KeepaliveTimeout
@@ -206,6 +207,13 @@ impl Model {
                 if answer.is_ok() { "exec approvals stored" } else { "exec approvals not stored" }.to_owned()
             }
             HostAnswer::Load(answer) => if answer.is_ok() { "load" } else { "no load" }.to_owned(),
+            HostAnswer::File(answer) => if answer.is_ok() { "a file" } else { "no file" }.to_owned(),
+            HostAnswer::FilePiece(answer) => {
+                if answer.is_ok() { "more of a file" } else { "no more of a file" }.to_owned()
+            }
+            HostAnswer::FilesChanged(answer) => {
+                if answer.is_ok() { "a look at files" } else { "no look at files" }.to_owned()
+            }
             HostAnswer::Config(answer) => if answer.is_ok() { "config" } else { "no config" }.to_owned(),
         };
         if is_awaited && matches!(answer, HostAnswer::Load(_)) {
@@ -245,6 +253,10 @@ fn show_request(request: &HostRequest) -> String {
         HostRequest::StoreVoiceWake { triggers, .. } => format!("store {} wake words", triggers.len()),
         HostRequest::PrepareRestart => "be ready to restart".to_owned(),
         HostRequest::Config { .. } => "config".to_owned(),
+        HostRequest::File(_) => "a file".to_owned(),
+        HostRequest::FilePiece { .. } => "more of a file".to_owned(),
+        HostRequest::LookAtFiles(_) => "whether files have changed".to_owned(),
+        HostRequest::LeaveFiles(_) => "to look at files no longer".to_owned(),
         HostRequest::WizardStart => "what a set-up suggests".to_owned(),
     }
 }

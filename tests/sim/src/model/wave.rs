@@ -100,6 +100,9 @@ impl Model {
                 }
             }
             Order::Upgrade
+            | Order::Watch
+            | Order::Reload
+            | Order::Body(_)
             | Order::Http(_)
             | Order::Admit(_)
             | Order::Respond { .. }

@@ -224,6 +224,9 @@ impl Model {
                 assert!(handshakes < self.limits.preauth_sockets_per_address_max, "{conn}: above the cap");
                 peer.stage = Stage::Upgraded;
             }
+            Order::Watch | Order::Reload | Order::Body(_) => {
+                panic!("{conn}: {order:?}, and no canvas is served")
+            }
             Order::Http(_) => {
                 assert!(matches!(peer.stage, Stage::Asked { .. }), "{conn}: nobody asked");
                 peer.stage = Stage::Http;

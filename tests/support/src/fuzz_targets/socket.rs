@@ -29,6 +29,8 @@ pub(super) fn config(limits: Limits) -> Config {
         allowed_origins: Vec::new(),
         trusted_proxies: Vec::new(),
         allow_real_ip_fallback: false,
+        canvas: None,
+        control_ui: None,
         node_commands: Default::default(),
         about: About::default(),
     }
@@ -164,9 +166,15 @@ impl Socket {
                 self.order(Order::Upgrade);
             }
             Input::Http { request, .. } => {
-                let response = HttpResponse::text(200, "seen");
+                // Some answers come in pieces.
+                let rest = if request.query.is_some() { 5 } else { 0 };
+                let response = HttpResponse { rest, ..HttpResponse::text(200, "seen") };
                 self.requests.push(*request);
                 self.order(Order::Http(Box::new(response)));
+                if rest > 0 {
+                    self.order(Order::Body(Bytes::from_static(b"and ")));
+                    self.order(Order::Body(Bytes::from_static(b"more")));
+                }
             }
             Input::Connect { request, .. } => {
                 match Dialect::choose(request.params.min_protocol, request.params.max_protocol) {
@@ -215,6 +223,7 @@ impl Socket {
             health: Bytes::from_static(b"{}"),
             state_version: StateVersion::default(),
             uptime_ms: 1,
+            surface: None,
             config: Arc::clone(&self.config),
         }
     }

@@ -1,0 +1,45 @@
+//! Files that come with the program and are served to browsers and nodes. A test holds the list to what lies in their
+//! folder.
+
+use crate::host::files::Asset;
+
+macro_rules! assets {
+    ($folder:literal: $($path:literal)*) => {
+        &[$(Asset { path: $path, content: include_bytes!(concat!("web/", $folder, "/", $path)) },)*]
+    };
+}
+
+/// The renderer of A2UI, below its root.
+pub const A2UI: &[Asset] = assets!("a2ui":
+    "index.html"
+    "a2ui.bundle.js"
+    "a2ui.css"
+    "themes.css"
+    "data.js"
+    "inputs.js"
+    "model.js"
+    "icons.js"
+    "view.js"
+    "widgets.js"
+    "host.js"
+);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    #[test]
+    fn every_file_of_a_folder_comes_with_the_program() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/web/a2ui");
+        let entries = std::fs::read_dir(folder).unwrap();
+        let lying: BTreeSet<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let listed: BTreeSet<String> = A2UI.iter().map(|asset| asset.path.to_owned()).collect();
+        assert_eq!(listed, lying);
+        assert_eq!(A2UI.len(), listed.len());
+    }
+}
