@@ -175,7 +175,7 @@ play! {
         what_a_caller_says_allows_nothing
         every_fault_of_a_claim_has_its_word
         who_asked_without_a_device_is_its_connection
-        what_nobody_decided_may_fall_back_once
+        what_nobody_decided_never_runs
         the_text_of_a_program_is_its_own
         what_cannot_be_sent_uses_up_nothing;
     handshake:
