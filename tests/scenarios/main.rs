@@ -57,6 +57,7 @@ play! {
     pairing:
         a_new_device_is_paired_silently_and_comes_back_with_its_token
         a_changed_platform_asks_again
+        who_only_says_that_it_is_an_app_asks_for_another_platform
         an_operator_approves_what_another_asked_for
         an_operator_rejects_what_another_asked_for
         a_command_line_without_a_device_keeps_its_scopes
@@ -64,6 +65,7 @@ play! {
         programs_of_this_machine_wait_where_their_owner_says_so;
     devices:
         a_removed_device_loses_its_sockets_and_its_token
+        a_removed_device_asks_for_nothing_any_more
         a_rotated_token_closes_its_sockets
         a_revoked_token_closes_its_sockets;
     access:
