@@ -102,6 +102,7 @@ play! {
         a_question_that_cannot_be_kept_is_not_taken;
     admission:
         a_proxys_user_is_let_in_and_its_page_keeps_its_scopes
+        a_proxy_narrows_what_its_user_may_do
         a_local_program_is_not_the_proxy
         a_tailnet_identity_counts_when_the_daemon_agrees
         who_is_vouched_for_is_somebody_while_here

@@ -19,7 +19,7 @@ use crate::log::{Level, Record};
 use crate::methods::Params;
 use crate::methods::invoke_params::{InvokeParams, NodeError, NodePayload, NodeResult};
 use crate::output::{Output, Reply};
-use crate::scope::{self, Role};
+use crate::scope::Role;
 use crate::system_run::{RunFault, SystemRun};
 use crate::time::{Mono, Now};
 use bytes::Bytes;
