@@ -156,7 +156,7 @@ pub struct Pages {
 /// Which devices are paired without a person being asked (spec: v4 section 6.6).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PairingRules {
-    /// Whether programs of this machine are: new devices, and more roles and scopes of known ones.
+    /// Whether programs of this machine are: new devices; more roles and scopes, and other platforms, of known ones.
     pub local: bool,
     /// From these addresses a new device is, as a node without scopes, when it proves the shared secret and no page
     /// sent it. What it offers is still a person's to approve. Forwarded addresses count from trusted proxies only.

@@ -131,6 +131,13 @@ impl Scopes {
         Self::new(self.list.iter().chain(&other.list))
     }
 
+    /// What an operator may do by these and by those as well: of each list, what the other satisfies. What neither names
+    /// and both only imply is left out.
+    pub fn intersection(&self, other: &Self) -> Self {
+        let ours = self.list.iter().filter(|scope| other.satisfies(scope));
+        Self::new(ours.chain(other.list.iter().filter(|scope| self.satisfies(scope))))
+    }
+
     fn has(&self, scope: &str) -> bool {
         if self.index.is_empty() {
             self.list.iter().any(|have| have == scope)
@@ -175,5 +182,33 @@ mod tests {
             assert_eq!(Scopes::new(&names[1..40_000]).first_uncovered(role, &scopes), Some("s0"));
         }
         assert_eq!(Scopes::new(["b", " ", "a", "b ", ""]).as_slice(), ["b", "a"]);
+    }
+
+    #[test]
+    fn what_two_allow_is_no_more_than_what_each_allows() {
+        let names =
+            [ADMIN, READ, WRITE, PAIRING, TALK, SESSIONS_READ, SESSIONS_WRITE, "operator.other", "other"];
+        let lists: Vec<Scopes> = (0..1_u32 << names.len())
+            .filter(|bits| bits.count_ones() <= 3)
+            .map(|bits| {
+                Scopes::new(
+                    names.iter().enumerate().filter(|(at, _)| bits >> at & 1 == 1).map(|(_, name)| name),
+                )
+            })
+            .collect();
+        for ours in &lists {
+            for theirs in &lists {
+                let both = ours.intersection(theirs);
+                for name in names {
+                    let each = ours.satisfies(name) && theirs.satisfies(name);
+                    let is_named = ours.has(name) || theirs.has(name);
+                    assert!(each || !both.satisfies(name), "{name}: {ours:?} and {theirs:?} are {both:?}");
+                    assert!(
+                        !each || !is_named || both.has(name),
+                        "{name}: {ours:?} and {theirs:?} are {both:?}"
+                    );
+                }
+            }
+        }
     }
 }

@@ -20,8 +20,6 @@ pub struct SystemRun {
     pub claims: bool,
     /// The request that was decided.
     pub run_id: Option<String>,
-    /// Whether it says that it may run once because nobody decided.
-    pub falls_back: bool,
     argv: Vec<String>,
     env: BTreeMap<String, String>,
 }
@@ -58,14 +56,7 @@ impl SystemRun {
         let env = env.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect();
         let run_id = text(&given, "runId").map(str::to_owned);
         let told = TOLD.iter().filter_map(|name| Some(((*name).to_owned(), given.remove(*name)?)));
-        Self {
-            claims: is_approved || is_allowed,
-            run_id,
-            falls_back: is_approved && decision == Some(Decision::AllowOnce),
-            argv,
-            env,
-            told: told.collect(),
-        }
+        Self { claims: is_approved || is_allowed, run_id, argv, env, told: told.collect() }
     }
 
     /// About as many bytes as it has as a JSON string, at most: each may become two.
@@ -235,14 +226,13 @@ mod tests {
 
     #[test]
     fn every_way_to_claim_is_noticed() {
-        for (given, falls_back) in [
-            (json!({"approved": true}), false),
-            (json!({"approvalDecision": "allow-once"}), false),
-            (json!({"approvalDecision": "allow-always"}), false),
-            (json!({"approved": true, "approvalDecision": "allow-once"}), true),
+        for given in [
+            json!({"approved": true}),
+            json!({"approvalDecision": "allow-once"}),
+            json!({"approvalDecision": "allow-always"}),
+            json!({"approved": true, "approvalDecision": "allow-once"}),
         ] {
-            let run = read(given);
-            assert_eq!((run.claims, run.falls_back), (true, falls_back));
+            assert!(read(given).claims);
         }
         for given in
             [json!({"approved": "true"}), json!({"approved": 1}), json!({"approvalDecision": ["allow-once"]})]

@@ -1,7 +1,7 @@
 //! Ways in that rest on somebody else's word: a proxy that names its users, a tailnet's daemon, pages and their origins; and
 //! how often a wrong secret may be tried.
 
-use super::{ADMIN, PROTOCOLS, asking, refused, speaking};
+use super::{ADMIN, PROTOCOLS, asking, refused, request_id, speaking};
 use clawgate_proto::client::{ClientConfig, DeviceKey};
 use clawgate_proto::config::{AuthMode, Config, RateLimit, TrustedProxy};
 use clawgate_proto::host::Document;
@@ -78,6 +78,71 @@ pub(crate) fn a_proxys_user_is_let_in_and_its_page_keeps_its_scopes(place: Place
         let device = with_headers(stage.client(Some(key)), &BY_THE_PROXY);
         let refusal = refused(&mut stage, speaking(protocol, device));
         assert_eq!(refusal.detail_code(), Some("PAIRING_REQUIRED"));
+    }
+}
+
+/// What the proxy says that its user may do is the most that it may do, whatever it asks for.
+pub(crate) fn a_proxy_narrows_what_its_user_may_do(place: Place) {
+    const ASKED: [&str; 3] = [ADMIN, "operator.approvals", "operator.pairing"];
+    for protocol in PROTOCOLS {
+        let mut stage = Stage::with(place, proxied);
+        let page = ClientConfig {
+            origin: Some("https://desk.example".to_owned()),
+            ..stage.client_as("openclaw-control-ui", "webchat", None)
+        };
+        let page = asking(&ASKED, speaking(protocol, page));
+        let capped = |config: &ClientConfig, caps: &[&str]| {
+            let caps = caps.iter().map(|cap| ("X-OpenClaw-Scopes", *cap));
+            with_headers(config.clone(), &BY_THE_PROXY.into_iter().chain(caps).collect::<Vec<_>>())
+        };
+        let all = ["status", "exec.approvals.get", "device.pair.list"];
+        for (caps, allowed) in [
+            (&[][..], &all[..]),
+            (&[ADMIN], &all),
+            (&["operator.read, operator.pairing"], &["status", "device.pair.list"]),
+            (&["operator.read"], &["status"]),
+            (&["operator.read,operator.pairing", "operator.read"], &["status"]),
+            (&["operator.read", ADMIN], &["status"]),
+            (&["", ADMIN], &[]),
+            (&[""], &[]),
+            (&[" , "], &[]),
+            (&["operator.nothing"], &[]),
+        ] {
+            let (actor, _) = stage.admit(capped(&page, caps));
+            let may = all.iter().filter(|method| stage.call(actor, method, json!({})).is_ok());
+            assert_eq!(may.copied().collect::<Vec<_>>(), allowed, "{caps:?}");
+        }
+        // A device is asked about as far as it is let.
+        let admin = stage.admit(capped(&page, &[])).0;
+        let key = stage.key();
+        let device =
+            asking(&["operator.read", "operator.write"], speaking(protocol, stage.client(Some(key.clone()))));
+        let waits = request_id(&refused(&mut stage, capped(&device, &["operator.read"])));
+        let list = stage.call(admin, "device.pair.list", json!({})).unwrap();
+        assert_eq!(list["pending"][0]["scopes"], json!(["operator.read"]));
+        stage.call(admin, "device.pair.approve", json!({"requestId": waits})).unwrap();
+        let (actor, _) = stage.admit(capped(&device, &["operator.read"]));
+        stage.call(actor, "status", json!({})).unwrap();
+        let (actor, _) = stage.admit(capped(&device, &[""]));
+        let error = stage.call(actor, "status", json!({})).unwrap_err();
+        assert_eq!(error.message, "missing scope: operator.read");
+        // A plain request is a reader's.
+        for (cap, reads) in
+            [(None, true), (Some("operator.read"), true), (Some(ADMIN), true), (Some(""), false)]
+        {
+            let caps = cap.map(|cap| ("X-OpenClaw-Scopes", cap));
+            let headers: Vec<_> = BY_THE_PROXY.into_iter().chain(caps).collect();
+            let ready = super::canvas::send(&mut stage, "GET", "/readyz", true, &headers);
+            assert_eq!((ready.status, ready.text().contains("uptimeMs")), (200, reads), "{cap:?}");
+        }
+        // What is no proxy narrows nothing, and what is one gives nothing.
+        let wider = capped(&device, &["operator.read,operator.write"]);
+        assert_eq!(refused(&mut stage, wider).detail_code(), Some("PAIRING_REQUIRED"));
+        let mut stage = Stage::new(place);
+        let mut config = asking(&[ADMIN], speaking(protocol, stage.client(Some(key))));
+        config.headers.push(("X-OpenClaw-Scopes".to_owned(), String::new()));
+        let (actor, _) = stage.admit(config);
+        stage.call(actor, "device.pair.list", json!({})).unwrap();
     }
 }
 

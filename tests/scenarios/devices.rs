@@ -1,6 +1,7 @@
 //! What happens to open sockets when their device loses its rights.
 
-use super::{PROTOCOLS, admin, device, device_ids, refused, speaking, with_token};
+use super::{PROTOCOLS, admin, asking, device, device_ids, refused, request_id, speaking, with_token};
+use clawgate_proto::client::ClientConfig;
 use clawgate_support::{Place, Stage};
 use serde_json::json;
 
@@ -26,6 +27,51 @@ pub(crate) fn a_removed_device_loses_its_sockets_and_its_token(place: Place) {
         assert_eq!(refused(&mut stage, back).detail_code(), Some("AUTH_DEVICE_TOKEN_MISMATCH"));
         let again = stage.call(operator, "device.pair.remove", json!({"deviceId": key.device_id()}));
         assert_eq!(again.unwrap_err().message, "unknown deviceId");
+    }
+}
+
+/// Compatibility row `device-removed`: what a device asked for before it was removed cannot be granted afterwards.
+pub(crate) fn a_removed_device_asks_for_nothing_any_more(place: Place) {
+    for protocol in PROTOCOLS {
+        for (method, param, gone) in [
+            ("device.pair.remove", "deviceId", "unknown deviceId"),
+            ("node.pair.remove", "nodeId", "unknown nodeId"),
+        ] {
+            if protocol == 3 && param == "nodeId" {
+                continue; // not a method there
+            }
+            let mut stage = Stage::new(place);
+            let operator = admin(&mut stage, protocol);
+            let key = stage.key();
+            let config = if param == "nodeId" {
+                ClientConfig {
+                    role: "node".to_owned(),
+                    ..stage.client_as("node-host", "node", Some(key.clone()))
+                }
+            } else {
+                stage.client(Some(key.clone()))
+            };
+            let config = asking(&[], speaking(protocol, config));
+            stage.admit(config.clone());
+            let mut moved = config;
+            moved.client.platform = "win32".to_owned();
+            let request_id = request_id(&refused(&mut stage, moved));
+            stage.drain(operator);
+            stage.call(operator, method, json!({param: key.device_id()})).unwrap();
+            let resolved = stage.event(operator, "device.pair.resolved").value();
+            assert_eq!(resolved["decision"], "rejected");
+            assert_eq!(
+                (&resolved["requestId"], &resolved["deviceId"]),
+                (&json!(request_id), &json!(key.device_id()))
+            );
+            let list = stage.call(operator, "device.pair.list", json!({})).unwrap();
+            assert!(device_ids(&list, "pending").is_empty(), "{list}");
+            let late =
+                stage.call(operator, "device.pair.approve", json!({"requestId": request_id})).unwrap_err();
+            assert_eq!(late.message, "unknown requestId");
+            let again = stage.call(operator, method, json!({param: key.device_id()})).unwrap_err();
+            assert_eq!(again.message, gone);
+        }
     }
 }
 

@@ -57,6 +57,7 @@ play! {
     pairing:
         a_new_device_is_paired_silently_and_comes_back_with_its_token
         a_changed_platform_asks_again
+        who_only_says_that_it_is_an_app_asks_for_another_platform
         an_operator_approves_what_another_asked_for
         an_operator_rejects_what_another_asked_for
         a_command_line_without_a_device_keeps_its_scopes
@@ -64,6 +65,7 @@ play! {
         programs_of_this_machine_wait_where_their_owner_says_so;
     devices:
         a_removed_device_loses_its_sockets_and_its_token
+        a_removed_device_asks_for_nothing_any_more
         a_rotated_token_closes_its_sockets
         a_revoked_token_closes_its_sockets;
     access:
@@ -101,6 +103,7 @@ play! {
         a_question_that_cannot_be_kept_is_not_taken;
     admission:
         a_proxys_user_is_let_in_and_its_page_keeps_its_scopes
+        a_proxy_narrows_what_its_user_may_do
         a_local_program_is_not_the_proxy
         a_tailnet_identity_counts_when_the_daemon_agrees
         who_is_vouched_for_is_somebody_while_here
@@ -176,7 +179,7 @@ play! {
         what_a_caller_says_allows_nothing
         every_fault_of_a_claim_has_its_word
         who_asked_without_a_device_is_its_connection
-        what_nobody_decided_may_fall_back_once
+        what_nobody_decided_never_runs
         the_text_of_a_program_is_its_own
         what_cannot_be_sent_uses_up_nothing;
     handshake:

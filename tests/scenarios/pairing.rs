@@ -67,6 +67,48 @@ pub(crate) fn a_changed_platform_asks_again(place: Place) {
     }
 }
 
+/// Compatibility row `metadata-secret`: the id of an app is only said, so it stands for nothing by itself.
+pub(crate) fn who_only_says_that_it_is_an_app_asks_for_another_platform(place: Place) {
+    for protocol in PROTOCOLS {
+        for local_pairs in [true, false] {
+            let mut stage = Stage::with(place, |config| config.auth.pairing.local = local_pairs);
+            let tool = asking(&[ADMIN], speaking(protocol, stage.client_as("cli", "cli", None)));
+            let (admin, _) = stage.admit(tool);
+            let key = stage.key();
+            let config = asking(&["operator.read"], speaking(protocol, stage.client(Some(key.clone()))));
+            if !local_pairs {
+                let waits = request_id(&refused(&mut stage, config.clone()));
+                stage.call(admin, "device.pair.approve", json!({"requestId": waits})).unwrap();
+            }
+            let (_, hello) = stage.admit(config.clone());
+            // What a person turned down does not come in under another name.
+            let mut moved = config.clone();
+            moved.client.platform = "win32".to_owned();
+            let waits = request_id(&refused(&mut stage, moved.clone()));
+            stage.call(admin, "device.pair.reject", json!({"requestId": waits})).unwrap();
+            let mut app = asking(
+                &["operator.read"],
+                speaking(protocol, stage.client_as("openclaw-macos", "ui", Some(key))),
+            );
+            app.client.platform = "win32".to_owned();
+            app.client.device_family = Some("Other".to_owned());
+            let refusal = refused(&mut stage, with_token(hello.device_token().unwrap(), app.clone()));
+            assert_eq!(refusal.error.as_ref().unwrap().detail("reason"), Some("metadata-upgrade"));
+            let list = stage.call(admin, "device.pair.list", json!({})).unwrap();
+            assert_ne!(list["paired"][0]["platform"], json!("win32"));
+            stage.call(admin, "device.pair.reject", json!({"requestId": request_id(&refusal)})).unwrap();
+            // With the shared secret it is as good as a new device of this machine, where those need nobody.
+            match stage.try_admit(app) {
+                Ok(_) => assert!(local_pairs),
+                Err(refusal) => {
+                    assert!(!local_pairs);
+                    assert_eq!(refusal.error.as_ref().unwrap().detail("reason"), Some("metadata-upgrade"));
+                }
+            }
+        }
+    }
+}
+
 pub(crate) fn an_operator_approves_what_another_asked_for(place: Place) {
     for protocol in PROTOCOLS {
         let mut stage = Stage::new(place);

@@ -1,6 +1,6 @@
 //! Programs on nodes: what a person allowed is what runs, on that node, for that caller, once.
 //!
-//! The row of `docs/compatibility.md` that is held here: `run-exact`.
+//! The rows of `docs/compatibility.md` that are held here: `run-exact` and `ask-fallback`.
 
 use super::approvals::approver;
 use super::invoke::{ask, asked, failed, node, says};
@@ -253,28 +253,29 @@ pub(crate) fn who_asked_without_a_device_is_its_connection(place: Place) {
     cast.runs(claiming("run", json!({})));
 }
 
-/// Nobody decided in time: whoever may decide may say so once.
-pub(crate) fn what_nobody_decided_may_fall_back_once(place: Place) {
+/// Nobody decided in time, though a person was there: nothing that the caller says allows it. Compatibility row
+/// `ask-fallback`.
+pub(crate) fn what_nobody_decided_never_runs(place: Place) {
     for protocol in PROTOCOLS {
         let mut cast = Cast::new(place, protocol);
-        let sent = cast.request("run", json!({"timeoutMs": 50}));
+        let sent = cast.request("run", json!({"timeoutMs": 1}));
         cast.stage.pass(60);
         let answer = cast.stage.answer(cast.tool, &sent).unwrap().into_result().unwrap();
         assert_eq!(answer["decision"], Value::Null);
-        // Not by half a word.
-        for more in [json!({"approved": false}), json!({"approvalDecision": "allow-always"})] {
+        for more in [
+            json!({}),
+            json!({"approved": false}),
+            json!({"approvalDecision": "allow-always"}),
+            json!({"approvalDecision": null}),
+            json!({"askFallback": "full"}),
+        ] {
             let error = cast.refused(claiming("run", more));
             assert_eq!(error.detail("code"), Some("APPROVAL_REQUIRED"));
         }
-        // Not by who may not decide.
-        let config =
-            asking(&["operator.write"], speaking(protocol, cast.stage.client(Some(cast.tool_key.clone()))));
-        let (weak, _) = cast.stage.admit(config);
-        let error = cast.refused_to(weak, claiming("run", json!({})));
-        assert_eq!(error.detail("code"), Some("APPROVAL_REQUIRED"));
-        assert_eq!(cast.runs(claiming("run", json!({})))["approvalDecision"], "allow-once");
-        let error = cast.refused(claiming("run", json!({})));
-        assert_eq!(error.detail("code"), Some("APPROVAL_REQUIRED"));
+        // What a person did decide still runs.
+        cast.request("again", json!({}));
+        cast.decide("again", "allow-once");
+        assert_eq!(cast.runs(claiming("again", json!({})))["approvalDecision"], "allow-once");
     }
 }
 

@@ -49,8 +49,6 @@ pub struct Claim<'a> {
     pub conn: ConnId,
     /// On which device.
     pub device_id: Option<&'a str>,
-    /// Whether the caller says that it may run once though nobody decided in time, and has the authority to say so.
-    pub falls_back: bool,
 }
 
 /// Why a claim is not granted. The order is that of the checks.
@@ -153,11 +151,7 @@ pub(super) fn claim(entry: &mut Entry, now: Mono, claim: &Claim<'_>) -> Result<D
             end.is_used = true;
             Ok(Decision::AllowOnce)
         }
-        // What the person's own rules say when nobody answers is the caller's to know, and it may say so once.
-        Outcome::Expired if claim.falls_back && !end.is_used => {
-            end.is_used = true;
-            Ok(Decision::AllowOnce)
-        }
+        // Silence allows nothing, whatever the caller says of the rules for it: those are the node's to apply.
         Outcome::Decided(Decision::AllowOnce | Decision::Deny)
         | Outcome::Answered(_)
         | Outcome::Cancelled

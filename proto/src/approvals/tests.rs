@@ -43,7 +43,7 @@ fn by(name: &str) -> Option<Decider> {
 }
 
 fn claim(run: &Run) -> Claim<'_> {
-    Claim { node_id: Some("n"), run, conn: OTHER, device_id: Some("d"), falls_back: false }
+    Claim { node_id: Some("n"), run, conn: OTHER, device_id: Some("d") }
 }
 
 struct Lab {
@@ -324,24 +324,21 @@ fn a_claim_must_be_the_very_command_of_the_very_caller() {
 }
 
 #[test]
-fn what_nobody_decided_runs_once_when_the_caller_has_a_rule_for_that() {
+fn what_nobody_decided_never_runs() {
     let run = run();
     let mut lab = Lab::new();
     lab.open(0, "a").unwrap();
-    let fallback = Claim { falls_back: true, ..claim(&run) };
     assert_eq!(
-        lab.book.claim(at(5_001).mono, "a", &fallback),
+        lab.book.claim(at(5_001).mono, "a", &claim(&run)),
         Err(ClaimFault::Expired),
         "nobody was told yet"
     );
     lab.book.due(at(5_001), &lab.limits);
     assert_eq!(lab.book.claim(at(5_002).mono, "a", &claim(&run)), Err(ClaimFault::NotAllowed));
-    assert_eq!(lab.book.claim(at(5_002).mono, "a", &fallback), Ok(Decision::AllowOnce));
-    assert_eq!(lab.book.claim(at(5_002).mono, "a", &fallback), Err(ClaimFault::NotAllowed));
     // What reached nobody was denied.
     let number = lab.open(6_000, "b").unwrap();
     lab.book.end(at(6_000), number, Outcome::NoRoute, None, &lab.limits).unwrap();
-    assert_eq!(lab.book.claim(at(6_001).mono, "b", &fallback), Err(ClaimFault::NotAllowed));
+    assert_eq!(lab.book.claim(at(6_001).mono, "b", &claim(&run)), Err(ClaimFault::NotAllowed));
 }
 
 #[derive(Clone, Debug)]

@@ -12,7 +12,7 @@ use crate::dialect::Dialect;
 use crate::error::{AuthReason, ClientClass, ConnectError, Provided, ProxyFault, Unauthorized};
 use crate::http::HttpRequest;
 use crate::net::{self, ClientAddress, Origin};
-use crate::scope::{Role, Scopes};
+use crate::scope::{self, Role, Scopes};
 use crate::secret::Secret;
 use crate::time::Mono;
 
@@ -150,7 +150,10 @@ pub(super) fn http_bearer(
         AuthMode::Password => &auth.password,
         AuthMode::TrustedProxy => {
             let is_named = vouched::proxy_user(config, client, request).is_ok();
-            return if is_named { Bearer::Proved } else { Bearer::Unproved };
+            // All there is to have by a plain request is for readers.
+            let reads =
+                vouched::scope_cap(config, client, request).is_none_or(|cap| cap.satisfies(scope::READ));
+            return if is_named && reads { Bearer::Proved } else { Bearer::Unproved };
         }
     };
     let Some(configured) = configured else { return Bearer::Unproved };
@@ -257,7 +260,7 @@ pub(super) fn check(
 }
 
 /// Whether it is the control page of an operator that the proxy in front names: the proxy and its list of users decide
-/// about those alone (spec: auth section 5.1). Their scopes are what they ask for, and no header says anything else.
+/// about those alone (spec: auth section 5.1). Their scopes are what they ask for, as far as the proxy lets them ([`vouched::scope_cap`]).
 fn is_proxied_page(class: Class, role: Role, shared: &Result<SharedMethod, AuthReason>) -> bool {
     class.control_ui && role == Role::Operator && matches!(shared, Ok(SharedMethod::Proxy))
 }

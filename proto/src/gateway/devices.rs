@@ -556,6 +556,7 @@ fn remove(draft: &mut Draft<'_>, device_id: &str, step: &mut Step<'_>) -> Result
     let device = draft.device(device_id).ok_or(DeviceError::UnknownDevice)?;
     let was_node = approved_roles(device).iter().any(|role| role != OPERATOR);
     draft.remove_device(device_id);
+    pairing::forget_requests(draft, device_id, step);
     setup::forget_those_by(draft, device_id);
     nodes::forget(draft, device_id, was_node, step);
     step.after.push(Notice::Close(CloseDevice { device_id: device_id.to_owned(), role: None }));

@@ -19,7 +19,7 @@ use crate::log::{Level, Record};
 use crate::methods::Params;
 use crate::methods::invoke_params::{InvokeParams, NodeError, NodePayload, NodeResult};
 use crate::output::{Output, Reply};
-use crate::scope::{self, Role};
+use crate::scope::Role;
 use crate::system_run::{RunFault, SystemRun};
 use crate::time::{Mono, Now};
 use bytes::Bytes;
@@ -249,20 +249,14 @@ impl Gateway {
         let run_id = run.run_id.clone().ok_or(RunFault::MISSING_RUN_ID)?;
         let Some(session) = self.peers.session(call.conn) else { return Err(InvokeError::Unsent) };
         let device_id = session.device_id.clone();
-        let falls_back = run.falls_back && session.scopes.satisfies(scope::APPROVALS);
         let book = self.approvals.commands();
         let shown = book
             .find(&run_id)
             .map(|entry| (entry.binding().cloned(), entry.request["systemRunPlan"].clone()));
         let (binding, plan) = shown.unwrap_or_default();
         let said = run.run(binding.as_ref().map_or(&Run::default(), |binding| &binding.run));
-        let claim = Claim {
-            node_id: Some(node_id),
-            run: &said,
-            conn: call.conn,
-            device_id: device_id.as_deref(),
-            falls_back,
-        };
+        let claim =
+            Claim { node_id: Some(node_id), run: &said, conn: call.conn, device_id: device_id.as_deref() };
         let decision =
             book.claim(call.now.mono, &run_id, &claim).map_err(|fault| RunFault::of_claim(fault, &run_id))?;
         out.push(Output::Log(

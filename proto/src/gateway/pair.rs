@@ -98,13 +98,18 @@ impl Gateway {
         &mut self,
         now: Now,
         conn: ConnId,
-        request: ConnectRequest,
+        mut request: ConnectRequest,
         tailnet: Tailnet,
         out: &mut Vec<Output>,
     ) {
         let config = Arc::clone(&self.config);
         let Some(slot) = self.peers.get(conn) else { return };
         let Phase::Handshake(handshake) = &slot.phase else { return };
+        // What the proxy keeps from its user is not asked for either, so nobody is asked to approve it.
+        if let Some(cap) = vouched::scope_cap(&config, &handshake.address, &handshake.request) {
+            let scopes = Scopes::new(&request.params.scopes).intersection(&cap);
+            request.params.scopes = scopes.as_slice().to_vec();
+        }
         let shows_own = tailnet == Tailnet::Proved && guesses::shows_own_token(&self.devices, &request);
         let checked =
             admit::check(&config, &mut self.limiters, now.mono, handshake, &request, tailnet, shows_own);

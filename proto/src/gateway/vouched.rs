@@ -18,6 +18,7 @@ use crate::limits::Limits;
 use crate::log::{Level, Record};
 use crate::net::{self, ClientAddress};
 use crate::output::Output;
+use crate::scope::Scopes;
 use crate::time::{Mono, Now};
 use core::net::IpAddr;
 use std::collections::{BTreeMap, VecDeque};
@@ -65,6 +66,17 @@ pub(super) fn proxy_user<'a>(
     }
     Ok(user)
 }
+
+/// What the proxy in front lets its user do at most, when it says so (spec: v4 section 10); an empty header lets it do
+/// nothing. It only ever narrows, so another one, which a client may have written, narrows further.
+pub(super) fn scope_cap(config: &Config, client: &ClientAddress, request: &HttpRequest) -> Option<Scopes> {
+    let is_proxied = config.auth.mode == AuthMode::TrustedProxy;
+    let mut caps = request.headers(SCOPES).map(|list| Scopes::new(list.split(',')));
+    let first = caps.next().filter(|_| is_proxied && proxy_user(config, client, request).is_ok())?;
+    Some(caps.fold(first, |cap, more| cap.intersection(&more)))
+}
+
+const SCOPES: &str = "x-openclaw-scopes";
 
 /// The value of a header that is there once and not blank.
 fn only<'a>(request: &'a HttpRequest, name: &'a str) -> Option<&'a str> {

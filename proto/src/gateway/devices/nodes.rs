@@ -4,7 +4,7 @@
 //! it. Who approves a surface must hold what its commands need. When the device goes, or the role, so does the surface,
 //! in the same write: the views of devices and of nodes cannot tell different stories.
 
-use super::pairing::ConnectOp;
+use super::pairing::{self, ConnectOp};
 use super::transaction::{Draft, Weight, approved_roles};
 use super::{CloseDevice, DeviceError, Done, Notice, Step, setup};
 use crate::log::{Level, Record};
@@ -228,6 +228,7 @@ pub(super) fn remove(draft: &mut Draft<'_>, node_id: &str, step: &mut Step<'_>) 
     let roles: Vec<String> = approved_roles(&device).into_iter().filter(|role| role != NODE).collect();
     let role = if roles.is_empty() {
         draft.remove_device(node_id);
+        pairing::forget_requests(draft, node_id, step);
         setup::forget_those_by(draft, node_id);
         None
     } else {

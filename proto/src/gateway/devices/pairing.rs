@@ -81,7 +81,7 @@ pub(crate) struct Locality {
     pub(crate) origin_present: bool,
     /// The page came from the gateway's own origin, on loopback, and proved the shared secret.
     pub(crate) own_origin_page: bool,
-    /// An app of this machine rather than a page or a tool; only metadata changes ask.
+    /// It says that it is an app rather than a page or a tool; only metadata changes ask.
     pub(crate) native_app: bool,
     /// Auth succeeded as none, token or password.
     pub(crate) shared_or_none: bool,
@@ -275,7 +275,9 @@ fn is_silent(reason: PairingReason, op: &ConnectOp, paired: bool, grant: Option<
             place && at.shared_or_none && op.candidate.is_none() && grant.is_none() && !node_of_known_device
         }
         PairingReason::MetadataUpgrade => {
-            at.local && at.native_app && grant.is_none() && !at.origin_present && !op.client.is_page()
+            // The name of an app is only said: what counts is the place, and the secret that a device token is not.
+            let proved = at.shared_or_none && op.candidate.is_none() && grant.is_none();
+            place && proved && at.native_app && !at.origin_present && !op.client.is_page()
         }
     }
 }
@@ -403,6 +405,19 @@ fn make_room(draft: &mut Draft<'_>, step: &mut Step<'_>) {
                 .field("device", device_id)
                 .field("why", "too many"),
         ));
+    }
+}
+
+/// Whatever a device asked for and nobody decided is over.
+pub(super) fn forget_requests(draft: &mut Draft<'_>, device_id: &str, step: &mut Step<'_>) {
+    for request_id in requests_of(draft, device_id) {
+        draft.remove_request(&request_id);
+        step.say(Notice::Resolved {
+            request_id,
+            device_id: device_id.to_owned(),
+            approved: false,
+            ts: step.now_ms,
+        });
     }
 }
 

@@ -171,7 +171,7 @@ fn the_silent_table() {
     }
 
     // A device that is known as an operator for reading.
-    let rows: [(&str, ConnectOp, Option<PairingReason>); 10] = [
+    let rows: [(&str, ConnectOp, Option<PairingReason>); 12] = [
         ("more scopes, shared secret", local("a", &["operator.admin"]), None),
         ("more scopes, remote", remote("a", &["operator.admin"]), Some(PairingReason::ScopeUpgrade)),
         ("more scopes, our own page", own_page(local("a", &["operator.admin"])), None),
@@ -208,6 +208,28 @@ fn the_silent_table() {
                 op
             },
             None,
+        ),
+        (
+            "another platform, local app, by its device token or a proxy",
+            {
+                let mut op = op();
+                op.client.platform = Some("win32".into());
+                op.locality.native_app = true;
+                op.locality.shared_or_none = false;
+                op
+            },
+            Some(PairingReason::MetadataUpgrade),
+        ),
+        (
+            "another platform, local app, where programs of this machine wait",
+            {
+                let mut op = op();
+                op.client.platform = Some("win32".into());
+                op.locality.native_app = true;
+                op.locality.local_pairs = false;
+                op
+            },
+            Some(PairingReason::MetadataUpgrade),
         ),
         (
             "another platform, our own page",
