@@ -127,6 +127,8 @@ pub struct Gateway {
     pending: Pending,
     /// Settings that changed and wait for a restart, for people: not more than are worth reading.
     restart_needed: Vec<String>,
+    /// How often another secret, or another way in, came into force.
+    auth_generation: u64,
     replies: Replies,
     writes: Writes,
     voice: VoiceWake,
@@ -258,6 +260,7 @@ impl Gateway {
             rivals: Rivals::default(),
             pending: Pending::default(),
             restart_needed: Vec::new(),
+            auth_generation: 0,
             replies: Replies::default(),
             writes: Writes::default(),
             voice: VoiceWake::new(),

@@ -137,6 +137,7 @@ play! {
         the_schema_is_shown_whole_and_by_path
         only_admins_change_and_only_readers_read
         a_changed_secret_closes_who_came_in_with_the_old_one
+        a_connect_on_its_way_does_not_outlive_the_secret_it_showed
         secrets_are_fetched_again_on_demand
         a_file_that_somebody_else_changed_is_noticed
         what_waits_for_a_restart_is_in_the_status

@@ -61,6 +61,8 @@ pub(super) struct Waiting {
     is_guess_open: bool,
     /// For the limiters.
     limiter_key: Source,
+    /// The [`Gateway::auth_generation`] in which it was judged.
+    auth_generation: u64,
 }
 
 /// An admission that is decided.
@@ -169,7 +171,18 @@ impl Gateway {
                     let is_covered = dialect.exceptions().pairing_covers_surface;
                     op.declared = Some(Box::new(Declared { about, surface, is_covered }));
                 }
-                let waiting = Waiting { conn, id, dialect, role, params, shared, is_guess_open, limiter_key };
+                let auth_generation = self.auth_generation;
+                let waiting = Waiting {
+                    conn,
+                    id,
+                    dialect,
+                    role,
+                    params,
+                    shared,
+                    is_guess_open,
+                    limiter_key,
+                    auth_generation,
+                };
                 self.submit(now, Op::Connect(Box::new(op)), Key::Connect(Box::new(waiting)), out);
             }
         }
@@ -414,11 +427,23 @@ impl Gateway {
     }
 
     fn connect_done(&mut self, now: Now, waiting: Waiting, done: Done, out: &mut Vec<Output>) {
-        let Waiting { conn, id, dialect, role, params, shared, is_guess_open, limiter_key } = waiting;
+        let Waiting { conn, id, dialect, role, params, shared, is_guess_open, limiter_key, auth_generation } =
+            waiting;
         for kind in guesses::wrong(&params, is_guess_open, Tried::of(&done, shared.is_err())) {
             self.limiters.failed(now.mono, limiter_key, kind);
         }
         let error = match done {
+            // What let it come this far may not be in force any more: an open session would have been closed.
+            Done::Connected(connected)
+                if auth_generation != self.auth_generation && !connected.by_device_token =>
+            {
+                self.setups.undelivered.extend(connected.redeemed);
+                let reason = match self.config.auth.mode {
+                    AuthMode::Password => AuthReason::PasswordMismatch,
+                    AuthMode::None | AuthMode::Token | AuthMode::TrustedProxy => AuthReason::TokenMismatch,
+                };
+                ConnectError::Unauthorized(admit::unauthorized(&self.config, &params, reason, None))
+            }
             Done::Connected(connected) => {
                 if connected.by_device_token {
                     self.limiters.succeeded(limiter_key, SecretKind::Device);
