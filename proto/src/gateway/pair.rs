@@ -300,6 +300,7 @@ impl Gateway {
         };
         self.stats.admitted += 1;
         self.peers.set_phase(conn, Phase::Open(Box::new(session)));
+        let shows_paths = scopes.satisfies(scope::ADMIN);
         let surface = self.surface_at_hello(now, conn, origin, dialect);
         let admission = Admission {
             request_id: id,
@@ -315,7 +316,7 @@ impl Gateway {
             } else {
                 Bytes::from_static(b"[]")
             },
-            health: self.health.encoded(dialect),
+            health: self.health.encoded(dialect, shows_paths),
             state_version: StateVersion { presence: self.presence.version, health: self.health.version },
             uptime_ms: uptime_ms(now),
             suspension: self.suspension.phase(),
