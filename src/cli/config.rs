@@ -185,7 +185,7 @@ impl<'s> File<'s> {
         make_lists(&mut new, path, &schema)?;
         new.put(&names, value)
             .map_err(|part| no_such_item(&new, path, names.get(..part).unwrap_or_default()))?;
-        redact::restore(&schema, &mut new, &stored).map_err(Failure::Failed)?;
+        redact::restore(&schema, &mut new, &stored, &self.loaded.secrets).map_err(Failure::Failed)?;
         if !self.loaded.exists && new.at(&["gateway", "mode"]).is_none() {
             // As the first start of a gateway would write it.
             let _ = new.put(&["gateway", "mode"], Node::Text("local".to_owned()));
