@@ -3,7 +3,7 @@
 use super::args::NodesCommand;
 use super::devices::name_of;
 use super::session::Session;
-use super::{Failure, invoke, print, render};
+use super::{Failure, invoke, print, print_json, render};
 use crate::environment::Environment;
 use crate::log;
 use serde_json::{Value, json};
@@ -47,7 +47,7 @@ pub fn run(command: NodesCommand, environment: &Environment) -> Result<(), Failu
     };
     let answer = Session::ask(client, environment, method, params)?;
     if client.json {
-        return print(&format!("{answer:#}\n"));
+        return print_json(&answer);
     }
     print(&shown(&answer))
 }
