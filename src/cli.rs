@@ -55,6 +55,13 @@ pub enum Failure {
     },
     /// The gateway answered the call with an error.
     Answered(Box<ResponseError>),
+    /// The same, where the command knows better than the text what to do next.
+    Advised {
+        /// What it answered.
+        error: Box<ResponseError>,
+        /// What to do next.
+        advice: &'static str,
+    },
     /// Another process listens on the port.
     PortTaken(String),
     /// Another gateway uses the same configuration or state.
@@ -71,7 +78,7 @@ impl Failure {
             Self::Usage(_) => 2,
             Self::Unreachable(_) => 3,
             Self::Refused { .. } => 4,
-            Self::Answered(_) => 5,
+            Self::Answered(_) | Self::Advised { .. } => 5,
             Self::Reported(code) => *code,
         }
     }
@@ -86,6 +93,9 @@ impl Failure {
             | Self::PortTaken(message)
             | Self::Locked(message) => message.clone(),
             Self::Reported(_) => String::new(),
+            Self::Advised { error, advice } => {
+                format!("Gateway call failed: {}\n{advice}", render::clean(&error.to_string()))
+            }
             Self::Answered(error) => {
                 let advice = match error.message.as_str() {
                     "unknown requestId" => {
@@ -100,6 +110,9 @@ impl Failure {
                         "\nThe node is away, or what it offers waits for approval: `clawgate nodes list` says which, `clawgate \
                          nodes pending` shows what waits."
                     }
+                    "exec approvals changed since last load; re-run exec.approvals.get and retry" => {
+                        "\nSomebody else changed the file meanwhile: look at it with `clawgate approvals get`, then try again."
+                    }
                     "unknown nodeId" => "\n`clawgate nodes list` shows the nodes by their whole ids.",
                     _ => "",
                 };
@@ -112,7 +125,7 @@ impl Failure {
     pub fn to_json(&self) -> Value {
         let own = |code: &str, message: &str| json!({ "code": code, "message": message });
         let error = match self {
-            Self::Refused { error, .. } | Self::Answered(error) => {
+            Self::Refused { error, .. } | Self::Advised { error, .. } | Self::Answered(error) => {
                 let mut shown = own(&error.code, &error.message);
                 let further = [
                     ("details", error.details.clone()),

@@ -5,8 +5,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(missing_docs, reason = "tests")]
 
+use clawgate_proto::client::ClientConfig;
 use clawgate_support::program::keep_output;
-use clawgate_support::{Program, Settings, secrets};
+use clawgate_support::{Program, Settings, TestClient, client, secrets};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::fs::{self, File};
@@ -272,6 +273,31 @@ fn a_node_is_approved_twice_and_does_what_it_may() {
         assert_eq!(pair.run(&["nodes", "run", "--node", "attic", "--", "uname"]), "Linux\n");
         pair.run(&["approvals", "allowlist", "remove", "--node", "attic", &uname]);
         pair.fails(&["nodes", "run", "--node", "attic", "--", "uname"]);
+        // The same by a file, and back.
+        let file = pair.settings.temporary_dir().join("approvals.json");
+        let set = ["approvals", "set", "--node", "attic", "--file", file.to_str().unwrap()];
+        let listed = json!({"version": 1, "agents": {"*": {"allowlist": [{"pattern": uname}]}}});
+        fs::write(&file, listed.to_string()).unwrap();
+        assert!(pair.run(&set).contains(&uname));
+        assert_eq!(pair.run(&["nodes", "run", "--node", "attic", "--", "uname"]), "Linux\n");
+        fs::write(&file, r#"{"version":1}"#).unwrap();
+        pair.run(&set);
+        pair.fails(&["nodes", "run", "--node", "attic", "--", "uname"]);
+        // Whoever decides elsewhere sees where it would run by the node's name.
+        let asks = ["nodes", "run", "--node", "attic", "--cwd", "/", "--env", "LANG=C", "--", "uname"];
+        let config =
+            client::config(pair.gateway.addr(), Some(&pair.gateway.token()), Some(client::fresh_key()));
+        let page = ClientConfig { caps: vec!["approvals".to_owned()], ..config };
+        let _page = TestClient::connect(pair.gateway.addr(), page).unwrap();
+        let waiting =
+            pair.settings.command(asks).stderr(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let list = pair.until("approvals list --json", |list| list["exec"][0]["id"].is_string());
+        let shown = pair.run(&["approvals", "list"]);
+        for want in [uname.as_str(), "LANG", "Attic ("] {
+            assert!(shown.contains(want), "{want} not in {shown}");
+        }
+        pair.run(&["approvals", "allow", &text(&list["exec"][0]["id"])]);
+        assert_eq!(waiting.wait_with_output().unwrap().stdout, b"Linux\n");
         // The node's secrets are its own.
         let seen = pair.run(&["nodes", "run", "--node", "attic", "--approve", "--", "env"]);
         assert!(!seen.contains("OPENCLAW_GATEWAY_TOKEN") && seen.contains("HOME="), "{seen}");

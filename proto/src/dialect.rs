@@ -373,6 +373,9 @@ pub(crate) fn request_error(dialect: Dialect, error: &RequestError) -> ErrorShap
             };
             ErrorShape { details, ..invalid(message.clone()) }
         }
+        RequestError::Coded { code, message } => {
+            ErrorShape { details: Some(json!({"code": code})), ..invalid(message.clone()) }
+        }
         RequestError::Forbidden(message) => match dialect {
             Dialect::V3 => invalid((*message).to_owned()),
             Dialect::V4 => ErrorShape { code: "FORBIDDEN", ..invalid((*message).to_owned()) },

@@ -45,6 +45,13 @@ pub(crate) enum RequestError {
         /// `details`.
         details: Value,
     },
+    /// The whole message, and a stable `details.code` in both protocols.
+    Coded {
+        /// For a program.
+        code: &'static str,
+        /// For a person.
+        message: String,
+    },
     /// Not for this caller, whatever its scopes: the whole message.
     Forbidden(&'static str),
     /// A command of a node was not carried out.
@@ -93,6 +100,7 @@ impl RequestError {
             Self::UnknownMethod(_) => "UNKNOWN_METHOD",
             Self::InvalidConfig { .. } => "INVALID_CONFIG",
             Self::Named { .. } => "NAMED",
+            Self::Coded { code, .. } => code,
             Self::Forbidden(_) => "FORBIDDEN",
             Self::Invoke(error) => error.kind(),
             Self::NotHere(_) => "feature-unavailable",

@@ -946,6 +946,9 @@ fn answer_of(
     match params {
         Ok(params) => Ok((row.answer, params)),
         Err(ParamsFault::Message(message)) => Err(RequestError::Invalid(message.into())),
+        Err(ParamsFault::Coded { code, message }) => {
+            Err(RequestError::Coded { code, message: message.to_owned() })
+        }
         Err(ParamsFault::Invalid(errors)) => {
             Err(RequestError::InvalidParams { method: row.name.to_owned(), errors: errors.into() })
         }

@@ -51,6 +51,13 @@ pub enum ParamsFault {
     Invalid(Box<str>),
     /// The whole message of the answer.
     Message(Box<str>),
+    /// The same, with a name for programs.
+    Coded {
+        /// `details.code`.
+        code: &'static str,
+        /// The whole message of the answer.
+        message: &'static str,
+    },
 }
 
 /// A method as named by the peer.

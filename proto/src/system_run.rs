@@ -165,6 +165,17 @@ fn inner_command(argv: &[String]) -> Option<&str> {
     is_shell.then_some(command)
 }
 
+/// The same, where the shell is one of the system's: what else is called `sh` may do something else with the text.
+pub(crate) fn trusted_inner(argv: &[String]) -> Option<&str> {
+    let is_bare = |program: &str| !program.contains(['/', '\\']);
+    let is_system = |(folder, name): (&str, &str)| SHELL_FOLDERS.contains(&folder) && is_bare(name);
+    let program = argv.first()?;
+    inner_command(argv).filter(|_| is_bare(program) || program.rsplit_once('/').is_some_and(is_system))
+}
+
+/// Where systems have their shells.
+const SHELL_FOLDERS: &[&str] = &["/bin", "/usr/bin", "/usr/local/bin"];
+
 fn word(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
@@ -266,6 +277,35 @@ mod tests {
         let run = read(json!({"command": ["sh", "-c", "ls"], "rawCommand": "rm"}));
         let details = json!({"rawCommand": "rm", "inferred": "ls", "formattedArgv": "sh -c ls"});
         assert_eq!(run.unclaimed().unwrap_err().details, details);
+    }
+
+    #[test]
+    fn only_a_shell_of_the_system_is_read_through() {
+        let inner = |program: &str| {
+            trusted_inner(&[program.to_owned(), "-c".to_owned(), "ls | wc".to_owned()]).map(str::to_owned)
+        };
+        for program in ["sh", "bash", "/bin/sh", "/usr/bin/bash", "/usr/local/bin/zsh"] {
+            assert_eq!(inner(program).as_deref(), Some("ls | wc"), "{program}");
+        }
+        for program in [
+            "/tmp/sh",
+            "./sh",
+            "/bin/../tmp/sh",
+            "/usr/bin/x/sh",
+            "//bin/sh",
+            "/bin/x\\sh",
+            "\\tmp\\sh",
+            "/sh",
+            "env",
+            "bin/sh",
+        ] {
+            assert_eq!(inner(program), None, "{program}");
+        }
+        assert_eq!(
+            trusted_inner(&["/bin/sh".to_owned(), "-c".to_owned(), "ls".to_owned(), "x".to_owned()]),
+            None
+        );
+        assert_eq!(trusted_inner(&[]), None);
     }
 
     #[test]

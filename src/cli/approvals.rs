@@ -5,8 +5,11 @@ use super::session::Session;
 use super::{Failure, invoke, print, print_json, render};
 use crate::environment::Environment;
 use crate::log;
-use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use clap::{ArgGroup, Args, Subcommand};
+use clawgate_config::Node;
+use serde_json::{Map, Value, json};
+use std::io::{self, Read};
+use std::path::PathBuf;
 
 /// What to do about approvals.
 #[derive(Clone, Debug, Subcommand)]
@@ -48,6 +51,11 @@ pub enum ApprovalsCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
+    /// Replace what each agent may run without asking by a file
+    #[command(
+        after_help = "Examples:\n  clawgate approvals set --file exec-approvals.json\n  clawgate approvals get --node attic --json | jq .file | clawgate approvals set --node attic --stdin"
+    )]
+    Set(SetArgs),
     /// Change what agents may run without asking
     Allowlist {
         /// What to change.
@@ -64,6 +72,24 @@ pub enum AllowlistCommand {
     Add(AllowlistArgs),
     /// Allow it no more
     Remove(AllowlistArgs),
+}
+
+/// What to put there, and where.
+#[derive(Clone, Debug, Args)]
+#[command(group(ArgGroup::new("from").required(true).args(["file", "stdin"])))]
+pub struct SetArgs {
+    /// The file: JSON, or JSON5
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Read it from standard input
+    #[arg(long)]
+    pub stdin: bool,
+    /// On this node, instead of on the gateway's machine
+    #[arg(long, value_name = "NODE")]
+    pub node: Option<String>,
+    /// How to reach the gateway.
+    #[command(flatten)]
+    pub client: ClientArgs,
 }
 
 /// Which program, for whom, and where.
@@ -91,6 +117,7 @@ impl ApprovalsCommand {
             | Self::Allow { client, .. }
             | Self::Deny { client, .. }
             | Self::Get { client, .. } => client,
+            Self::Set(args) => &args.client,
             Self::Allowlist { command: AllowlistCommand::Add(args) | AllowlistCommand::Remove(args) } => {
                 &args.client
             }
@@ -104,9 +131,27 @@ impl ApprovalsCommand {
 /// The gateway cannot be asked, or refuses.
 pub fn run(command: &ApprovalsCommand, environment: &Environment) -> Result<(), Failure> {
     let client = command.client();
+    // Before a gateway is kept waiting: whoever types the file may take long.
+    let wanted = match command {
+        ApprovalsCommand::Set(args) => given(args)?,
+        ApprovalsCommand::List { .. }
+        | ApprovalsCommand::Allow { .. }
+        | ApprovalsCommand::Deny { .. }
+        | ApprovalsCommand::Get { .. }
+        | ApprovalsCommand::Allowlist { .. } => Value::Null,
+    };
     let mut session = Session::open(client, environment)?;
+    let mut names = Map::new();
     let answer = match command {
-        ApprovalsCommand::List { .. } => list(&mut session),
+        ApprovalsCommand::List { .. } => list(&mut session).inspect(|list| {
+            if !client.json {
+                names = node_names(&mut session, list);
+            }
+        }),
+        ApprovalsCommand::Set(args) => Place::find(&mut session, args.node.as_deref()).and_then(|place| {
+            let now = place.get(&mut session)?;
+            place.set(&mut session, wanted, &now)
+        }),
         ApprovalsCommand::Allow { request, always, .. } => {
             resolve(&mut session, request, if *always { "allow-always" } else { "allow-once" })
         }
@@ -125,13 +170,15 @@ pub fn run(command: &ApprovalsCommand, environment: &Environment) -> Result<(), 
         return print_json(&answer);
     }
     print(&match command {
-        ApprovalsCommand::List { .. } => waiting(&answer),
+        ApprovalsCommand::List { .. } => waiting(&answer, &names),
         ApprovalsCommand::Allow { request, always, .. } => {
             let how = if *always { "from now on" } else { "once" };
             format!("allowed {} {how}\n", render::clean(request))
         }
         ApprovalsCommand::Deny { request, .. } => format!("denied {}\n", render::clean(request)),
-        ApprovalsCommand::Get { .. } | ApprovalsCommand::Allowlist { .. } => file(&answer),
+        ApprovalsCommand::Get { .. } | ApprovalsCommand::Set(_) | ApprovalsCommand::Allowlist { .. } => {
+            file(&answer)
+        }
     })
 }
 
@@ -166,6 +213,40 @@ impl Place {
             None => session.call("exec.approvals.set", params),
         }
     }
+}
+
+/// The file that is to be set.
+fn given(args: &SetArgs) -> Result<Value, Failure> {
+    let (from, text) = match &args.file {
+        Some(path) => (path.display().to_string(), std::fs::File::open(path).and_then(read)),
+        None => ("standard input".to_owned(), read(io::stdin().lock())),
+    };
+    let from = render::clean(&from);
+    let text = text.map_err(|why| Failure::Failed(format!("{from} cannot be read: {why}")))?;
+    let file = Node::parse(&text)
+        .map_err(|why| why.to_string())
+        .and_then(|file| serde_json::from_str(&file.to_json()).map_err(|why| why.to_string()))
+        .map_err(|why| Failure::Usage(format!("{from} is not JSON5: {why}")))?;
+    match file {
+        Value::Object(_) => Ok(file),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Err(
+            Failure::Usage(format!("{from} holds no object, such as {{\"version\": 1, \"agents\": {{}}}}")),
+        ),
+    }
+}
+
+/// What a gateway takes as one file, at most.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// As much as a gateway takes, and no endless input.
+fn read(from: impl Read) -> io::Result<String> {
+    let mut text = String::new();
+    if from.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)? as u64 > FILE_BYTES_MAX {
+        return Err(io::Error::other(format!(
+            "it has more than {FILE_BYTES_MAX} bytes, which is more than a gateway takes"
+        )));
+    }
+    Ok(text)
 }
 
 /// Adds a pattern to an agent's list, or takes it out. Nothing is written when that changes nothing.
@@ -213,19 +294,49 @@ fn resolve(session: &mut Session, request: &str, decision: &str) -> Result<Value
     session.call(method, json!({ "id": request, "decision": decision }))
 }
 
-fn waiting(list: &Value) -> String {
+/// Nodes by their ids, as far as requests are about any, and this client may know them.
+fn node_names(session: &mut Session, list: &Value) -> Map<String, Value> {
+    let mut entries = list["exec"].as_array().into_iter().flatten();
+    if !entries.any(|entry| entry["request"]["nodeId"].is_string()) {
+        return Map::new();
+    }
+    let nodes = session.call("node.list", json!({})).unwrap_or_default();
+    let nodes = nodes["nodes"].as_array().into_iter().flatten();
+    nodes
+        .filter_map(|node| Some((node["nodeId"].as_str()?.to_owned(), node["displayName"].clone())))
+        .filter(|(_, name)| name.is_string())
+        .collect()
+}
+
+/// A name is the node's own choice: enough of the id stands behind it to tell it from others.
+fn place_of(request: &Value, names: &Map<String, Value>) -> String {
+    let Some(id) = request["nodeId"].as_str() else { return render::text(&request["host"]) };
+    match names.get(id) {
+        Some(name) => {
+            let short: String = id.chars().take(ID_SHOWN).collect();
+            format!("{} ({})", render::text(name), render::clean(&short))
+        }
+        None => render::clean(id),
+    }
+}
+
+/// Of the id of a node whose name is shown.
+const ID_SHOWN: usize = 12;
+
+fn waiting(list: &Value, names: &Map<String, Value>) -> String {
     let now = log::wall_ms();
     let entries = ["exec", "plugin"].into_iter().flat_map(|kind| list[kind].as_array().into_iter().flatten());
     let cells: Vec<Vec<String>> = entries
         .map(|entry| {
             let request = &entry["request"];
             let what = if request["command"].is_string() { &request["command"] } else { &request["title"] };
-            let place = if request["nodeId"].is_string() { &request["nodeId"] } else { &request["host"] };
             vec![
                 render::text(&entry["id"]),
                 render::text(what),
+                render::text(&request["cwd"]),
+                render::joined(&request["envKeys"]),
                 render::text(&request["agentId"]),
-                render::text(place),
+                place_of(request, names),
                 render::ago(now, &entry["createdAtMs"]),
             ]
         })
@@ -234,7 +345,10 @@ fn waiting(list: &Value) -> String {
         return "nothing waits for a decision\n".to_owned();
     }
     let mut text = "waiting for a decision (clawgate approvals allow|deny REQUEST)\n".to_owned();
-    text.push_str(&render::table(&["REQUEST", "WHAT", "AGENT", "WHERE", "ASKED"], cells.into_iter()));
+    text.push_str(&render::table(
+        &["REQUEST", "WHAT", "FOLDER", "VARIABLES", "AGENT", "WHERE", "ASKED"],
+        cells.into_iter(),
+    ));
     text
 }
 
@@ -274,15 +388,24 @@ mod tests {
     #[test]
     fn what_waits_is_a_table_without_control_characters() {
         let list = json!({
-            "exec": [{"id": "e1", "request": {"command": "ls\u{1b}[2J", "nodeId": "n", "agentId": "main"}, "createdAtMs": 1}],
+            "exec": [
+                {"id": "e1", "request": {"command": "ls\u{1b}[2J", "nodeId": "n", "agentId": "main"}, "createdAtMs": 1},
+                {"id": "e2", "request": {"command": "pwd", "nodeId": "0123456789abcdef", "cwd": "/srv/x", "envKeys": ["LANG", "TZ\u{1b}"]},
+                    "createdAtMs": 1},
+            ],
             "plugin": [{"id": "plugin:p1", "request": {"title": "Send", "agentId": null}, "createdAtMs": 1}],
         });
-        let text = waiting(&list);
+        let names = json!({"0123456789abcdef": "Attic\u{1b}"});
+        let text = waiting(&list, names.as_object().unwrap_or(&Map::new()));
         assert!(!text.contains('\u{1b}'), "{text:?}");
-        for want in ["e1", "plugin:p1", "Send", "main"] {
+        for want in ["e1", "plugin:p1", "Send", "main", "/srv/x", "LANG, TZ", "Attic\u{fffd} (0123456789ab)"]
+        {
             assert!(text.contains(want), "{want} in\n{text}");
         }
-        assert_eq!(waiting(&json!({"exec": [], "plugin": []})), "nothing waits for a decision\n");
+        assert_eq!(
+            waiting(&json!({"exec": [], "plugin": []}), &Map::new()),
+            "nothing waits for a decision\n"
+        );
     }
 
     #[test]
@@ -296,6 +419,24 @@ mod tests {
         assert_eq!(removed["agents"]["main"], json!({"ask": "off", "allowlist": []}));
         assert_eq!(with_pattern(&removed, "main", "/a", false), None);
         assert_eq!(with_pattern(&json!({}), "*", "/a", false), None);
+    }
+
+    #[test]
+    fn a_file_that_is_set_is_an_object_of_bounded_size() {
+        let folder = std::env::temp_dir().join(format!("clawgate-approvals-{}", std::process::id()));
+        let set = |text: &str| {
+            std::fs::write(&folder, text).map_err(|why| Failure::Failed(why.to_string()))?;
+            let client = ClientArgs::default();
+            given(&SetArgs { file: Some(folder.clone()), stdin: false, node: None, client })
+        };
+        assert_eq!(set("{version: 1, /* why */ agents: {}}").ok(), Some(json!({"version": 1, "agents": {}})));
+        for (text, why) in
+            [("[]", "no object"), ("{", "not JSON5"), (&" ".repeat(70_000), "more than 65536 bytes")]
+        {
+            assert!(set(text).is_err_and(|failure| failure.message().contains(why)), "{why}");
+        }
+        let _ = std::fs::remove_file(&folder);
+        assert!(read(io::repeat(b' ')).is_err());
     }
 
     #[test]

@@ -552,6 +552,16 @@ pub enum NodesCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
+    /// Show how the nodes are: where, since when, with which program
+    #[command(after_help = "Examples:\n  clawgate nodes status\n  clawgate nodes status --connected --json")]
+    Status {
+        /// Only those that are connected
+        #[arg(long)]
+        connected: bool,
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
     /// Show all about one node
     Describe(DescribeArgs),
     /// Have a node do something, and print what it answers
@@ -593,7 +603,7 @@ pub enum NodesCommand {
     },
     /// Take the role of a node away from a device
     Remove {
-        /// Id of the node
+        /// The node: its id, its address, its name, or at least six characters that its id begins with
         #[arg(value_name = "NODE")]
         node: String,
         /// How to reach the gateway.
@@ -602,7 +612,7 @@ pub enum NodesCommand {
     },
     /// Give a node a name
     Rename {
-        /// Id of the node
+        /// The node: its id, its address, its name, or at least six characters that its id begins with
         #[arg(value_name = "NODE")]
         node: String,
         /// Its name from now on
@@ -623,6 +633,7 @@ impl NodesCommand {
             Self::Run(args) => &args.client,
             Self::Notify(args) => &args.client,
             Self::List { client }
+            | Self::Status { client, .. }
             | Self::Pending { client }
             | Self::Approve { client, .. }
             | Self::Reject { client, .. }

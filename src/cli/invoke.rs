@@ -345,11 +345,20 @@ impl Order<'_> {
 /// The gateway cannot be asked, or knows none or several of that name.
 pub fn find(session: &mut Session, named: &str) -> Result<String, Failure> {
     let list = session.call("node.list", json!({}))?;
-    pick(&list, named).map_err(Failure::Failed)
+    pick(&list, named, true).map_err(Failure::Failed)
 }
 
-/// Its id, its address, its name, or the beginning of its id; connected ones before others.
-fn pick(list: &Value, named: &str) -> Result<String, String> {
+/// The same, for what outlasts a connection: that one of several is connected does not make it the one that is meant.
+///
+/// # Errors
+/// The gateway cannot be asked, or knows none or several of that name.
+pub fn find_only(session: &mut Session, named: &str) -> Result<String, Failure> {
+    let list = session.call("node.list", json!({}))?;
+    pick(&list, named, false).map_err(Failure::Failed)
+}
+
+/// Its id, its address, its name, or the beginning of its id; among several the one that is connected, if that counts.
+fn pick(list: &Value, named: &str, connected_counts: bool) -> Result<String, String> {
     let nodes: Vec<&Value> = list["nodes"].as_array().into_iter().flatten().collect();
     let id = |node: &Value| node["nodeId"].as_str().unwrap_or_default().to_owned();
     let named = named.trim();
@@ -365,7 +374,8 @@ fn pick(list: &Value, named: &str) -> Result<String, String> {
         let here: Vec<&&Value> = found.iter().copied().filter(|node| node["connected"] == true).collect();
         match (found.as_slice(), here.as_slice()) {
             ([], _) => {}
-            ([node], _) | (_, [node]) => return Ok(id(node)),
+            ([node], _) => return Ok(id(node)),
+            (_, [node]) if connected_counts => return Ok(id(node)),
             (many, _) => {
                 let ids: Vec<String> = many.iter().map(|node| render::clean(&id(node))).collect();
                 return Err(format!("{} means several nodes: {}", render::clean(named), ids.join(", ")));
@@ -427,12 +437,17 @@ mod tests {
             ("twin", Err("several nodes")),
             ("", Err("unknown node")),
         ] {
-            let got = pick(&list, named);
+            let got = pick(&list, named, true);
             match want {
                 Ok(id) => assert_eq!(got.as_deref(), Ok(id), "{named}"),
                 Err(why) => assert!(got.is_err_and(|got| got.contains(why)), "{named}"),
             }
         }
-        assert!(pick(&json!({}), "x").is_err_and(|why| why.contains("there is none")));
+        for (named, want) in
+            [("ffffff", Some("ffffff03")), ("Attic Pi", Some("abcdef01")), ("cellar", None), ("abcdef", None)]
+        {
+            assert_eq!(pick(&list, named, false).ok().as_deref(), want, "{named}");
+        }
+        assert!(pick(&json!({}), "x", true).is_err_and(|why| why.contains("there is none")));
     }
 }

@@ -432,8 +432,9 @@ Examples:
   ssh -N -L 18790:127.0.0.1:18789 gateway.example &  a gateway elsewhere, through a tunnel
   clawgate node run --port 18790
 
-The gateway's person approves it twice: `clawgate devices approve REQUEST` lets this device in, and `clawgate nodes approve
-REQUEST` allows what it offers. It waits for both, and comes in by itself. What may run here is said by
+The gateway's person approves it twice: `clawgate devices approve REQUEST` lets this device in (nobody is asked about one that
+comes through a tunnel and shows the token), and `clawgate nodes approve REQUEST` allows what it offers. It waits for both, and
+comes in by itself. What may run here is said by
 ~/.openclaw/exec-approvals.json on this machine: without it, every command needs an approval.
 
 Beyond this machine it talks only through a tunnel, or, with OPENCLAW_ALLOW_INSECURE_PRIVATE_WS=1, to a private network.

@@ -1,6 +1,6 @@
 //! `nodes`: devices that offer commands, and what of it somebody approved.
 
-use super::args::NodesCommand;
+use super::args::{ClientArgs, NodesCommand};
 use super::devices::name_of;
 use super::session::Session;
 use super::{Failure, invoke, print, print_json, render};
@@ -13,12 +13,30 @@ use serde_json::{Value, json};
 /// # Errors
 /// The gateway cannot be asked, or refuses.
 pub fn run(command: NodesCommand, environment: &Environment) -> Result<(), Failure> {
-    type Shown = fn(&Value) -> String;
     let (client, method, params, shown): (_, _, _, Shown) = match &command {
         NodesCommand::Describe(args) => return invoke::describe(args, environment),
         NodesCommand::Invoke(args) => return invoke::invoke(args, environment),
         NodesCommand::Run(args) => return invoke::run(args, environment),
         NodesCommand::Notify(args) => return invoke::notify(args, environment),
+        NodesCommand::Status { connected, client } => return status(*connected, client, environment),
+        NodesCommand::Remove { node, client } => {
+            return change(client, environment, node, "node.pair.remove", json!({}), |answer| {
+                format!("{} is a node no more\n", render::text(&answer["nodeId"]))
+            });
+        }
+        NodesCommand::Rename { node, name, client } => {
+            return change(
+                client,
+                environment,
+                node,
+                "node.rename",
+                json!({ "displayName": name }),
+                |answer| {
+                    let (id, name) = (render::text(&answer["nodeId"]), render::text(&answer["displayName"]));
+                    format!("{id} is called {name}\n")
+                },
+            );
+        }
         NodesCommand::List { client } => (client, "node.list", json!({}), list),
         NodesCommand::Pending { client } => (client, "node.pair.list", json!({}), pending),
         NodesCommand::Approve { request, client } => {
@@ -33,23 +51,93 @@ pub fn run(command: NodesCommand, environment: &Environment) -> Result<(), Failu
                 format!("turned down what {} asked for\n", render::text(&answer["nodeId"]))
             })
         }
-        NodesCommand::Remove { node, client } => {
-            (client, "node.pair.remove", json!({ "nodeId": node }), |answer| {
-                format!("{} is a node no more\n", render::text(&answer["nodeId"]))
-            })
-        }
-        NodesCommand::Rename { node, name, client } => {
-            (client, "node.rename", json!({ "nodeId": node, "displayName": name }), |answer| {
-                let (id, name) = (render::text(&answer["nodeId"]), render::text(&answer["displayName"]));
-                format!("{id} is called {name}\n")
-            })
-        }
     };
-    let answer = Session::ask(client, environment, method, params)?;
+    show(client, &Session::ask(client, environment, method, params).map_err(advised)?, shown)
+}
+
+type Shown = fn(&Value) -> String;
+
+fn show(client: &ClientArgs, answer: &Value, shown: Shown) -> Result<(), Failure> {
     if client.json {
         return print_json(&answer);
     }
-    print(&shown(&answer))
+    print(&shown(answer))
+}
+
+/// Requests of nodes are not those of devices: they wait until somebody decides.
+fn advised(failure: Failure) -> Failure {
+    if let Failure::Answered(error) = &failure
+        && error.message == "unknown requestId"
+    {
+        let advice = "`clawgate nodes pending` shows what waits. What was decided waits no longer, and a node that offers \
+                      something else asks with a new id.";
+        return Failure::Advised { error: error.clone(), advice };
+    }
+    failure
+}
+
+/// Changes something about the node that a person means.
+fn change(
+    client: &ClientArgs,
+    environment: &Environment,
+    node: &str,
+    method: &str,
+    mut params: Value,
+    shown: Shown,
+) -> Result<(), Failure> {
+    let mut session = Session::open(client, environment)?;
+    let answer = invoke::find_only(&mut session, node).and_then(|id| {
+        params["nodeId"] = id.into();
+        session.call(method, params)
+    });
+    session.close();
+    show(client, &answer?, shown)
+}
+
+fn status(only_connected: bool, client: &ClientArgs, environment: &Environment) -> Result<(), Failure> {
+    let mut answer = Session::ask(client, environment, "node.list", json!({}))?;
+    if only_connected && let Some(nodes) = answer["nodes"].as_array_mut() {
+        nodes.retain(|node| node["connected"] == true);
+    }
+    show(client, &answer, if only_connected { connected_status } else { all_status })
+}
+
+fn all_status(answer: &Value) -> String {
+    let nodes = answer["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if nodes.is_empty() {
+        return list(answer);
+    }
+    let connected = nodes.iter().filter(|node| node["connected"] == true).count();
+    format!("{connected} of {} connected\n{}", nodes.len(), status_table(nodes))
+}
+
+fn connected_status(answer: &Value) -> String {
+    match answer["nodes"].as_array().map(Vec::as_slice) {
+        None | Some([]) => "no node is connected\n".to_owned(),
+        Some(nodes) => status_table(nodes),
+    }
+}
+
+fn status_table(nodes: &[Value]) -> String {
+    let now = log::wall_ms();
+    let cells = nodes.iter().map(|node| {
+        vec![
+            render::text(&node["nodeId"]),
+            name_of(node),
+            state_of(node),
+            render::ago(now, &node["connectedAtMs"]),
+            render::text(&node["remoteIp"]),
+            render::text(&node["version"]),
+            render::joined(&node["caps"]),
+        ]
+    });
+    render::table(&["NODE", "NAME", "STATE", "CONNECTED", "ADDRESS", "VERSION", "CAPABILITIES"], cells)
+}
+
+fn state_of(node: &Value) -> String {
+    let is_approved = matches!(node["approvalState"].as_str(), Some("approved") | None);
+    let here = if node["connected"] == true { "connected" } else { "away" };
+    format!("{here}{}", if is_approved { "" } else { ", waits for approval" })
 }
 
 fn list(answer: &Value) -> String {
@@ -58,13 +146,7 @@ fn list(answer: &Value) -> String {
         return "no device is a node\n".to_owned();
     }
     let cells = nodes.iter().map(|node| {
-        let state = match (node["connected"].as_bool(), node["approvalState"].as_str()) {
-            (Some(true), Some("approved") | None) => "connected".to_owned(),
-            (Some(true), Some(_)) => "connected, waits for approval".to_owned(),
-            (_, Some("approved") | None) => "away".to_owned(),
-            (_, Some(_)) => "away, waits for approval".to_owned(),
-        };
-        vec![render::text(&node["nodeId"]), name_of(node), state, render::joined(&node["commands"])]
+        vec![render::text(&node["nodeId"]), name_of(node), state_of(node), render::joined(&node["commands"])]
     });
     render::table(&["NODE", "NAME", "STATE", "COMMANDS"], cells)
 }
@@ -104,5 +186,22 @@ mod tests {
         let text = pending(&requests);
         assert!(text.contains("system.run") && text.contains("operator.admin"), "{text}");
         assert_eq!(pending(&json!({ "pending": [] })), "no node waits for approval\n");
+    }
+
+    #[test]
+    fn the_status_counts_and_says_where() {
+        let nodes = json!({ "nodes": [
+            { "nodeId": "n1", "displayName": "Attic", "connected": true, "remoteIp": "10.0.0.5", "version": "1.2",
+                "connectedAtMs": 1, "caps": ["system"] },
+            { "nodeId": "n2", "connected": false, "approvalState": "pending-approval" },
+        ] });
+        let text = all_status(&nodes);
+        for want in
+            ["1 of 2 connected", "Attic", "10.0.0.5", "1.2", "days ago", "system", "away, waits for approval"]
+        {
+            assert!(text.contains(want), "{want} in\n{text}");
+        }
+        assert_eq!(all_status(&json!({ "nodes": [] })), "no device is a node\n");
+        assert_eq!(connected_status(&json!({ "nodes": [] })), "no node is connected\n");
     }
 }

@@ -2,7 +2,7 @@
 //! changed there.
 
 use crate::RUNTIMES;
-use crate::shell::{configured, run, start, stop};
+use crate::shell::{configured, run, run_with, start, stop};
 use clawgate_proto::client::ClientConfig;
 use clawgate_support::{TestClient, client};
 use serde_json::json;
@@ -41,6 +41,17 @@ fn what_waits_is_shown_and_decided() {
         assert_eq!(listed, json!({"exec": [], "plugin": [event]}));
         run(&settings, &format!("approvals deny {}", event["id"].as_str().unwrap())).done();
         assert_eq!(tool.answer(&asked).into_result().unwrap()["decision"], "deny");
+        // Where it would run, and with which variables, is part of what is decided.
+        let ask = json!({"id": "dd-1", "command": "make", "cwd": "/srv/site", "env": {"LANG": "C", "TARGET": "all"},
+            "host": "gateway"});
+        let asked = tool.send("exec.approval.request", ask);
+        page.wait_event("exec.approval.requested", BOUND).unwrap();
+        let shown = run(&settings, "approvals list");
+        for want in ["make", "/srv/site", "LANG, TARGET", "gateway"] {
+            assert!(shown.done().contains(want), "{want} not in {shown:?}");
+        }
+        run(&settings, "approvals deny dd-1").done();
+        tool.answer(&asked).into_result().unwrap();
         run(&settings, "approvals deny cc-2")
             .failed(5, &["unknown or expired approval id", "approvals list"]);
         stop(gateway);
@@ -74,6 +85,23 @@ fn the_file_of_the_home_folder_is_read_and_changed() {
         assert_eq!(mode & 0o777, 0o600);
         let shown = run(&settings, "approvals get");
         assert!(shown.done().contains("/bin/ls") && shown.out.contains("ask off"), "{shown:?}");
+        // A file takes the place of the whole, from standard input or by its name; who reads it first is asked for no hash.
+        let input = "{version: 1, agents: {main: {allowlist: [{pattern: '/bin/cat'}]}}}";
+        let set = run_with(&settings, "approvals set --stdin", input);
+        assert!(set.done().contains("/bin/cat") && !set.out.contains("/bin/ls"), "{set:?}");
+        let file = settings.temporary_dir().join("wanted.json");
+        std::fs::write(&file, r#"{"version":1,"defaults":{"security":"deny"}}"#).unwrap();
+        let line = format!("approvals set --file {}", file.display());
+        assert!(run(&settings, &line).done().contains("for every agent: security deny"));
+        let text = std::fs::read_to_string(path).unwrap();
+        assert!(text.contains("deny") && !text.contains("/bin/cat"), "{text}");
+        for (input, said) in [("[1]", "no object"), ("{", "not JSON5")] {
+            run_with(&settings, "approvals set --stdin", input).failed(2, &["standard input", said]);
+        }
+        run_with(&settings, "approvals set --stdin", r#"{"version":2}"#).failed(5, &["/file/version"]);
+        run(&settings, "approvals set").failed(2, &["--file", "--stdin"]);
+        run(&settings, "approvals set --file /nonexistent").failed(1, &["/nonexistent cannot be read"]);
+        assert_eq!(std::fs::read_to_string(path).unwrap(), text);
         stop(gateway);
     }
 }

@@ -3,7 +3,7 @@
 use crate::RUNTIMES;
 use crate::shell::{config_text, configured, run, run_showing, start, stop, with_text};
 use clawgate_proto::client::{ClientConfig, DeviceKey};
-use clawgate_support::{Program, TestClient, client, secrets};
+use clawgate_support::{Program, Settings, TestClient, client, secrets};
 use serde_json::{Value, json};
 
 /// A node host on another machine that has a code and nothing else.
@@ -63,8 +63,23 @@ fn a_code_is_shown_and_lets_one_node_in_once() {
         let renamed = run(&settings, &format!("devices rename {device} attic"));
         assert_eq!(renamed.done(), format!("{device} is called attic\n"));
         assert!(run(&settings, "nodes list").done().contains("attic"));
+        let renamed = run(&settings, "nodes rename attic loft");
+        assert_eq!(renamed.done(), format!("{device} is called loft\n"));
+        let renamed = run(&settings, &format!("nodes rename {} attic", &device[..8]));
+        assert_eq!(renamed.done(), format!("{device} is called attic\n"));
+        run(&settings, "nodes rename loft x").failed(1, &["unknown node: loft", "attic", "nodes list"]);
+        let status = run(&settings, "nodes status");
+        for want in ["1 of 1 connected", device, "attic", "1.0.0", "s ago"] {
+            assert!(status.done().contains(want), "{want} not in {status:?}");
+        }
+        let here = run(&settings, "nodes status --connected --json").json();
+        assert_eq!(
+            (&here["nodes"][0]["nodeId"], here["nodes"].as_array().unwrap().len()),
+            (&json!(device), 1)
+        );
         // More than was approved asks, and a person answers by name.
         admitted.close(1000, "");
+        gone(&settings);
         let back = TestClient::connect(gateway.addr(), {
             let mut config = node(&gateway, &key, &code);
             config.auth.bootstrap_token = None;
@@ -79,15 +94,33 @@ fn a_code_is_shown_and_lets_one_node_in_once() {
         assert!(table.done().contains("operator.admin") && table.done().contains(&request), "{table:?}");
         let approved = run(&settings, &format!("nodes approve {request}"));
         assert_eq!(approved.done(), format!("{device} may offer: system.run, system.which\n"));
-        let removed = run(&settings, &format!("nodes remove {device}"));
+        let removed = run(&settings, "nodes remove Attic");
         assert_eq!(removed.done(), format!("{device} is a node no more\n"));
         assert_eq!(
             back.wait_closed(std::time::Duration::from_secs(10)).map(|closed| closed.code),
             Some(4001)
         );
-        run(&settings, &format!("nodes reject {request}")).failed(5, &["unknown requestId"]);
+        for line in ["nodes reject", "nodes approve"] {
+            let ran = run(&settings, &format!("{line} {request}"));
+            ran.failed(5, &["unknown requestId", "clawgate nodes pending"]);
+            assert!(!ran.err.contains("minutes"), "requests of nodes wait: {ran:?}");
+        }
+        run(&settings, "nodes remove attic").failed(1, &["unknown node: attic (there is none)"]);
         stop(gateway);
     }
+}
+
+/// Waits until the only node is away, which `nodes status` tells.
+fn gone(settings: &Settings) {
+    for _ in 0..200 {
+        let here = run(settings, "nodes status --connected");
+        if here.done() == "no node is connected\n" {
+            assert!(run(settings, "nodes status").done().contains("0 of 1 connected"));
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    panic!("the node stays connected");
 }
 
 #[test]

@@ -76,6 +76,19 @@ pub(crate) fn run(settings: &Settings, line: &str) -> Ran {
     ran
 }
 
+/// Runs a command with a text on its standard input.
+pub(crate) fn run_with(settings: &Settings, line: &str, input: &str) -> Ran {
+    let path = fresh(settings.state_dir().parent().unwrap());
+    fs::write(&path, input).unwrap();
+    let mut command = settings.command(line.split_whitespace());
+    let ran = execute(settings, command.stdin(File::open(&path).unwrap()));
+    for text in [&ran.out, &ran.err] {
+        assert_shows_nothing(settings, text);
+    }
+    keep(&[&ran.out, &ran.err]);
+    ran
+}
+
 /// Runs a command whose standard output is there to show a secret.
 pub(crate) fn run_showing(settings: &Settings, line: &str) -> Ran {
     let ran = execute(settings, &mut settings.command(line.split_whitespace()));

@@ -1,7 +1,8 @@
 //! Approvals of commands and plugins: who is asked, who may decide, what an asker hears and when it ends.
 //!
 //! Rows of `docs/compatibility.md` that are held here: `approval-sight`, `approval-asked`, `approval-memory`,
-//! `approval-ids`, `approval-own`, `approval-bounds`, `approval-again`, `no-standing-grants`, `exec-approvals-set`.
+//! `approval-ids`, `approval-own`, `approval-bounds`, `approval-again`, `approval-text`, `no-standing-grants`,
+//! `exec-approvals-set`.
 
 use super::{ADMIN, PROTOCOLS, admin, asking, event_names, speaking};
 use clawgate_proto::client::{ClientConfig, ClientEvent, DeviceKey, ResponseError};
@@ -407,7 +408,7 @@ pub(crate) fn what_is_asked_must_say_what_runs(place: Place) {
         assert_eq!(request["systemRunBinding"]["envHash"], hash, "SHA-256 of [[\"A\",\"1\"],[\"B\",\"2\"]]");
         let shown =
             json!([request["command"], request["commandPreview"], request["cwd"], request["agentId"]]);
-        assert_eq!(shown, json!(["/bin/ls -l", "list", "/", "main"]));
+        assert_eq!(shown, json!(["/bin/ls -l", null, "/", "main"]));
         assert_eq!((&request["envKeys"], request.get("commandArgv")), (&json!(["A", "B"]), None));
         assert!(!request.to_string().contains("\"2\""), "values of variables are not shown");
         assert_eq!(request["systemRunBinding"]["argv"], json!(["/bin/ls", "-l"]));
@@ -426,6 +427,74 @@ pub(crate) fn what_is_asked_must_say_what_runs(place: Place) {
         let error = stage.call(person, "exec.approval.resolve", decide).unwrap_err();
         assert_eq!(error.message, "allow-always is not offered by this request; see its allowedDecisions");
         stage.call(person, "exec.approval.resolve", json!({"id": "y", "decision": "deny"})).unwrap();
+    }
+}
+
+/// `approval-text`.
+pub(crate) fn who_decides_reads_the_program_that_runs(place: Place) {
+    for protocol in PROTOCOLS {
+        let mut stage = Stage::new(place);
+        let person = approver(&mut stage, protocol, &[ADMIN]);
+        let tool = asker(&mut stage, protocol);
+        let ask = |id: &str, argv: &[&str], text: &str, preview: Value| {
+            json!({"id": id, "host": "node", "nodeId": "n", "systemRunPlan": {
+                "argv": argv, "cwd": null, "commandText": text, "commandPreview": preview, "agentId": null, "sessionKey": null}})
+        };
+        // The text of another command is nobody's to read.
+        for (argv, text) in [
+            (&["/bin/rm", "-rf", "/srv"][..], "ls"),
+            (&["/bin/rm", "a", "b"], "/bin/rm a"),
+            (&["/bin/rm", "a b"], "/bin/rm a b"),
+            (&["/tmp/sh", "-c", "ls"], "ls"),
+            (&["/bin/../tmp/sh", "-c", "ls"], "ls"),
+            (&["/bin/sh", "-c", "rm -rf /srv"], "ls"),
+            (&["/bin/sh", "-c", "ls", "x"], "ls"),
+        ] {
+            let error =
+                stage.call(tool, "exec.approval.request", ask("no", argv, text, Value::Null)).unwrap_err();
+            let code = (error.code.as_str(), error.detail("code"));
+            assert_eq!(code, ("INVALID_REQUEST", Some("RAW_COMMAND_MISMATCH")), "{argv:?} as {text}");
+        }
+        heard_nothing(&mut stage, person);
+        // Of what is true, all is shown, and a preview is what the system's shell is told, not what the asker says.
+        for (nth, (argv, text, wanted, preview)) in [
+            (&["/bin/rm", "a b"][..], "/bin/rm \"a b\"", "/bin/rm \"a b\"", Value::Null),
+            (&["/tmp/sh", "-c", "ls"], "/tmp/sh -c ls", "/tmp/sh -c ls", Value::Null),
+            (&["/bin/sh", "-c", "ls | wc"], "ls | wc", "/bin/sh -c \"ls | wc\"", json!("ls | wc")),
+            (&["/bin/sh", "-c", "ls"], "/bin/sh -c ls", "/bin/sh -c ls", json!("ls")),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let asked = stage.send(
+                tool,
+                "exec.approval.request",
+                ask(&nth.to_string(), argv, text, json!("harmless")),
+            );
+            let event = stage.event(person, "exec.approval.requested").value();
+            let request = &event["request"];
+            assert_eq!(
+                (&request["command"], &request["commandPreview"]),
+                (&json!(wanted), &preview),
+                "{argv:?}"
+            );
+            let plan = &request["systemRunPlan"];
+            assert_eq!(
+                (&plan["commandText"], &plan["commandPreview"]),
+                (&json!(wanted), &preview),
+                "{argv:?}"
+            );
+            assert!(!event.to_string().contains("harmless"), "{event}");
+            stage
+                .call(person, "exec.approval.resolve", json!({"id": nth.to_string(), "decision": "deny"}))
+                .unwrap();
+            answer(&mut stage, tool, &asked);
+        }
+        // A plan that is for no node says what it would run in the same words.
+        let mut other = ask("other", &["/bin/rm", "x"], "ls", Value::Null);
+        other["host"] = json!("gateway");
+        let error = stage.call(tool, "exec.approval.request", other).unwrap_err();
+        assert_eq!(error.detail("code"), Some("RAW_COMMAND_MISMATCH"));
     }
 }
 

@@ -85,6 +85,7 @@ play! {
         an_asker_that_comes_back_hears_the_decision
         as_much_of_an_id_as_is_needed_is_enough
         what_is_asked_must_say_what_runs
+        who_decides_reads_the_program_that_runs
         a_plugin_asks_as_well
         what_was_decided_is_remembered
         only_so_many_ask_and_wait

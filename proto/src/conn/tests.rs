@@ -288,6 +288,9 @@ fn shown(input: &Input) -> String {
             Err(ParamsFault::Invalid(text) | ParamsFault::Message(text)) => {
                 format!("request {} {} {text}", request.id, request.method.name())
             }
+            Err(ParamsFault::Coded { message, .. }) => {
+                format!("request {} {} {message}", request.id, request.method.name())
+            }
         },
         Input::Drained { bytes, .. } => format!("drained {bytes}"),
         Input::Ending { why, .. } => format!("ending {why:?}"),

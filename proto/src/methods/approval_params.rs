@@ -6,6 +6,7 @@ use super::{Params, approval_shapes as shapes, params};
 use crate::approvals::claim::Run;
 use crate::approvals::{Binding, Decision, Draft, Kind};
 use crate::request::ParamsFault;
+use crate::system_run::trusted_inner;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -17,7 +18,7 @@ pub(super) fn exec(raw: Option<&RawValue>) -> Result<Params, ParamsFault> {
     let mut given = params::checked(&shapes::EXEC_REQUEST, raw)?;
     let is_node = given.get("host").and_then(Value::as_str) == Some("node");
     let node_id = line(&given, "nodeId");
-    let plan = given.remove("systemRunPlan");
+    let mut plan = given.remove("systemRunPlan");
     let argv = strings(given.get("commandArgv"));
     if is_node {
         if node_id.is_none() {
@@ -26,23 +27,20 @@ pub(super) fn exec(raw: Option<&RawValue>) -> Result<Params, ParamsFault> {
         if plan.is_none() {
             return Err(said("systemRunPlan is required for host=node"));
         }
+        if plan.as_ref().and_then(|plan| plan["argv"].as_array()).is_none_or(Vec::is_empty) {
+            return Err(said("commandArgv is required for host=node"));
+        }
     }
+    let by_plan = plan.as_mut().map(texts_by_argv);
     // What is planned to run on a node is what people see and what is claimed, whatever else was said.
     let planned = plan.as_ref().filter(|_| is_node);
     let of_plan = |name: &str| planned.and_then(|plan| plan[name].as_str()).map(str::to_owned);
-    let command = match (planned, line(&given, "command"), &argv) {
-        (Some(_), ..) => of_plan("commandText"),
-        (None, Some(command), _) => Some(command),
-        (None, None, Some(argv)) if !argv.is_empty() => Some(command_text(argv)),
-        (None, None, _) => plan.as_ref().and_then(|plan| plan["commandText"].as_str()).map(str::to_owned),
+    let command = match (line(&given, "command"), &argv) {
+        (Some(command), _) if !is_node => command,
+        (None, Some(argv)) if !is_node && !argv.is_empty() => command_text(argv),
+        (Some(_) | None, _) => by_plan.unwrap_or_else(|| Err(said("command is required")))?,
     };
-    let command = command.filter(|command| !command.trim().is_empty());
-    let Some(command) = command else { return Err(said("command is required")) };
-    let argv =
-        if planned.is_some() { plan.as_ref().and_then(|plan| strings(plan.get("argv"))) } else { argv };
-    if is_node && argv.as_ref().is_none_or(Vec::is_empty) {
-        return Err(said("commandArgv is required for host=node"));
-    }
+    let argv = if is_node { planned.and_then(|plan| strings(plan.get("argv"))) } else { argv };
     let cwd = if planned.is_some() { of_plan("cwd") } else { line(&given, "cwd") };
     let agent_id = of_plan("agentId").or_else(|| line(&given, "agentId"));
     let session_key = of_plan("sessionKey").or_else(|| line(&given, "sessionKey"));
@@ -59,10 +57,9 @@ pub(super) fn exec(raw: Option<&RawValue>) -> Result<Params, ParamsFault> {
         json!({"argv": run.argv, "cwd": run.cwd, "agentId": run.agent_id, "sessionKey": run.session_key,
             "envHash": run.env_hash})
     });
-    let preview = of_plan("commandPreview").filter(|preview| *preview != command);
     let mut request = Map::new();
     request.insert("command".into(), command.into());
-    if let Some(preview) = preview {
+    if let Some(preview) = of_plan("commandPreview") {
         request.insert("commandPreview".into(), preview.into());
     }
     if let Some(argv) = argv.filter(|_| !is_node) {
@@ -228,6 +225,34 @@ pub(crate) fn command_text(argv: &[String]) -> String {
         }
     }
     out
+}
+
+/// Puts into a plan, in the place of the texts that came with it, what its arguments say: the whole command, so that
+/// whoever decides sees the path of the program, and for a shell that is told to run one text that text.
+///
+/// # Errors
+/// Nothing is planned, or the plan's text is that of another command.
+fn texts_by_argv(plan: &mut Value) -> Result<String, ParamsFault> {
+    let said_text = plan["commandText"].as_str().map(str::trim).unwrap_or_default();
+    if said_text.is_empty() {
+        return Err(said("command is required"));
+    }
+    let argv = strings(plan.get("argv")).unwrap_or_default();
+    let text = command_text(&argv);
+    let inner = trusted_inner(&argv);
+    if said_text != text && inner.is_none_or(|inner| inner.trim() != said_text) {
+        return Err(ParamsFault::Coded {
+            code: "RAW_COMMAND_MISMATCH",
+            message: "systemRunPlan.commandText does not match systemRunPlan.argv; prepare the command again on the node",
+        });
+    }
+    plan["commandText"] = text.clone().into();
+    match inner {
+        Some(inner) => plan["commandPreview"] = inner.into(),
+        None if plan.get("commandPreview").is_some() => plan["commandPreview"] = Value::Null,
+        None => {}
+    }
+    Ok(text)
 }
 
 /// A text that says something.

@@ -217,6 +217,7 @@ mod tests {
             Ok(Params::Config(op)) => Ok(*op),
             Ok(other) => panic!("{other:?}"),
             Err(ParamsFault::Invalid(errors) | ParamsFault::Message(errors)) => Err(errors.into()),
+            Err(ParamsFault::Coded { message, .. }) => Err(message.to_owned()),
         }
     }
 

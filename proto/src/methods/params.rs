@@ -190,6 +190,7 @@ mod tests {
         match fault {
             ParamsFault::Invalid(errors) => format!("invalid {method} params: {errors}"),
             ParamsFault::Message(message) => message.into(),
+            ParamsFault::Coded { message, .. } => message.to_owned(),
         }
     }
 

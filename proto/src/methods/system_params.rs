@@ -157,6 +157,7 @@ mod tests {
     ) -> Result<Params, String> {
         parse(Some(serde_json::from_str(text).unwrap())).map_err(|fault| match fault {
             ParamsFault::Invalid(text) | ParamsFault::Message(text) => text.into(),
+            ParamsFault::Coded { message, .. } => message.to_owned(),
         })
     }
 

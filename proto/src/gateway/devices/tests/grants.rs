@@ -442,7 +442,11 @@ proptest! {
                 Move::Pass(ms) => life.rig.pass_ms(*ms),
             }
             judge(&before, life.rig.memory(), &grounds, &step);
-            life.heard.retain(|id| life.rig.memory().paired.contains_key(id));
+            // Whose node was removed and is approved again begins anew, also when the device stayed for another role.
+            life.heard.retain(|id| {
+                let paired = &life.rig.memory().paired;
+                paired.contains_key(id) && approved(life.rig.memory(), id).roles.contains("node")
+            });
         }
     }
 }
