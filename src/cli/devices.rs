@@ -111,7 +111,7 @@ fn hold_own(session: &Session, answer: &Value) {
 }
 
 fn show(client: &ClientArgs, answer: &Value, people: impl FnOnce() -> String) -> Result<(), Failure> {
-    if client.json { print_json(&answer) } else { print(&people()) }
+    if client.json { print_json(answer) } else { print(&people()) }
 }
 
 fn table(list: &Value) -> String {

@@ -59,7 +59,7 @@ type Shown = fn(&Value) -> String;
 
 fn show(client: &ClientArgs, answer: &Value, shown: Shown) -> Result<(), Failure> {
     if client.json {
-        return print_json(&answer);
+        return print_json(answer);
     }
     print(&shown(answer))
 }
