@@ -115,7 +115,7 @@ impl Finding {
 }
 
 /// Every id that a finding may have; programs rely on them, and the guides explain each.
-pub const IDS: [&str; 59] = [
+pub const IDS: [&str; 60] = [
     "auth.none",
     "auth.rate-limit",
     "bind.clear-text",
@@ -157,6 +157,7 @@ pub const IDS: [&str; 59] = [
     "origins.any",
     "origins.null",
     "origins.unmatched",
+    "pairing.any",
     "proxies.any",
     "proxies.everybody",
     "proxies.forgeable",
@@ -204,6 +205,7 @@ const CHECKS: &[Check] = &[
     access::clear_text,
     access::rate_limit,
     access::origins,
+    access::paired_ranges,
     access::proxies,
     access::trusted_proxy,
     access::dangerous_switches,

@@ -168,7 +168,7 @@ pub fn main() -> ExitCode {
         Err(Failure::Reported(code)) => ExitCode::from(code),
         Err(failure) => {
             if json {
-                let _ = print(&format!("{:#}\n", failure.to_json()));
+                let _ = print_json(&failure.to_json());
             }
             let _ = writeln!(io::stderr(), "{}", failure.message());
             ExitCode::from(failure.exit_code())
@@ -236,6 +236,11 @@ fn wants_json(command: &Command) -> bool {
         Command::Setup(args) => args.json,
         Command::Man | Command::Completions { .. } => false,
     }
+}
+
+/// Writes a value to standard output as JSON, in which no peer's text drives a terminal.
+pub(crate) fn print_json(value: &Value) -> Result<(), Failure> {
+    print(&render::json(value))
 }
 
 /// Writes to standard output. A reader that has seen enough (`| head`) is no failure.

@@ -106,6 +106,11 @@ impl Logger {
         }
     }
 
+    /// What is never shown.
+    pub fn hidden(&self) -> Vec<Secret> {
+        self.secrets.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The least important level that is shown or kept; `None` when nothing is.
     pub fn threshold(&self) -> Option<Level> {
         self.threshold.level().max(self.kept.as_ref().and_then(|kept| kept.threshold.level()))

@@ -178,8 +178,13 @@ fn hostile_documents_are_refused_at_once() {
         text
     }) + "}}";
     let started = Instant::now();
-    let context =
-        Context { path: "/c", files: &clawgate_config::include::NoFiles, variables: &|_| None, now: "now" };
+    let context = Context {
+        path: "/c",
+        files: &clawgate_config::include::NoFiles,
+        variables: &|_| None,
+        now: "now",
+        secrets: &[],
+    };
     let write = ConfigWrite {
         raw: wide.clone(),
         base_hash: Some(service::hash(wide.as_bytes())),

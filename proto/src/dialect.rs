@@ -803,7 +803,8 @@ pub(crate) fn presence_head(dialect: Dialect, facts: &Facts) -> Bytes {
 /// The health snapshot. Protocol 4 adds what its clients show; nothing in it is invented: this gateway has no
 /// plugins and runs no models.
 pub(crate) fn health(dialect: Dialect, snapshot: &HealthSnapshot) -> Bytes {
-    let sessions = json!({"path": snapshot.sessions_path, "count": 0, "recent": []});
+    let path = snapshot.sessions_path.as_deref().unwrap_or("[redacted]");
+    let sessions = json!({"path": path, "count": 0, "recent": []});
     let mut health = json!({
         "ok": true,
         "ts": snapshot.ts,

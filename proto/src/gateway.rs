@@ -60,7 +60,7 @@ use crate::net::ClientAddress;
 use crate::output::{Order, Output, Reply};
 use crate::pending::Pending;
 use crate::request::{MethodRef, ParamsFault, Request};
-use crate::scope::Role;
+use crate::scope::{self, Role};
 use crate::seed::{Random, Seed};
 use crate::time::{Mono, Now};
 use approvals::Approvals;
@@ -127,6 +127,8 @@ pub struct Gateway {
     pending: Pending,
     /// Settings that changed and wait for a restart, for people: not more than are worth reading.
     restart_needed: Vec<String>,
+    /// How often another secret, or another way in, came into force.
+    auth_generation: u64,
     replies: Replies,
     writes: Writes,
     voice: VoiceWake,
@@ -258,6 +260,7 @@ impl Gateway {
             rivals: Rivals::default(),
             pending: Pending::default(),
             restart_needed: Vec::new(),
+            auth_generation: 0,
             replies: Replies::default(),
             writes: Writes::default(),
             voice: VoiceWake::new(),
@@ -589,6 +592,21 @@ impl Gateway {
         }
     }
 
+    /// Sends the health snapshot to peers of these dialects: with paths of this machine to admins only.
+    fn tell_health(&mut self, dirty: [bool; 2], out: &mut Vec<Output>) {
+        let payloads = [false, true].map(|admin| {
+            [Dialect::V3, Dialect::V4]
+                .map(|dialect| dirty[dialect.index()].then(|| self.health.encoded(dialect, admin)))
+        });
+        let state_version = StateVersion { presence: self.presence.version, health: self.health.version };
+        let conns: Vec<ConnId> = self.peers.open().collect();
+        for conn in conns {
+            let Some(session) = self.peers.session(conn) else { continue };
+            let payload = &payloads[usize::from(session.scopes.satisfies(scope::ADMIN))];
+            self.send_event(conn, &events::HEALTH, payload, Some(state_version), out);
+        }
+    }
+
     /// Sends an event to one peer, if it may see it.
     fn send_event(
         &mut self,
@@ -643,9 +661,7 @@ impl Gateway {
                 self.health_flush.last = Some(now.mono);
                 self.timers.clear(Timer::HealthFlush);
                 self.health.refresh(now);
-                let payload = [Dialect::V3, Dialect::V4]
-                    .map(|dialect| dirty[dialect.index()].then(|| self.health.encoded(dialect)));
-                self.broadcast(&events::HEALTH, payload, out);
+                self.tell_health(dirty, out);
             } else {
                 self.timers.set_once(Timer::HealthFlush, at);
             }

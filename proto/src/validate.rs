@@ -151,7 +151,9 @@ impl Walk {
         }
         if let Some(name) = members.keys().find(|name| shape.0.iter().all(|f| f.name != name.as_str())) {
             let place = if self.path.is_empty() { "root" } else { &self.path };
-            let text = format!("at {place}: unexpected property '{}'", cut(name));
+            // Below `auth` it may be the secret itself, put where its name belongs.
+            let name = if self.path.starts_with("/auth") { "[redacted]" } else { cut(name) };
+            let text = format!("at {place}: unexpected property '{name}'");
             self.push(text);
         }
         for field in shape.0 {

@@ -103,11 +103,14 @@ pub fn origins(facts: &Facts, found: &mut Vec<Finding>) {
             ),
             text => match Origin::parse(text) {
                 Some(origin) if origin.text == text && !text.contains('*') => continue,
-                Some(origin) => unmatched(text, &origin.text),
+                Some(origin) => unmatched(text, &without_secrets(&origin.text)),
                 None => unmatched(text, &mended(text).unwrap_or_default()),
             },
         };
-        let place = format!("gateway.controlUi.allowedOrigins: {}", crate::cli::render::clean(entry));
+        let place = format!(
+            "gateway.controlUi.allowedOrigins: {}",
+            crate::cli::render::clean(&without_secrets(entry))
+        );
         let finding = Finding::security(id, severity, place, means, fix);
         // An entry that matches nothing lets nobody in; it keeps somebody out.
         let area = if id == "origins.unmatched" { super::Area::Operation } else { finding.area };
@@ -125,12 +128,52 @@ fn unmatched(text: &str, better: &str) -> (&'static str, Severity, String, Strin
     ("origins.unmatched", Severity::Warn, "no page has an origin that is written like this".to_owned(), fix)
 }
 
+/// An address without what a password or a token may stand in: before the host, and behind the path.
+fn without_secrets(text: &str) -> String {
+    let text = text.find(['?', '#']).map_or(text, |at| &text[..at]);
+    let (scheme, rest) = text.split_at(text.find("://").map_or(0, |at| at + 3));
+    // A password may have a slash in it, so everything up to the last `@` counts.
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    format!("{scheme}{host}")
+}
+
 /// The origin of an address that somebody copied as a whole.
 fn mended(text: &str) -> Option<String> {
+    let text = &without_secrets(text);
     let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let host = text.find("://")? + 3;
     let end = text[host..].find(['/', '?', '#']).map_or(text.len(), |at| host + at);
     Origin::parse(&text[..end]).map(|origin| origin.text)
+}
+
+/// Whether a range is all of the addresses of a kind, or half of them: whoever writes 0.0.0.0/1 and 128.0.0.0/1 means the
+/// same.
+fn is_everybody(range: Cidr) -> bool {
+    let four = |a, d| IpAddr::from(Ipv4Addr::new(a, d, d, d));
+    let six = |a| IpAddr::from(Ipv6Addr::new(a, 0, 0, 0, 0, 0, 0, 1));
+    let halves = [
+        [four(1, 1), four(126, 1)],
+        [four(129, 1), four(223, 1)],
+        [six(0x2000), six(0x7fff)],
+        [six(0x8000), six(0xfd00)],
+    ];
+    halves.iter().any(|half| half.iter().all(|address| range.contains(*address)))
+}
+
+/// From where nodes are paired without a person being asked.
+pub fn paired_ranges(facts: &Facts, found: &mut Vec<Finding>) {
+    let Some(Node::List(ranges)) = facts.config.own.at(&["nodePairing", "autoApproveCidrs"]) else { return };
+    for text in ranges.iter().filter_map(Node::as_text) {
+        if Cidr::parse(text).is_some_and(is_everybody) {
+            found.push(Finding::security(
+                "pairing.any",
+                Severity::Critical,
+                format!("nodePairing.autoApproveCidrs: {}", crate::cli::render::clean(text)),
+                "whoever has the shared secret pairs nodes from anywhere, and no person is asked",
+                "name the narrowest range that your nodes come from",
+            ));
+        }
+    }
 }
 
 /// Who may say who a client is.
@@ -147,17 +190,7 @@ pub fn proxies(facts: &Facts, found: &mut Vec<Finding>) {
             ));
             continue;
         };
-        let holds = |addresses: &[IpAddr]| addresses.iter().all(|address| range.contains(*address));
-        // Ends of the whole space, and of halves of it: whoever writes 0.0.0.0/1 and 128.0.0.0/1 means the same.
-        let four = |a, d| IpAddr::from(Ipv4Addr::new(a, d, d, d));
-        let six = |a| IpAddr::from(Ipv6Addr::new(a, 0, 0, 0, 0, 0, 0, 1));
-        let halves = [
-            [four(1, 1), four(126, 1)],
-            [four(129, 1), four(223, 1)],
-            [six(0x2000), six(0x7fff)],
-            [six(0x8000), six(0xfd00)],
-        ];
-        if halves.iter().any(|half| holds(half)) {
+        if is_everybody(range) {
             found.push(Finding::security(
                 "proxies.any",
                 Severity::Critical,
@@ -427,6 +460,34 @@ mod tests {
         }
         let real_ip = Facts::with_config("{gateway: {allowRealIpFallback: true}}");
         assert_eq!(found(proxies, &real_ip), [("proxies.real-ip", Info)]);
+    }
+
+    #[test]
+    fn nodes_that_are_paired_from_anywhere_are_found() {
+        for (list, want) in [
+            ("['192.168.1.0/24', 'fd00::/8', '10.0.0.0/8']", vec![]),
+            ("['0.0.0.0/0']", vec![("pairing.any", Critical)]),
+            ("['::/0', '128.0.0.0/1']", vec![("pairing.any", Critical), ("pairing.any", Critical)]),
+        ] {
+            let mut facts = Facts::clean();
+            facts.config.own =
+                Node::parse(&format!("{{nodePairing: {{autoApproveCidrs: {list}}}}}")).unwrap();
+            assert_eq!(found(paired_ranges, &facts), want, "{list}");
+        }
+    }
+
+    #[test]
+    fn a_password_in_an_origin_is_not_repeated() {
+        for entry in [
+            "https://me:hunter22@gw.example",
+            "https://me:hun/ter22@gw.example/",
+            "https://gw.example/?token=hunter22",
+        ] {
+            let mut all = Vec::new();
+            origins(&with_origins(true, &[entry]), &mut all);
+            let text = format!("{all:?}");
+            assert!(!text.contains("ter22") && text.contains("gw.example"), "{text}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::args::ClientArgs;
 use super::session::Session;
-use super::{Failure, invoke, print, render};
+use super::{Failure, invoke, print, print_json, render};
 use crate::environment::Environment;
 use crate::log;
 use clap::{ArgGroup, Args, Subcommand};
@@ -167,7 +167,7 @@ pub fn run(command: &ApprovalsCommand, environment: &Environment) -> Result<(), 
     session.close();
     let answer = answer?;
     if client.json {
-        return print(&format!("{answer:#}\n"));
+        return print_json(&answer);
     }
     print(&match command {
         ApprovalsCommand::List { .. } => waiting(&answer, &names),

@@ -1,7 +1,7 @@
 //! `clawgate security audit`: who could get in who should not, and how findings are shown.
 
 use super::args::{AuditArgs, SecurityCommand};
-use super::{Failure, deep, print, render};
+use super::{Failure, deep, print, print_json, render};
 use crate::audit::{self, Area, Facts, Finding, Severity, mend};
 use crate::environment::Environment;
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ fn audit(args: &AuditArgs, environment: &Environment) -> Result<(), Failure> {
             "mended": done,
             "failed": failed,
         });
-        print(&format!("{shown:#}\n"))?;
+        print_json(&shown)?;
     } else {
         let mut text = mended(&done, &failed);
         let colour = is_coloured();

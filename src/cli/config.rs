@@ -4,7 +4,7 @@ mod path;
 mod validate;
 mod value;
 
-use super::{Failure, print, render};
+use super::{Failure, print, print_json, render};
 use crate::config::live::{self, Read};
 use crate::config::open::{Surroundings, surroundings};
 use crate::config::own::{self, ProxyProof};
@@ -127,7 +127,7 @@ pub fn run(command: &ConfigCommand, environment: &Environment) -> Result<(), Fai
         ConfigCommand::Validate { json } => open()?.validate(*json),
         ConfigCommand::File { json } => {
             let path = open()?.path.display().to_string();
-            print(&if *json { format!("{:#}\n", json!({"path": path})) } else { format!("{path}\n") })
+            if *json { print_json(&json!({"path": path})) } else { print(&format!("{path}\n")) }
         }
     }
 }
@@ -185,7 +185,7 @@ impl<'s> File<'s> {
         make_lists(&mut new, path, &schema)?;
         new.put(&names, value)
             .map_err(|part| no_such_item(&new, path, names.get(..part).unwrap_or_default()))?;
-        redact::restore(&schema, &mut new, &stored).map_err(Failure::Failed)?;
+        redact::restore(&schema, &mut new, &stored, &self.loaded.secrets).map_err(Failure::Failed)?;
         if !self.loaded.exists && new.at(&["gateway", "mode"]).is_none() {
             // As the first start of a gateway would write it.
             let _ = new.put(&["gateway", "mode"], Node::Text("local".to_owned()));
@@ -241,7 +241,7 @@ impl<'s> File<'s> {
             if let Some(note) = note {
                 shown["note"] = json!(note);
             }
-            return print(&format!("{shown:#}\n"));
+            return print_json(&shown);
         }
         let then = match reload {
             Reload::Hot => " A running gateway takes it over within seconds.",

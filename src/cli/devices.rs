@@ -2,7 +2,7 @@
 
 use super::args::{ClientArgs, DevicesCommand};
 use super::session::Session;
-use super::{Failure, print, render};
+use super::{Failure, print, print_json, render};
 use crate::environment::Environment;
 use crate::log;
 use serde_json::{Value, json};
@@ -111,7 +111,7 @@ fn hold_own(session: &Session, answer: &Value) {
 }
 
 fn show(client: &ClientArgs, answer: &Value, people: impl FnOnce() -> String) -> Result<(), Failure> {
-    if client.json { print(&format!("{answer:#}\n")) } else { print(&people()) }
+    if client.json { print_json(answer) } else { print(&people()) }
 }
 
 fn table(list: &Value) -> String {
@@ -159,10 +159,10 @@ fn table(list: &Value) -> String {
 
 pub(super) fn name_of(device: &Value) -> String {
     let name = [&device["displayName"], &device["clientId"]].into_iter().find(|name| name.is_string());
-    let platform = render::text(&device["platform"]);
+    let platform = render::name(&device["platform"]);
     match name {
-        Some(name) if platform.is_empty() => render::text(name),
-        Some(name) => format!("{} ({platform})", render::text(name)),
+        Some(name) if platform.is_empty() => render::name(name),
+        Some(name) => format!("{} ({platform})", render::name(name)),
         None => platform,
     }
 }

@@ -6,7 +6,7 @@ use super::audit::{block, counted, is_coloured, is_fine, line, mended, summary};
 use super::plan::Plan;
 use super::session::Session;
 use super::target::Target;
-use super::{Failure, print};
+use super::{Failure, print, print_json};
 use crate::audit::{self, Area, Facts, Finding, Severity, mend};
 use crate::environment::Environment;
 use crate::listen;
@@ -91,7 +91,7 @@ pub fn run(args: &DoctorArgs, environment: &Environment) -> Result<(), Failure> 
             "mended": done,
             "failed": failed,
         });
-        print(&format!("{shown:#}\n"))?;
+        print_json(&shown)?;
     } else {
         let colour = is_coloured();
         let mut text = mended(&done, &failed);

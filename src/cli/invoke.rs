@@ -2,7 +2,7 @@
 
 use super::args::ClientArgs;
 use super::session::{Guise, Session};
-use super::{Failure, devices, print, render};
+use super::{Failure, devices, print, print_json, render};
 use crate::entropy;
 use crate::environment::Environment;
 use clap::Args;
@@ -128,7 +128,7 @@ pub fn describe(args: &DescribeArgs, environment: &Environment) -> Result<(), Fa
     session.close();
     let answer = answer?;
     if args.client.json {
-        return print(&format!("{answer:#}\n"));
+        return print_json(&answer);
     }
     print(&render::outline(&answer))
 }
@@ -150,9 +150,9 @@ pub fn invoke(args: &InvokeArgs, environment: &Environment) -> Result<(), Failur
     session.close();
     let answer = answer?;
     if args.client.json {
-        return print(&format!("{answer:#}\n"));
+        return print_json(&answer);
     }
-    print(&format!("{:#}\n", answer["payload"]))
+    print_json(&answer["payload"])
 }
 
 /// `nodes notify`.
@@ -175,7 +175,7 @@ pub fn notify(args: &NotifyArgs, environment: &Environment) -> Result<(), Failur
     session.close();
     let answer = answer?;
     if args.client.json {
-        return print(&format!("{answer:#}\n"));
+        return print_json(&answer);
     }
     print(&format!("{} shows it\n", render::text(&answer["nodeId"])))
 }
@@ -198,7 +198,7 @@ pub fn run(args: &NodeShellArgs, environment: &Environment) -> Result<(), Failur
     let answer = answer?;
     let payload = &answer["payload"];
     if args.client.json {
-        print(&format!("{answer:#}\n"))?;
+        print_json(&answer)?;
     } else {
         print(payload["stdout"].as_str().unwrap_or_default())?;
         let _ = write!(io::stderr(), "{}", payload["stderr"].as_str().unwrap_or_default());

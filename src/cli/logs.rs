@@ -101,11 +101,11 @@ impl<'a> View<'a> {
                 let meta = json!({
                     "type": "meta", "file": tail["file"], "cursor": tail["cursor"], "size": tail["size"],
                 });
-                push(meta.to_string());
+                push(render::json_line(&meta));
             }
             lines.iter().for_each(|line| push(json_line(line)));
             for (_, text) in notices.iter().filter(|(holds, _)| *holds) {
-                push(json!({ "type": "notice", "message": text }).to_string());
+                push(render::json_line(&json!({ "type": "notice", "message": text })));
             }
             return out;
         }
@@ -121,7 +121,8 @@ impl<'a> View<'a> {
 
     fn notice(&self, text: &str) -> Result<(), Failure> {
         if self.args.client.json {
-            return print(&format!("{}\n", json!({ "type": "notice", "message": text })));
+            let notice = json!({ "type": "notice", "message": text });
+            return print(&format!("{}\n", render::json_line(&notice)));
         }
         let _ = writeln!(io::stderr(), "-- {text}");
         Ok(())
@@ -167,9 +168,9 @@ fn json_line(line: &str) -> String {
             if !subsystem.is_empty() {
                 shown["subsystem"] = json!(subsystem);
             }
-            shown.to_string()
+            render::json_line(&shown)
         }
-        None => json!({ "type": "raw", "raw": line }).to_string(),
+        None => render::json_line(&json!({ "type": "raw", "raw": line })),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::args::{ClientArgs, NodesCommand};
 use super::devices::name_of;
 use super::session::Session;
-use super::{Failure, invoke, print, render};
+use super::{Failure, invoke, print, print_json, render};
 use crate::environment::Environment;
 use crate::log;
 use serde_json::{Value, json};
@@ -59,7 +59,7 @@ type Shown = fn(&Value) -> String;
 
 fn show(client: &ClientArgs, answer: &Value, shown: Shown) -> Result<(), Failure> {
     if client.json {
-        return print(&format!("{answer:#}\n"));
+        return print_json(answer);
     }
     print(&shown(answer))
 }

@@ -3,7 +3,7 @@
 
 use super::args::ClientArgs;
 use super::session::{Guise, Session};
-use super::{Failure, print};
+use super::{Failure, print, print_json};
 use crate::environment::Environment;
 use crate::log::wall_ms;
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ pub fn run(args: &ClientArgs, environment: &Environment) -> Result<(), Failure> 
     let target = Target::look(args, environment)?;
     let duration_ms = millis(started);
     if args.json {
-        print(&format!("{:#}\n", target.report(args.timeout, duration_ms)))?;
+        print_json(&target.report(args.timeout, duration_ms))?;
         // A program has the whole report already, and needs the code alone.
         return if target.failure.is_some() { Err(Failure::Reported(1)) } else { Ok(()) };
     }

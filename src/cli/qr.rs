@@ -4,7 +4,7 @@
 
 use super::args::QrArgs;
 use super::session::Session;
-use super::{Failure, print, render};
+use super::{Failure, print, print_json, render};
 use crate::config;
 use crate::environment::Environment;
 use crate::log::wall_ms;
@@ -50,7 +50,7 @@ pub fn run(args: &QrArgs, environment: &Environment) -> Result<(), Failure> {
         for name in ["setupCode", "gatewayUrl", "auth", "urlSource", "setupId", "access", "expiresAtMs"] {
             shown[name] = answer[name].clone();
         }
-        return print(&format!("{shown:#}\n"));
+        return print_json(&shown);
     }
     if args.setup_code_only {
         return print(&format!("{code}\n"));

@@ -3,7 +3,7 @@
 use super::args::{CallArgs, ClientArgs, StatusArgs};
 use super::here::Here;
 use super::session::Session;
-use super::{Failure, print, render, summary};
+use super::{Failure, print, print_json, render, summary};
 use crate::environment::Environment;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -25,7 +25,7 @@ pub fn call(args: &CallArgs, environment: &Environment) -> Result<(), Failure> {
     let mut session = Session::open(&args.client, environment)?;
     let answer = session.call(&args.method, params);
     session.close();
-    print(&format!("{:#}\n", answer?))
+    print_json(&answer?)
 }
 
 /// `clawgate health`.
@@ -40,7 +40,7 @@ pub fn health(args: &ClientArgs, environment: &Environment) -> Result<(), Failur
     session.close();
     let answer = answer?;
     if args.json {
-        return print(&format!("{answer:#}\n"));
+        return print_json(&answer);
     }
     print(&summary::health(&answer, &status.unwrap_or_default()))
 }
@@ -81,7 +81,7 @@ pub fn status(args: &StatusArgs, environment: &Environment) -> Result<(), Failur
         if let Some(deep) = deep {
             shown["deep"] = deep;
         }
-        return print(&format!("{shown:#}\n"));
+        return print_json(&shown);
     }
     let mut text = summary::status(&gateway, &answer);
     text.push_str(&here.text());

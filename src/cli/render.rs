@@ -3,13 +3,42 @@
 
 use serde_json::Value;
 
-/// A text without control characters and invisible direction marks.
+/// A text without control characters, invisible characters and direction marks.
 pub fn clean(text: &str) -> String {
-    let is_bad = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     text.chars().map(|c| if is_bad(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// JSON over several lines, with its line end. What could drive a terminal, or say something other than it shows, is
+/// written as `\u` escapes, which say the same to a program.
+pub fn json(value: &Value) -> String {
+    escaped(&format!("{value:#}\n"))
+}
+
+/// JSON on one line, likewise.
+pub fn json_line(value: &Value) -> String {
+    escaped(&value.to_string())
+}
+
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        // Line ends are those between members: inside of texts they are escaped already.
+        if c != '\n' && is_bad(c) {
+            let mut units = [0; 2];
+            out.extend(c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Controls, and what is invisible or turns the direction of a line.
+fn is_bad(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// A scalar; empty for `null` and for what is no scalar.
@@ -21,6 +50,18 @@ pub fn text(value: &Value) -> String {
         Value::Null | Value::Array(_) | Value::Object(_) => String::new(),
     }
 }
+
+/// A name that a peer chose: a long one is cut, so that it does not push the rest of a line out of sight. What a person
+/// decides about, such as a command, is never cut.
+pub fn name(value: &Value) -> String {
+    let text = text(value);
+    match text.char_indices().nth(NAME_CHARS_MAX) {
+        Some((at, _)) => format!("{}\u{2026}", &text[..at]),
+        None => text,
+    }
+}
+
+const NAME_CHARS_MAX: usize = 60;
 
 /// A list of scalars.
 pub fn joined(value: &Value) -> String {
@@ -145,6 +186,25 @@ mod tests {
     #[test]
     fn terminals_are_not_driven_by_peers() {
         assert_eq!(clean("a\u{1b}]0;x\u{7}\u{202e}b"), "a\u{fffd}]0;x\u{fffd}\u{fffd}b");
+    }
+
+    #[test]
+    fn json_drives_no_terminal_either_and_says_the_same() {
+        let name = "a\u{1b}\u{9b}31m\u{85}\u{61c}\u{200b}\u{202e}\u{2028}\u{2066}\u{feff}\u{fffa}\u{e0041}\n\u{e9}\u{1f980}";
+        let value = json!({name: [name, 1]});
+        let text = json(&value);
+        assert_eq!(serde_json::from_str::<Value>(&text).ok(), Some(value.clone()));
+        assert_eq!(serde_json::from_str::<Value>(&json_line(&value)).ok(), Some(value));
+        let shown: String = text.chars().filter(|c| *c != '\n').collect();
+        assert_eq!(clean(&shown), shown, "nothing is left to clean");
+        assert!(shown.contains("\\udb40\\udc41") && shown.contains("\u{e9}\u{1f980}"), "{shown}");
+        assert!(!clean(name).contains(['\u{61c}', '\u{2028}', '\u{feff}', '\u{fffa}', '\u{e0041}']));
+    }
+
+    #[test]
+    fn a_long_name_is_cut() {
+        assert_eq!(name(&json!("\u{e9}".repeat(60))), "\u{e9}".repeat(60));
+        assert_eq!(name(&json!("\u{e9}".repeat(5_000))), format!("{}\u{2026}", "\u{e9}".repeat(60)));
     }
 
     #[test]

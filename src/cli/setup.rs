@@ -4,7 +4,7 @@
 mod terminal;
 
 use super::args::SetupArgs;
-use super::{Failure, print, render};
+use super::{Failure, print, print_json, render};
 use crate::config::first_run::{Author, generate_token};
 use crate::config::own;
 use crate::config::settings::Setting;
@@ -89,7 +89,7 @@ pub fn run(args: &SetupArgs, environment: &Environment) -> Result<(), Failure> {
             "ok": true, "config": file.path, "created": is_new, "url": reach, "bind": draft.bind.as_str(),
             "port": port, "auth": draft.auth.as_str(), "generatedToken": has_made, "notes": notes,
         });
-        return print(&format!("{said:#}\n"));
+        return print_json(&said);
     }
     let program = profile::program(&environment, &places.state_dir);
     let mut text = format!("wrote {}\n", file.path.display());

@@ -2,7 +2,7 @@
 
 use super::args::{HeartbeatCommand, SystemCommand};
 use super::session::Session;
-use super::{Failure, print, render};
+use super::{Failure, print, print_json, render};
 use crate::environment::Environment;
 use crate::log::wall_ms;
 use serde_json::{Value, json};
@@ -15,12 +15,12 @@ pub fn run(command: &SystemCommand, environment: &Environment) -> Result<(), Fai
     match command {
         SystemCommand::Presence(client) => {
             let list = Session::ask(client, environment, "system-presence", json!({}))?;
-            if client.json { print(&format!("{list:#}\n")) } else { print(&presence(&list)) }
+            if client.json { print_json(&list) } else { print(&presence(&list)) }
         }
         SystemCommand::Event { text, mode, client } => {
             let answer = Session::ask(client, environment, "wake", json!({ "text": text, "mode": mode }))?;
             if client.json {
-                return print(&format!("{answer:#}\n"));
+                return print_json(&answer);
             }
             match answer["ok"].as_bool() {
                 Some(true) => print("kept for the agent\n"),
@@ -39,7 +39,7 @@ fn heartbeat(command: &HeartbeatCommand, environment: &Environment) -> Result<()
     };
     let answer = Session::ask(client, environment, method, params)?;
     if client.json {
-        return print(&format!("{answer:#}\n"));
+        return print_json(&answer);
     }
     match command {
         HeartbeatCommand::Last(_) if answer.is_null() => print("there was none\n"),
@@ -53,7 +53,7 @@ fn presence(list: &Value) -> String {
     let now = wall_ms();
     let rows = list.as_array().into_iter().flatten().map(|entry| {
         let texts =
-            ["host", "ip", "mode", "platform", "version", "reason"].map(|name| render::text(&entry[name]));
+            ["host", "ip", "mode", "platform", "version", "reason"].map(|name| render::name(&entry[name]));
         texts.into_iter().chain([render::ago(now, &entry["ts"])]).collect()
     });
     render::table(&["HOST", "ADDRESS", "MODE", "PLATFORM", "VERSION", "REASON", "SEEN"], rows)

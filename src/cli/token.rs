@@ -1,7 +1,7 @@
 //! `clawgate token`: the one command that shows a secret, to the person who asks for it.
 
 use super::args::TokenArgs;
-use super::{Failure, print};
+use super::{Failure, print, print_json};
 use crate::config::secrets::{Overrides, Resolved};
 use crate::config::{self, Opened};
 use crate::entropy;
@@ -39,7 +39,7 @@ pub fn show(args: &TokenArgs, environment: &Environment) -> Result<(), Failure> 
     let source = token.source.to_string();
     if args.json {
         let shown = json!({ "token": token.secret.expose(), "source": source, "mode": auth.mode.as_str() });
-        return print(&format!("{shown:#}\n"));
+        return print_json(&shown);
     }
     if auth.mode != AuthMode::Token {
         let mode = auth.mode.as_str();

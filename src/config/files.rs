@@ -1,5 +1,6 @@
 //! Opens the files that a configuration includes: below the folder of the configuration file, also behind links;
-//! regular files with one name; not too large.
+//! regular files with one name; not too large; and none that this program or the reference keeps there itself, in which
+//! secrets stand at places where nobody would look for them.
 
 use crate::storage::{explain, is_single_name};
 use clawgate_config::include::{FILE_BYTES_MAX, Files, Included};
@@ -10,13 +11,43 @@ use std::path::{Component, Path, PathBuf};
 #[derive(Debug)]
 pub struct FilesBeside {
     folder: PathBuf,
+    /// The state folder.
+    state_dir: Option<PathBuf>,
+    /// The name of the configuration file.
+    config: Option<String>,
 }
 
 impl FilesBeside {
     /// Those that this configuration file may include.
-    pub fn of(config: &Path) -> Self {
-        let folder = config.parent().unwrap_or(Path::new("/"));
-        Self { folder: std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned()) }
+    pub fn of(config: &Path, state_dir: Option<&Path>) -> Self {
+        let real = |folder: &Path| std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+        Self {
+            folder: real(config.parent().unwrap_or(Path::new("/"))),
+            state_dir: state_dir.map(real),
+            config: config.file_name().and_then(|name| name.to_str()).map(str::to_owned),
+        }
+    }
+
+    /// Whether a file below the folder, links followed, is one of a gateway's own.
+    fn is_own(&self, path: &Path) -> bool {
+        [Some(&self.folder), self.state_dir.as_ref()].into_iter().flatten().any(|root| {
+            let Ok(below) = path.strip_prefix(root) else { return false };
+            let parts: Vec<String> =
+                below.iter().map(|part| part.to_string_lossy().to_ascii_lowercase()).collect();
+            let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+            match parts[..] {
+                [name] => {
+                    let is_backup = self.config.as_ref().is_some_and(|config| {
+                        name.starts_with(&format!("{}.bak", config.to_ascii_lowercase()))
+                    });
+                    is_backup || OWN_FILES.contains(&name)
+                }
+                // What an agent of the reference logs in with, and what it was told.
+                ["agents", _, "agent" | "sessions", ..] => true,
+                [folder, ..] => OWN_FOLDERS.contains(&folder),
+                [] => false,
+            }
+        })
     }
 }
 
@@ -39,6 +70,12 @@ impl Files for FilesBeside {
         let path = std::fs::canonicalize(&asked).map_err(|why| explain("include", &asked, &why))?;
         if !path.starts_with(&self.folder) {
             return Err(outside());
+        }
+        if self.is_own(&path) {
+            return Err(format!(
+                "{} cannot be included: it is a gateway's own, not a part of its configuration",
+                path.display()
+            ));
         }
         let failed = |why| explain("include", &path, &why);
         // Looked at before it is opened: opening a pipe would wait for ever.
@@ -63,6 +100,11 @@ impl Files for FilesBeside {
         Ok(Included { path: path.display().to_string(), text })
     }
 }
+
+/// In the folder of the configuration file, or in the state folder.
+const OWN_FILES: [&str; 5] =
+    ["clawgate.json", "exec-approvals.json", "node.json", "clawgate.lock", "node.lock"];
+const OWN_FOLDERS: [&str; 6] = ["devices", "nodes", "identity", "credentials", "settings", "logs"];
 
 /// The path without `.` and `..`, by its text.
 fn plain(path: &Path) -> PathBuf {
@@ -100,7 +142,7 @@ mod tests {
         fs::hard_link(outer.path().join("secret"), folder.join("hard")).unwrap();
         fs::write(folder.join("bytes"), b"\xff").unwrap();
         fs::File::create(folder.join("large")).unwrap().set_len(50 << 20).unwrap();
-        let files = FilesBeside::of(&folder.join("openclaw.json"));
+        let files = FilesBeside::of(&folder.join("openclaw.json"), None);
         let a = files.read(None, "d/../d/./a.json").unwrap();
         assert_eq!(a.text, "{a: 1}");
         assert_eq!(files.read(Some(&a.path), "b.json").unwrap().text, "{b: 1}");
@@ -118,6 +160,42 @@ mod tests {
         ] {
             let why = files.read(None, name).unwrap_err();
             assert!(why.contains(want), "{name}: {why}");
+        }
+    }
+
+    #[test]
+    fn what_a_gateway_keeps_for_itself_is_no_part_of_a_configuration() {
+        // Compatibility row config-includes-own.
+        let folder = Folder::new();
+        let (root, state) = (folder.path(), folder.path().join("state"));
+        let own = [
+            "clawgate.json",
+            "exec-approvals.json",
+            "node.json",
+            "openclaw.json.bak",
+            "openclaw.json.bak.1",
+            "identity/device.json",
+            "identity/device-auth.json",
+            "devices/bootstrap.json",
+            "devices/paired.json",
+            "nodes/paired.json",
+            "credentials/oauth.json",
+            "agents/main/agent/auth-profiles.json",
+            "state/devices/bootstrap.json",
+            "state/exec-approvals.json",
+        ];
+        for name in own.into_iter().chain(["agents/list.json", "channels/node.json"]) {
+            fs::create_dir_all(root.join(name).parent().unwrap()).unwrap();
+            fs::write(root.join(name), "{s: 1}").unwrap();
+        }
+        std::os::unix::fs::symlink(root.join("identity"), root.join("link")).unwrap();
+        let files = FilesBeside::of(&root.join("openclaw.json"), Some(&state));
+        for name in own.into_iter().chain(["./devices/../devices/paired.json", "link/device.json"]) {
+            let why = files.read(None, name).unwrap_err();
+            assert!(why.contains("a gateway's own"), "{name}: {why}");
+        }
+        for name in ["agents/list.json", "channels/node.json"] {
+            assert!(files.read(None, name).is_ok(), "{name}");
         }
     }
 }

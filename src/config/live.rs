@@ -3,6 +3,8 @@
 //! A file that cannot be used never stops a gateway: the settings in force stay, and its faults are told once.
 
 use super::exposure::Exposure;
+use super::files::FilesBeside;
+use super::locate::Places;
 use super::open::{load, settings_of};
 use super::secrets::Resolved;
 use super::settings::{Bind, Settings};
@@ -25,6 +27,7 @@ use clawgate_proto::host::config::{
 };
 use clawgate_proto::limits::CONFIG_BYTES_MAX;
 use clawgate_proto::log::{Level, Record};
+use clawgate_proto::secret::Secret;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -399,7 +402,8 @@ impl<D: Disk> LiveFile<D> {
     }
 
     fn with_context<T>(&self, work: impl FnOnce(&service::Context<'_>) -> T) -> T {
-        with_context(&self.start.path, &self.start.environment, work)
+        let secrets = self.logger.hidden();
+        with_secrets(&self.start.path, &self.start.environment, &secrets, work)
     }
 
     fn marks(&self, found: &Read, loaded: &Loaded) -> Vec<(PathBuf, Version)> {
@@ -478,16 +482,26 @@ pub fn read<D: Disk>(storage: &Storage<D>, path: &Path) -> Result<Read, String> 
     Ok(Read { content: storage.read(path)? })
 }
 
-/// Works on a document with the files beside it and these variables.
+/// Works on a document with the files beside it and these variables, where no secrets are in force.
 pub fn with_context<T>(
     path: &Path,
     environment: &Environment,
     work: impl FnOnce(&service::Context<'_>) -> T,
 ) -> T {
+    with_secrets(path, environment, &[], work)
+}
+
+fn with_secrets<T>(
+    path: &Path,
+    environment: &Environment,
+    secrets: &[Secret],
+    work: impl FnOnce(&service::Context<'_>) -> T,
+) -> T {
     let variables = |name: &str| environment.get(name).map(str::to_owned);
     let (name, now) = (path.display().to_string(), timestamp(wall_ms()));
-    let files = super::files::FilesBeside::of(path);
-    work(&service::Context { path: &name, files: &files, variables: &variables, now: &now })
+    let state_dir = Places::find(environment).ok().map(|places| places.state_dir);
+    let files = FilesBeside::of(path, state_dir.as_deref());
+    work(&service::Context { path: &name, files: &files, variables: &variables, now: &now, secrets })
 }
 
 const RELOAD_IS_OFF: &str = "gateway.reload.mode is off: nothing is taken over before a restart";

@@ -578,3 +578,25 @@ pub(crate) fn behind_an_untrusted_proxy_guesses_are_counted(place: Place) {
         assert!(stage.host().has_logged("peer.proxied-untrusted"));
     }
 }
+
+pub(crate) fn two_secrets_in_one_connect_are_two_guesses(place: Place) {
+    for protocol in PROTOCOLS {
+        let mut stage = Stage::new(place);
+        let guess = |stage: &mut Stage, token: String, password: String| {
+            let mut config = speaking(protocol, stage.client_as("cli", "cli", None));
+            (config.auth.token, config.auth.password) = (Some(token), Some(password));
+            refused(stage, super::from_afar(config))
+        };
+        let text = |what: &str, n: usize| format!("cLaWmArKeR-{what}-{n}");
+        for n in 0..2 {
+            let one = guess(&mut stage, text("same", n), text("same", n));
+            assert_eq!(reason(&one), Some("token_mismatch"));
+        }
+        for n in 0..4 {
+            let two = guess(&mut stage, text("token", n), text("password", n));
+            assert_eq!(reason(&two), Some("token_mismatch"), "{n}");
+        }
+        let locked = guess(&mut stage, text("token", 9), text("token", 9));
+        assert_eq!(reason(&locked), Some("rate_limited"), "ten secrets were looked at");
+    }
+}

@@ -226,6 +226,41 @@ pub(crate) fn a_changed_secret_closes_who_came_in_with_the_old_one(place: Place)
     }
 }
 
+/// A peer that was let in by the old secret, and whose device the store still looks up while the secret changes, is no
+/// better off than one whose session was open.
+pub(crate) fn a_connect_on_its_way_does_not_outlive_the_secret_it_showed(place: Place) {
+    for protocol in PROTOCOLS {
+        let (mut stage, operator) = staged(place, protocol, Some(FILE));
+        let key = stage.key();
+        let config = speaking(protocol, stage.client(Some(key)));
+        let (known, hello) = stage.admit(config.clone());
+        stage.close(known);
+        stage.host().set_live_config(with_new_token(&stage));
+        let hash = stage.call(operator, "config.get", json!({})).unwrap()["hash"].clone();
+        let params = json!({"raw": "{gateway: {auth: {token: 'cLaWmArKeR-rotated'}}}", "baseHash": hash});
+        stage.hold_host(true);
+        stage.send(operator, "config.patch", params);
+        stage.pass(20);
+        let late = stage.open(config.clone());
+        let key = stage.key();
+        let fresh = speaking(protocol, stage.client(Some(key)));
+        let new = stage.open(fresh);
+        let by_token = stage.open(super::with_token(hello.device_token().unwrap(), config));
+        stage.pass(50);
+        stage.hold_host(false);
+        assert_eq!(stage.closed(operator), (4001, "gateway auth changed".to_owned()));
+        for actor in [late, new] {
+            // Which of the two the host does first is its own affair; neither leaves the peer inside.
+            match stage.admission(actor) {
+                Ok(_) => assert_eq!(stage.closed(actor), (4001, "gateway auth changed".to_owned())),
+                Err(refusal) => assert_eq!(refusal.detail_code(), Some("AUTH_TOKEN_MISMATCH")),
+            }
+        }
+        stage.admission(by_token).unwrap();
+        assert!(stage.call(by_token, "health", json!({})).is_ok(), "a device token stays what it was");
+    }
+}
+
 /// `secrets.reload`: what is fetched anew counts at once, and nothing else is told.
 pub(crate) fn secrets_are_fetched_again_on_demand(place: Place) {
     for protocol in PROTOCOLS {

@@ -115,6 +115,7 @@ play! {
         only_so_many_wait_for_the_daemon
         a_refused_page_is_told_what_to_list
         what_host_says_makes_no_page_ours_unless_the_owner_says_so
+        two_secrets_in_one_connect_are_two_guesses
         behind_an_untrusted_proxy_guesses_are_counted;
     canvas:
         files_are_served_with_their_types_and_in_a_sandbox
@@ -141,6 +142,7 @@ play! {
         the_schema_is_shown_whole_and_by_path
         only_admins_change_and_only_readers_read
         a_changed_secret_closes_who_came_in_with_the_old_one
+        a_connect_on_its_way_does_not_outlive_the_secret_it_showed
         secrets_are_fetched_again_on_demand
         a_file_that_somebody_else_changed_is_noticed
         what_waits_for_a_restart_is_in_the_status
@@ -226,6 +228,7 @@ play! {
         a_suspension_that_nobody_renews_ends
         a_drain_waits_for_work_in_progress
         a_restart_is_told_with_the_time_it_takes
+        where_things_are_on_this_machine_is_told_to_admins_only
         an_idle_hour_says_nothing_that_is_kept
         nodes_hear_their_words_right_behind_hello;
     wizard:

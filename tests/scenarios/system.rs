@@ -321,6 +321,28 @@ pub(crate) fn a_restart_is_told_with_the_time_it_takes(place: Place) {
     assert_eq!(stage.host().restarts(), 1);
 }
 
+pub(crate) fn where_things_are_on_this_machine_is_told_to_admins_only(place: Place) {
+    // Compatibility row hello-paths.
+    for protocol in PROTOCOLS {
+        let mut stage = Stage::with(place, |config| config.about.state_dir = "/home/gw/.openclaw".to_owned());
+        let (admin, reader) = (admin(&mut stage, protocol), reader(&mut stage, protocol));
+        let node = node_on(&mut stage, protocol, "linux");
+        for (actor, shows) in [(admin, true), (reader, false), (node, false)] {
+            stage.drain(actor);
+            let health = stage.call(actor, "health", json!({}));
+            // Not every role may ask, and everybody is told.
+            let mut seen: Vec<Value> = health.into_iter().collect();
+            seen.push(stage.event(actor, "health").value());
+            for health in seen {
+                let path = health["sessions"]["path"].as_str().unwrap();
+                assert_eq!(health["agents"][0]["sessions"]["path"], path);
+                assert_eq!(path.starts_with("/home/gw/.openclaw/"), shows, "{path}");
+                assert!(shows || path == "[redacted]", "{path}");
+            }
+        }
+    }
+}
+
 pub(crate) fn an_idle_hour_says_nothing_that_is_kept(place: Place) {
     if place.is_real() {
         return; // an hour is too long

@@ -147,6 +147,11 @@ mod tests {
             parse(with(|v| v["bogus"] = json!(1))).unwrap_err(),
             "at root: unexpected property 'bogus'"
         );
+        // Compatibility row auth-names.
+        assert_eq!(
+            parse(with(|v| v["auth"] = json!({"hunter22": "x"}))).unwrap_err(),
+            "at /auth: unexpected property '[redacted]'"
+        );
         assert_eq!(
             parse(with(|v| v["client"]["id"] = json!("nosuch"))).unwrap_err(),
             "at /client/id: must be equal to one of the allowed values"

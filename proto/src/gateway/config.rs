@@ -130,6 +130,8 @@ impl Gateway {
         if !is_other_auth {
             return;
         }
+        // Nor is a `connect` that the store still looks up in by the old word.
+        self.auth_generation += 1;
         self.submit(now, Op::ForgetSecretCodes, Key::SecretChanged, out);
         // Whoever came in with what is no longer valid must show what is. A device token stays what it was.
         let conns: Vec<ConnId> = self.peers.open().collect();

@@ -2,7 +2,8 @@
 //!
 //! The threat: somebody shows several secrets at once, so that one is looked at and the others are guesses; and since a
 //! right secret makes the limiter forget, a wrong one that does not count can be told from it. So every secret that was
-//! tried and is wrong counts, once for each kind that it was tried as, whatever came of the others. One thing is no
+//! tried and is wrong counts, once for each kind that it was tried as, whatever came of the others; two different ones
+//! in the two places of the shared secret are two. One thing is no
 //! guess: a device's own token in the place of the shared secret, where clients put a stored one. Only the store knows
 //! whether it is that.
 
@@ -12,7 +13,7 @@ use super::devices::{DeviceStore, Done};
 use super::limiter::SecretKind;
 use crate::connect::{ConnectParams, ConnectRequest, Proof};
 use crate::error::AuthReason;
-use crate::secret::{self, Secret};
+use crate::secret::Secret;
 
 /// What came of the secrets beside the shared one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,15 +94,16 @@ pub(super) fn wrong(
     is_shared_wrong: bool,
     tried: Tried,
 ) -> impl Iterator<Item = SecretKind> + use<> {
+    let shared = if is_shared_wrong { shared_guesses(params, tried == Tried::OwnToken) } else { 0 };
     let counts = [
-        (SecretKind::Shared, is_shared_wrong && (tried != Tried::OwnToken || is_more_than_a_token(params))),
         (SecretKind::Device, tried == Tried::WrongToken),
         (
             SecretKind::Setup,
             tried == Tried::WrongCode || (tried == Tried::WrongToken && is_code_shown(params)),
         ),
     ];
-    counts.into_iter().filter(|(_, counts)| *counts).map(|(kind, _)| kind)
+    let others = counts.into_iter().filter(|(_, counts)| *counts).map(|(kind, _)| kind);
+    core::iter::repeat_n(SecretKind::Shared, shared).chain(others)
 }
 
 /// Whether the device token that a `connect` shows is one of its device.
@@ -118,17 +120,23 @@ pub(super) fn is_code_shown(params: &ConnectParams) -> bool {
     is_shown(&params.auth.bootstrap_token)
 }
 
-/// Whether a secret was shown in the place of the shared one that is not the device token as well.
-fn is_more_than_a_token(params: &ConnectParams) -> bool {
+/// How many different secrets were shown in the two places of the shared one. `is_own_token` says that the device token
+/// is one of this device: in `auth.token` it is no guess.
+fn shared_guesses(params: &ConnectParams, is_own_token: bool) -> usize {
     let auth = &params.auth;
-    let is_other = match (&auth.token, &auth.device_token) {
-        (Some(token), Some(device_token)) => {
-            is_shown(&auth.token) && is_shown(&auth.device_token) && !secret::same(token, device_token)
-        }
-        // Without `auth.deviceToken` it is what was tried as the device token.
-        (Some(_) | None, None) | (None, Some(_)) => false,
+    let shown = |secret: &'_ Option<String>| secret.as_deref().and_then(Secret::new);
+    let device_token = shown(&auth.device_token);
+    // Without `auth.deviceToken` it is `auth.token` that was tried as the device token.
+    let is_device_token = |token: &Secret| {
+        device_token.as_ref().is_none_or(|device_token| device_token.matches(token.expose()))
     };
-    is_other || is_shown(&auth.password)
+    let token = shown(&auth.token).filter(|token| !is_own_token || !is_device_token(token));
+    let password = shown(&auth.password);
+    match (token, password) {
+        (Some(token), Some(password)) if !token.matches(password.expose()) => 2,
+        (Some(_), _) | (_, Some(_)) => 1,
+        (None, None) => 0,
+    }
 }
 
 fn is_shown(secret: &Option<String>) -> bool {
@@ -158,10 +166,16 @@ mod tests {
     }
 
     #[test]
-    fn every_secret_that_was_tried_and_is_wrong_counts_once_for_each_kind() {
+    fn every_secret_that_was_tried_and_is_wrong_counts_for_each_kind() {
         for (shown, tried, want) in [
             (["a", "", "", ""], Tried::Nothing, &[Shared][..]),
             (["", "a", "", ""], Tried::Nothing, &[Shared]),
+            // Two secrets are two guesses, one in both places is one.
+            (["a", "b", "", ""], Tried::Nothing, &[Shared, Shared]),
+            (["a", " a", "", ""], Tried::Nothing, &[Shared]),
+            (["a", "b", "", ""], Tried::WrongToken, &[Shared, Shared, Device]),
+            (["a", "b", "a", ""], Tried::OwnToken, &[Shared]),
+            (["a", "b", "c", ""], Tried::OwnToken, &[Shared, Shared]),
             (["", "", "a", ""], Tried::WrongToken, &[Device]),
             (["a", "", "", ""], Tried::WrongToken, &[Shared, Device]),
             (["a", "", "b", "c"], Tried::WrongToken, &[Shared, Device, Setup]),

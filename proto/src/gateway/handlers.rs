@@ -22,7 +22,7 @@ pub(crate) fn connect_again(gateway: &mut Gateway, call: Call, out: &mut Vec<Out
 /// `health`: the snapshot at hand, and a fresh one to everybody soon after.
 pub(crate) fn health(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
     let Some(session) = gateway.peers.session(call.conn) else { return };
-    let snapshot = gateway.health.encoded(session.dialect);
+    let snapshot = gateway.health.encoded(session.dialect, session.scopes.satisfies(scope::ADMIN));
     gateway.respond(call.conn, call.id, Reply::Ok(Payload::Json(snapshot)), out);
     gateway.health_flush.dirty = [true, true];
 }

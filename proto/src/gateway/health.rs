@@ -20,7 +20,8 @@ pub(crate) struct Health {
     pub(crate) heartbeats: bool,
     /// Whether a changed configuration file comes into force by itself, as far as it can.
     pub(super) hot_reload: bool,
-    encoded: [Bytes; 2],
+    /// For everybody, and for who may know where things are on this machine.
+    encoded: [[Bytes; 2]; 2],
     refreshed: Mono,
     lateness: VecDeque<u64>,
     load: Option<(Mono, Load)>,
@@ -39,8 +40,8 @@ pub(crate) struct Snapshot {
     pub(crate) heartbeats: bool,
     /// Whether a changed configuration file comes into force by itself, as far as it can.
     pub(crate) hot_reload: bool,
-    /// Where sessions would be.
-    pub(crate) sessions_path: String,
+    /// Where sessions would be; `None` for who may not know where things are on this machine.
+    pub(crate) sessions_path: Option<String>,
     /// How late it runs; absent until the host told its load.
     pub(crate) event_loop: Option<EventLoop>,
 }
@@ -66,7 +67,7 @@ impl Health {
             version: 1,
             heartbeats: true,
             hot_reload: false,
-            encoded: [empty.clone(), empty],
+            encoded: [[empty.clone(), empty.clone()], [empty.clone(), empty]],
             refreshed: now.mono,
             lateness: VecDeque::new(),
             // The process starts with the driver's clock, having used no time.
@@ -114,20 +115,20 @@ impl Health {
         self.event_loop
     }
 
-    /// The latest snapshot, encoded.
-    pub(crate) fn encoded(&self, dialect: Dialect) -> Bytes {
-        self.encoded[dialect.index()].clone()
+    /// The latest snapshot, encoded. `admin` is who may know where things are on this machine, as in hello-ok.
+    pub(crate) fn encoded(&self, dialect: Dialect, admin: bool) -> Bytes {
+        self.encoded[usize::from(admin)][dialect.index()].clone()
     }
 
     fn encode(&mut self, now: Now) {
         let mut sorted: Vec<u64> = self.lateness.iter().copied().collect();
         sorted.sort_unstable();
         let p99 = sorted.get(sorted.len().saturating_sub(1) * 99 / 100).copied().unwrap_or(0);
-        let snapshot = Snapshot {
+        let mut snapshot = Snapshot {
             ts: now.wall.0,
             heartbeats: self.heartbeats,
             hot_reload: self.hot_reload,
-            sessions_path: format!("{}/agents/main/sessions/sessions.json", self.config.about.state_dir),
+            sessions_path: None,
             event_loop: self.cpu_ratio.map(|cpu_ratio| EventLoop {
                 interval_ms: now.mono.millis_since(self.refreshed),
                 delay_p99_ms: p99 / 1_000,
@@ -136,7 +137,11 @@ impl Health {
             }),
         };
         self.event_loop = snapshot.event_loop;
-        self.encoded = [Dialect::V3, Dialect::V4].map(|dialect| dialect::health(dialect, &snapshot));
+        let path = format!("{}/agents/main/sessions/sessions.json", self.config.about.state_dir);
+        self.encoded = [None, Some(path)].map(|sessions_path| {
+            snapshot.sessions_path = sessions_path;
+            [Dialect::V3, Dialect::V4].map(|dialect| dialect::health(dialect, &snapshot))
+        });
     }
 }
 

@@ -61,6 +61,8 @@ pub(super) struct Waiting {
     is_guess_open: bool,
     /// For the limiters.
     limiter_key: Source,
+    /// The [`Gateway::auth_generation`] in which it was judged.
+    auth_generation: u64,
 }
 
 /// An admission that is decided.
@@ -174,7 +176,18 @@ impl Gateway {
                     let is_covered = dialect.exceptions().pairing_covers_surface;
                     op.declared = Some(Box::new(Declared { about, surface, is_covered }));
                 }
-                let waiting = Waiting { conn, id, dialect, role, params, shared, is_guess_open, limiter_key };
+                let auth_generation = self.auth_generation;
+                let waiting = Waiting {
+                    conn,
+                    id,
+                    dialect,
+                    role,
+                    params,
+                    shared,
+                    is_guess_open,
+                    limiter_key,
+                    auth_generation,
+                };
                 self.submit(now, Op::Connect(Box::new(op)), Key::Connect(Box::new(waiting)), out);
             }
         }
@@ -292,6 +305,7 @@ impl Gateway {
         };
         self.stats.admitted += 1;
         self.peers.set_phase(conn, Phase::Open(Box::new(session)));
+        let shows_paths = scopes.satisfies(scope::ADMIN);
         let surface = self.surface_at_hello(now, conn, origin, dialect);
         let admission = Admission {
             request_id: id,
@@ -307,7 +321,7 @@ impl Gateway {
             } else {
                 Bytes::from_static(b"[]")
             },
-            health: self.health.encoded(dialect),
+            health: self.health.encoded(dialect, shows_paths),
             state_version: StateVersion { presence: self.presence.version, health: self.health.version },
             uptime_ms: uptime_ms(now),
             suspension: self.suspension.phase(),
@@ -419,11 +433,23 @@ impl Gateway {
     }
 
     fn connect_done(&mut self, now: Now, waiting: Waiting, done: Done, out: &mut Vec<Output>) {
-        let Waiting { conn, id, dialect, role, params, shared, is_guess_open, limiter_key } = waiting;
+        let Waiting { conn, id, dialect, role, params, shared, is_guess_open, limiter_key, auth_generation } =
+            waiting;
         for kind in guesses::wrong(&params, is_guess_open, Tried::of(&done, shared.is_err())) {
             self.limiters.failed(now.mono, limiter_key, kind);
         }
         let error = match done {
+            // What let it come this far may not be in force any more: an open session would have been closed.
+            Done::Connected(connected)
+                if auth_generation != self.auth_generation && !connected.by_device_token =>
+            {
+                self.setups.undelivered.extend(connected.redeemed);
+                let reason = match self.config.auth.mode {
+                    AuthMode::Password => AuthReason::PasswordMismatch,
+                    AuthMode::None | AuthMode::Token | AuthMode::TrustedProxy => AuthReason::TokenMismatch,
+                };
+                ConnectError::Unauthorized(admit::unauthorized(&self.config, &params, reason, None))
+            }
             Done::Connected(connected) => {
                 if connected.by_device_token {
                     self.limiters.succeeded(limiter_key, SecretKind::Device);

@@ -5,6 +5,7 @@
 //! no secrets and stay.
 
 use crate::schema::{Key, Kind, Schema};
+use crate::shown::Values;
 use crate::validate::is_reference;
 use crate::value::{Index, Node};
 
@@ -30,12 +31,41 @@ pub fn is_secret_at(schema: &Schema, path: &[&str], value: &Node) -> bool {
     redact(schema, &mut whole)
 }
 
-/// Puts the stored secrets back where `new` holds the mark.
+/// Calls `each` for every text at the place of a secret, references to variables too.
+pub(crate) fn each_secret_text(schema: &Schema, root: &Node, each: &mut dyn FnMut(&str)) {
+    visit_texts(Some(schema.root()), false, root, each);
+}
+
+fn visit_texts(key: Option<&Key>, is_sensitive: bool, value: &Node, each: &mut dyn FnMut(&str)) {
+    match value {
+        Node::Text(text) => {
+            if is_sensitive || has_password(text) {
+                each(text);
+            }
+        }
+        Node::List(items) => {
+            for item in items {
+                let place = place(key, is_sensitive, None, item);
+                visit_texts(place.0, place.1, item, each);
+            }
+        }
+        Node::Object(members) => {
+            let is_reference = is_reference(value);
+            for (name, value) in members {
+                let place = member(key, is_sensitive, is_reference, name, value);
+                visit_texts(place.0, place.1, value, each);
+            }
+        }
+        Node::Null | Node::Bool(_) | Node::Integer(_) | Node::Float(_) => {}
+    }
+}
+
+/// Puts the stored secrets back where `new` holds the mark. `values` are those that were hidden wherever they stood.
 ///
 /// # Errors
 /// A mark for which there is no secret, or more than one could be meant; a sentence for a person.
-pub fn restore(schema: &Schema, new: &mut Node, stored: &Node) -> Result<(), String> {
-    let mut restore = Restore { path: String::new() };
+pub fn restore(schema: &Schema, new: &mut Node, stored: &Node, values: &Values) -> Result<(), String> {
+    let mut restore = Restore { path: String::new(), values };
     restore.node(Some(schema.root()), false, new, Some(stored))
 }
 
@@ -210,11 +240,12 @@ fn has_secret_parameter(query: &str) -> bool {
 /// Names under which secrets stand in addresses, beside those of members.
 const PARAMETERS: [&str; 8] = ["key", "sig", "signature", "auth", "code", "pass", "pwd", "jwt"];
 
-struct Restore {
+struct Restore<'a> {
     path: String,
+    values: &'a Values,
 }
 
-impl Restore {
+impl Restore<'_> {
     fn node(
         &mut self,
         key: Option<&Key>,
@@ -230,7 +261,7 @@ impl Restore {
                 let was_shown = |stored: &Node| {
                     is_hidden(key, is_sensitive, stored)
                         || is_sensitive && matches!(stored, Node::Text(text) if !text.is_empty())
-                        || matches!(stored, Node::Text(text) if text.contains("${"))
+                        || matches!(stored, Node::Text(text) if text.contains("${") || self.values.are_in(text))
                 };
                 match stored.filter(|stored| was_shown(stored)) {
                     Some(stored) => *new = stored.clone(),
@@ -261,6 +292,7 @@ impl Restore {
                         visit(place.0, place.1, &mut item, &mut |value| {
                             *value = Node::Text(REDACTED.to_owned())
                         });
+                        self.values.hide(&mut item);
                         item
                     })
                     .collect();
@@ -378,7 +410,7 @@ mod tests {
 
     fn back(new: &str, stored: &str) -> Result<String, String> {
         let mut new = Node::parse(new).unwrap();
-        restore(&Schema::load(), &mut new, &Node::parse(stored).unwrap())?;
+        restore(&Schema::load(), &mut new, &Node::parse(stored).unwrap(), &Values::default())?;
         Ok(new.to_json())
     }
 
@@ -413,7 +445,7 @@ mod tests {
         let schema = Schema::load();
         let stored = Node::parse(FULL).unwrap();
         let mut new = shown(FULL);
-        restore(&schema, &mut new, &stored).unwrap();
+        restore(&schema, &mut new, &stored, &Values::default()).unwrap();
         assert_eq!(new.to_json(), stored.to_json());
     }
 
@@ -552,7 +584,7 @@ mod tests {
             assert!(!hidden.to_json().contains("S1"), "{secret}");
             let schema = Schema::load();
             let (mut new, stored) = (hidden, Node::parse(&document).unwrap());
-            restore(&schema, &mut new, &stored).unwrap();
+            restore(&schema, &mut new, &stored, &Values::default()).unwrap();
             assert_eq!(new.to_json(), stored.to_json());
         }
         for plain in [

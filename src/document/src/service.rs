@@ -2,17 +2,18 @@
 //! there is a new one, makes it durable before anybody is told.
 
 use crate::describe;
-use crate::expand::{Variables, expand_all};
+use crate::expand::{Variables, expand, expand_all};
 use crate::include::{self, Files};
 use crate::merge;
 use crate::redact;
 use crate::schema::Schema;
-use crate::shown;
+use crate::shown::{self, Values};
 use crate::validate;
 use crate::value::{Index, Node, ParseFault};
 use bytes::Bytes;
 use clawgate_proto::host::config::{ConfigFault, ConfigSnapshot, ConfigWrite, Issue};
 pub use clawgate_proto::limits::CONFIG_BYTES_MAX;
+use clawgate_proto::secret::Secret;
 use sha2::{Digest as _, Sha256};
 
 /// What surrounds a document.
@@ -25,6 +26,8 @@ pub struct Context<'a> {
     pub variables: Variables<'a>,
     /// The time, as RFC 3339 writes it.
     pub now: &'a str,
+    /// Secrets in force, wherever they come from: no text that contains one is shown.
+    pub secrets: &'a [Secret],
 }
 
 impl core::fmt::Debug for Context<'_> {
@@ -52,6 +55,8 @@ pub struct Loaded {
     pub warnings: Vec<Issue>,
     /// Settings of earlier releases.
     pub legacy: Vec<Issue>,
+    /// Secrets that are shown in no text.
+    pub secrets: Values,
 }
 
 /// What a change makes of a document. `Debug` shows no content.
@@ -92,6 +97,7 @@ impl Loaded {
             issues: Vec::new(),
             warnings: Vec::new(),
             legacy: Vec::new(),
+            secrets: Values::default(),
         };
         let parsed = match text.map(content).transpose() {
             Ok(text) if text.is_none_or(|text| text.trim().is_empty()) => Ok(Node::empty()),
@@ -135,10 +141,31 @@ impl Loaded {
                 format!("Missing env var \"{name}\" \u{2014} feature using this value will be unavailable");
             self.warnings.push(issue(&path, &message));
         }
+        self.find_secrets(&schema, context, &variables);
         if self.issues.is_empty() {
             self.issues = validate::validate(&schema, &self.resolved);
         }
         self.legacy = validate::legacy(&self.resolved);
+    }
+
+    /// Secrets that must not be shown wherever they stand: those in force, and those of variables that stand where a
+    /// secret belongs.
+    fn find_secrets(&mut self, schema: &Schema, context: &Context<'_>, variables: Variables<'_>) {
+        let mut secrets = Values::default();
+        context.secrets.iter().for_each(|secret| secrets.add(secret.expose()));
+        for path in SHARED_SECRETS {
+            secrets.add(self.resolved.at(&path).and_then(Node::as_text).unwrap_or_default());
+        }
+        redact::each_secret_text(schema, &self.source, &mut |text| {
+            let values = core::cell::RefCell::new(Vec::new());
+            let look = |name: &str| {
+                values.borrow_mut().extend(variables(name));
+                None
+            };
+            expand(text, &look);
+            values.into_inner().iter().for_each(|value| secrets.add(value));
+        });
+        self.secrets = secrets;
     }
 
     /// Whether it may be used.
@@ -176,6 +203,7 @@ impl Loaded {
     fn hide(&self, schema: &Schema, resolved: &mut Node) {
         redact::redact(schema, resolved);
         shown::hide_variables(schema, &variables_of(&self.source), &self.source, resolved);
+        self.secrets.hide(resolved);
     }
 }
 
@@ -200,6 +228,7 @@ pub fn snapshot(text: Option<&[u8]>, context: &Context<'_>) -> (ConfigSnapshot, 
     if loaded.is_valid() {
         let mut parsed = loaded.written.clone();
         let has_secret = redact::redact(&schema, &mut parsed);
+        let has_secret = loaded.secrets.hide(&mut parsed) || has_secret;
         // What the document does not hold may be an old secret: a text with any of it is shown without.
         let plain = text.and_then(|text| core::str::from_utf8(text).ok());
         snapshot.raw = match plain {
@@ -257,7 +286,7 @@ pub fn change(
         Change::Replace if include::has_include(&raw) => (raw, &current.written),
         Change::Replace => (raw, &current.source),
     };
-    redact::restore(&Schema::load(), &mut new, stored).map_err(ConfigFault::invalid)?;
+    redact::restore(&Schema::load(), &mut new, stored, &current.secrets).map_err(ConfigFault::invalid)?;
     merge::keep_references(&mut new, &current.source, &current.resolved);
     finish(new, &current, context)
 }
@@ -374,6 +403,13 @@ fn issue(path: &str, message: &str) -> Issue {
     Issue { path: path.to_owned(), message: message.to_owned(), allowed: Vec::new() }
 }
 
+/// Where the document names the secrets that let peers in.
+const SHARED_SECRETS: [[&str; 3]; 4] = [
+    ["gateway", "auth", "token"],
+    ["gateway", "auth", "password"],
+    ["gateway", "remote", "token"],
+    ["gateway", "remote", "password"],
+];
 /// Faults that a message spells out.
 const SHOWN_MAX: usize = 3;
 
@@ -400,8 +436,13 @@ mod tests {
         (name == "TOKEN").then(|| "from-env".to_owned())
     }
 
-    const CONTEXT: Context<'static> =
-        Context { path: "/c.json", files: &One, variables: &variables, now: "2026-01-01T00:00:00.000Z" };
+    const CONTEXT: Context<'static> = Context {
+        path: "/c.json",
+        files: &One,
+        variables: &variables,
+        now: "2026-01-01T00:00:00.000Z",
+        secrets: &[],
+    };
 
     fn get(text: &str) -> ConfigSnapshot {
         snapshot(Some(text.as_bytes()), &CONTEXT).0
@@ -440,6 +481,30 @@ mod tests {
         }
         let back = run(Change::Replace, &shown.resolved, Some(text)).unwrap();
         assert!(back.contains("https://h/?k=${K}") && back.contains("\"${TOKEN}\""), "{back}");
+    }
+
+    #[test]
+    fn a_secret_in_force_is_hidden_wherever_it_stands() {
+        let in_force = [Secret::new("proof-of-the-proxy").unwrap()];
+        let variables = |name: &str| (name == "GWT").then(|| "value-of-gwt".to_owned());
+        let context = Context { variables: &variables, secrets: &in_force, ..CONTEXT };
+        let text = "{gateway: {auth: {token: '${GWT}', password: 'right-in-the-file'}}, ui: {assistant: {name: '${GWT}'}}, \
+            channels: {x: {a: 'say right-in-the-file!', b: ['proof-of-the-proxy', 'harmless', 'Bearer ${GWT}']}}}";
+        let (shown, _) = snapshot(Some(text.as_bytes()), &context);
+        let views = format!("{:?}{:?}{}{}", shown.raw, shown.parsed, shown.resolved, shown.config);
+        for secret in ["value-of-gwt", "right-in-the-file", "proof-of-the-proxy"] {
+            assert!(!views.contains(secret), "{secret}: {views}");
+        }
+        assert!(shown.resolved.contains("harmless"), "{views}");
+        // What is shown comes back as it was.
+        for raw in [shown.raw.unwrap(), shown.resolved] {
+            let base_hash = Some(hash(text.as_bytes()));
+            let write = ConfigWrite { raw, base_hash, ..ConfigWrite::default() };
+            let mut back =
+                change(Change::Replace, &write, Some(text.as_bytes()), &context).unwrap().loaded.written;
+            back.take(&["meta"]);
+            assert_eq!(back.to_json(), Node::parse(text).unwrap().to_json());
+        }
     }
 
     fn message(fault: ConfigFault) -> String {

@@ -1,11 +1,57 @@
-//! What else of a document must not be shown: a text that says more than its document, and secrets that a variable
-//! brings to a place where none is expected.
+//! What else of a document must not be shown: a text that says more than its document, secrets that a variable
+//! brings to a place where none is expected, and secrets in force, wherever they stand.
 
 use crate::expand::expand;
 use crate::redact::{REDACTED, looks_secret};
 use crate::schema::{Key, Schema};
 use crate::value::{Index, Node};
+use clawgate_proto::secret::Secret;
 use core::cell::Cell;
+
+/// Secrets that are hidden by what they are: no text that contains one is shown.
+#[derive(Clone, Debug, Default)]
+pub struct Values(Vec<Secret>);
+
+impl Values {
+    /// Hides this one as well. What is shorter than 8 characters stands in too many texts that mean something else, and
+    /// beyond 256 none is taken any more.
+    pub(crate) fn add(&mut self, text: &str) {
+        let Some(secret) = Secret::new(text) else { return };
+        let is_long = secret.expose().chars().count() >= VALUE_CHARS_MIN;
+        if is_long && self.0.len() < VALUES_MAX && !self.0.iter().any(|known| known.matches(text)) {
+            self.0.push(secret);
+        }
+    }
+
+    /// Whether a text contains one of them.
+    pub(crate) fn are_in(&self, text: &str) -> bool {
+        text.len() >= VALUE_CHARS_MIN && self.0.iter().any(|secret| text.contains(secret.expose()))
+    }
+
+    /// Puts the mark where one stands. Gives whether there was one.
+    pub(crate) fn hide(&self, node: &mut Node) -> bool {
+        let mut found = false;
+        match node {
+            Node::Text(text) => {
+                found = self.are_in(text);
+                if found {
+                    REDACTED.clone_into(text);
+                }
+            }
+            Node::List(items) => items.iter_mut().for_each(|item| found |= self.hide(item)),
+            Node::Object(members) => {
+                members.iter_mut().for_each(|(_, value)| found |= self.hide(value));
+            }
+            Node::Null | Node::Bool(_) | Node::Integer(_) | Node::Float(_) => {}
+        }
+        found
+    }
+}
+
+/// Shorter secrets are hidden only at their places.
+const VALUE_CHARS_MIN: usize = 8;
+/// Each is looked for in every text.
+const VALUES_MAX: usize = 256;
 
 /// Whether the text of a document may hold what the document does not: in a comment, or in a member that a later one of
 /// the same name replaced. A text with an address in it counts as one, which only costs its layout.

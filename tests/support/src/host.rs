@@ -271,6 +271,7 @@ impl ConfigFile {
             files: &NoFiles,
             variables: &|_| None,
             now: "2026-01-01T00:00:00.000Z",
+            secrets: &[],
         };
         let answer = match op {
             ConfigOp::Get => {

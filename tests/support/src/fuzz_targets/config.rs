@@ -12,7 +12,7 @@ pub fn config_json5(data: &[u8]) {
     let files = Mirror(String::from_utf8_lossy(text).into_owned());
     let variables = |name: &str| (name.len() < 4).then(|| "a-value".to_owned());
     let now = "2026-01-01T00:00:00.000Z";
-    let context = Context { path: "/c/root", files: &files, variables: &variables, now };
+    let context = Context { path: "/c/root", files: &files, variables: &variables, now, secrets: &[] };
     let (shown, loaded) = service::snapshot(Some(text), &context);
     assert_eq!(shown.valid, shown.issues.is_empty());
     assert!(shown.issues.len() <= 64 && shown.issues.iter().all(|issue| !issue.message.is_empty()));
