@@ -298,3 +298,34 @@ export class RecordingProxy {
 export function readJson(file) {
   return JSON.parse(readFileSync(file, "utf8"));
 }
+
+/** Makes whoever comes through it a client from elsewhere: nobody behind it is paired silently. */
+export async function fromElsewhere(port) {
+  const server = net.createServer((down) => {
+    const up = net.connect(port, "127.0.0.1");
+    down.once("data", (head) => {
+      const text = head.toString("latin1").replace("\r\n", "\r\nX-Forwarded-For: 203.0.113.7\r\n");
+      up.write(Buffer.from(text, "latin1"));
+      down.pipe(up);
+    });
+    up.pipe(down);
+    for (const socket of [down, up]) {
+      socket.on("error", () => {});
+      socket.on("close", () => [down, up].forEach((other) => other.destroy()));
+    }
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  server.unref();
+  return server.address().port;
+}
+
+/** Asks until the answer satisfies; what takes a moment is waited for. */
+export async function until(what, ask, test, boundMs = 60_000) {
+  const bound = Date.now() + boundMs;
+  for (;;) {
+    const answer = await ask();
+    if (test(answer)) return answer;
+    if (Date.now() > bound) throw new Error(`${what}: ${JSON.stringify(answer).slice(0, 2000)}`);
+    await sleep(200);
+  }
+}

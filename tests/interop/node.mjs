@@ -3,11 +3,10 @@
 // Usage: node node.mjs PATH_OF_CLAWGATE PATH_OF_REFERENCE_FOLDER reference|reference-2026.9.6|std|smol   (whose gateway it is)
 import { spawn } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
-import net from "node:net";
 import path from "node:path";
 import {
-  GatewayProcess, RawClient, TOKEN, check, clawgate, deviceKey, finish, freePort, gatewayEnv, readJson, sleep, tempDir, within,
-  writeConfig,
+  GatewayProcess, RawClient, TOKEN, check, clawgate, deviceKey, finish, freePort, fromElsewhere, gatewayEnv, readJson, sleep,
+  tempDir, until, within, writeConfig,
 } from "./lib.mjs";
 
 const [binary, referenceDir, where] = process.argv.slice(2);
@@ -28,26 +27,6 @@ const start = () =>
   isReference
     ? new GatewayProcess(process.execPath, [entry, "gateway", "--port", String(port)], stateDir, port).grouped().start(240_000)
     : clawgate(binary, where, stateDir, port).grouped().start();
-
-/** Makes whoever comes through it a client from elsewhere: nobody behind it is paired silently. */
-async function fromElsewhere() {
-  const server = net.createServer((down) => {
-    const up = net.connect(port, "127.0.0.1");
-    down.once("data", (head) => {
-      const text = head.toString("latin1").replace("\r\n", "\r\nX-Forwarded-For: 203.0.113.7\r\n");
-      up.write(Buffer.from(text, "latin1"));
-      down.pipe(up);
-    });
-    up.pipe(down);
-    for (const socket of [down, up]) {
-      socket.on("error", () => {});
-      socket.on("close", () => [down, up].forEach((other) => other.destroy()));
-    }
-  });
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  server.unref();
-  return server.address().port;
-}
 
 /** A node host in a home folder of its own. A supervised one is started again when it ends by itself: the reference's
  * leaves when its gateway does, and when it has to wait for a person. */
@@ -111,17 +90,6 @@ async function operator() {
   return client;
 }
 
-/** Asks until the answer satisfies; what takes a moment is waited for. */
-async function until(what, ask, test, boundMs = 60_000) {
-  const bound = Date.now() + boundMs;
-  for (;;) {
-    const answer = await ask();
-    if (test(answer)) return answer;
-    if (Date.now() > bound) throw new Error(`${what}: ${JSON.stringify(answer).slice(0, 2000)}`);
-    await sleep(200);
-  }
-}
-
 let host;
 process.on("uncaughtExceptionMonitor", () => console.log(`the node host said:\n${host?.output.slice(-3000)}`));
 
@@ -177,7 +145,7 @@ console.log(whose);
 let gateway = await start();
 let desk = new Desk(await operator());
 let decider = await operator();
-const door = await fromElsewhere();
+const door = await fromElsewhere(port);
 const args = isReference
   ? ["node", "run", "--host", "127.0.0.1", "--port", String(door), "--display-name", "Attic"]
   : [entry, "node", "run", "--host", "127.0.0.1", "--port", String(door), "--display-name", "Attic"];
