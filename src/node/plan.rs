@@ -337,15 +337,15 @@ mod tests {
                 ("/usr/bin/bash", "ELF"),
                 ("/usr/bin/nice", "ELF"),
                 ("/usr/bin/python3", "ELF"),
-                ("/work/x.sh", "#!/bin/sh\n1"),
-                ("/work/job.py", "1"),
+                ("/yard/x.sh", "#!/bin/sh\n1"),
+                ("/yard/job.py", "1"),
             ]))
         }
 
         fn path(path: &str, cwd: Option<&str>) -> String {
             match (path.strip_prefix("./").unwrap_or(path), cwd) {
                 (path, _) if path.starts_with('/') => path.to_owned(),
-                (path, cwd) => format!("{}/{path}", cwd.unwrap_or("/work")),
+                (path, cwd) => format!("{}/{path}", cwd.unwrap_or("/yard")),
             }
         }
     }
@@ -358,8 +358,8 @@ mod tests {
 
         fn folder(&self, path: &str) -> Option<String> {
             match path {
-                "/link" => Some("/work".to_owned()),
-                "/work" | "/" => Some(path.to_owned()),
+                "/link" => Some("/yard".to_owned()),
+                "/yard" | "/" => Some(path.to_owned()),
                 _ => None,
             }
         }
@@ -426,10 +426,10 @@ mod tests {
     #[test]
     fn a_plan_names_program_folder_and_script_by_their_real_paths() {
         for (line, cwd, want) in [
-            ("./x.sh", Some("/link"), Ok((Some("/work"), Some((0, "/work/x.sh"))))),
-            ("bash x.sh", Some("/link"), Ok((Some("/work"), Some((1, "/work/x.sh"))))),
-            ("bash -ex x.sh", None, Ok((None, Some((2, "/work/x.sh"))))),
-            ("nice python3 -u job.py", None, Ok((None, Some((3, "/work/job.py"))))),
+            ("./x.sh", Some("/link"), Ok((Some("/yard"), Some((0, "/yard/x.sh"))))),
+            ("bash x.sh", Some("/link"), Ok((Some("/yard"), Some((1, "/yard/x.sh"))))),
+            ("bash -ex x.sh", None, Ok((None, Some((2, "/yard/x.sh"))))),
+            ("nice python3 -u job.py", None, Ok((None, Some((3, "/yard/job.py"))))),
             ("nice echo job.py", None, Ok((None, Some((0, "/usr/bin/nice"))))),
             ("echo x.sh", None, Ok((None, Some((0, "/usr/bin/echo"))))),
             ("bash nothing.sh", None, Err("cannot safely bind")),
@@ -454,7 +454,7 @@ mod tests {
     #[test]
     fn what_changed_since_the_approval_does_not_run() {
         let disk = Disk::new();
-        let plan = Plan::make(&asked("bash x.sh", Some("/work")), &seal(), &disk).unwrap();
+        let plan = Plan::make(&asked("bash x.sh", Some("/yard")), &seal(), &disk).unwrap();
         let check = |plan: &Plan, change: &dyn Fn(&mut Run), disk: &Disk| {
             let mut run = run(plan);
             change(&mut run);
@@ -468,11 +468,11 @@ mod tests {
             };
             check(&plan, &|_| {}, &disk)
         };
-        assert!(changed("/work/x.sh", Some("#!/bin/sh\n2")).contains("script operand changed"));
-        assert!(changed("/work/x.sh", None).contains("script operand changed"));
+        assert!(changed("/yard/x.sh", Some("#!/bin/sh\n2")).contains("script operand changed"));
+        assert!(changed("/yard/x.sh", None).contains("script operand changed"));
         assert!(changed("/usr/bin/bash", Some("ELF2")).contains("script operand changed"));
         assert!(changed("/usr/bin/bash", None).contains("executable changed"));
-        assert_eq!(changed("/work/job.py", None), "", "the command does not name it");
+        assert_eq!(changed("/yard/job.py", None), "", "the command does not name it");
         // A folder that is now a link, which the plan does not say: only a plan of ours gets so far.
         let mut moved = Plan { cwd: Some("/link".into()), mutable_file_operand: None, ..plan.clone() };
         let mut held = plan.mutable_file_operand.clone().unwrap();
@@ -494,7 +494,7 @@ mod tests {
         let held = |line: &[&str], disk: &Disk| {
             let argv: Vec<String> = line.iter().map(|word| (*word).to_owned()).collect();
             let program = disk.program(&argv[0], None).unwrap();
-            held(&argv, Some("/work"), &program, disk)
+            held(&argv, Some("/yard"), &program, disk)
                 .map(|bound| bound.marks.into_keys().collect::<Vec<_>>())
         };
         let mut disk = Disk::new();
@@ -502,16 +502,16 @@ mod tests {
         for (line, want) in [
             (
                 &["/usr/bin/echo", "--x=x.sh", "-fjob.py", "none"][..],
-                &["/usr/bin/echo", "/work/job.py", "/work/x.sh"][..],
+                &["/usr/bin/echo", "/yard/job.py", "/yard/x.sh"][..],
             ),
             // What a script names in its first line, once.
-            (&["/work/x.sh", "x.sh"], &["/work/x.sh"]),
+            (&["/yard/x.sh", "x.sh"], &["/yard/x.sh"]),
             // Only what may start something else finds programs by their names.
             (&["/usr/bin/echo", "python3"], &["/usr/bin/echo"]),
             (&["/usr/bin/nice", "python3"], &["/usr/bin/nice", "/usr/bin/python3"]),
             (
                 &["/usr/bin/bash", "-c", "(echo hi;./x.sh>/dev/null)|'python3' job.py"],
-                &["/usr/bin/bash", "/usr/bin/echo", "/usr/bin/python3", "/work/job.py", "/work/x.sh"],
+                &["/usr/bin/bash", "/usr/bin/echo", "/usr/bin/python3", "/yard/job.py", "/yard/x.sh"],
             ),
             // A log may grow, unless it is what runs.
             (
@@ -525,7 +525,7 @@ mod tests {
             assert_eq!(got.last(), Some(&format!("program {}", line[0])));
         }
         let names: Vec<&'static str> =
-            (0..=BOUND_FILES_MAX).map(|n| &*Box::leak(format!("/work/{n}").into_boxed_str())).collect();
+            (0..=BOUND_FILES_MAX).map(|n| &*Box::leak(format!("/yard/{n}").into_boxed_str())).collect();
         disk.0.extend(names.iter().map(|name| (*name, "1")));
         let line = [&["/usr/bin/echo"], &names[..]].concat();
         assert!(held(&line[..BOUND_FILES_MAX], &disk).is_ok());
