@@ -3,7 +3,7 @@
 import { GatewayClient } from "@openclaw/gateway-client";
 import { GatewayScopeUpgrade } from "@openclaw/gateway-client/scope-upgrade";
 import {
-  RawClient, RecordingProxy, TOKEN, check, clawgate, deviceKey, finish, freePort, recordSecret, signPem, sleep,
+  RawClient, RecordingProxy, TOKEN, check, clawgate, deviceKey, finish, freePort, identityOf, recordSecret, sleep,
   tempDir, within, writeConfig,
 } from "./lib.mjs";
 import { readFileSync } from "node:fs";
@@ -41,17 +41,7 @@ function publishedClient(target, key, tokens, options = {}) {
     platform: "linux",
     role: "operator",
     scopes: ["operator.admin"],
-    deviceIdentity: { deviceId: key.deviceId, publicKeyPem: key.publicKeyPem, privateKeyPem: key.privateKeyPem },
-    hostDeps: {
-      signDevicePayload: signPem,
-      publicKeyRawBase64UrlFromPem: () => key.publicKeyRaw,
-      loadDeviceAuthToken: ({ role }) => tokens.get(role) ?? null,
-      storeDeviceAuthToken: ({ role, token, scopes }) => {
-        recordSecret("device-token", token);
-        tokens.set(role, { token, role, scopes, updatedAtMs: Date.now() });
-      },
-      clearDeviceAuthToken: ({ role }) => tokens.delete(role),
-    },
+    ...identityOf(key, tokens),
     onHelloOk: note(seen.hellos),
     onEvent: note(seen.events),
     onClose: note(seen.closes),

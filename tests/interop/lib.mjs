@@ -174,6 +174,23 @@ export function signPem(privateKeyPem, payload) {
   return sign(null, Buffer.from(payload, "utf8"), createPrivateKey(privateKeyPem)).toString("base64url");
 }
 
+/** What the published client proves itself with: this key, and device tokens that are kept by role in `tokens`. */
+export function identityOf(key, tokens) {
+  return {
+    deviceIdentity: { deviceId: key.deviceId, publicKeyPem: key.publicKeyPem, privateKeyPem: key.privateKeyPem },
+    hostDeps: {
+      signDevicePayload: signPem,
+      publicKeyRawBase64UrlFromPem: () => key.publicKeyRaw,
+      loadDeviceAuthToken: ({ role }) => tokens.get(role) ?? null,
+      storeDeviceAuthToken: ({ role, token, scopes }) => {
+        recordSecret("device-token", token);
+        tokens.set(role, { token, role, scopes, updatedAtMs: Date.now() });
+      },
+      clearDeviceAuthToken: ({ role }) => tokens.delete(role),
+    },
+  };
+}
+
 /** A hand-made client of either protocol, for what the published one does not do. */
 export class RawClient {
   constructor(url, { headers } = {}) {

@@ -3,7 +3,7 @@
 // Usage: node published-node.mjs PATH_OF_CLAWGATE std|smol
 import { GatewayClient } from "@openclaw/gateway-client";
 import {
-  RawClient, TOKEN, check, clawgate, deviceKey, finish, freePort, fromElsewhere, recordSecret, signPem, tempDir, until, writeConfig,
+  RawClient, TOKEN, check, clawgate, deviceKey, finish, freePort, fromElsewhere, identityOf, tempDir, until, writeConfig,
 } from "./lib.mjs";
 
 const [binary, runtime] = process.argv.slice(2);
@@ -54,17 +54,7 @@ function node(url) {
     scopes: [],
     caps: ["system"],
     commands: ["system.run.prepare", "system.run", "system.which"],
-    deviceIdentity: { deviceId: key.deviceId, publicKeyPem: key.publicKeyPem, privateKeyPem: key.privateKeyPem },
-    hostDeps: {
-      signDevicePayload: signPem,
-      publicKeyRawBase64UrlFromPem: () => key.publicKeyRaw,
-      loadDeviceAuthToken: ({ role }) => tokens.get(role) ?? null,
-      storeDeviceAuthToken: ({ role, token, scopes }) => {
-        recordSecret("device-token", token);
-        tokens.set(role, { token, role, scopes, updatedAtMs: Date.now() });
-      },
-      clearDeviceAuthToken: ({ role }) => tokens.delete(role),
-    },
+    ...identityOf(key, tokens),
     onHelloOk: (hello) => hellos.push(hello),
     onConnectError: (error) => errors.push(String(error)),
     onEvent: async ({ event, payload }) => {
