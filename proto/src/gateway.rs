@@ -60,7 +60,7 @@ use crate::net::ClientAddress;
 use crate::output::{Order, Output, Reply};
 use crate::pending::Pending;
 use crate::request::{MethodRef, ParamsFault, Request};
-use crate::scope::{self, Role};
+use crate::scope::Role;
 use crate::seed::{Random, Seed};
 use crate::time::{Mono, Now};
 use approvals::Approvals;
@@ -592,17 +592,17 @@ impl Gateway {
         }
     }
 
-    /// Sends the health snapshot to peers of these dialects: with paths of this machine to admins only.
+    /// Sends the health snapshot to peers of these dialects: with paths of this machine to readers only.
     fn tell_health(&mut self, dirty: [bool; 2], out: &mut Vec<Output>) {
-        let payloads = [false, true].map(|admin| {
+        let payloads = [false, true].map(|paths| {
             [Dialect::V3, Dialect::V4]
-                .map(|dialect| dirty[dialect.index()].then(|| self.health.encoded(dialect, admin)))
+                .map(|dialect| dirty[dialect.index()].then(|| self.health.encoded(dialect, paths)))
         });
         let state_version = StateVersion { presence: self.presence.version, health: self.health.version };
         let conns: Vec<ConnId> = self.peers.open().collect();
         for conn in conns {
             let Some(session) = self.peers.session(conn) else { continue };
-            let payload = &payloads[usize::from(session.scopes.satisfies(scope::ADMIN))];
+            let payload = &payloads[usize::from(Health::shows_paths(&session.scopes))];
             self.send_event(conn, &events::HEALTH, payload, Some(state_version), out);
         }
     }

@@ -228,7 +228,7 @@ play! {
         a_suspension_that_nobody_renews_ends
         a_drain_waits_for_work_in_progress
         a_restart_is_told_with_the_time_it_takes
-        where_things_are_on_this_machine_is_told_to_admins_only
+        where_things_are_on_this_machine_is_told_to_readers_only
         an_idle_hour_says_nothing_that_is_kept
         nodes_hear_their_words_right_behind_hello;
     wizard:

@@ -26,6 +26,13 @@ fn reader(stage: &mut Stage, protocol: u64) -> Actor {
     stage.admit(config).0
 }
 
+/// An operator that may decide who is let in, and reads nothing else.
+fn pairer(stage: &mut Stage, protocol: u64) -> Actor {
+    let key = stage.key();
+    let config = asking(&["operator.pairing"], speaking(protocol, stage.client(Some(key))));
+    stage.admit(config).0
+}
+
 pub(crate) fn the_end_of_the_log_is_read_on_with_a_cursor(place: Place) {
     for protocol in PROTOCOLS {
         let mut stage = Stage::new(place);
@@ -321,13 +328,14 @@ pub(crate) fn a_restart_is_told_with_the_time_it_takes(place: Place) {
     assert_eq!(stage.host().restarts(), 1);
 }
 
-pub(crate) fn where_things_are_on_this_machine_is_told_to_admins_only(place: Place) {
+pub(crate) fn where_things_are_on_this_machine_is_told_to_readers_only(place: Place) {
     // Compatibility row hello-paths.
     for protocol in PROTOCOLS {
         let mut stage = Stage::with(place, |config| config.about.state_dir = "/home/gw/.openclaw".to_owned());
-        let (admin, reader) = (admin(&mut stage, protocol), reader(&mut stage, protocol));
+        let admin = admin(&mut stage, protocol);
+        let (reader, pairer) = (reader(&mut stage, protocol), pairer(&mut stage, protocol));
         let node = node_on(&mut stage, protocol, "linux");
-        for (actor, shows) in [(admin, true), (reader, false), (node, false)] {
+        for (actor, shows) in [(admin, true), (reader, true), (pairer, false), (node, false)] {
             stage.drain(actor);
             let health = stage.call(actor, "health", json!({}));
             // Not every role may ask, and everybody is told.

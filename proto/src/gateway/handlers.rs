@@ -1,6 +1,7 @@
 //! The answers of the core's own methods (spec: methods section 3). Each runs after role, scope and params were
 //! checked.
 
+use super::health::Health;
 use super::presence::Facts;
 use super::relay::Relayed;
 use super::{Call, Gateway};
@@ -22,7 +23,7 @@ pub(crate) fn connect_again(gateway: &mut Gateway, call: Call, out: &mut Vec<Out
 /// `health`: the snapshot at hand, and a fresh one to everybody soon after.
 pub(crate) fn health(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
     let Some(session) = gateway.peers.session(call.conn) else { return };
-    let snapshot = gateway.health.encoded(session.dialect, session.scopes.satisfies(scope::ADMIN));
+    let snapshot = gateway.health.encoded(session.dialect, Health::shows_paths(&session.scopes));
     gateway.respond(call.conn, call.id, Reply::Ok(Payload::Json(snapshot)), out);
     gateway.health_flush.dirty = [true, true];
 }

@@ -5,6 +5,7 @@
 use crate::config::Config;
 use crate::dialect::{self, Dialect};
 use crate::host::Load;
+use crate::scope::{self, Scopes};
 use crate::time::{Mono, Now};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -115,9 +116,15 @@ impl Health {
         self.event_loop
     }
 
-    /// The latest snapshot, encoded. `admin` is who may know where things are on this machine, as in hello-ok.
-    pub(crate) fn encoded(&self, dialect: Dialect, admin: bool) -> Bytes {
-        self.encoded[usize::from(admin)][dialect.index()].clone()
+    /// Whether who holds these scopes is told in the snapshot where things are on this machine: who may read is, as the
+    /// reference's command line asks for no more than that. Nodes and operators without scopes are not.
+    pub(crate) fn shows_paths(scopes: &Scopes) -> bool {
+        scopes.satisfies(scope::READ)
+    }
+
+    /// The latest snapshot, encoded, with or without paths of this machine.
+    pub(crate) fn encoded(&self, dialect: Dialect, paths: bool) -> Bytes {
+        self.encoded[usize::from(paths)][dialect.index()].clone()
     }
 
     fn encode(&mut self, now: Now) {

@@ -8,6 +8,7 @@ use super::devices::pairing::{Candidate, ConnectOp, Connected, DeviceClient, Loc
 use super::devices::tokens::TokenFault;
 use super::devices::{Caller, CloseDevice, DeviceError, Done, Effect, Notice, Op};
 use super::guesses::{self, Tried};
+use super::health::Health;
 use super::limiter::{SecretKind, Source};
 use super::nodes::{self, NodeQuery, declared};
 use super::peers::{Delivery, Phase, Session, Slot};
@@ -305,7 +306,7 @@ impl Gateway {
         };
         self.stats.admitted += 1;
         self.peers.set_phase(conn, Phase::Open(Box::new(session)));
-        let shows_paths = scopes.satisfies(scope::ADMIN);
+        let shows_paths = Health::shows_paths(&scopes);
         let surface = self.surface_at_hello(now, conn, origin, dialect);
         let admission = Admission {
             request_id: id,
