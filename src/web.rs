@@ -24,6 +24,11 @@ pub const A2UI: &[Asset] = assets!("a2ui":
     "host.js"
 );
 
+/// The control page, below its root.
+pub const CONTROL: &[Asset] = assets!("control":
+    "index.html"
+);
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -34,12 +39,14 @@ mod tests {
 
     #[test]
     fn every_file_of_a_folder_comes_with_the_program() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/web/a2ui");
-        let entries = std::fs::read_dir(folder).unwrap();
-        let lying: BTreeSet<String> =
-            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        let listed: BTreeSet<String> = A2UI.iter().map(|asset| asset.path.to_owned()).collect();
-        assert_eq!(listed, lying);
-        assert_eq!(A2UI.len(), listed.len());
+        for (name, assets) in [("a2ui", A2UI), ("control", CONTROL)] {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/web").join(name);
+            let entries = std::fs::read_dir(folder).unwrap();
+            let lying: BTreeSet<String> =
+                entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            let listed: BTreeSet<String> = assets.iter().map(|asset| asset.path.to_owned()).collect();
+            assert_eq!(listed, lying);
+            assert_eq!(assets.len(), listed.len());
+        }
     }
 }
