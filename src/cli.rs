@@ -5,6 +5,7 @@ pub mod approvals;
 pub mod args;
 pub mod audit;
 pub mod config;
+pub mod dashboard;
 mod deep;
 pub mod devices;
 pub mod doctor;
@@ -198,6 +199,7 @@ fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Command::Node { command } => node::run(&command, environment),
         Command::Nodes { command } => nodes::run(command, environment),
         Command::Qr(args) => qr::run(&args, environment),
+        Command::Dashboard(args) => dashboard::run(&args, environment),
         Command::Config { command } => config::run(&command, environment),
         Command::Token(token) => token::show(&token, environment),
         Command::Doctor(args) => doctor::run(&args, environment),
@@ -229,6 +231,7 @@ fn wants_json(command: &Command) -> bool {
         Command::Node { .. } => false,
         Command::Nodes { command } => command.client().json,
         Command::Qr(args) => args.json,
+        Command::Dashboard(args) => args.client.json,
         Command::Config { command } => command.json(),
         Command::Token(token) => token.json,
         Command::Doctor(args) => args.json,

@@ -199,6 +199,7 @@ play! {
         a_stop_is_told_and_closes_everybody;
     setup:
         a_setup_code_lets_one_phone_in_once
+        the_owners_link_lets_one_browser_in_once
         a_code_that_a_person_must_confirm_waits_for_its_device
         guesses_at_codes_are_counted_apart
         a_code_is_over_in_ten_minutes
