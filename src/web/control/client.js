@@ -117,7 +117,7 @@ export class GatewayClient {
   async prove(challenge) {
     const socket = this.socket;
     try {
-      const stored = this.identity.token();
+      const stored = this.identity.token;
       const auth = this.once ?? (stored ? { deviceToken: stored } : {});
       const { deviceId, publicKey } = this.identity;
       const signature = await this.identity.sign(signedText({ deviceId, ...this.said, auth, challenge }));
@@ -130,7 +130,7 @@ export class GatewayClient {
       if (socket === this.socket) this.welcomed(hello);
     } catch (error) {
       if (socket !== this.socket) return;
-      if (tokenIsDead(error) && this.once === undefined) await this.identity.forgetToken().catch(() => {});
+      if (tokenIsDead(error) && this.once === undefined) await this.identity.keepToken(null).catch(() => {});
       this.lost(error instanceof GatewayError ? error : new GatewayError({ message: String(error?.message ?? error) }));
     }
   }

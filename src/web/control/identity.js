@@ -10,17 +10,13 @@ export function canHaveKey() {
 }
 
 /**
- * The identity kept under `name`, made at the first call. Gives `{deviceId, publicKey, sign(text)}`, and `token()`,
- * `keepToken(token)`, `forgetToken()` for the device token. Rejects where the browser cannot make or keep such a key.
+ * The identity kept under `name`, made at the first call. Gives `{deviceId, publicKey, sign(text)}`, and for the device
+ * token `token` and `keepToken(token)`, with `null` to forget it. Rejects where the browser cannot make or keep such a key.
  */
 export async function openIdentity(name) {
   const place = `${name}@${new URL(".", location.href).pathname}`;
   const database = await open();
   const record = (await read(database, place)) ?? (await addOnce(database, place, await makeRecord()));
-  const change = async (token) => {
-    record.token = token;
-    await write(database, place, record);
-  };
   return {
     deviceId: record.deviceId,
     publicKey: record.publicKey,
@@ -28,9 +24,13 @@ export async function openIdentity(name) {
       const signed = await crypto.subtle.sign("Ed25519", record.privateKey, new TextEncoder().encode(text));
       return base64url(new Uint8Array(signed));
     },
-    token: () => record.token,
-    keepToken: (token) => change(token),
-    forgetToken: () => change(undefined),
+    get token() {
+      return record.token;
+    },
+    async keepToken(token) {
+      record.token = token;
+      await write(database, place, record);
+    },
   };
 }
 
@@ -39,7 +39,7 @@ async function makeRecord() {
   const raw = new Uint8Array(await crypto.subtle.exportKey("raw", pair.publicKey));
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", raw));
   const deviceId = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  return { privateKey: pair.privateKey, publicKey: base64url(raw), deviceId, token: undefined };
+  return { privateKey: pair.privateKey, publicKey: base64url(raw), deviceId, token: null };
 }
 
 function base64url(bytes) {
