@@ -64,7 +64,7 @@ const field = page.getByLabel("Gateway token or password");
 await field.fill("not-the-token");
 await page.getByRole("button", { name: "Sign in" }).click();
 check("a wrong token is answered with its code", await seen(page.getByRole("alert").getByText("AUTH_TOKEN_MISMATCH").waitFor()));
-await picture(page, "sign-in");
+await picture(page, "control-sign-in");
 page.complaints.length = 0;
 
 if (pageFolder) {
@@ -120,11 +120,11 @@ await open(page, "Pairing");
 await page.getByRole("button", { name: "Reject device kitchen" }).waitFor();
 await page.getByRole("button", { name: "Reject device kitchen" }).click();
 check("a rejection asks first", await seen(page.getByRole("button", { name: "Really reject? device kitchen" }).waitFor()));
+await picture(page, "control-pairing");
 await page.getByRole("button", { name: "Approve device kitchen" }).click();
 check("it says what was done", await seen(page.getByRole("status").getByText("Approved device kitchen").waitFor()));
 const { node, answer } = await nodeConnects();
 check("an approved node is let in", answer.ok === true, answer.error);
-await picture(page, "pairing");
 await page.getByRole("button", { name: "Approve node kitchen" }).click();
 check("the node hears that its commands are approved", (await node.event("node.pair.resolved")).payload.decision === "approved");
 await open(page, "Nodes");
@@ -144,8 +144,8 @@ const askerScopes = ["operator.admin", "operator.approvals", "operator.read", "o
 await talk.connect({ protocol: 4, key: asker, token: TOKEN, scopes: askerScopes });
 await talk.request("node.rename", { nodeId: key.deviceId, displayName: "kitchen <b>pi</b>" });
 check("events do not take the focus", await page.getByLabel("Filter events").evaluate((field) => field === document.activeElement));
-await page.getByLabel("Filter events").fill("");
-await picture(page, "events");
+await page.getByLabel("Filter events").fill("-health");
+await picture(page, "control-events");
 
 // Names from outside are text. A reconnect tells the name anew.
 await open(page, "Nodes");
@@ -160,12 +160,12 @@ await open(page, "Overview");
 const allow = page.getByRole("button", { name: "Allow once sudo systemctl restart caddy" });
 check("an approval is seen at a glance", await seen(allow.first().waitFor()));
 await page.emulateMedia({ colorScheme: "light" });
-await picture(page, "overview");
+await picture(page, "control-overview");
 await page.emulateMedia({ colorScheme: "dark" });
-await picture(page, "overview-dark");
+await picture(page, "control-dark");
 await page.setViewportSize({ width: 390, height: 800 });
 await page.emulateMedia({ colorScheme: "light" });
-await picture(page, "overview-phone");
+await picture(page, "control-phone");
 check("nothing is wider than a phone", await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
 await page.setViewportSize({ width: 1180, height: 760 });
 await open(page, "Approvals");
@@ -180,18 +180,18 @@ check("and it waits no longer", await seen(page.locator("#view-approvals").getBy
 await open(page, "People");
 check("who is attached is listed", await seen(page.getByRole("list", { name: "Attached now" }).getByText("test").first().waitFor()));
 check("this browser knows itself", await seen(page.getByText("this browser").first().waitFor()));
-await picture(page, "people");
+await picture(page, "control-people");
 await open(page, "Refusals");
 check("refusals are told by reason", await seen(page.getByText("AUTH_TOKEN_MISMATCH").last().waitFor()));
-await picture(page, "refusals");
+await picture(page, "control-refusals");
 await open(page, "Log");
 check("the log is read", await seen(page.getByText(/peer\.admitted/).first().waitFor()));
-await picture(page, "log");
+await picture(page, "control-log");
 await open(page, "Canvas");
 await page.getByRole("button", { name: "Show the canvas folder" }).click();
 check("the canvas is shown in its frame", await seen(page.frameLocator("iframe[title='Canvas folder']").getByText("Good morning").waitFor()));
 check("and the frame has no origin", (await page.frames().at(-1).evaluate(() => globalThis.origin)) === "null");
-await picture(page, "canvas");
+await picture(page, "control-canvas");
 
 const outside = page.requested.filter((url) => !url.startsWith(here) && !url.startsWith(socket) && !/^(data|blob):/.test(url));
 check("no request leaves the gateway", page.requested.length > 5 && outside.length === 0, outside);

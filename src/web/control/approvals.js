@@ -1,5 +1,5 @@
 // Commands and acts that wait for a person's word. Each is decided here, and who asked is told by the gateway.
-import { askingButton, button, el, listOf, section, setText } from "./dom.js";
+import { askingButton, button, el, listOf, setText } from "./dom.js";
 import { approvalTitle, shortId, span } from "./format.js";
 
 /** The list of what waits for a decision, also used on the overview. */
@@ -10,17 +10,14 @@ export function approvalList({ model, act }) {
     keyOf: (approval) => approval.id,
     make: (approval) => approvalRow(approval, act),
   });
-  const update = () => {
-    const now = Date.now();
-    list.show(model.approvals().filter((approval) => approval.expiresAtMs > now), model.excuse("execApprovals", "pluginApprovals"));
-  };
+  const update = () => list.show(model.approvals(), model.excuse("execApprovals", "pluginApprovals"));
   return { node: list.node, update };
 }
 
 export function approvalView(context) {
   const list = approvalList(context);
   const hint = el("p", { class: "hint" }, "Allow always is remembered for this command; deny tells the asker no. Without a decision it is denied when the time is over.");
-  return { node: section("Approvals", list.node, hint), update: list.update };
+  return { node: el("div", {}, list.node, hint), update: list.update };
 }
 
 function approvalRow(approval, act) {
@@ -42,7 +39,7 @@ function approvalRow(approval, act) {
       el("p", { class: "facts" }, facts.filter(Boolean).map((fact) => `${fact} · `).join(""), left)),
     el("div", { class: "acts" },
       allowed.includes("allow-once") && button("Allow once", title, decide("allow-once", "Allowed once"), "primary"),
-      allowed.includes("allow-always") && askingButton("Allow always", title, decide("allow-always", "Allowed always")),
+      allowed.includes("allow-always") && askingButton("Allow always", title, decide("allow-always", "Allowed always"), ""),
       allowed.includes("deny") && button("Deny", title, decide("deny", "Denied"), "danger")));
   return { node, update: (now) => setText(left, `${span(now.expiresAtMs - Date.now())} left`) };
 }

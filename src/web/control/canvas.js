@@ -60,6 +60,7 @@ export function canvasView({ model, say }) {
 
 /** A one-time credential with which this browser's node may connect, made by the right of the person at this page. */
 async function nodeCredential(model) {
+  if (["none", "trusted-proxy"].includes(model.hello?.snapshot?.authMode)) return {};
   const made = await model.client.request("device.pair.setupCode", { bootstrapProfile: "node", publicUrl: socketUrl() });
   const text = atob(made.setupCode.replaceAll("-", "+").replaceAll("_", "/"));
   return { bootstrapToken: JSON.parse(text).bootstrapToken };

@@ -84,12 +84,12 @@ export function button(label, what, act, kind = "") {
 const ASKING_MS = 6_000;
 
 /** A button for what cannot be taken back: the first click asks, in place, and the second one does it. */
-export function askingButton(label, what, act) {
+export function askingButton(label, what, act, kind = "danger") {
   let asks = false;
   let timer;
   // Both labels lie in one place, so that the button keeps its width and nothing moves away under a finger.
   const labels = [label, `Really ${label.toLowerCase()}?`].map((text) => el("span", {}, text));
-  const node = el("button", { type: "button", class: "button danger two" }, labels);
+  const node = el("button", { type: "button", class: `button ${kind} two` }, labels);
   const show = () => {
     labels.forEach((text, at) => text.classList.toggle("off", at !== Number(asks)));
     node.setAttribute("aria-label", `${labels[Number(asks)].textContent} ${what}`);

@@ -1,5 +1,5 @@
 // The live stream of what the gateway tells this page, newest on top, with a filter and a pause.
-import { el, listOf, section, setText } from "./dom.js";
+import { el, listOf, setText } from "./dom.js";
 import { bounded, parseFilter, passes } from "./event_filter.js";
 import { clock } from "./format.js";
 
@@ -34,7 +34,7 @@ export function eventsView({ model }) {
     setText(count, `${found.length} of ${all.length}${held ? ", paused" : ""}`);
   };
   const bar = el("div", { class: "bar" }, el("label", { for: "event-filter" }, "Filter events"), field, pause, count);
-  return { node: section("Events", bar, list.node), update };
+  return { node: el("div", {}, bar, list.node), update };
 }
 
 /** The payload as text, made once. */

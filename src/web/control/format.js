@@ -25,12 +25,12 @@ export function ago(ts, now) {
   return now - ts < 5_000 ? "just now" : `${span(now - ts)} ago`;
 }
 
-/** Bytes in powers of 1024 with three digits: `6.22 MiB`. */
+/** Bytes in powers of 1024 with three digits or all whole ones: `6.22 MiB`. */
 export function bytes(count) {
   if (!Number.isFinite(count)) return "unknown";
   let value = count;
   for (const unit of ["B", "KiB", "MiB", "GiB"]) {
-    if (value < 1024 || unit === "GiB") return `${unit === "B" ? value : value.toPrecision(3)} ${unit}`;
+    if (value < 1024 || unit === "GiB") return `${unit === "B" || value >= 1000 ? Math.round(value) : value.toPrecision(3)} ${unit}`;
     value /= 1024;
   }
   return "";

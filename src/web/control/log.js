@@ -1,5 +1,5 @@
 // The end of the gateway's log, asked for while it is looked at, with a filter and the least level shown.
-import { el, listOf, section, setText } from "./dom.js";
+import { el, listOf, setText } from "./dom.js";
 import { bounded, parseFilter, passes } from "./event_filter.js";
 import { clock, logLine } from "./format.js";
 
@@ -55,7 +55,7 @@ export function logView({ model, isShown }) {
   setInterval(ask, POLL_MS);
   const bar = el("div", { class: "bar" }, el("label", { for: "log-filter" }, "Filter log"), field,
     el("label", { for: "log-level" }, "Least level"), level, file);
-  return { node: section("Log", bar, list.node), update: draw, shown: ask };
+  return { node: el("div", {}, bar, list.node), update: draw, shown: ask };
 }
 
 function lineRow(line) {

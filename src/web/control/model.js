@@ -121,9 +121,9 @@ export class Model {
     return [...devices, ...nodes].sort((a, b) => a.ts - b.ts);
   }
 
-  /** Approvals that wait, the one that runs out first on top. */
-  approvals() {
+  /** Approvals that wait at `now`, the one that runs out first on top. */
+  approvals(now = Date.now()) {
     const all = [...(this.known.execApprovals ?? []), ...(this.known.pluginApprovals ?? [])];
-    return all.sort((a, b) => a.expiresAtMs - b.expiresAtMs);
+    return all.filter(({ expiresAtMs }) => expiresAtMs > now).sort((a, b) => a.expiresAtMs - b.expiresAtMs);
   }
 }

@@ -1,5 +1,5 @@
 // The nodes: which are here, what each may be asked to do, and what still waits for approval.
-import { askingButton, chips, el, listOf, section, setText } from "./dom.js";
+import { askingButton, chips, el, listOf, setText } from "./dom.js";
 import { ago, shortId } from "./format.js";
 
 export function nodesView({ model, act }) {
@@ -10,7 +10,7 @@ export function nodesView({ model, act }) {
     make: (node) => nodeRow(node, act),
   });
   return {
-    node: section("Nodes", list.node),
+    node: list.node,
     update: () => list.show(model.known.nodes ?? [], model.excuse("nodes")),
   };
 }
@@ -35,7 +35,7 @@ function nodeRow(first, act) {
       state.classList.toggle("good", now.connected === true);
       const seen = now.connected ? now.connectedAtMs : now.lastSeenAtMs;
       const parts = [now.platform, now.version && `version ${now.version}`, now.remoteIp, shortId(now.nodeId)];
-      if (seen) parts.push(`${now.connected ? "since" : "last seen"} ${ago(seen, Date.now())}`);
+      if (seen) parts.push(`${now.connected ? "connected" : "last seen"} ${ago(seen, Date.now())}`);
       setText(facts, parts.filter(Boolean).join(" · "));
       commands.update(now.commands ?? []);
       none.hidden = (now.commands ?? []).length > 0;

@@ -1,5 +1,5 @@
 // Who asks to be let in: devices, and nodes that offer more than was approved. Each is approved or rejected here.
-import { askingButton, button, chips, el, listOf, section, setText } from "./dom.js";
+import { askingButton, button, chips, el, listOf, setText } from "./dom.js";
 import { ago, scopeNames, shortId } from "./format.js";
 
 /** The list of pending pairings, also used on the overview. */
@@ -17,7 +17,7 @@ export function pairingView(context) {
   const list = pairingList(context);
   const hint = el("p", { class: "hint" }, "The same from a terminal: ", el("code", {}, "clawgate devices list"), " and ",
     el("code", {}, "clawgate nodes pending"), ". Approve only what you started yourself a moment ago.");
-  return { node: section("Pairing", list.node, hint), update: list.update };
+  return { node: el("div", {}, list.node, hint), update: list.update };
 }
 
 function pairingRow(asked, act) {

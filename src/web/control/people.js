@@ -43,7 +43,7 @@ function attachedRow(first) {
     update(now) {
       setText(role, (now.roles ?? []).join(", ") || "no device");
       const parts = [now.clientId, now.mode, now.platform, now.version && `version ${now.version}`, now.ip, shortId(now.deviceId)];
-      if (now.onlineSince) parts.push(`since ${ago(now.onlineSince, Date.now())}`);
+      if (now.onlineSince) parts.push(`attached ${ago(now.onlineSince, Date.now())}`);
       setText(facts, parts.filter(Boolean).join(" · "));
       scopes.update(scopeNames(now.scopes));
     },

@@ -31,6 +31,7 @@ export function shell(views) {
     links[open].node.scrollIntoView?.({ block: "nearest", inline: "nearest" });
     views[open].view.update();
     views[open].view.shown?.();
+    setText(notice, "");
     if (isMove) heading.focus({ preventScroll: true });
   };
   addEventListener("hashchange", () => go(true));
