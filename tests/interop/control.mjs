@@ -15,8 +15,10 @@ const [binary, runtime, pictures, pageFolder] = process.argv.slice(2);
 mkdirSync(pictures, { recursive: true });
 const stateDir = tempDir("control");
 const port = await freePort();
-const gatewayConfig = { mode: "local", port, auth: { mode: "token", token: TOKEN } };
-if (pageFolder) gatewayConfig.controlUi = { root: pageFolder };
+const farPort = await fromElsewhere(port);
+const controlUi = { allowedOrigins: [`http://127.0.0.1:${farPort}`] };
+if (pageFolder) controlUi.root = pageFolder;
+const gatewayConfig = { mode: "local", port, auth: { mode: "token", token: TOKEN }, controlUi };
 const logging = { file: path.join(stateDir, "gateway.log") };
 writeFileSync(path.join(stateDir, "openclaw.json"), JSON.stringify({ gateway: gatewayConfig, logging }), { mode: 0o600 });
 mkdirSync(path.join(stateDir, "canvas"));
@@ -54,7 +56,11 @@ async function link() {
 const signedIn = (page) => page.getByRole("status").filter({ hasText: /^Connected$/ }).waitFor();
 const seen = (wait) => wait.then(() => true, () => false);
 const open = (page, view) => page.getByRole("link", { name: new RegExp(`^${view}`) }).click();
-const picture = (page, name) => page.screenshot({ path: path.join(pictures, `${name}.png`), animations: "disabled" });
+const picture = async (page, name, height) => {
+  const { width, height: whole } = page.viewportSize();
+  const clip = { x: 0, y: 0, width, height: height ?? whole };
+  await page.screenshot({ path: path.join(pictures, `${name}.png`), animations: "disabled", clip });
+};
 
 // Without anything to show, the page says how to get in, and that is all it says.
 const page = await newBrowser();
@@ -99,9 +105,27 @@ check("no script can read the key", await page.evaluate(async () => {
   return refusals.length > 0 && refusals.every(Boolean);
 }));
 
+// A second browser, from elsewhere, waits until it is approved at the first one, and then goes on by itself.
+const stranger = await newBrowser();
+await stranger.goto(`http://127.0.0.1:${farPort}/`);
+await stranger.getByLabel("Gateway token or password").fill(TOKEN);
+await stranger.getByRole("button", { name: "Sign in" }).click();
+check("a browser from elsewhere is told the command", await seen(stranger.getByText(/^clawgate devices approve [-0-9a-f]{36}$/).waitFor()));
+await open(page, "Pairing");
+check("what it asks for is shown", await seen(page.getByRole("list", { name: "Scopes of Chrome on Linux" }).getByText("admin").waitFor()));
+await page.getByRole("button", { name: "Approve device Chrome on Linux" }).click();
+check("an approved browser goes on by itself", await seen(signedIn(stranger)));
+await stranger.reload();
+check("and needs no secret the next time", await seen(signedIn(stranger)));
+await open(page, "People");
+await page.getByRole("list", { name: "Paired devices" }).getByRole("button", { name: "Remove device Chrome on Linux" }).click();
+await page.getByRole("button", { name: "Really remove? device Chrome on Linux" }).click();
+check("a browser that is removed is out", await seen(stranger.getByRole("heading", { name: "Not let in" }).waitFor()));
+await stranger.context().close();
+
 // A node from elsewhere asks twice: to be paired, then for its commands.
 const key = deviceKey();
-const far = `ws://127.0.0.1:${await fromElsewhere(port)}`;
+const far = `ws://127.0.0.1:${farPort}`;
 const kitchen = { id: "node-host", mode: "node", version: "1.0.0", platform: "linux", displayName: "kitchen" };
 async function nodeConnects() {
   const node = new RawClient(far);
@@ -120,7 +144,7 @@ await open(page, "Pairing");
 await page.getByRole("button", { name: "Reject device kitchen" }).waitFor();
 await page.getByRole("button", { name: "Reject device kitchen" }).click();
 check("a rejection asks first", await seen(page.getByRole("button", { name: "Really reject? device kitchen" }).waitFor()));
-await picture(page, "control-pairing");
+await picture(page, "control-pairing", 400);
 await page.getByRole("button", { name: "Approve device kitchen" }).click();
 check("it says what was done", await seen(page.getByRole("status").getByText("Approved device kitchen").waitFor()));
 const { node, answer } = await nodeConnects();

@@ -40,7 +40,7 @@ export function canvasView({ model, say }) {
         gatewayUrl: socketUrl(),
         mount,
         identityStore: openIdentity,
-        credential: () => nodeCredential(model),
+        credential: nodeCredentials(model),
         onStatus: (now) => queueMicrotask(() => told(now)),
         displayName: browserName(navigator.userAgent),
       });
@@ -58,12 +58,23 @@ export function canvasView({ model, say }) {
   };
 }
 
-/** A one-time credential with which this browser's node may connect, made by the right of the person at this page. */
-async function nodeCredential(model) {
-  if (["none", "trusted-proxy"].includes(model.hello?.snapshot?.authMode)) return {};
+/**
+ * Gives a function that gives a credential with which this browser's node may connect, made by the right of the person at
+ * this page; the same one for as long as it lives, so that waiting for an approval does not make another each time.
+ */
+function nodeCredentials(model) {
+  let kept;
+  return async () => {
+    if (["none", "trusted-proxy"].includes(model.hello?.snapshot?.authMode)) return {};
+    if (!kept || kept.expiresAtMs < Date.now()) kept = await askForCredential(model);
+    return { bootstrapToken: kept.bootstrapToken };
+  };
+}
+
+async function askForCredential(model) {
   const made = await model.client.request("device.pair.setupCode", { bootstrapProfile: "node", publicUrl: socketUrl() });
   const text = atob(made.setupCode.replaceAll("-", "+").replaceAll("_", "/"));
-  return { bootstrapToken: JSON.parse(text).bootstrapToken };
+  return { bootstrapToken: JSON.parse(text).bootstrapToken, expiresAtMs: made.expiresAtMs };
 }
 
 /** Shows the canvas by a capability made now: the sandbox may not use what this browser otherwise has. */

@@ -39,10 +39,11 @@ export function overviewView(context) {
   const approvals = approvalList(context);
   const attached = attachedList(context);
   const calm = el("p", { class: "empty" }, "Nothing waits for you.");
+  const urgent = section("Waiting for you", calm, approvals.node, pairings.node);
   return {
-    node: el("div", {},
+    node: el("div", { class: "overview" },
       el("dl", { class: "tiles", "aria-label": "Figures" }, tiles.map((tile) => tile.node)),
-      section("Waiting for you", calm, approvals.node, pairings.node),
+      urgent,
       section("Attached now", attached.node)),
     update() {
       const now = Date.now();
@@ -58,6 +59,8 @@ export function overviewView(context) {
       pairings.node.hidden = pairs === 0 && model.excuse("devices", "nodePairs") === "";
       approvals.node.hidden = asks === 0 && model.excuse("execApprovals", "pluginApprovals") === "";
       calm.hidden = !(pairings.node.hidden && approvals.node.hidden);
+      // What waits comes first where there is no room for everything: the figures have nothing to be focused.
+      urgent.classList.toggle("urgent", calm.hidden);
     },
   };
 }
