@@ -198,6 +198,7 @@ await visible.focus();
 await page.keyboard.press("Enter");
 const decided = await talk.frame("decision", (frame) => frame.id === asked && frame.payload?.decision !== undefined).catch((error) => error);
 check("the asker gets the decision", decided.payload?.decision === "allow-once", decided.payload ?? String(decided));
+check("the keyboard goes on in the view", await seen(page.waitForFunction(() => document.activeElement?.matches("main h1"))));
 check("and it waits no longer", await seen(page.locator("#view-approvals").getByText("Nothing waits for a decision.").waitFor()));
 
 // The rest of the views have what they are for.
