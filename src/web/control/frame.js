@@ -52,6 +52,10 @@ export class CanvasFrame {
     return this.#frame !== null;
   }
 
+  get isShown() {
+    return !this.#mount.hidden;
+  }
+
   show(isShown) {
     this.#mount.hidden = !isShown;
   }
