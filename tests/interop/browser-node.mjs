@@ -9,7 +9,7 @@ import http from "node:http";
 import path from "node:path";
 import { promisify } from "node:util";
 import { chromium } from "playwright-core";
-import { RawClient, TOKEN, check, clawgate, finish, freePort, sleep, tempDir, until } from "./lib.mjs";
+import { RawClient, TOKEN, check, clawgate, finish, freePort, recordSecret, sleep, tempDir, until } from "./lib.mjs";
 
 const [binary, runtime, scripts, shots] = process.argv.slice(2);
 const stateDir = tempDir("browser-node");
@@ -121,7 +121,11 @@ check("an operator is there", welcome.ok === true, welcome.error);
 
 await page.goto(`${here}/`);
 await page.waitForFunction(() => globalThis.ready);
-await page.evaluate((token) => begin({ token }), TOKEN);
+// As the page does for the person in front of it: a code that only lets its bearer ask, since a page is not let in by it.
+const made = await operator.request("device.pair.setupCode", { bootstrapProfile: "node", publicUrl: `ws://127.0.0.1:${port}` });
+const code = JSON.parse(Buffer.from(made.payload?.setupCode ?? "", "base64url").toString() || "{}");
+recordSecret("other", code.bootstrapToken);
+await page.evaluate((bootstrapToken) => begin({ bootstrapToken }), code.bootstrapToken);
 const status = (state) => page.waitForFunction((state) => told.findLast((one) => one.state === state), state, { timeout: 20_000 }).then((found) => found.jsonValue());
 const pairing = await status("pairing");
 check("a browser asks to be a node, and says under which request", Boolean(pairing.requestId) && /^[0-9a-f]{64}$/.test(pairing.nodeId), pairing);
@@ -341,8 +345,8 @@ for (const command of commands) {
   const outcome = await cli(...command);
   check(`clawgate nodes canvas ${command.slice(0, 2).join(" ")}`, outcome.code === 0, outcome);
 }
-const made = path.join(stateDir, "made.png");
-check("a picture is a file for its owner", existsSync(made) && (statSync(made).mode & 0o777) === 0o600 && readFileSync(made).subarray(1, 4).toString() === "PNG");
+const pictureFile = path.join(stateDir, "made.png");
+check("a picture is a file for its owner", existsSync(pictureFile) && (statSync(pictureFile).mode & 0o777) === 0o600 && readFileSync(pictureFile).subarray(1, 4).toString() === "PNG");
 const answered = await cli("eval", "document.title");
 check("what is evaluated is printed", answered.code === 0 && answered.stdout.trim() !== "", answered);
 

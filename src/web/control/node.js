@@ -1,29 +1,27 @@
 // A browser as a node: it connects with a key of its own, waits until somebody approves it, twice, and then shows on one
 // frame what agents send. `attachNode` is all a page needs of it.
 import { Refusal, capabilityPath } from "./canvas_address.js";
+import { GatewayClient } from "./client.js";
 import { CanvasFrame } from "./frame.js";
+import { canHaveKey, openIdentity } from "./identity.js";
 import { actionOf, agentRequest } from "./node_action.js";
-import { NodeClient, Refused } from "./node_client.js";
 import { COMMANDS, CanvasCommands } from "./node_commands.js";
-import { browserIdentity } from "./node_identity.js";
 
-/** How long until the next try: first, at most, and while somebody has to approve. */
-const AGAIN_MS = 1_000;
-const AGAIN_MAX_MS = 30_000;
+/** How often it is looked whether somebody let the node in. */
 const PENDING_MS = 2_500;
 /** An address of the canvas dies ten minutes after its last use; so it is used. */
 const USE_MS = 4 * 60_000;
 /** Actions of the page that are on their way at once. */
 const ACTIONS_MAX = 8;
-/** Refusals that trying again does not mend. */
-const FINAL = /^(AUTH_|DEVICE_|CONTROL_UI_|PROTOCOL_MISMATCH|CLIENT_VERSION_MISMATCH)/;
+/** Who the node says it is: no app, and no page that operates the gateway, but a host of a canvas. */
+const CLIENT = { id: "node-host", mode: "node", version: "1", platform: "web" };
 
 /**
  * Attaches this browser as a node whose canvas is the element `mount`.
  *
- * `gatewayUrl` is the ws or wss address of this page's own gateway. `identityStore` may give another identity than the
- * one of this browser (as `browserIdentity` does). `credential()` is asked, when the node has no token yet, for what it
- * shows instead: `{bootstrapToken}` of a setup code, or `{token}`; it may be async. `onStatus` is told where it stands:
+ * `gatewayUrl` is the address of the WebSocket of this page's own gateway. `identityStore(name)` may give another identity
+ * than `openIdentity` does. `credential()` is asked, when the node has no token, for what it shows instead:
+ * `{bootstrapToken}` of a setup code, or `{token}`; it may be async. `onStatus` is told where it stands:
  *
  * | state | with |
  * | --- | --- |
@@ -37,7 +35,7 @@ const FINAL = /^(AUTH_|DEVICE_|CONTROL_UI_|PROTOCOL_MISMATCH|CLIENT_VERSION_MISM
  *
  * and with every one `nodeId`, once it is known.
  */
-export function attachNode({ gatewayUrl, mount, identityStore, credential, onStatus = () => {}, displayName }) {
+export function attachNode({ gatewayUrl, mount, identityStore = openIdentity, credential, onStatus = () => {}, displayName = "Browser" }) {
   const node = new BrowserNode({ gatewayUrl, mount, identityStore, credential, onStatus, displayName });
   node.start();
   return { detach: () => node.detach() };
@@ -49,8 +47,9 @@ class BrowserNode {
   #commands;
   #client = null;
   #identity = null;
+  #shown = null;
   #isOver = false;
-  #againMs = AGAIN_MS;
+  #hasBegunAnew = false;
   #timer;
   #use;
   #actions = 0;
@@ -62,16 +61,28 @@ class BrowserNode {
   }
 
   async start() {
-    if (!globalThis.isSecureContext || !crypto.subtle) {
-      const message = "this page has no secure context, so that the browser makes no keys: open it by https, or on the gateway's machine";
-      return this.#failed(new Refused({ code: "INSECURE_CONTEXT", message }));
+    if (!canHaveKey()) {
+      const message = "this page has no secure context, so that the browser makes no keys: open it by https, or on the gateway's own machine";
+      return this.#failed({ code: "INSECURE_CONTEXT", message });
     }
     try {
-      this.#identity = await (this.#options.identityStore ?? browserIdentity)("browser-node");
+      this.#identity = await this.#options.identityStore("browser-node");
     } catch (why) {
-      return this.#failed(new Refused({ code: "NO_IDENTITY", message: `this browser keeps no key for the node: ${why?.message ?? why}` }));
+      return this.#failed({ code: "NO_IDENTITY", message: `this browser keeps no key for the node: ${why?.message ?? why}` });
     }
-    await this.#connect();
+    if (this.#isOver) return;
+    this.#client = new GatewayClient({
+      url: this.#options.gatewayUrl,
+      identity: this.#identity,
+      client: { ...CLIENT, displayName: this.#options.displayName },
+      role: "node",
+      scopes: [],
+      caps: ["canvas"],
+      commands: COMMANDS,
+      onState: (state) => this.#went(state),
+      onEvent: ({ event, payload }) => this.#told(event, payload ?? {}),
+    });
+    await this.#begin();
   }
 
   detach() {
@@ -88,90 +99,48 @@ class BrowserNode {
     this.#isOver = true;
     clearTimeout(this.#timer);
     clearInterval(this.#use);
-    this.#client?.close();
+    this.#client?.stop(false);
     this.#frame.close();
   }
 
-  #failed(why) {
+  #failed({ code, message }) {
     if (this.#isOver) return;
     this.#end();
-    this.#status("failed", { code: why.details?.code ?? why.code, message: why.message });
+    this.#status("failed", { code, message });
   }
 
-  #again(ms) {
+  /** Connects, with what there is to show. */
+  async #begin() {
+    try {
+      this.#shown = this.#identity.token ? undefined : await this.#options.credential?.();
+    } catch (why) {
+      return this.#failed({ code: why?.code ?? "NO_CREDENTIAL", message: `there is nothing to sign in with: ${why?.message ?? why}` });
+    }
+    if (!this.#isOver) this.#client.start(this.#shown ?? undefined);
+  }
+
+  #went({ phase, hello, error }) {
     if (this.#isOver) return;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#connect(), ms);
-  }
-
-  async #connect() {
-    if (this.#isOver) return;
-    this.#status("connecting");
-    let auth;
-    let isIn = false;
-    try {
-      const token = this.#identity.token;
-      auth = token ? { deviceToken: token } : ((await this.#options.credential?.()) ?? {});
-    } catch (why) {
-      return this.#failed(new Refused({ message: `there is nothing to sign in with: ${why?.message ?? why}` }));
+    if (phase === "connecting") return this.#status("connecting");
+    if (phase === "open") {
+      this.#hasBegunAnew = false;
+      return this.#granted(hello.pluginSurfaceUrls?.canvas);
     }
-    if (this.#isOver) return;
-    const client = new NodeClient(this.#options.gatewayUrl, {
-      onEvent: (name, payload) => this.#told(client, name, payload),
-      onClose: (why) => isIn && this.#lost(client, why),
-    });
-    this.#client = client;
-    try {
-      const hello = await client.connect({
-        identity: this.#identity,
-        auth,
-        client: {
-          id: "node-host",
-          mode: "node",
-          version: "1.0.0",
-          platform: "web",
-          displayName: this.#options.displayName ?? "Browser",
-        },
-        role: "node",
-        scopes: [],
-        caps: ["canvas"],
-        commands: COMMANDS,
-      });
-      isIn = true;
-      this.#againMs = AGAIN_MS;
-      if (hello.auth?.deviceToken) await this.#identity.keepToken(hello.auth.deviceToken);
-      await this.#granted(hello.pluginSurfaceUrls?.canvas);
-    } catch (why) {
-      client.close();
-      if (!isIn) await this.#refused(why, auth);
-    }
-  }
-
-  async #refused(why, auth) {
-    if (this.#isOver) return;
-    const code = why.details?.code;
-    if (code === "PAIRING_REQUIRED") {
-      this.#status("pairing", { requestId: why.details.requestId, message: why.message });
-      return this.#again(PENDING_MS);
-    }
-    // The gateway forgot the node, or its token was taken back: it asks anew, once, with what it can show else.
-    if (auth.deviceToken && /^AUTH_/.test(code ?? "") && code !== "AUTH_RATE_LIMITED") {
-      await this.#identity.keepToken(null);
-      return this.#again(AGAIN_MS);
-    }
-    if (FINAL.test(code ?? "") && code !== "AUTH_RATE_LIMITED") return this.#failed(why);
-    this.#status("waiting", { message: why.message });
-    this.#again(Math.max(why.retryAfterMs ?? 0, this.#againMs));
-    this.#againMs = Math.min(this.#againMs * 2, AGAIN_MAX_MS);
-  }
-
-  #lost(client, why) {
-    if (client !== this.#client || this.#isOver) return;
     clearInterval(this.#use);
     this.#commands.based(null);
-    this.#status("waiting", { message: why.message });
-    this.#again(this.#againMs);
-    this.#againMs = Math.min(this.#againMs * 2, AGAIN_MAX_MS);
+    if (phase === "pairing") {
+      this.#status("pairing", { requestId: error.details.requestId, message: error.message });
+      this.#timer = setTimeout(() => this.#client.start(this.#shown ?? undefined), PENDING_MS);
+    } else if (phase === "waiting") {
+      this.#status("waiting", { message: error?.message });
+    } else if (this.#identity.token === null && !this.#hasBegunAnew && this.#options.credential) {
+      // The gateway forgot the node, or the code was not good any more: once, it begins anew.
+      this.#hasBegunAnew = true;
+      this.#begin();
+    } else {
+      this.#failed(error ?? { code: "UNAVAILABLE", message: "the gateway refused this node" });
+    }
   }
 
   /** The node has an address of the canvas, or waits for somebody to approve that. */
@@ -180,8 +149,10 @@ class BrowserNode {
     if (base === null) return this.#status("approval", { requestId: await this.#waitsFor() });
     clearInterval(this.#use);
     this.#use = setInterval(() => this.#useIt(base), USE_MS);
+    // What was shown by an address that works no more is opened again before anything else is done.
+    const opened = this.#commands.based(base);
     this.#status("ready");
-    await this.#commands.based(base);
+    await opened;
   }
 
   /** Under which request the node waits: the gateway says so to a node that tells what it has. */
@@ -189,7 +160,7 @@ class BrowserNode {
     try {
       await this.#client.request("node.runnerInventory.update", {});
     } catch (why) {
-      return why.message?.match(/nodes approve ([\w.:-]+)/)?.[1];
+      return why.message.match(/nodes approve ([\w.:-]+)/)?.[1];
     }
   }
 
@@ -198,7 +169,7 @@ class BrowserNode {
       const answer = await this.#client.request("node.pluginSurface.refresh", { surface: "canvas" });
       await this.#granted(answer.pluginSurfaceUrls?.canvas);
     } catch (why) {
-      this.#status("approval", { message: why.message });
+      if (!this.#isOver) this.#status("approval", { message: why.message });
     }
   }
 
@@ -207,17 +178,17 @@ class BrowserNode {
     if (answer?.status === 401 && !this.#isOver) await this.#refresh();
   }
 
-  #told(client, name, payload) {
-    if (client !== this.#client || this.#isOver) return;
+  #told(name, payload) {
+    if (this.#isOver) return;
     if (name === "node.invoke.request") {
-      this.#asked(client, payload);
+      this.#asked(payload);
     } else if (name === "node.pair.resolved" && payload.nodeId === this.#identity.deviceId) {
       if (payload.decision === "approved") this.#refresh();
       else this.#status("approval", { message: "what this node asked for was turned down" });
     }
   }
 
-  async #asked(client, { id, nodeId, command, paramsJSON, params, timeoutMs }) {
+  async #asked({ id, nodeId, command, paramsJSON, params, timeoutMs }) {
     const answer = { id, nodeId, ok: true };
     try {
       const given = typeof paramsJSON === "string" ? read(paramsJSON) : params;
@@ -226,7 +197,7 @@ class BrowserNode {
       answer.ok = false;
       answer.error = { code: why instanceof Refusal ? why.code : "UNAVAILABLE", message: String(why?.message ?? why) };
     }
-    client.request("node.invoke.result", answer).catch(() => {});
+    this.#client.request("node.invoke.result", answer).catch(() => {});
   }
 
   /** A page tells what a person pressed: the gateway hears it, and the page what came of that. */
@@ -237,7 +208,7 @@ class BrowserNode {
     if (this.#actions >= ACTIONS_MAX) return say(false, "too many actions at once");
     this.#actions += 1;
     try {
-      const request = agentRequest(action, { host: this.#options.displayName ?? "Browser", instance: this.#identity.deviceId });
+      const request = agentRequest(action, { host: this.#options.displayName, instance: this.#identity.deviceId });
       await this.#client.request("node.event", { event: "agent.request", payloadJSON: JSON.stringify(request) });
       say(true);
     } catch (why) {

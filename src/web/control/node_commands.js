@@ -38,7 +38,9 @@ export class CanvasCommands {
     const isNew = base !== null && base !== this.#base;
     this.#base = base;
     // Surfaces live in their page only: it is left as it is, and needs nothing more of the gateway.
-    if (isNew && this.#path !== null && !isA2ui(this.#path)) await this.#open(this.#path);
+    if (!isNew || this.#path === null || isA2ui(this.#path)) return;
+    this.#turn = this.#turn.then(() => this.#open(this.#path)).catch(() => {});
+    await this.#turn;
   }
 
   /** Does `command`: gives its payload, or throws a Refusal. */
