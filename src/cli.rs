@@ -4,6 +4,7 @@ mod advice;
 pub mod approvals;
 pub mod args;
 pub mod audit;
+pub mod canvas;
 pub mod config;
 pub mod dashboard;
 mod deep;

@@ -27,6 +27,33 @@ pub const A2UI: &[Asset] = assets!("a2ui":
 /// The control page, below its root.
 pub const CONTROL: &[Asset] = assets!("control":
     "index.html"
+    "approvals.js"
+    "canvas.js"
+    "canvas_address.js"
+    "canvas_snapshot.js"
+    "client.js"
+    "control.css"
+    "dom.js"
+    "event_filter.js"
+    "events.js"
+    "favicon.svg"
+    "format.js"
+    "frame.js"
+    "identity.js"
+    "log.js"
+    "main.js"
+    "model.js"
+    "node.js"
+    "node_action.js"
+    "node_commands.js"
+    "nodes.js"
+    "overview.js"
+    "pairing.js"
+    "people.js"
+    "protocol.js"
+    "refusals.js"
+    "shell.js"
+    "sign_in.js"
 );
 
 #[cfg(test)]

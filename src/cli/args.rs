@@ -1,6 +1,7 @@
 //! What may be typed: commands, flags, help with examples, exit codes.
 
 use super::approvals::ApprovalsCommand;
+use super::canvas::CanvasCommand;
 use super::config::ConfigCommand;
 use super::invoke::{DescribeArgs, InvokeArgs, NodeShellArgs, NotifyArgs};
 use super::node::NodeCommand;
@@ -582,6 +583,12 @@ pub enum NodesCommand {
     /// Show the person at a node something
     #[command(after_help = "Example:\n  clawgate nodes notify --node desk --title Kiln --body 'It is hot.'")]
     Notify(NotifyArgs),
+    /// Show pages and A2UI on a node's canvas, and take pictures of it
+    Canvas {
+        /// What to do.
+        #[command(subcommand)]
+        command: CanvasCommand,
+    },
     /// Show what nodes ask to offer
     Pending {
         /// How to reach the gateway.
@@ -637,6 +644,7 @@ impl NodesCommand {
             Self::Invoke(args) => &args.client,
             Self::Run(args) => &args.client,
             Self::Notify(args) => &args.client,
+            Self::Canvas { command } => command.client(),
             Self::List { client }
             | Self::Status { client, .. }
             | Self::Pending { client }

@@ -320,21 +320,29 @@ fn wants_approval(error: &ResponseError) -> bool {
 }
 
 /// One `node.invoke`.
-struct Order<'a> {
-    node: &'a str,
-    command: &'a str,
-    params: Value,
-    limit_ms: u64,
-    key: String,
+pub(super) struct Order<'a> {
+    /// The node's id.
+    pub(super) node: &'a str,
+    /// What it is to do.
+    pub(super) command: &'a str,
+    /// With what; null is nothing.
+    pub(super) params: Value,
+    /// How long it may take, in milliseconds.
+    pub(super) limit_ms: u64,
+    /// By which it tells repetitions.
+    pub(super) key: String,
 }
 
 impl Order<'_> {
-    fn send(self, session: &mut Session, timeout_ms: u64) -> Result<Value, Failure> {
+    /// Sends it, and waits for what the node answers.
+    pub(super) fn send(self, session: &mut Session, timeout_ms: u64) -> Result<Value, Failure> {
         session.renew(self.limit_ms.saturating_add(timeout_ms));
-        let params = json!({
-            "nodeId": self.node, "command": self.command, "params": self.params, "timeoutMs": self.limit_ms,
-            "idempotencyKey": self.key,
+        let mut params = json!({
+            "nodeId": self.node, "command": self.command, "timeoutMs": self.limit_ms, "idempotencyKey": self.key,
         });
+        if !self.params.is_null() {
+            params["params"] = self.params;
+        }
         session.call("node.invoke", params)
     }
 }
@@ -398,7 +406,8 @@ fn normalised(name: &str) -> String {
         .join("-")
 }
 
-fn fresh_id() -> String {
+/// An id that nobody had.
+pub(super) fn fresh_id() -> String {
     Random::new(Seed::new(entropy::bytes())).uuid()
 }
 

@@ -3,7 +3,7 @@
 use super::args::{ClientArgs, NodesCommand};
 use super::devices::name_of;
 use super::session::Session;
-use super::{Failure, invoke, print, print_json, render};
+use super::{Failure, canvas, invoke, print, print_json, render};
 use crate::environment::Environment;
 use crate::log;
 use serde_json::{Value, json};
@@ -18,6 +18,7 @@ pub fn run(command: NodesCommand, environment: &Environment) -> Result<(), Failu
         NodesCommand::Invoke(args) => return invoke::invoke(args, environment),
         NodesCommand::Run(args) => return invoke::run(args, environment),
         NodesCommand::Notify(args) => return invoke::notify(args, environment),
+        NodesCommand::Canvas { command } => return canvas::run(command, environment),
         NodesCommand::Status { connected, client } => return status(*connected, client, environment),
         NodesCommand::Remove { node, client } => {
             return change(client, environment, node, "node.pair.remove", json!({}), |answer| {

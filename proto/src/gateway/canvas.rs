@@ -190,6 +190,11 @@ impl Gateway {
         client: &ClientAddress,
         capability: Option<&str>,
     ) -> Result<By, Box<HttpResponse>> {
+        // On this machine too: by its own address a page may read what lies beside it, and a use of it is a use.
+        let known = capability.map(|token| self.surface_of(now, token));
+        if let (true, Some(Known::Good(conn))) = (client.local, known) {
+            return Ok(By::Capability(conn));
+        }
         if client.local {
             return Ok(By::Itself);
         }
@@ -198,7 +203,6 @@ impl Gateway {
         if shared == Bearer::Proved {
             return Ok(By::Itself);
         }
-        let known = capability.map(|token| self.surface_of(now, token));
         if let Some(Known::Good(conn)) = known {
             return Ok(By::Capability(conn));
         }

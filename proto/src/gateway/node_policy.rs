@@ -115,14 +115,14 @@ impl Platform {
 
     fn lists(self) -> &'static [&'static [&'static str]] {
         match self {
-            Self::Ios => &[CAMERA, DEVICE, PERSONAL, NOTIFY],
-            Self::IPhone => &[CAMERA, DEVICE, PERSONAL, NOTIFY, WATCH],
+            Self::Ios => &[CANVAS, CAMERA, DEVICE, PERSONAL, NOTIFY],
+            Self::IPhone => &[CANVAS, CAMERA, DEVICE, PERSONAL, NOTIFY, WATCH],
             Self::WatchOs => &[DEVICE, NOTIFY],
-            Self::Android => &[CAMERA, DEVICE, PERSONAL, NOTIFY, ANDROID],
-            Self::MacOs => &[CAMERA, DEVICE, PERSONAL, DESKTOP, MAC],
+            Self::Android => &[CANVAS, CAMERA, DEVICE, PERSONAL, NOTIFY, ANDROID],
+            Self::MacOs => &[CANVAS, CAMERA, DEVICE, PERSONAL, DESKTOP, MAC],
             Self::Linux => &[DESKTOP],
             Self::Windows => &[CAMERA, DEVICE, DESKTOP],
-            Self::Unknown => &[CAMERA, NOTIFY],
+            Self::Unknown => &[CANVAS, CAMERA, NOTIFY],
         }
     }
 
@@ -131,6 +131,18 @@ impl Platform {
     }
 }
 
+/// What the canvas of this gateway is shown with, where 2026.3.13 lists it; protocol 4 leaves it to whatever brings a
+/// canvas. A browser is of no known platform.
+const CANVAS: &[&str] = &[
+    "canvas.present",
+    "canvas.hide",
+    "canvas.navigate",
+    "canvas.eval",
+    "canvas.snapshot",
+    "canvas.a2ui.push",
+    "canvas.a2ui.pushJSONL",
+    "canvas.a2ui.reset",
+];
 const CAMERA: &[&str] = &["camera.list", "location.get"];
 const DEVICE: &[&str] = &["device.info", "device.status"];
 const NOTIFY: &[&str] = &["system.notify"];
@@ -239,6 +251,8 @@ mod tests {
         assert_eq!(commands("iOS 18.4", Some("iPhone"), &[], &asked), ["camera.list"]);
         // A name without its family is nobody's.
         assert_eq!(commands("ios 18.4", None, &[], &["contacts.search", "camera.list"]), ["camera.list"]);
+        assert_eq!(commands("web", None, &[], &["canvas.eval", "system.run"]), ["canvas.eval"]);
+        assert_eq!(commands("linux", None, &[], &["canvas.eval"]), [""; 0]);
         assert_eq!(commands("plan9", None, &[], &["system.run", "system.notify"]), ["system.notify"]);
         assert_eq!(commands("ios", Some("ipad"), &[], &["watch.status"]), [""; 0]);
         assert_eq!(commands("ios", Some("iphone"), &[], &["watch.status"]), ["watch.status"]);
