@@ -221,7 +221,7 @@ fn approve(stage: &mut Stage, operator: Actor) {
 }
 
 /// The method by which a node gets another address.
-fn refreshed(stage: &mut Stage, protocol: u64, node: Actor) -> String {
+pub(crate) fn refreshed(stage: &mut Stage, protocol: u64, node: Actor) -> String {
     match protocol {
         3 => {
             let answer = stage.call(node, "node.canvas.capability.refresh", json!({})).unwrap();
@@ -243,7 +243,7 @@ fn refreshed(stage: &mut Stage, protocol: u64, node: Actor) -> String {
 }
 
 /// The path of an address, for a request that comes from anywhere.
-fn path_of(stage: &Stage, url: &str) -> String {
+pub(crate) fn path_of(stage: &Stage, url: &str) -> String {
     let origin = format!("http://127.0.0.1:{}", stage.config().port);
     url.strip_prefix(&origin).unwrap_or_else(|| panic!("{url} is not on {origin}")).to_owned()
 }
@@ -254,7 +254,7 @@ fn hello_url(hello: &Value) -> Option<&str> {
 }
 
 /// A node with an address that works, and the path of that.
-fn node_with_canvas(stage: &mut Stage, protocol: u64) -> (Actor, String) {
+pub(crate) fn node_with_canvas(stage: &mut Stage, protocol: u64) -> (Actor, String) {
     let operator = admin(stage, 4);
     let key = stage.key();
     let (node, hello) = stage.admit(node(stage, protocol, &key));

@@ -16,6 +16,7 @@ mod node_events;
 mod pairing;
 mod questions;
 mod rivals;
+mod routes;
 mod runs;
 mod setup;
 mod store;
@@ -131,6 +132,8 @@ play! {
         without_a_secret_only_this_machine_sees_the_canvas
         a_page_is_told_when_a_file_has_changed
         only_pages_of_the_canvas_listen;
+    routes:
+        every_route_with_every_credential;
     control_ui:
         a_page_has_many_addresses_and_its_parts_lie_beside_it
         a_page_below_a_path_leaves_the_rest_alone

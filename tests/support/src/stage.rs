@@ -323,7 +323,8 @@ impl Stage {
         }
     }
 
-    /// Sends bytes over a socket of their own and gives what comes back until the gateway closes it.
+    /// Sends bytes over a socket of their own and gives what comes back until the gateway closes it, or has made a
+    /// WebSocket of it.
     ///
     /// # Panics
     /// When the gateway takes no more sockets.
@@ -340,7 +341,10 @@ impl Stage {
         self.net.send(line, bytes);
         let until = self.net.now().mono.plus_millis(bound_ms);
         let mut answer = Vec::new();
-        while self.net.receive(line, &mut answer) && self.net.now().mono < until {
+        let is_websocket = |answer: &[u8]| {
+            answer.starts_with(b"HTTP/1.1 101 ") && answer.windows(4).any(|four| four == b"\r\n\r\n")
+        };
+        while self.net.receive(line, &mut answer) && !is_websocket(&answer) && self.net.now().mono < until {
             self.pump_all();
             self.wait(until);
         }
