@@ -4,6 +4,7 @@ use crate::limits::Limits;
 use crate::net::Cidr;
 use crate::secret::Secret;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Everything the core needs to know that does not come from a peer. Shared by the gateway and every
 /// connection; fixed for the life of the process.
@@ -25,6 +26,9 @@ pub struct Config {
     pub canvas: Option<CanvasHost>,
     /// The page at the gateway's own address, when there is one.
     pub control_ui: Option<ControlUi>,
+    /// `gateway.http.securityHeaders.strictTransportSecurity`: sent with every HTTP answer (RFC 6797). Whether it is true is
+    /// its owner's to know: browsers believe it only over TLS.
+    pub strict_transport_security: Option<Arc<str>>,
     /// Which commands nodes may be asked for, besides those of their platform.
     pub node_commands: NodeCommands,
     /// Facts about the host that clients are shown.
@@ -43,6 +47,7 @@ impl Config {
             allow_real_ip_fallback: false,
             canvas: None,
             control_ui: None,
+            strict_transport_security: None,
             node_commands: NodeCommands::default(),
             about: About::default(),
         }

@@ -245,6 +245,7 @@ impl Plan {
                 built_in: root.is_none(),
                 base_path: self.settings.control_ui.base_path.clone(),
             }),
+            strict_transport_security: self.settings.strict_transport_security.as_deref().map(Arc::from),
             node_commands: live.node_commands,
             about: self.about(&facts, addresses),
         };

@@ -64,6 +64,8 @@ pub struct Settings {
     pub canvas: CanvasSettings,
     /// `gateway.controlUi.enabled`, `.root` and `.basePath`.
     pub control_ui: ControlUiSettings,
+    /// `gateway.http.securityHeaders.strictTransportSecurity`, when it is a text.
+    pub strict_transport_security: Option<String>,
     /// `logging`.
     pub logging: Logging,
     /// `commands.restart`: whether SIGUSR1 restarts the gateway; it does when nothing is said.
@@ -214,6 +216,7 @@ impl Settings {
             hooks: Hooks::read(&mut reader, environment),
             canvas: canvas(&mut reader),
             control_ui: control_ui(&mut reader),
+            strict_transport_security: strict_transport_security(&mut reader),
             logging: Logging::read(&mut reader),
             restart_by_signal: reader.switch("commands.restart"),
             warnings: Vec::new(),
@@ -284,6 +287,13 @@ fn trusted_proxy(reader: &mut Reader<'_>) -> Option<ProxySettings> {
         required_headers: reader.texts("gateway.auth.trustedProxy.requiredHeaders"),
         allow_users: reader.texts("gateway.auth.trustedProxy.allowUsers"),
     })
+}
+
+/// `false` is the way to say that there is none.
+fn strict_transport_security(reader: &mut Reader<'_>) -> Option<String> {
+    const PATH: &str = "gateway.http.securityHeaders.strictTransportSecurity";
+    let text = if reader.node(PATH) == Some(&Node::Bool(false)) { None } else { reader.text(PATH) };
+    text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
 fn control_ui(reader: &mut Reader<'_>) -> ControlUiSettings {

@@ -48,6 +48,7 @@ impl Lab {
             allow_real_ip_fallback: false,
             canvas: None,
             control_ui: None,
+            strict_transport_security: None,
             node_commands: Default::default(),
             about: About::default(),
         };

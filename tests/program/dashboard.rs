@@ -67,6 +67,21 @@ fn a_link_lets_one_browser_in_once() {
 }
 
 #[test]
+fn every_answer_carries_the_transport_policy_of_its_owner() {
+    for (policy, sent) in [(r#""max-age=63072000""#, true), (r#"" ""#, false), ("false", false)] {
+        let text = format!(
+            r#"{{gateway: {{mode: "local", auth: {{mode: "none"}}, http: {{securityHeaders: {{strictTransportSecurity: {policy}}}}}}}}}"#
+        );
+        let settings = with_text(RUNTIMES[0], &text);
+        let gateway = start(&settings);
+        let answer = answer(&gateway);
+        assert_eq!(answer.contains("\r\nStrict-Transport-Security: max-age=63072000\r\n"), sent, "{answer}");
+        assert_eq!(answer.contains("Strict-Transport"), sent, "{answer}");
+        stop(gateway);
+    }
+}
+
+#[test]
 fn where_no_page_is_served_no_link_is_made() {
     let text = r#"{gateway: {mode: "local", auth: {mode: "none"}, controlUi: {basePath: "desk"}}}"#;
     let settings = with_text(RUNTIMES[0], text);

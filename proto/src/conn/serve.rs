@@ -110,7 +110,16 @@ impl Connection {
         }
     }
 
-    fn write_http(&mut self, now: Now, response: HttpResponse, reply: ReplyTo, cost: usize) -> ResponseEnd {
+    fn write_http(
+        &mut self,
+        now: Now,
+        mut response: HttpResponse,
+        reply: ReplyTo,
+        cost: usize,
+    ) -> ResponseEnd {
+        if let Some(policy) = &self.config.strict_transport_security {
+            response.headers.push(("Strict-Transport-Security", policy.to_string().into()));
+        }
         let mut head = Vec::with_capacity(HTTP_HEAD_BYTES);
         let end = write_head(&response, reply, now, &mut head);
         let body = if end.has_body { response.body } else { Bytes::new() };

@@ -86,6 +86,7 @@ pub(crate) fn driver() -> Arc<Driver<MemoryHost>> {
         allow_real_ip_fallback: false,
         canvas: None,
         control_ui: None,
+        strict_transport_security: None,
         node_commands: Default::default(),
         about: About::default(),
     };

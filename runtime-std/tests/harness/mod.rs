@@ -130,6 +130,7 @@ fn config(limits: Limits, port: u16) -> Config {
         allow_real_ip_fallback: false,
         canvas: None,
         control_ui: None,
+        strict_transport_security: None,
         node_commands: Default::default(),
         about: About::default(),
     }

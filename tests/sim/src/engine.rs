@@ -590,6 +590,7 @@ fn config(plan: &Plan) -> Config {
         allow_real_ip_fallback: false,
         canvas: None,
         control_ui: None,
+        strict_transport_security: None,
         node_commands: Default::default(),
         about: About {
             version: "0.0.0-sim".to_owned(),

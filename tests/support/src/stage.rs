@@ -516,6 +516,7 @@ pub fn config() -> Config {
         allow_real_ip_fallback: false,
         canvas: None,
         control_ui: None,
+        strict_transport_security: None,
         node_commands: Default::default(),
         about: About {
             version: "0.1.0".to_owned(),

@@ -42,6 +42,7 @@ impl Bench {
             allow_real_ip_fallback: false,
             canvas: None,
             control_ui: None,
+            strict_transport_security: None,
             node_commands: Default::default(),
             about: About::default(),
         };

@@ -31,6 +31,7 @@ pub(super) fn config(limits: Limits) -> Config {
         allow_real_ip_fallback: false,
         canvas: None,
         control_ui: None,
+        strict_transport_security: None,
         node_commands: Default::default(),
         about: About::default(),
     }
