@@ -6,6 +6,7 @@ pub mod args;
 pub mod audit;
 pub mod canvas;
 pub mod config;
+pub mod dashboard;
 mod deep;
 pub mod devices;
 pub mod doctor;
@@ -199,6 +200,7 @@ fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Command::Node { command } => node::run(&command, environment),
         Command::Nodes { command } => nodes::run(command, environment),
         Command::Qr(args) => qr::run(&args, environment),
+        Command::Dashboard(args) => dashboard::run(&args, environment),
         Command::Config { command } => config::run(&command, environment),
         Command::Token(token) => token::show(&token, environment),
         Command::Doctor(args) => doctor::run(&args, environment),
@@ -230,6 +232,7 @@ fn wants_json(command: &Command) -> bool {
         Command::Node { .. } => false,
         Command::Nodes { command } => command.client().json,
         Command::Qr(args) => args.json,
+        Command::Dashboard(args) => args.client.json,
         Command::Config { command } => command.json(),
         Command::Token(token) => token.json,
         Command::Doctor(args) => args.json,

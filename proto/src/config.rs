@@ -23,7 +23,7 @@ pub struct Config {
     pub allow_real_ip_fallback: bool,
     /// The canvas, when it is served.
     pub canvas: Option<CanvasHost>,
-    /// The Control UI, when one is installed.
+    /// The page at the gateway's own address, when there is one.
     pub control_ui: Option<ControlUi>,
     /// Which commands nodes may be asked for, besides those of their platform.
     pub node_commands: NodeCommands,
@@ -49,9 +49,12 @@ impl Config {
     }
 }
 
-/// Where an installed Control UI is served (`gateway.controlUi`).
+/// The page at the gateway's own address (`gateway.controlUi`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControlUi {
+    /// Whether it is the control page, which comes with the program: no Control UI is installed
+    /// (`gateway.controlUi.root`).
+    pub built_in: bool,
     /// `gateway.controlUi.basePath`: empty, or a path that begins with `/` and does not end with it.
     pub base_path: String,
 }

@@ -892,10 +892,11 @@ pub(crate) fn status(
 }
 
 /// The encoded result of `status` with what changes all the time: this gateway's own numbers.
-pub(crate) fn status_with(status: &[u8], numbers: &[u8]) -> Bytes {
+pub(crate) fn status_with(status: &[u8], numbers: &[u8], refusals: Option<&Value>) -> Bytes {
     const MEMBER: &[u8] = b",\"gateway\":";
+    let refusals = refusals.map(|list| format!(",\"recentRefusals\":{list}")).unwrap_or_default();
     let head = status.strip_suffix(b"}").expect("an encoded object ends with its brace");
-    Bytes::from([head, MEMBER, numbers, b"}"].concat())
+    Bytes::from([head, MEMBER, numbers, refusals.as_bytes(), b"}"].concat())
 }
 
 // ---- devices ----

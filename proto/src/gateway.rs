@@ -68,6 +68,7 @@ use bytes::Bytes;
 pub use census::Census;
 use core::net::{IpAddr, SocketAddr};
 use devices::DeviceStore;
+use diagnostics::Refusal;
 use diagnostics::Stats;
 use events::Event;
 use health::Health;
@@ -356,9 +357,12 @@ impl Gateway {
             return;
         }
         let address = ClientAddress::resolve(slot.peer.remote.ip(), &request, &self.config);
-        let reasons_max = self.config.limits.counted_reasons_max;
+        let mut refused = |code: &str| {
+            let what = Refusal { code: code.into(), address: address.told(), client_id: None };
+            self.stats.refused(now.wall, what, &self.config.limits);
+        };
         let refusal = if self.stopping {
-            self.stats.refused("admission-closed", reasons_max);
+            refused("admission-closed");
             Some(web::admission_closed())
         } else if !self.peers.has_preauth_room(address.ip, &self.config) {
             out.push(Output::Log(
@@ -367,7 +371,7 @@ impl Gateway {
                     .field("why", "too many unauthenticated sockets")
                     .field("peer", slot.peer.remote.ip()),
             ));
-            self.stats.refused("too-many-unauthenticated-sockets", reasons_max);
+            refused("too-many-unauthenticated-sockets");
             Some(web::too_many_sockets())
         } else {
             None
@@ -406,7 +410,7 @@ impl Gateway {
                     ),
             ));
         }
-        let handshake = Handshake { address, request, deciding: false };
+        let handshake = Handshake { address, request, deciding: false, client_id: None };
         self.peers.set_phase(conn, Phase::Handshake(Box::new(handshake)));
         self.stats.upgraded += 1;
         self.order(conn, Order::Upgrade, out);

@@ -149,6 +149,8 @@ pub struct Limits {
     pub voicewake_queue_max: usize,
     /// Reasons for refusals that are counted one by one; further ones are counted together.
     pub counted_reasons_max: usize,
+    /// Refusals that `status` tells an admin one by one: the latest.
+    pub recent_refusals_max: usize,
     /// Settings waiting for a restart that `status` names, and the bytes of each name that it shows.
     pub restart_paths_max: usize,
     /// See `restart_paths_max`.
@@ -317,6 +319,7 @@ impl Default for Limits {
             log_tails_max: 8,
             voicewake_queue_max: 64,
             counted_reasons_max: 48,
+            recent_refusals_max: 50,
             restart_paths_max: 32,
             restart_path_bytes_max: 128,
             suspend_lease_ms: 120_000,

@@ -107,6 +107,11 @@ impl ClientAddress {
         self.ip.filter(|ip| !self.local && !self.untrusted_proxy && !ip.is_loopback())
     }
 
+    /// Where it came from, as its gateway's owner is told: the client, or else who speaks for it.
+    pub fn told(&self) -> IpAddr {
+        self.ip.unwrap_or(self.socket)
+    }
+
     /// [`Self::remote`] as presence and pairing requests show it.
     pub fn reported(&self) -> Option<String> {
         self.remote().map(|ip| ip.to_string())

@@ -82,6 +82,11 @@ pub enum Command {
         after_help = "Examples:\n  clawgate qr\n  clawgate qr --access limited --url wss://gateway.example\n  clawgate qr --access node --setup-code-only"
     )]
     Qr(QrArgs),
+    /// Print a link to the control page that signs a browser in, once
+    #[command(
+        after_help = "Examples:\n  clawgate dashboard\n  xdg-open \"$(clawgate dashboard)\"\n\nWithout a terminal the link alone is printed."
+    )]
+    Dashboard(DashboardArgs),
     /// Read, check and change the configuration file; no gateway is needed
     Config {
         /// What to do with it.
@@ -700,6 +705,14 @@ impl fmt::Debug for QrArgs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("QrArgs").field("access", &self.access).field("url", &self.url).finish_non_exhaustive()
     }
+}
+
+/// `clawgate dashboard`.
+#[derive(Args, Debug)]
+pub struct DashboardArgs {
+    /// How to reach the gateway.
+    #[command(flatten)]
+    pub client: ClientArgs,
 }
 
 /// Values of `--access`.

@@ -65,7 +65,8 @@ pub(super) struct Plan {
     /// Where the canvas is, when it is served, and whether its pages load themselves again.
     pub(super) canvas: Option<(PathBuf, CanvasHost)>,
     /// Where a Control UI is installed.
-    control_ui: Option<PathBuf>,
+    /// The page at the gateway's own address, if any, and where it is installed, if it is not built in.
+    control_ui: Option<Option<PathBuf>>,
     /// `OPENCLAW_MDNS_HOSTNAME` and `OPENCLAW_TAILNET_DNS`: what this machine is called, when it is not what it says.
     names: [Option<String>; 2],
     identity: Identity,
@@ -166,8 +167,8 @@ impl Plan {
         };
         let tailscaled = own.tailscale_socket.map_or_else(Tailscaled::default, Tailscaled::at);
         let page = &settings.control_ui;
-        let control_ui = page.root.as_deref().filter(|_| page.enabled != Some(false));
-        let control_ui = control_ui.map(|root| environment.path(root));
+        let root = page.root.as_deref().map(|root| environment.path(root));
+        let control_ui = (page.enabled != Some(false)).then_some(root);
         let canvas = canvas(&settings, &environment, &places.state_dir);
         let names = ["OPENCLAW_MDNS_HOSTNAME", "OPENCLAW_TAILNET_DNS"]
             .map(|name| environment.get(name).map(str::to_owned));
@@ -240,10 +241,10 @@ impl Plan {
             trusted_proxies: live.trusted_proxies,
             allow_real_ip_fallback: live.allow_real_ip_fallback,
             canvas: self.canvas.as_ref().map(|(_, host)| *host),
-            control_ui: self
-                .control_ui
-                .is_some()
-                .then(|| ControlUi { base_path: self.settings.control_ui.base_path.clone() }),
+            control_ui: self.control_ui.as_ref().map(|root| ControlUi {
+                built_in: root.is_none(),
+                base_path: self.settings.control_ui.base_path.clone(),
+            }),
             node_commands: live.node_commands,
             about: self.about(&facts, addresses),
         };
@@ -263,8 +264,10 @@ impl Plan {
         if let Some((root, _)) = &self.canvas {
             files = files.with_canvas(root.clone(), web::A2UI);
         }
-        if let Some(root) = &self.control_ui {
-            files = files.with_control_ui(root.clone());
+        match &self.control_ui {
+            Some(Some(root)) => files = files.with_control_ui(root.clone()),
+            Some(None) => files = files.with_control_page(web::CONTROL),
+            None => {}
         }
         let host = host.with_files(files);
         (gateway, host)

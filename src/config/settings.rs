@@ -108,12 +108,12 @@ pub struct ProxySettings {
     pub allow_users: Vec<String>,
 }
 
-/// An installed Control UI.
+/// The page at the gateway's own address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ControlUiSettings {
     /// `enabled`; it is when nothing is said.
     pub enabled: Option<bool>,
-    /// `root`, as it is written, variables expanded.
+    /// `root`, as it is written, variables expanded: an installed Control UI. Without one it is the control page.
     pub root: Option<String>,
     /// `basePath`: empty, or a path that begins with `/` and does not end with it.
     pub base_path: String,

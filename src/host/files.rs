@@ -32,6 +32,7 @@ pub struct Files {
     canvas: Option<PathBuf>,
     control_ui: Option<PathBuf>,
     a2ui: &'static [Asset],
+    control_page: &'static [Asset],
     watch: Mutex<Option<Watch>>,
 }
 
@@ -46,13 +47,19 @@ impl Files {
         Self { control_ui: Some(folder), ..self }
     }
 
+    /// With these files of the control page.
+    pub fn with_control_page(self, control_page: &'static [Asset]) -> Self {
+        Self { control_page, ..self }
+    }
+
     /// A piece of a file.
     ///
     /// # Errors
     /// There is none.
     pub fn read(&self, root: FileRoot, path: &str, start: u64, bytes: usize) -> Result<FilePiece, FileFault> {
         let (folder, links_max) = match root {
-            FileRoot::A2ui => return self.read_asset(path, start, bytes),
+            FileRoot::A2ui => return read_asset(self.a2ui, path, start, bytes),
+            FileRoot::ControlPage => return read_asset(self.control_page, path, start, bytes),
             // A second name may be one outside, and who fills the canvas need not be who owns what that leads to.
             FileRoot::Canvas => (&self.canvas, 1),
             // Package managers give the files they install a second name in their stores.
@@ -65,22 +72,6 @@ impl Files {
         };
         let (file, about) = open_below(folder, path, links_max)?;
         read_piece(path, (&file, &about), start, bytes)
-    }
-
-    fn read_asset(&self, path: &str, start: u64, bytes: usize) -> Result<FilePiece, FileFault> {
-        let found = self.a2ui.iter().find(|asset| asset.path == path);
-        let Some(asset) = found else {
-            return Err(if self.a2ui.is_empty() { FileFault::Nothing } else { FileFault::Missing });
-        };
-        let hash: [u8; 32] = Sha256::digest(asset.content).into();
-        let word = |at: usize| hash[at * 8..].iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte));
-        let rest = asset.content.iter().skip(usize::try_from(start).unwrap_or(usize::MAX));
-        Ok(FilePiece {
-            bytes: asset.content.len() as u64,
-            modified_ms: None,
-            version: Version([word(0), word(1), word(2), word(3)]),
-            piece: rest.take(bytes).copied().collect(),
-        })
     }
 
     /// Whether anything in the canvas has changed since the last look.
@@ -104,6 +95,23 @@ impl Files {
     pub fn leave(&self) {
         *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
+}
+
+/// A piece of a file that comes with the program.
+fn read_asset(assets: &[Asset], path: &str, start: u64, bytes: usize) -> Result<FilePiece, FileFault> {
+    let found = assets.iter().find(|asset| asset.path == path);
+    let Some(asset) = found else {
+        return Err(if assets.is_empty() { FileFault::Nothing } else { FileFault::Missing });
+    };
+    let hash: [u8; 32] = Sha256::digest(asset.content).into();
+    let word = |at: usize| hash[at * 8..].iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+    let rest = asset.content.iter().skip(usize::try_from(start).unwrap_or(usize::MAX));
+    Ok(FilePiece {
+        bytes: asset.content.len() as u64,
+        modified_ms: None,
+        version: Version([word(0), word(1), word(2), word(3)]),
+        piece: rest.take(bytes).copied().collect(),
+    })
 }
 
 /// Opens name by name. An empty path is the folder itself.

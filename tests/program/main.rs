@@ -9,6 +9,7 @@ mod commands;
 mod config;
 mod credentials;
 mod daemon;
+mod dashboard;
 mod devices;
 mod doctor;
 mod first_run;

@@ -40,7 +40,7 @@ pub(crate) fn play(case: &Case, place: Place) -> Result<(), String> {
     let stage = Stage::with(place, |config| {
         config.canvas = Some(CanvasHost { live_reload: true });
         // A page of 2026.3.13 is installed; that of later releases wants more than is here.
-        config.control_ui = has_page.then(|| ControlUi { base_path: String::new() });
+        config.control_ui = has_page.then(|| ControlUi { built_in: false, base_path: String::new() });
         shorten(case, place, config);
     });
     for name in ["index.html", "assets/index-HASH.js", "assets/index-HASH.css", "favicon.svg"] {

@@ -1,4 +1,4 @@
-//! An installed Control UI over HTTP.
+//! The page at the gateway's own address over HTTP.
 //!
 //! Rows of `docs/compatibility.md` that are held here: `no-pages`, `page-bootstrap`.
 
@@ -11,7 +11,7 @@ use serde_json::json;
 
 fn installed(place: Place, base_path: &str) -> Stage {
     let stage = Stage::with(place, |config| {
-        config.control_ui = Some(ControlUi { base_path: base_path.to_owned() });
+        config.control_ui = Some(ControlUi { built_in: false, base_path: base_path.to_owned() });
     });
     stage.host().put_file(FileRoot::ControlUi, "index.html", "the page");
     stage.host().put_file(FileRoot::ControlUi, "assets/x.js", "the script");
@@ -93,9 +93,50 @@ pub(crate) fn what_a_page_is_told_first_is_for_who_may_know(place: Place) {
     for target in ["/avatar/main", "/avatar/..%2fx?meta=1", "/avatar/-?meta=1"] {
         assert_eq!(get(&mut stage, target).status, 404, "{target}");
     }
-    // Where none is installed there is no page.
+    // Where it is switched off there is no page.
     let mut none = Stage::new(place);
     for target in ["/", "/assets/x.js", target, "/avatar/main?meta=1"] {
         assert_eq!(get(&mut none, target).text(), "Not Found", "{target}");
     }
+}
+
+pub(crate) fn where_no_control_ui_is_installed_there_is_the_control_page(place: Place) {
+    let mut stage = Stage::with(place, |config| {
+        config.control_ui = Some(ControlUi { built_in: true, base_path: String::new() });
+    });
+    stage.host().put_file(FileRoot::ControlPage, "index.html", "the control page");
+    stage.host().put_file(FileRoot::ControlPage, "main.js", "its script");
+    for (target, text, kind) in [
+        ("/", "the control page", "text/html; charset=utf-8"),
+        ("/index.html?x=1", "the control page", "text/html; charset=utf-8"),
+        ("/main.js", "its script", "text/javascript; charset=utf-8"),
+    ] {
+        // Its files are for everybody, as its address bar is.
+        let page = send(&mut stage, "GET", target, false, &[]);
+        assert_eq!(
+            (page.status, page.text(), page.header("content-type")),
+            (200, text, Some(kind)),
+            "{target}"
+        );
+        assert_eq!(page.header("x-frame-options"), Some("DENY"));
+        assert_eq!(page.header("cache-control"), Some("no-cache"));
+        let policy = page.header("content-security-policy").unwrap();
+        assert!(policy.starts_with("default-src 'none'; script-src 'self'; "), "{policy}");
+        let tag = page.header("etag").unwrap().to_owned();
+        assert_eq!(send(&mut stage, "GET", target, false, &[("If-None-Match", &tag)]).status, 304);
+    }
+    // It is one page with one address, and asks for nothing that a Control UI is told.
+    for target in [
+        "/chat",
+        "/chat/",
+        "/x.js",
+        "/..%2fmain.js",
+        "/__openclaw/control-ui-config.json",
+        "/avatar/main?meta=1",
+    ] {
+        assert_eq!(get(&mut stage, target).status, 404, "{target}");
+    }
+    assert_eq!(get(&mut stage, "/healthz").json(), json!({"ok": true, "status": "live"}));
+    assert_eq!(get(&mut stage, "/v1/models").text(), "Not Found");
+    assert_eq!(send(&mut stage, "POST", "/", true, &[]).status, 404);
 }

@@ -134,7 +134,8 @@ play! {
     control_ui:
         a_page_has_many_addresses_and_its_parts_lie_beside_it
         a_page_below_a_path_leaves_the_rest_alone
-        what_a_page_is_told_first_is_for_who_may_know;
+        what_a_page_is_told_first_is_for_who_may_know
+        where_no_control_ui_is_installed_there_is_the_control_page;
     config:
         the_configuration_is_shown_without_its_secrets
         a_change_names_what_it_was_made_from_and_is_durable
@@ -198,6 +199,7 @@ play! {
         a_stop_is_told_and_closes_everybody;
     setup:
         a_setup_code_lets_one_phone_in_once
+        the_owners_link_lets_one_browser_in_once
         a_code_that_a_person_must_confirm_waits_for_its_device
         guesses_at_codes_are_counted_apart
         a_code_is_over_in_ten_minutes

@@ -5,7 +5,7 @@ use super::{
     with_token,
 };
 use clawgate_proto::client::{ClientConfig, DeviceKey};
-use clawgate_proto::config::{AuthConfig, RateLimit};
+use clawgate_proto::config::{AuthConfig, ControlUi, RateLimit};
 use clawgate_proto::host::config::LiveConfig;
 use clawgate_proto::log::Level;
 use clawgate_proto::secret::Secret;
@@ -104,6 +104,73 @@ pub(crate) fn a_setup_code_lets_one_phone_in_once(place: Place) {
             let again = phone_with(&stage, protocol, key, &code);
             assert_eq!(refused(&mut stage, again).detail_code(), Some("AUTH_BOOTSTRAP_TOKEN_INVALID"));
         }
+    }
+}
+
+pub(crate) fn the_owners_link_lets_one_browser_in_once(place: Place) {
+    // Row `dashboard-link`.
+    const OWNER: [&str; 7] = [
+        ADMIN,
+        "operator.approvals",
+        "operator.pairing",
+        "operator.questions",
+        "operator.read",
+        "operator.talk.secrets",
+        "operator.write",
+    ];
+    for protocol in PROTOCOLS {
+        let mut stage = Stage::with(place, |config| {
+            config.control_ui = Some(ControlUi { built_in: true, base_path: "/desk".to_owned() });
+            config.allowed_origins = vec!["https://desk.example".to_owned()];
+        });
+        let operator = admin(&mut stage, 4);
+        let (answer, code) = code(&mut stage, operator, json!({"bootstrapProfile": "control-ui-owner"}));
+        let url = format!("ws://127.0.0.1:{}", stage.config().port);
+        assert_eq!(
+            [&answer["gatewayUrl"], &answer["basePath"], &answer["builtIn"], &answer["access"]],
+            [&json!(url), &json!("/desk"), &json!(true), &json!("control-ui-owner")]
+        );
+        assert!(!answer.to_string().contains(&clawgate_support::stage::shared_token()));
+        let browser = |stage: &Stage, key: &DeviceKey, origin: &str| {
+            let page = stage.client_as("openclaw-control-ui", "webchat", Some(key.clone()));
+            let mut config = asking(&OWNER, from_afar(speaking(protocol, page)));
+            config.origin = Some(origin.to_owned());
+            config.auth.token = None;
+            config.auth.bootstrap_token = Some(code["bootstrapToken"].as_str().unwrap().to_owned());
+            config
+        };
+        let (key, other) = (stage.key(), stage.key());
+        // Somebody else's page gets nowhere, and the link is none the worse for it.
+        let foreign = browser(&stage, &other, "http://evil.example");
+        assert_eq!(refused(&mut stage, foreign).detail_code(), Some("CONTROL_UI_ORIGIN_NOT_ALLOWED"));
+        let page = browser(&stage, &key, "https://desk.example");
+        let (first, hello) = stage.admit(page.clone());
+        let token = hello.device_token().unwrap().to_owned();
+        let (_, listed) = (first, stage.call(first, "device.pair.list", json!({})).unwrap());
+        assert!(listed["paired"].to_string().contains(key.device_id()), "{listed}");
+        stage.close(first);
+        for key in [&key, &other] {
+            let again = browser(&stage, key, "https://desk.example");
+            assert_eq!(refused(&mut stage, again).detail_code(), Some("AUTH_BOOTSTRAP_TOKEN_INVALID"));
+        }
+        // From now on it is a device like any other.
+        let mut back = page;
+        back.auth.bootstrap_token = None;
+        stage.admit(with_token(&token, back));
+        assert!(
+            !event_names(&stage.drain(operator)).iter().any(|name| name.starts_with("device.pair.setup"))
+        );
+        // Only who has everything makes such links.
+        let key = stage.key();
+        let lesser = asking(&["operator.pairing", "operator.write"], speaking(4, stage.client(Some(key))));
+        let (lesser, _) = stage.admit(lesser);
+        let params = json!({"bootstrapProfile": "control-ui-owner"});
+        let error = stage.call(lesser, "device.pair.setupCode", params.clone()).unwrap_err();
+        assert!(error.message.contains("operator.admin"), "{error}");
+        let mut without = Stage::new(place);
+        let operator = admin(&mut without, 4);
+        let error = without.call(operator, "device.pair.setupCode", params).unwrap_err();
+        assert!(error.message.contains("gateway.controlUi.enabled is false"), "{error}");
     }
 }
 

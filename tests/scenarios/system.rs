@@ -210,6 +210,16 @@ pub(crate) fn refusals_are_counted_by_reason(place: Place) {
     assert_eq!(numbers["refused"], json!({"AUTH_TOKEN_MISMATCH": 2}));
     assert_eq!(numbers["failed"], json!({"MISSING_SCOPE": 1, "UNKNOWN_METHOD": 1}));
     assert_eq!((&numbers["sockets"]["open"], &numbers["phase"]), (&json!(2), &json!("accepting")));
+    // Where they came from is told to admins only; the same twice is one line.
+    assert_eq!(stage.call(reader, "status", json!({})).unwrap()["recentRefusals"], Value::Null);
+    let latest = stage.call(operator, "status", json!({})).unwrap()["recentRefusals"].clone();
+    let told = latest.as_array().unwrap();
+    assert_eq!(told.len(), 1, "{latest}");
+    assert_eq!(
+        [&told[0]["code"], &told[0]["count"], &told[0]["clientId"], &told[0]["address"]],
+        [&json!("AUTH_TOKEN_MISMATCH"), &json!(2), &json!("test"), &json!("127.0.0.1")]
+    );
+    assert!(told[0]["ts"].as_u64().is_some());
     let counts = &numbers["counts"];
     assert_eq!((&counts["accepted"], &counts["admitted"]), (&json!(4), &json!(2)));
     let now = stage.call(operator, "diagnostics.stability", json!({})).unwrap();

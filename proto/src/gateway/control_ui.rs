@@ -1,5 +1,5 @@
-//! An installed Control UI over HTTP (spec: http section 7): its files are public by design, what it is told at its start
-//! is not.
+//! The page at the gateway's own address over HTTP: an installed Control UI (spec: http section 7), or else the control page
+//! that comes with the program. Their files are public by design, what a Control UI is told at its start is not.
 
 use super::admit::{self, Bearer};
 use super::canvas::{self, Address, By};
@@ -70,7 +70,7 @@ fn is_agent_id(text: &str) -> bool {
 }
 
 impl Gateway {
-    /// Answers a request for the Control UI; says whether it was one.
+    /// Answers a request for the page; says whether it was one.
     pub(super) fn control_ui_request(
         &mut self,
         now: Now,
@@ -85,12 +85,16 @@ impl Gateway {
             return false;
         }
         let Some(asked) = route(&page.base_path, address.path) else { return false };
+        let built_in = page.built_in;
+        // What a Control UI asks for before it connects, the control page does not.
+        let is_for_control_ui = matches!(asked, Asked::Bootstrap | Asked::Avatar);
+        let asked = if built_in && is_for_control_ui { Asked::Nothing } else { asked };
         let response = match asked {
             Asked::File(path) if self.peers.has_serving_room(client.ip, By::Anybody, &self.config) => {
                 let serving =
                     Serving { ip: client.ip, by: By::Anybody, query: None, rest: None, asked: true };
                 let wanted = FileRequest {
-                    root: FileRoot::ControlUi,
+                    root: if built_in { FileRoot::ControlPage } else { FileRoot::ControlUi },
                     path,
                     head_only: request.method == "HEAD",
                     conditions: Conditions::of(request),
@@ -136,7 +140,7 @@ impl Gateway {
             }
             Asked::Avatar | Asked::Nothing => HttpResponse::text(404, "Not Found"),
         };
-        self.answer_http(conn, guard_control_ui(response), out);
+        self.answer_http(conn, guard_control_ui(built_in, response), out);
         true
     }
 }

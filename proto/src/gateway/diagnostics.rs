@@ -8,11 +8,13 @@ use super::{Call, Gateway, Purpose};
 use crate::frame::Payload;
 use crate::host::Load;
 use crate::input::End;
+use crate::limits::Limits;
 use crate::output::{Output, Reply};
-use crate::time::{Mono, Now};
+use crate::time::{Mono, Now, Wall};
 use bytes::Bytes;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 
 /// Counts since the process started.
 #[derive(Debug, Default)]
@@ -29,6 +31,8 @@ pub(super) struct Stats {
     pub(super) untrusted_proxies: u64,
     /// Sockets and connects turned away, by `details.code` or our own word.
     refused: Reasons,
+    /// The latest of these, the newest last.
+    latest: VecDeque<Refusals>,
     /// Requests that failed, by `details.code`, `details.reason` or code.
     failed: Reasons,
     /// Connections that ended by themselves, by reason.
@@ -37,6 +41,25 @@ pub(super) struct Stats {
 
 #[derive(Debug, Default)]
 struct Reasons(BTreeMap<Box<str>, u64>);
+
+/// Somebody who was turned away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// `details.code`, or our own word.
+    pub(super) code: Box<str>,
+    /// Where it came from, as far as that is known.
+    pub(super) address: IpAddr,
+    /// What it called itself; a name of the closed list.
+    pub(super) client_id: Option<Box<str>>,
+}
+
+/// The same refusal, however often.
+#[derive(Debug)]
+struct Refusals {
+    what: Refusal,
+    last: Wall,
+    count: u64,
+}
 
 /// The numbers as text, with what they were made from. A peer that asks without a pause gets one text for a moment:
 /// making it costs several times what all the rest of such a request does.
@@ -65,8 +88,30 @@ impl Reasons {
 }
 
 impl Stats {
-    pub(super) fn refused(&mut self, reason: &str, reasons_max: usize) {
-        self.refused.count(reason, reasons_max);
+    pub(super) fn refused(&mut self, at: Wall, what: Refusal, limits: &Limits) {
+        self.refused.count(&what.code, limits.counted_reasons_max);
+        // Who keeps trying must not push everybody else out.
+        let before = self.latest.iter().position(|refusals| refusals.what == what);
+        let count = before.and_then(|at| self.latest.remove(at)).map_or(0, |refusals| refusals.count);
+        while self.latest.len() >= limits.recent_refusals_max.max(1) {
+            self.latest.pop_front();
+        }
+        self.latest.push_back(Refusals { what, last: at, count: count + 1 });
+    }
+
+    /// The latest refusals, the newest first.
+    pub(super) fn latest_refusals(&self) -> Value {
+        let told = self.latest.iter().rev().map(|refusals| {
+            let Refusal { code, address, client_id } = &refusals.what;
+            let mut told = json!({
+                "ts": refusals.last.0, "code": code, "address": address, "count": refusals.count,
+            });
+            if let Some(client_id) = client_id {
+                told["clientId"] = json!(client_id);
+            }
+            told
+        });
+        told.collect()
     }
 
     pub(super) fn failed(&mut self, reason: &str, reasons_max: usize) {

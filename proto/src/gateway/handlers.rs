@@ -45,7 +45,8 @@ pub(crate) fn status(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
         }
     };
     let numbers = gateway.numbers_text(call.now);
-    let status = dialect::status_with(&status, &numbers);
+    let latest = admin.then(|| gateway.stats.latest_refusals());
+    let status = dialect::status_with(&status, &numbers, latest.as_ref());
     gateway.respond(call.conn, call.id, Reply::Ok(Payload::Json(status)), out);
 }
 

@@ -7,11 +7,12 @@ use super::devices::nodes::Declared;
 use super::devices::pairing::{Candidate, ConnectOp, Connected, DeviceClient, Locality, PairingReason};
 use super::devices::tokens::TokenFault;
 use super::devices::{Caller, CloseDevice, DeviceError, Done, Effect, Notice, Op};
+use super::diagnostics::Refusal;
 use super::guesses::{self, Tried};
 use super::health::Health;
 use super::limiter::{SecretKind, Source};
 use super::nodes::{self, NodeQuery, declared};
-use super::peers::{Delivery, Phase, Session, Slot};
+use super::peers::{Delivery, Phase, Session};
 use super::presence::Facts;
 use super::vouched::{self, Tailnet};
 use super::{Call, Gateway, Purpose, events, setup, surfaces, uptime_ms};
@@ -88,8 +89,9 @@ impl Gateway {
             return;
         }
         handshake.deciding = true;
+        handshake.client_id = Some(request.params.client.id.as_str().into());
         if self.stopping {
-            return self.refuse(conn, request.id, None, &ConnectError::Stopping, out);
+            return self.refuse(now, conn, request.id, None, &ConnectError::Stopping, out);
         }
         if let Some((request, tailnet)) = self.tailnet(now, conn, Box::new(request), out) {
             self.connect_known(now, conn, *request, tailnet, out);
@@ -133,7 +135,7 @@ impl Gateway {
                             .field("hint", fault.hint()),
                     ));
                 }
-                return self.refuse(conn, request.id, dialect, &error, out);
+                return self.refuse(now, conn, request.id, dialect, &error, out);
             }
         };
         if page_by_host {
@@ -166,7 +168,7 @@ impl Gateway {
                     }
                     let why =
                         admit::unauthorized(&config, &params, AuthReason::RateLimited, Some(retry_after_ms));
-                    return self.refuse(conn, id, Some(dialect), &ConnectError::Unauthorized(why), out);
+                    return self.refuse(now, conn, id, Some(dialect), &ConnectError::Unauthorized(why), out);
                 }
                 let is_guess_open = facts.is_guess_open;
                 let local_pairs = config.auth.pairing.local;
@@ -197,19 +199,19 @@ impl Gateway {
     /// Says why, then closes.
     fn refuse(
         &mut self,
+        now: Now,
         conn: ConnId,
         id: Box<str>,
         dialect: Option<Dialect>,
         error: &ConnectError,
         out: &mut Vec<Output>,
     ) {
-        let is_waiting = |slot: &Slot| matches!(slot.phase, Phase::Handshake(_));
-        if !self.peers.get(conn).is_some_and(is_waiting) {
-            return; // it left while the store was asked
-        }
+        let phase = self.peers.get(conn).map(|slot| &slot.phase);
+        let Some(Phase::Handshake(handshake)) = phase else { return }; // it left while the store was asked
+        let (address, client_id) = (handshake.address.told(), handshake.client_id.clone());
         let (shape, close) = dialect::connect_error(dialect, error);
         let code = shape.details.as_ref().and_then(|details| details["code"].as_str()).unwrap_or(shape.code);
-        self.stats.refused(code, self.config.limits.counted_reasons_max);
+        self.stats.refused(now.wall, Refusal { code: code.into(), address, client_id }, &self.config.limits);
         let remote = self.peers.get(conn).map(|slot| slot.peer.remote.ip().to_string());
         let mut record = Record::new(Level::Warn, "peer.refused")
             .conn(conn)
@@ -264,7 +266,7 @@ impl Gateway {
             Ok(replaced) => replaced,
             Err(error) => {
                 self.setups.undelivered.extend(redeemed);
-                return self.refuse(conn, id, Some(dialect), &error, out);
+                return self.refuse(now, conn, id, Some(dialect), &error, out);
             }
         };
         let presence_key = (params.client.mode != "cli").then(|| {
@@ -497,7 +499,7 @@ impl Gateway {
             | Done::NodeAsked { .. }
             | Done::NodeVerified(_) => unreachable!("the store answers an operation with its own outcome"),
         };
-        self.refuse(conn, id, Some(dialect), &error, out);
+        self.refuse(now, conn, id, Some(dialect), &error, out);
     }
 
     fn notice(&mut self, notice: Notice, out: &mut Vec<Output>) {

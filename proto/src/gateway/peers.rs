@@ -63,6 +63,8 @@ pub(super) struct Handshake {
     pub(super) request: HttpRequest,
     /// Whether a `connect` is being decided.
     pub(super) deciding: bool,
+    /// What the client calls itself, once it has said so.
+    pub(super) client_id: Option<Box<str>>,
 }
 
 impl Handshake {

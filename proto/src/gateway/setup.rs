@@ -67,6 +67,10 @@ impl Gateway {
     }
 
     fn setup_ended(&mut self, now: Now, redeemed: Redeemed, is_certain: bool, out: &mut Vec<Output>) {
+        if is_for_page(redeemed.access) {
+            // The event has no word for it, and whoever made the link sees the page.
+            return;
+        }
         let mut told = json!({
             "setupId": redeemed.setup_id,
             "deviceId": redeemed.device_id,
@@ -97,7 +101,7 @@ impl Gateway {
         let auth = self.config.auth.mode.as_str();
         let expires_at_ms = issued.expires_at_ms;
         let text = dialect::setup_code(&place.url, issued.token.expose(), expires_at_ms);
-        let result = json!({
+        let mut result = json!({
             "setupId": issued.setup_id,
             "setupCode": URL_SAFE_NO_PAD.encode(text),
             "gatewayUrl": place.url,
@@ -106,6 +110,10 @@ impl Gateway {
             "access": issued.access.as_str(),
             "expiresAtMs": expires_at_ms,
         });
+        if let Some(page) = self.config.control_ui.as_ref().filter(|_| is_for_page(issued.access)) {
+            result["basePath"] = json!(page.base_path);
+            result["builtIn"] = json!(page.built_in);
+        }
         self.respond(conn, id, Reply::Ok(Payload::Value(Box::new(result))), out);
     }
 }
@@ -115,9 +123,17 @@ pub(crate) fn setup_code(gateway: &mut Gateway, call: Call, out: &mut Vec<Output
     let Params::Object(params) = &call.params else { return };
     let profile = params.get("bootstrapProfile").and_then(Value::as_str);
     let access = profile.and_then(SetupAccess::named).unwrap_or(SetupAccess::Full);
+    if is_for_page(access) && gateway.config.control_ui.is_none() {
+        let error = RequestError::Unavailable {
+            message: "this gateway serves no page: gateway.controlUi.enabled is false".to_owned(),
+            reason: "control-ui-off",
+            retryable: false,
+        };
+        return gateway.fail(call.conn, call.id, &error, out);
+    }
     let public = params.get("publicUrl").and_then(Value::as_str);
     let prefers_remote = params.get("preferRemoteUrl") == Some(&Value::Bool(true));
-    match place(&gateway.config, public, prefers_remote) {
+    match place(&gateway.config, access, public, prefers_remote) {
         Err(why) => gateway.fail(call.conn, call.id, &RequestError::Invalid(why), out),
         Ok(place) => {
             let by = gateway.peers.session(call.conn).and_then(|session| session.device_id.clone());
@@ -140,6 +156,10 @@ pub(crate) fn setup_status(gateway: &mut Gateway, call: Call, out: &mut Vec<Outp
     gateway.respond(call.conn, call.id, Reply::Ok(Payload::Value(Box::new(result))), out);
 }
 
+fn is_for_page(access: SetupAccess) -> bool {
+    access == SetupAccess::ControlUiOwner
+}
+
 /// The outcome of [`Op::IssueSetup`].
 pub(super) fn done(
     gateway: &mut Gateway,
@@ -158,7 +178,12 @@ pub(super) fn done(
 
 /// Which address a code names (spec: pairing section 7). A peer's word counts: it is an admin's, and what the code
 /// carries there is worth one device.
-fn place(config: &Config, public: Option<&str>, prefers_remote: bool) -> Result<Place, String> {
+fn place(
+    config: &Config,
+    access: SetupAccess,
+    public: Option<&str>,
+    prefers_remote: bool,
+) -> Result<Place, String> {
     match config.auth.mode {
         // What a code's user shows afterwards is a token or password, or its own device token: behind a proxy that names
         // people neither is asked for, and the answer has no word for that.
@@ -188,6 +213,10 @@ fn place(config: &Config, public: Option<&str>, prefers_remote: bool) -> Result<
                 "{source} is no address of a gateway: it needs a host, as in wss://gateway.example"
             )),
         };
+    }
+    if is_for_page(access) {
+        // A browser lends a page its keys on this machine, or behind TLS.
+        return Ok(Place { url: format!("ws://127.0.0.1:{}", config.port), source: "gateway.port" });
     }
     match &reach.bound {
         Some((url, source)) => Ok(Place { url: url.clone(), source }),

@@ -22,6 +22,8 @@ pub enum FileRoot {
     A2ui,
     /// An installed Control UI: `gateway.controlUi.root`.
     ControlUi,
+    /// The control page, which comes with the program.
+    ControlPage,
 }
 
 /// The beginning of an answer is wanted.
@@ -117,8 +119,10 @@ impl FileRest {
 /// Makes the beginning of an answer.
 pub(super) fn begin<H: Host + ?Sized>(host: &H, request: &FileRequest) -> FileReply {
     let path = match request.root {
-        FileRoot::Canvas | FileRoot::A2ui if request.path.is_folder() => request.path.index(),
-        FileRoot::Canvas | FileRoot::A2ui => request.path.clone(),
+        FileRoot::Canvas | FileRoot::A2ui | FileRoot::ControlPage if request.path.is_folder() => {
+            request.path.index()
+        }
+        FileRoot::Canvas | FileRoot::A2ui | FileRoot::ControlPage => request.path.clone(),
         // Its pages are one page, whatever their addresses: what that one loads lies beside it.
         FileRoot::ControlUi if request.path.is_folder() => FilePath::page(),
         FileRoot::ControlUi => request.path.from_folder("assets").unwrap_or_else(|| request.path.clone()),
@@ -268,6 +272,9 @@ fn missing(request: &FileRequest, path: &FilePath, fault: FileFault) -> FileRepl
                 HttpResponse::text(404, "Not Found")
             }
         }
+        (FileRoot::ControlPage, FileFault::Missing | FileFault::Folder | FileFault::Nothing) => {
+            HttpResponse::text(404, "Not Found")
+        }
         (FileRoot::A2ui, FileFault::Nothing) => HttpResponse::text(503, "A2UI assets not found"),
         (FileRoot::Canvas, FileFault::Missing | FileFault::Nothing) if path.as_str() == "index.html" => {
             let script = if request.live_reload { LIVE_RELOAD } else { "" };
@@ -316,17 +323,19 @@ fn heads(request: &FileRequest, file: &Validators, path: &FilePath, response: Ht
     guarded(request, marked)
 }
 
-/// The headers of everything of the Control UI: a page that nobody frames, and that loads nothing from elsewhere but
-/// fonts and pictures.
-pub(crate) fn guard_control_ui(response: HttpResponse) -> HttpResponse {
-    response.with("X-Frame-Options", "DENY").with("Content-Security-Policy", CONTROL_UI_POLICY)
+/// The headers of everything of the page at the gateway's own address: nobody frames it. An installed Control UI loads
+/// nothing from elsewhere but fonts and pictures, the control page nothing at all.
+pub(crate) fn guard_control_ui(built_in: bool, response: HttpResponse) -> HttpResponse {
+    let policy = if built_in { CONTROL_PAGE_POLICY } else { CONTROL_UI_POLICY };
+    response.with("X-Frame-Options", "DENY").with("Content-Security-Policy", policy)
 }
 
 /// The headers of everything below a root. Agents write what is there: in a browser it runs apart from every page of
 /// this gateway, in an origin of its own.
 fn guarded(request: &FileRequest, response: HttpResponse) -> HttpResponse {
-    if request.root == FileRoot::ControlUi {
-        return guard_control_ui(response.with("Cache-Control", "no-cache"));
+    if matches!(request.root, FileRoot::ControlUi | FileRoot::ControlPage) {
+        let built_in = request.root == FileRoot::ControlPage;
+        return guard_control_ui(built_in, response.with("Cache-Control", "no-cache"));
     }
     let response =
         response.with("Cache-Control", "no-store").with("Content-Security-Policy", "sandbox allow-scripts");
@@ -349,5 +358,8 @@ const CONTROL_UI_POLICY: &str = "default-src 'self'; base-uri 'none'; object-src
                                  script-src 'self'; style-src 'self' 'unsafe-inline' https://fonts.googleapis.com; \
                                  img-src 'self' data: https:; font-src 'self' https://fonts.gstatic.com; \
                                  connect-src 'self' ws: wss:";
+const CONTROL_PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+                                   img-src 'self' data: blob:; frame-src 'self'; base-uri 'none'; form-action 'none'; \
+                                   frame-ancestors 'none'";
 /// Looks at a file that somebody keeps writing before it is given up.
 const LOOKS_MAX: usize = 3;

@@ -53,7 +53,7 @@ pub(super) static SETUP_CODE: Shape = Shape(&[
     text("publicUrl"),
     flag("preferRemoteUrl"),
     flag("includeQr"),
-    choice("bootstrapProfile", &["limited", "node"]),
+    choice("bootstrapProfile", &["limited", "node", "control-ui-owner"]),
     optional("joinUrl", Rule::True),
 ]);
 pub(super) static SETUP_STATUS: Shape = Shape(&[required("setupId", Rule::Text { min: 1, max: 128 })]);

@@ -3,7 +3,8 @@
 //!
 //! Threat model: a code is read off a screen, and may be read by somebody else too. So it opens what was decided when
 //! it was made, for ten minutes; the first device that uses it is the only one that can; and it is spent when that
-//! device is let in. A page never redeems one without a person. A code that is bound to nothing, made by release
+//! device is let in. A page never redeems one without a person, but for the code that is made for one, by whoever owns
+//! this gateway, to be opened in their own browser. A code that is bound to nothing, made by release
 //! 2026.3.13, only lets its bearer ask.
 
 use super::pairing::{self, ConnectOp, PairingReason};
@@ -26,6 +27,8 @@ pub(crate) enum SetupAccess {
     Limited,
     /// A node host.
     Node,
+    /// The owner's browser, as operator with everything: the control page, or a Control UI (`clawgate dashboard`).
+    ControlUiOwner,
 }
 
 impl SetupAccess {
@@ -35,18 +38,22 @@ impl SetupAccess {
             Self::Full => "full",
             Self::Limited => "limited",
             Self::Node => "node",
+            Self::ControlUiOwner => "control-ui-owner",
         }
     }
 
     /// The one of that name.
     pub(crate) fn named(name: &str) -> Option<Self> {
-        [Self::Full, Self::Limited, Self::Node].into_iter().find(|access| access.as_str() == name)
+        [Self::Full, Self::Limited, Self::Node, Self::ControlUiOwner]
+            .into_iter()
+            .find(|access| access.as_str() == name)
     }
 
     fn roles(self) -> &'static [&'static str] {
         match self {
             Self::Full | Self::Limited => &[NODE, OPERATOR],
             Self::Node => &[NODE],
+            Self::ControlUiOwner => &[OPERATOR],
         }
     }
 
@@ -64,6 +71,26 @@ impl SetupAccess {
                 &[scope::APPROVALS, scope::QUESTIONS, scope::READ, scope::TALK_SECRETS, scope::WRITE]
             }
             Self::Node => &[],
+            Self::ControlUiOwner => &[
+                scope::ADMIN,
+                scope::APPROVALS,
+                scope::PAIRING,
+                scope::QUESTIONS,
+                scope::READ,
+                scope::TALK_SECRETS,
+                scope::WRITE,
+            ],
+        }
+    }
+
+    /// Whether it is asked for as it is made for: by a phone or a node host as the node it becomes, by a browser as the
+    /// operator. Which pages may connect at all was decided before.
+    fn is_asked_for_by(self, op: &ConnectOp) -> bool {
+        match self {
+            Self::Full | Self::Limited | Self::Node => {
+                op.role == Role::Node && op.scopes.is_empty() && !op.locality.origin_present
+            }
+            Self::ControlUiOwner => op.role == Role::Operator,
         }
     }
 
@@ -83,6 +110,7 @@ impl SetupAccess {
                 _ => false,
             },
             Self::Node => op.client.id == "node-host",
+            Self::ControlUiOwner => op.client.id == "openclaw-control-ui",
         }
     }
 }
@@ -244,10 +272,7 @@ impl Grant {
         });
         self.is_bound()
             && adds_nothing
-            && access.is_some_and(|access| access.fits(op))
-            && op.role == Role::Node
-            && op.scopes.is_empty()
-            && !op.locality.origin_present
+            && access.is_some_and(|access| access.fits(op) && access.is_asked_for_by(op))
             && !reasons.contains(&PairingReason::MetadataUpgrade)
     }
 

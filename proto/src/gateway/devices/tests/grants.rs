@@ -91,7 +91,12 @@ fn visit() -> impl Strategy<Value = Visit> {
 }
 
 fn step() -> impl Strategy<Value = Move> {
-    let access = prop::sample::select(vec![SetupAccess::Full, SetupAccess::Limited, SetupAccess::Node]);
+    let access = prop::sample::select(vec![
+        SetupAccess::Full,
+        SetupAccess::Limited,
+        SetupAccess::Node,
+        SetupAccess::ControlUiOwner,
+    ]);
     prop_oneof![
         12 => visit().prop_map(Move::Connect),
         5 => (0..4_usize, scopes()).prop_map(|(at, scopes)| Move::Approve(at, scopes)),
@@ -231,16 +236,33 @@ impl Life {
                     "operator.write",
                 ],
                 SetupAccess::Node => &[],
+                SetupAccess::ControlUiOwner => &[
+                    "operator.admin",
+                    "operator.approvals",
+                    "operator.pairing",
+                    "operator.questions",
+                    "operator.read",
+                    "operator.talk.secrets",
+                    "operator.write",
+                ],
             };
             let is_theirs = first.as_ref().is_none_or(|first| *first == id);
             let fits = match access {
                 SetupAccess::Full | SetupAccess::Limited => visit.client == "openclaw-ios",
                 SetupAccess::Node => visit.client == "node-host",
+                SetupAccess::ControlUiOwner => is_page,
             };
-            if is_theirs && fits && visit.is_node && visit.page == Page::None {
+            let is_its_kind = match access {
+                SetupAccess::ControlUiOwner => {
+                    !visit.is_node && visit.scopes.iter().all(|scope| covers(&set(profile), scope))
+                }
+                _ => visit.is_node && visit.page == Page::None,
+            };
+            if is_theirs && fits && is_its_kind {
                 grounds.roles = match access {
                     SetupAccess::Full | SetupAccess::Limited => set(["node", "operator"]),
                     SetupAccess::Node => set(["node"]),
+                    SetupAccess::ControlUiOwner => set(["operator"]),
                 };
                 grounds.scopes = set(profile);
                 grounds.commands = Some(set(&visit.commands));

@@ -80,6 +80,34 @@ fn a_code_is_for_what_it_was_made_for() {
 }
 
 #[test]
+fn the_owners_link_opens_one_browser() {
+    let owner: Vec<&str> = [&["operator.admin", "operator.pairing"], LIMITED].concat();
+    let page = |id: &str, scopes: &[&str], token: &Secret| {
+        let mut op = with_code(remote(id, scopes), token);
+        op.client.id = "openclaw-control-ui".into();
+        op.locality.origin_present = true;
+        op
+    };
+    let mut rig = Rig::new();
+    let issued = issue(&mut rig, SetupAccess::ControlUiOwner);
+    // Another kind of client waits for a person, and the link is bound to it.
+    let required = rig.refused(with_code(remote("a", &["operator.read"]), &issued.token));
+    assert!(required.by_setup && required.reason == PairingReason::NotPaired);
+    rejected(&mut rig, page("b", &owner, &issued.token));
+
+    let issued = issue(&mut rig, SetupAccess::ControlUiOwner);
+    rejected(&mut rig, with_code(node(remote("b", &[])), &issued.token));
+    let connected = rig.connected(page("b", &owner, &issued.token));
+    assert!(connected.handoff.is_empty() && connected.token.is_some());
+    assert_eq!(rig.device("b").roles, Some(strings(&["operator"])));
+    let mut scopes = owner.clone();
+    scopes.sort_unstable();
+    assert_eq!(rig.device("b").approved_scopes, Some(strings(&scopes)));
+    rejected(&mut rig, page("b", &owner, &issued.token));
+    rejected(&mut rig, page("c", &owner, &issued.token));
+}
+
+#[test]
 fn a_client_that_a_code_is_not_made_for_waits_and_the_code_waits_with_it() {
     let mut rig = Rig::new();
     let issued = issue(&mut rig, SetupAccess::Full);
