@@ -79,7 +79,6 @@ if (pageFolder) {
 } else {
   const url = await link();
   await page.goto(url);
-  await page.reload();
   await signedIn(page);
   const second = await newBrowser();
   await second.goto(url);
@@ -207,6 +206,10 @@ check("who is attached is listed", await seen(page.getByRole("list", { name: "At
 check("this browser knows itself", await seen(page.getByText("this browser").first().waitFor()));
 await picture(page, "control-people");
 await open(page, "Refusals");
+if (!pageFolder) {
+  const lately = page.getByRole("list", { name: "Recent refusals" });
+  check("the latest refusals are told one by one", await seen(lately.getByText("AUTH_BOOTSTRAP_TOKEN_INVALID").waitFor()));
+}
 check("refusals are told by reason", await seen(page.getByText("AUTH_TOKEN_MISMATCH").last().waitFor()));
 await picture(page, "control-refusals");
 await open(page, "Log");
@@ -225,6 +228,23 @@ await page.getByRole("button", { name: "Approve device Chrome on Linux" }).click
 await page.getByRole("button", { name: "Approve node Chrome on Linux" }).click();
 await open(page, "Canvas");
 check("this browser becomes a node", await seen(page.getByRole("status").getByText(/^ready/).waitFor()));
+const { payload: listed } = await talk.request("node.list", {});
+const { nodeId } = listed.nodes.find(({ displayName }) => displayName === "Chrome on Linux");
+const literal = (text) => ({ literalString: text });
+const components = [
+  ["root", { Card: { child: "column" } }],
+  ["column", { Column: { children: { explicitList: ["title", "text", "button"] } } }],
+  ["title", { Text: { text: literal("Kiln 4 is at 1180 °C"), usageHint: "h2" } }],
+  ["text", { Text: { text: literal("Soaking for ten minutes more, then it cools by itself.") } }],
+  ["label", { Text: { text: literal("Stop now") } }],
+  ["button", { Button: { child: "label", action: { name: "stop" }, primary: true } }],
+].map(([id, component]) => ({ id, component }));
+const messages = [{ surfaceUpdate: { surfaceId: "main", components } }, { beginRendering: { surfaceId: "main", root: "root" } }];
+const jsonl = messages.map((message) => JSON.stringify(message)).join("\n");
+const pushed = await talk.request("node.invoke", { nodeId, command: "canvas.a2ui.pushJSONL", params: { jsonl }, idempotencyKey: "push-1", timeoutMs: 15_000 }, 20_000);
+check("an agent's surface is pushed to it", pushed.ok === true, pushed.error);
+const surface = page.frameLocator("#view-canvas iframe[title='Canvas']");
+check("and is seen on the page", await seen(surface.getByText("Kiln 4 is at 1180 °C").waitFor()));
 await picture(page, "control-canvas");
 
 const outside = page.requested.filter((url) => !url.startsWith(here) && !url.startsWith(socket) && !/^(data|blob):/.test(url));
