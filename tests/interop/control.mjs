@@ -245,7 +245,7 @@ const pushed = await talk.request("node.invoke", { nodeId, command: "canvas.a2ui
 check("an agent's surface is pushed to it", pushed.ok === true, pushed.error);
 const surface = page.frameLocator("#view-canvas iframe[title='Canvas']");
 check("and is seen on the page", await seen(surface.getByText("Kiln 4 is at 1180 °C").waitFor()));
-await picture(page, "control-canvas");
+await picture(page, "control-canvas", 460);
 
 const outside = page.requested.filter((url) => !url.startsWith(here) && !url.startsWith(socket) && !/^(data|blob):/.test(url));
 check("no request leaves the gateway", page.requested.length > 5 && outside.length === 0, outside);
