@@ -120,6 +120,11 @@ await open(page, "People");
 await page.getByRole("list", { name: "Paired devices" }).getByRole("button", { name: "Remove device Chrome on Linux" }).click();
 await page.getByRole("button", { name: "Really remove? device Chrome on Linux" }).click();
 check("a browser that is removed is out", await seen(stranger.getByRole("heading", { name: "Not let in" }).waitFor()));
+const attached = page.getByRole("list", { name: "Attached now" }).getByText("Chrome on Linux");
+check("and is no longer listed as attached", await seen(page.waitForFunction(
+  (list) => [...list.querySelectorAll("strong")].filter((name) => name.textContent === "Chrome on Linux").length === 1,
+  await page.getByRole("list", { name: "Attached now" }).elementHandle(),
+)), await attached.count());
 await stranger.context().close();
 
 // A node from elsewhere asks twice: to be paired, then for its commands.
