@@ -79,7 +79,6 @@ if (pageFolder) {
 } else {
   const url = await link();
   await page.goto(url);
-  await page.reload();
   await signedIn(page);
   const second = await newBrowser();
   await second.goto(url);
@@ -121,6 +120,11 @@ await open(page, "People");
 await page.getByRole("list", { name: "Paired devices" }).getByRole("button", { name: "Remove device Chrome on Linux" }).click();
 await page.getByRole("button", { name: "Really remove? device Chrome on Linux" }).click();
 check("a browser that is removed is out", await seen(stranger.getByRole("heading", { name: "Not let in" }).waitFor()));
+const attached = page.getByRole("list", { name: "Attached now" }).getByText("Chrome on Linux");
+check("and is no longer listed as attached", await seen(page.waitForFunction(
+  (list) => [...list.querySelectorAll("strong")].filter((name) => name.textContent === "Chrome on Linux").length === 1,
+  await page.getByRole("list", { name: "Attached now" }).elementHandle(),
+)), await attached.count());
 await stranger.context().close();
 
 // A node from elsewhere asks twice: to be paired, then for its commands.
@@ -207,6 +211,10 @@ check("who is attached is listed", await seen(page.getByRole("list", { name: "At
 check("this browser knows itself", await seen(page.getByText("this browser").first().waitFor()));
 await picture(page, "control-people");
 await open(page, "Refusals");
+if (!pageFolder) {
+  const lately = page.getByRole("list", { name: "Recent refusals" });
+  check("the latest refusals are told one by one", await seen(lately.getByText("AUTH_BOOTSTRAP_TOKEN_INVALID").waitFor()));
+}
 check("refusals are told by reason", await seen(page.getByText("AUTH_TOKEN_MISMATCH").last().waitFor()));
 await picture(page, "control-refusals");
 await open(page, "Log");
@@ -216,7 +224,33 @@ await open(page, "Canvas");
 await page.getByRole("button", { name: "Show the canvas folder" }).click();
 check("the canvas is shown in its frame", await seen(page.frameLocator("iframe[title='Canvas folder']").getByText("Good morning").waitFor()));
 check("and the frame has no origin", (await page.frames().at(-1).evaluate(() => globalThis.origin)) === "null");
-await picture(page, "control-canvas");
+
+// This browser becomes a node: it waits twice, is approved twice on the same page, and is ready.
+await page.getByRole("button", { name: "Attach this browser as a node" }).click();
+await page.locator("#view-canvas").getByText(/waits to be paired/).waitFor();
+await open(page, "Pairing");
+await page.getByRole("button", { name: "Approve device Chrome on Linux" }).click();
+await page.getByRole("button", { name: "Approve node Chrome on Linux" }).click();
+await open(page, "Canvas");
+check("this browser becomes a node", await seen(page.getByRole("status").getByText(/^ready/).waitFor()));
+const { payload: listed } = await talk.request("node.list", {});
+const { nodeId } = listed.nodes.find(({ displayName }) => displayName === "Chrome on Linux");
+const literal = (text) => ({ literalString: text });
+const components = [
+  ["root", { Card: { child: "column" } }],
+  ["column", { Column: { children: { explicitList: ["title", "text", "button"] } } }],
+  ["title", { Text: { text: literal("Kiln 4 is at 1180 °C"), usageHint: "h2" } }],
+  ["text", { Text: { text: literal("Soaking for ten minutes more, then it cools by itself.") } }],
+  ["label", { Text: { text: literal("Stop now") } }],
+  ["button", { Button: { child: "label", action: { name: "stop" }, primary: true } }],
+].map(([id, component]) => ({ id, component }));
+const messages = [{ surfaceUpdate: { surfaceId: "main", components } }, { beginRendering: { surfaceId: "main", root: "root" } }];
+const jsonl = messages.map((message) => JSON.stringify(message)).join("\n");
+const pushed = await talk.request("node.invoke", { nodeId, command: "canvas.a2ui.pushJSONL", params: { jsonl }, idempotencyKey: "push-1", timeoutMs: 15_000 }, 20_000);
+check("an agent's surface is pushed to it", pushed.ok === true, pushed.error);
+const surface = page.frameLocator("#view-canvas iframe[title='Canvas']");
+check("and is seen on the page", await seen(surface.getByText("Kiln 4 is at 1180 °C").waitFor()));
+await picture(page, "control-canvas", 460);
 
 const outside = page.requested.filter((url) => !url.startsWith(here) && !url.startsWith(socket) && !/^(data|blob):/.test(url));
 check("no request leaves the gateway", page.requested.length > 5 && outside.length === 0, outside);

@@ -20,9 +20,14 @@ import { signInView } from "./sign_in.js";
 
 const REDRAW_MS = 1_000;
 
-const link = takeLink(location.hash);
-if (link.bootstrapToken !== undefined) history.replaceState(null, "", `${location.pathname}${location.search}${link.rest}`);
+/** The one-time secret of the address, which is taken out of it and out of the history at once. */
+function takeSecret() {
+  const { bootstrapToken, rest } = takeLink(location.hash);
+  if (bootstrapToken !== undefined) history.replaceState(null, "", `${location.pathname}${location.search}${rest}`);
+  return bootstrapToken;
+}
 
+const firstSecret = takeSecret();
 const gate = signInView({ signIn: (secret) => enter({ token: secret, password: secret }) });
 let identity;
 let client;
@@ -128,7 +133,13 @@ async function start() {
     onGap: () => model.ageAll(),
   });
   model = new Model(client);
-  enter(link.bootstrapToken === undefined ? undefined : { bootstrapToken: link.bootstrapToken });
+  const enterBy = (bootstrapToken) => enter(bootstrapToken === undefined ? undefined : { bootstrapToken });
+  enterBy(firstSecret);
+  // A link that is opened where the page already is changes nothing but the fragment.
+  addEventListener("hashchange", () => {
+    const secret = takeSecret();
+    if (secret !== undefined) enterBy(secret);
+  });
 }
 
 start();

@@ -2,7 +2,10 @@
 import { askingButton, chips, el, listOf, section, setText } from "./dom.js";
 import { ago, scopeNames, shortId } from "./format.js";
 
-/** Who is attached, the gateway itself left out; also used on the overview. */
+/** Whether somebody is there now: the gateway lists itself, and for a while those who left. */
+const isAttached = (entry) => entry.mode !== "gateway" && entry.reason !== "disconnect";
+
+/** Who is attached; also used on the overview. */
 export function attachedList({ model }) {
   const list = listOf({
     label: "Attached now",
@@ -10,7 +13,7 @@ export function attachedList({ model }) {
     keyOf: (entry) => entry.deviceId ? `${entry.deviceId} ${(entry.roles ?? []).join()}` : (entry.instanceId ?? `${entry.host} ${entry.onlineSince}`),
     make: attachedRow,
   });
-  const update = () => list.show((model.known.presence ?? []).filter((entry) => entry.mode !== "gateway"), model.excuse("presence"));
+  const update = () => list.show((model.known.presence ?? []).filter(isAttached), model.excuse("presence"));
   return { node: list.node, update };
 }
 
