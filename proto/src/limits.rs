@@ -262,7 +262,7 @@ impl Default for Limits {
             files_max: 64,
             files_per_address_max: 32,
             capability_ttl_ms: 600_000,
-            reload_sockets_max: 64,
+            reload_sockets_max: 1_024,
             reload_look_ms: 150,
             reload_looks_max: 10,
             preauth_message_bytes_max: 64 * 1024,

@@ -4,7 +4,7 @@
 use super::canvas::{Address, Target};
 use super::peers::Phase;
 use super::timers::Timer;
-use super::{Gateway, Purpose, web};
+use super::{Gateway, Purpose};
 use crate::host::files::FileRoot;
 use crate::host::{HostAnswer, HostRequest};
 use crate::http::{HttpRequest, HttpResponse};
@@ -54,7 +54,9 @@ impl Gateway {
             return true;
         }
         if self.peers.watching().len() >= self.config.limits.reload_sockets_max {
-            self.answer_http(conn, web::too_many_sockets(), out);
+            let response =
+                HttpResponse::text(503, "Too many pages listen to the canvas (limits.reloadSocketsMax)");
+            self.answer_http(conn, response.with("Retry-After", "5").closing(), out);
             return true;
         }
         self.peers.set_phase(conn, Phase::Watching(by));
