@@ -895,8 +895,9 @@ pub(crate) fn status(
 pub(crate) fn status_with(status: &[u8], numbers: &[u8], refusals: Option<&Value>) -> Bytes {
     const MEMBER: &[u8] = b",\"gateway\":";
     let refusals = refusals.map(|list| format!(",\"recentRefusals\":{list}")).unwrap_or_default();
+    let numbers = numbers.strip_suffix(b"}").expect("an encoded object ends with its brace");
     let head = status.strip_suffix(b"}").expect("an encoded object ends with its brace");
-    Bytes::from([head, MEMBER, numbers, refusals.as_bytes(), b"}"].concat())
+    Bytes::from([head, MEMBER, numbers, refusals.as_bytes(), b"}}"].concat())
 }
 
 // ---- devices ----
