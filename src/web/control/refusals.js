@@ -21,8 +21,7 @@ const MEANS = {
 
 /** The latest refusals; empty where the gateway does not tell them. */
 function recent(model) {
-  const status = model.known.status ?? {};
-  const found = status.recentRefusals ?? status.gateway?.recentRefusals;
+  const found = model.known.status?.gateway?.recentRefusals;
   return Array.isArray(found) ? found.slice(0, RECENT_MOST) : [];
 }
 
