@@ -223,11 +223,31 @@ const SHELLS: &[&str] = &[
 ];
 const PYTHONS: &[&str] = &["python", "pypy", "micropython"];
 const JAVASCRIPTS: &[&str] = &["node", "nodejs", "deno", "bun"];
-const INTERPRETERS: &[&str] =
-    &["perl", "ruby", "php", "lua", "luajit", "tclsh", "wish", "rscript", "guile", "racket", "osascript"];
+const INTERPRETERS: &[&str] = &[
+    "perl",
+    "ruby",
+    "php",
+    "lua",
+    "luajit",
+    "tclsh",
+    "wish",
+    "rscript",
+    "guile",
+    "racket",
+    "osascript",
+    "pdb",
+];
 /// Programs that start what their arguments say, or run a language of their own from an argument.
 const LAUNCHERS: &[&str] = &[
     "env",
+    "choom",
+    "systemd-cat",
+    "bpftrace",
+    "uclampset",
+    "ssh-agent",
+    "fakeroot-sysv",
+    "fakeroot-tcp",
+    "split",
     "nice",
     "ionice",
     "chrt",

@@ -45,6 +45,10 @@ impl Files for Machine {
     }
 
     fn folder(&self, path: &str) -> Option<String> {
+        let path = match (path.strip_prefix('~'), &self.home) {
+            (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => format!("{home}{rest}"),
+            _ => path.to_owned(),
+        };
         let path = std::fs::canonicalize(path).ok()?;
         path.is_dir().then(|| text(path)).flatten()
     }

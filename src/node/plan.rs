@@ -231,12 +231,29 @@ fn held(argv: &[String], cwd: Option<&str>, program: &Executable, files: &dyn Fi
         bound.path = files.stamp(&argv[script], cwd, &mut left).ok_or_else(unknown)?.real;
         todo.push((argv[script].clone(), Why::Runs));
     }
+    // Where names may lead from: a command that starts others may first go where one of its words says.
+    let mut places: Vec<Option<String>> = vec![cwd.map(str::to_owned)];
     for arg in &argv[1..] {
         let arg = &arg.replace("${HOME}", "~").replace("$HOME", "~");
-        todo.extend(names(arg).map(|name| (name.to_owned(), Why::Named)));
+        let mut found: Vec<String> = names(arg).map(str::to_owned).collect();
         if !is_ordinary {
-            todo.extend(words(arg).map(|word| (word.to_owned(), Why::Named)));
+            found.extend(words(arg).map(str::to_owned).chain(shell_words(arg)));
+            for word in &found {
+                for place in places.clone() {
+                    let Some(folder) = folder_below(word, place.as_deref(), files) else { continue };
+                    if !places.contains(&Some(folder.clone())) {
+                        places.push(Some(folder));
+                    }
+                    if places.len() > PLACES_MAX {
+                        return Err(denied(&format!(
+                            "approval cannot hold for more than {PLACES_MAX} folders, and the command names more: put it \
+                             into a script"
+                        )));
+                    }
+                }
+            }
         }
+        todo.extend(found.into_iter().map(|word| (word, Why::Named)));
     }
     // A stack: what scripts name in their first lines comes on top.
     while let Some((name, why)) = todo.pop() {
@@ -244,8 +261,13 @@ fn held(argv: &[String], cwd: Option<&str>, program: &Executable, files: &dyn Fi
             true => None,
             false => files.program(&name, cwd).map(|program| program.real),
         };
-        for path in [Some(name), found].into_iter().flatten() {
-            let Some(stamp) = files.stamp(&path, cwd, &mut left) else { continue };
+        let is_anywhere = |path: &str| !path.starts_with(['/', '~']);
+        let from = |path: String| {
+            let count = if is_anywhere(&path) { places.len() } else { 1 };
+            places[..count].iter().map(move |place| (path.clone(), place.as_deref()))
+        };
+        for (path, place) in [Some(name), found].into_iter().flatten().flat_map(from) {
+            let Some(stamp) = files.stamp(&path, place, &mut left) else { continue };
             let is_alive = LIVING.iter().any(|place| stamp.real.starts_with(place)) && !stamp.is_executable;
             if is_alive && why == Why::Named || bound.marks.contains_key(&stamp.real) {
                 continue;
@@ -291,6 +313,36 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(is_between).filter(|word| !word.is_empty())
 }
 
+/// The words in a text of commands as a shell takes them: quoted ones are one, and what touches is one. The pieces of a
+/// list of folders, and the value of a variable, are words too.
+fn shell_words(text: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quote = None;
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        let is_end = quote.is_none() && (c.is_whitespace() || ";|&()<>{}=:`".contains(c));
+        let Some(word) = words.last_mut() else { break };
+        match (c, quote) {
+            _ if is_end => words.push(String::new()),
+            ('\'' | '"', None) => quote = Some(c),
+            (_, Some(open)) if c == open => quote = None,
+            ('\\', None | Some('"')) => word.extend(chars.next()),
+            _ => word.push(c),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// The folder that a word names, seen from this place.
+fn folder_below(word: &str, place: Option<&str>, files: &dyn Files) -> Option<String> {
+    let is_whole = word.starts_with(['/', '~']);
+    match place.filter(|_| !is_whole) {
+        Some(place) => files.folder(&format!("{place}/{word}")),
+        None => files.folder(word),
+    }
+}
+
 /// The argument that names the script of an interpreter.
 fn script(argv: &[String]) -> Result<Option<usize>, Fault> {
     let start = match Kind::of(&argv[0]) {
@@ -314,6 +366,8 @@ fn denied(why: &str) -> Fault {
     Fault::unavailable(format!("SYSTEM_RUN_DENIED: {why}"))
 }
 
+/// Folders that one command may name.
+const PLACES_MAX: usize = 32;
 /// Where files change by themselves, and are read all the time: an approval holds for what may be started there.
 const LIVING: &[&str] = &["/proc/", "/sys/", "/var/log/"];
 
@@ -359,7 +413,8 @@ mod tests {
         fn folder(&self, path: &str) -> Option<String> {
             match path {
                 "/link" => Some("/yard".to_owned()),
-                "/yard" | "/" => Some(path.to_owned()),
+                "/yard/." => Some("/yard".to_owned()),
+                "/yard" | "/" | "/yard/in" | "/yard/in/a b" => Some(path.to_owned()),
                 _ => None,
             }
         }
@@ -499,6 +554,7 @@ mod tests {
         };
         let mut disk = Disk::new();
         disk.0.extend([("/var/log/a", "1"), ("/var/log/b.sh", "1"), ("/usr/bin/sh", "ELF")]);
+        disk.0.extend([("/yard/in/y.sh", "1"), ("/yard/in/a b/z.sh", "1")]);
         for (line, want) in [
             (
                 &["/usr/bin/echo", "--x=x.sh", "-fjob.py", "none"][..],
@@ -509,6 +565,16 @@ mod tests {
             // Only what may start something else finds programs by their names.
             (&["/usr/bin/echo", "python3"], &["/usr/bin/echo"]),
             (&["/usr/bin/nice", "python3"], &["/usr/bin/nice", "/usr/bin/python3"]),
+            // As a shell takes words, and from wherever it goes first.
+            (&["/usr/bin/bash", "-c", "cd in && ./y.sh"], &["/usr/bin/bash", "/yard/in/y.sh"]),
+            (&["/usr/bin/bash", "-c", "cd /yard/in; bash y.sh"], &["/usr/bin/bash", "/yard/in/y.sh"]),
+            (&["/usr/bin/bash", "-c", "'/yard/in/a b/z.sh'"], &["/usr/bin/bash", "/yard/in/a b/z.sh"]),
+            (&["/usr/bin/bash", "-c", "/yard/in/y\"\".sh"], &["/usr/bin/bash", "/yard/in/y.sh"]),
+            (&["/usr/bin/bash", "-c", "in/a\\ b/z.sh"], &["/usr/bin/bash", "/yard/in/a b/z.sh"]),
+            (&["/usr/bin/bash", "-c", "cd in; cd 'a b'; ./z.sh"], &["/usr/bin/bash", "/yard/in/a b/z.sh"]),
+            (&["/usr/bin/bash", "-c", "PATH=/yard/in:$PATH y.sh"], &["/usr/bin/bash", "/yard/in/y.sh"]),
+            (&["/usr/bin/nice", "--chdir=in", "./y.sh"], &["/usr/bin/nice", "/yard/in/y.sh"]),
+            (&["/usr/bin/nice", "-C", "in", "./y.sh"], &["/usr/bin/nice", "/yard/in/y.sh"]),
             (
                 &["/usr/bin/bash", "-c", "(echo hi;./x.sh>/dev/null)|'python3' job.py"],
                 &["/usr/bin/bash", "/usr/bin/echo", "/usr/bin/python3", "/yard/job.py", "/yard/x.sh"],
