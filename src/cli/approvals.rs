@@ -5,6 +5,7 @@ use super::session::Session;
 use super::{Failure, invoke, print, print_json, render};
 use crate::environment::Environment;
 use crate::log;
+use crate::node::argv;
 use clap::{ArgGroup, Args, Subcommand};
 use clawgate_config::Node;
 use serde_json::{Map, Value, json};
@@ -256,10 +257,20 @@ fn change(session: &mut Session, args: &AllowlistArgs, is_added: bool) -> Result
             "PATTERN is the path of a program, such as /usr/bin/uptime or ~/bin/*".to_owned(),
         ));
     }
+    if is_added && !argv::is_listable(&args.pattern, &args.pattern) {
+        return Err(Failure::Usage(format!(
+            "{} starts other programs, and runs from no list: approve what it is to do, or put that into a program of its own",
+            args.pattern
+        )));
+    }
     let place = Place::find(session, args.node.as_deref())?;
     let now = place.get(session)?;
     match with_pattern(&now["file"], &args.agent, &args.pattern, is_added) {
-        None => Ok(now),
+        None if is_added => Ok(now),
+        None => Err(Failure::Failed(format!(
+            "{} is not on the list of {}; nothing was changed",
+            args.pattern, args.agent
+        ))),
         Some(file) => place.set(session, file, &now),
     }
 }
