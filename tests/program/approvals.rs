@@ -101,6 +101,9 @@ fn the_file_of_the_home_folder_is_read_and_changed() {
         run_with(&settings, "approvals set --stdin", r#"{"version":2}"#).failed(5, &["/file/version"]);
         run(&settings, "approvals set").failed(2, &["--file", "--stdin"]);
         run(&settings, "approvals set --file /nonexistent").failed(1, &["/nonexistent cannot be read"]);
+        run(&settings, "approvals allowlist add /usr/bin/bash")
+            .failed(2, &["/usr/bin/bash", "runs from no list"]);
+        run(&settings, "approvals allowlist remove /nope").failed(1, &["/nope is not on the list of"]);
         assert_eq!(std::fs::read_to_string(path).unwrap(), text);
         stop(gateway);
     }
