@@ -75,6 +75,7 @@ test("the wait grows, is spread, has an end, and is never less than what was ask
   assert.equal(retryAfter(0, 0), 750);
   assert.ok(retryAfter(1_000, 1) <= 37_500);
   assert.equal(retryAfter(0, 0, 9_000), 9_000);
+  assert.equal(retryAfter(1_000, 0.5, 0, true), 5_000);
 });
 
 test("each refusal that asks a person says what to do", () => {

@@ -198,6 +198,7 @@ await visible.focus();
 await page.keyboard.press("Enter");
 const decided = await talk.frame("decision", (frame) => frame.id === asked && frame.payload?.decision !== undefined).catch((error) => error);
 check("the asker gets the decision", decided.payload?.decision === "allow-once", decided.payload ?? String(decided));
+check("the keyboard goes on in the view", await seen(page.waitForFunction(() => document.activeElement?.matches("main h1"))));
 check("and it waits no longer", await seen(page.locator("#view-approvals").getByText("Nothing waits for a decision.").waitFor()));
 
 // The rest of the views have what they are for.
@@ -215,6 +216,15 @@ await open(page, "Canvas");
 await page.getByRole("button", { name: "Show the canvas folder" }).click();
 check("the canvas is shown in its frame", await seen(page.frameLocator("iframe[title='Canvas folder']").getByText("Good morning").waitFor()));
 check("and the frame has no origin", (await page.frames().at(-1).evaluate(() => globalThis.origin)) === "null");
+
+// This browser becomes a node: it waits twice, is approved twice on the same page, and is ready.
+await page.getByRole("button", { name: "Attach this browser as a node" }).click();
+await page.locator("#view-canvas").getByText(/waits to be paired/).waitFor();
+await open(page, "Pairing");
+await page.getByRole("button", { name: "Approve device Chrome on Linux" }).click();
+await page.getByRole("button", { name: "Approve node Chrome on Linux" }).click();
+await open(page, "Canvas");
+check("this browser becomes a node", await seen(page.getByRole("status").getByText(/^ready/).waitFor()));
 await picture(page, "control-canvas");
 
 const outside = page.requested.filter((url) => !url.startsWith(here) && !url.startsWith(socket) && !/^(data|blob):/.test(url));

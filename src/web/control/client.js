@@ -173,7 +173,7 @@ export class GatewayClient {
       this.onState({ phase: "refused", error });
       return;
     }
-    const retryInMs = retryAfter(this.attempt, Math.random(), error.retryAfterMs);
+    const retryInMs = retryAfter(this.attempt, Math.random(), error.retryAfterMs, next === "pairing");
     this.attempt += 1;
     this.timer = setTimeout(() => this.connect(), retryInMs);
     this.onState({ phase: next === "pairing" ? "pairing" : "waiting", error, retryInMs });

@@ -50,13 +50,20 @@ export function syncList(parent, items, keyOf, make) {
     row.update?.(item);
     rows.set(key, row);
   }
-  for (const [key, row] of had) if (!rows.has(key)) row.node.remove();
+  let lostFocus = false;
+  for (const [key, row] of had) {
+    if (rows.has(key)) continue;
+    lostFocus ||= row.node.contains(document.activeElement);
+    row.node.remove();
+  }
   let at = parent.firstChild;
   for (const { node } of rows.values()) {
     if (node === at) at = at.nextSibling;
     else parent.insertBefore(node, at);
   }
   parent.rows = rows;
+  // Whoever works by keyboard goes on where they were: at the next row, or at the view's heading.
+  if (lostFocus) (parent.querySelector("button") ?? document.querySelector("main h1"))?.focus();
 }
 
 /** A list that says so when it is empty. Gives `{node, show(items)}`. */
@@ -77,8 +84,17 @@ export function listOf({ label, empty, keyOf, make }) {
 /** A button whose accessible name says what it acts on; its visible label comes first in it. */
 export function button(label, what, act, kind = "") {
   const node = el("button", { type: "button", class: `button ${kind}`, "aria-label": `${label} ${what}` }, label);
-  node.addEventListener("click", () => act(node));
+  node.addEventListener("click", () => isBusy(node) || act(node));
   return node;
+}
+
+/** A button at work keeps its focus, which a disabled one would lose; its clicks do nothing. */
+export function setBusy(node, busy) {
+  node.setAttribute("aria-disabled", String(busy));
+}
+
+function isBusy(node) {
+  return node.getAttribute("aria-disabled") === "true";
 }
 
 const ASKING_MS = 6_000;
@@ -101,6 +117,7 @@ export function askingButton(label, what, act, kind = "danger") {
     show();
   };
   node.addEventListener("click", () => {
+    if (isBusy(node)) return;
     if (asks) {
       rest();
       act(node);

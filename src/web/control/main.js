@@ -3,6 +3,7 @@
 import { approvalView } from "./approvals.js";
 import { canvasView } from "./canvas.js";
 import { GatewayClient, socketUrl } from "./client.js";
+import { setBusy } from "./dom.js";
 import { eventsView } from "./events.js";
 import { browserName } from "./format.js";
 import { canHaveKey, openIdentity } from "./identity.js";
@@ -62,13 +63,13 @@ function changed(state) {
 
 /** Asks the gateway to do something for the button `at`, and says how it went. */
 async function act(at, method, params, done) {
-  at.disabled = true;
+  setBusy(at, true);
   try {
     await client.request(method, params);
     desk.say(done, "good");
   } catch (error) {
     desk.say(`${error.message}${error.code ? ` (${error.code})` : ""}`, "bad");
-    at.disabled = false;
+    setBusy(at, false);
   }
   model.ageAll();
 }

@@ -103,10 +103,16 @@ export function tokenIsDead(error) {
 
 const RETRY_FIRST_MS = 1_000;
 const RETRY_MOST_MS = 30_000;
+/** While somebody is about to approve: they look at the page and wait. */
+const PAIRING_MOST_MS = 5_000;
 
-/** How long to wait before attempt number `attempt` (from 0); `random` in 0..1 spreads pages that lost the same gateway. */
-export function retryAfter(attempt, random, askedMs = 0) {
-  const grown = Math.min(RETRY_FIRST_MS * 2 ** Math.min(attempt, 10), RETRY_MOST_MS);
+/**
+ * How long to wait before attempt number `attempt` (from 0); `random` in 0..1 spreads pages that lost the same gateway,
+ * `isPairing` says that a person's approval is waited for.
+ */
+export function retryAfter(attempt, random, askedMs = 0, isPairing = false) {
+  const most = isPairing ? PAIRING_MOST_MS : RETRY_MOST_MS;
+  const grown = Math.min(RETRY_FIRST_MS * 2 ** Math.min(attempt, 10), most);
   return Math.round(Math.max(askedMs, grown * (0.75 + random / 2)));
 }
 

@@ -46,10 +46,13 @@ function sayings(state) {
   if (phase === "unable") return { heading: "This browser cannot be used", lines: [`It cannot make or keep a key: ${error.message}.`, UNABLE], offers: false };
   if (phase === "pairing") return { heading: "Waiting to be approved", lines: pairingLines(error), offers: false };
   if (phase === "waiting") return { heading: "Not connected", lines: [`${sentence(error.message)} Trying again.`], offers: false };
-  if (phase === "refused" && !state.isFirst) return { heading: "Not let in", lines: refusedLines(error), offers: true };
-  if (phase === "refused") return { heading: "Sign in", lines: [], offers: true };
+  if (phase === "refused" && state.isFirst && MISSING.has(error.code)) return { heading: "Sign in", lines: [], offers: true };
+  if (phase === "refused") return { heading: "Not let in", lines: refusedLines(error), offers: true };
   return { heading: "Connecting", lines: [], offers: false };
 }
+
+/** What a browser hears that came without anything, which is no news to its person. */
+const MISSING = new Set(["AUTH_TOKEN_MISSING", "AUTH_PASSWORD_MISSING", "AUTH_REQUIRED", "AUTH_UNAUTHORIZED"]);
 
 const UNABLE = "A private window may forbid it. Browsers that can: Chrome and Edge 137, Firefox 129, Safari 17, and newer.";
 
