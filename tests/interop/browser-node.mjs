@@ -79,7 +79,7 @@ file(
    tried("topLocation", () => { top.location.href = "about:blank"; return "set"; });
    tried("storage", () => localStorage.length);
    tried("cookies", () => document.cookie);
-   tried("indexedDB", () => { indexedDB.open("clawgate-node"); return "opened"; });
+   tried("indexedDB", () => { indexedDB.open("clawgate-control"); return "opened"; });
    tried("popup", () => open("/") === null ? "refused: null" : "opened");
    found.origin = String(globalThis.origin);
    found.done = (async () => {

@@ -28,7 +28,8 @@ export function canvasPath(url, origin) {
   const here = new URL(origin);
   let target;
   try {
-    target = text.startsWith("/__openclaw__/") ? new URL(text, here) : new URL(text.replace(/^\/+/, ""), here.origin + CANVAS);
+    const isWhole = /^\/(\/|__openclaw__\/)/.test(text);
+    target = isWhole ? new URL(text, here) : new URL(text.replace(/^\/+/, ""), here.origin + CANVAS);
   } catch {
     throw new Refusal("INVALID_REQUEST", "url is no address");
   }

@@ -14,12 +14,12 @@ async function picture({ format, maxWidth, quality }) {
   const SIDE_MAX = 4096;
   const BASE64_MAX = 12 * 1024 * 1024;
   const SVG = "http://www.w3.org/2000/svg";
-  const HTML = "http://www.w3.org/1999/xhtml";
 
   class Untrue extends Error {}
   const wide = Math.round(innerWidth);
   const high = Math.round(innerHeight);
   const root = document.documentElement;
+  const HTML = root.namespaceURI;
   const inert = document.implementation.createHTMLDocument("");
   const fetched = new Map();
   const rules = [];
@@ -123,7 +123,7 @@ async function picture({ format, maxWidth, quality }) {
 
     const isCustom = name.includes("-") || name === "slot" || name === "body" || name === "html";
     const shownAs = isCustom ? "div" : name === "canvas" ? "img" : name;
-    const twin = inert.createElementNS(element.namespaceURI === SVG ? SVG : HTML, shownAs);
+    const twin = inert.createElementNS(isSvg ? SVG : HTML, shownAs);
     const told = await declarations(style, plainStyle(element, shownAs), above);
 
     if (isSvg) {
@@ -249,7 +249,6 @@ async function picture({ format, maxWidth, quality }) {
     const box = root.getBoundingClientRect();
     const behind = inert.createElement("div");
     const full = `position:absolute;left:0;top:0;width:${wide}px;height:${high}px`;
-    let dress = `${full};background-color:${paper}`;
     if (painted) {
       const layers = await inlined(painted.backgroundImage);
       const isFixed = painted.backgroundAttachment === "fixed";
@@ -263,7 +262,7 @@ async function picture({ format, maxWidth, quality }) {
       );
       behind.append(top);
     }
-    behind.setAttribute("style", dress);
+    behind.setAttribute("style", `${full};background-color:${paper}`);
 
     const scale = Math.min(devicePixelRatio || 1, maxWidth ? maxWidth / wide : Infinity, SIDE_MAX / wide, SIDE_MAX / high);
     const out = [Math.max(1, Math.round(wide * scale)), Math.max(1, Math.round(high * scale))];
