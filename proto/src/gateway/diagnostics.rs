@@ -12,9 +12,9 @@ use crate::limits::Limits;
 use crate::output::{Output, Reply};
 use crate::time::{Mono, Now, Wall};
 use bytes::Bytes;
+use core::net::IpAddr;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
-use std::net::IpAddr;
 
 /// Counts since the process started.
 #[derive(Debug, Default)]

@@ -282,7 +282,10 @@ impl Model {
                     panic!("{conn}: an event in {:?}", peer.stage)
                 };
                 if event.seq.is_none() {
-                    let is_theirs = matches!(event.name, "voicewake.changed" | "voicewake.routing.changed");
+                    let is_theirs = matches!(
+                        event.name,
+                        "voicewake.changed" | "voicewake.routing.changed" | "node.pair.resolved"
+                    );
                     assert!(is_theirs && *role == Role::Node, "{conn} is told {} as {role:?}", event.name);
                     return;
                 }
@@ -291,6 +294,7 @@ impl Model {
                     "presence" | "voicewake.changed" => Some(scope::READ),
                     "talk.mode" => Some(scope::TALK),
                     "device.pair.requested" | "device.pair.resolved" => Some(scope::PAIRING),
+                    "node.pair.requested" | "node.pair.resolved" => Some(scope::PAIRING),
                     other => panic!("an event nobody knows: {other}"),
                 };
                 let entitled = wanted.is_none_or(|scope| *role == Role::Operator && scopes.satisfies(scope));
