@@ -231,30 +231,24 @@ fn held(argv: &[String], cwd: Option<&str>, program: &Executable, files: &dyn Fi
         bound.path = files.stamp(&argv[script], cwd, &mut left).ok_or_else(unknown)?.real;
         todo.push((argv[script].clone(), Why::Runs));
     }
-    // Where names may lead from: a command that starts others may first go where one of its words says.
-    let mut places: Vec<Option<String>> = vec![cwd.map(str::to_owned)];
+    let mut named: Vec<String> = Vec::new();
     for arg in &argv[1..] {
         let arg = &arg.replace("${HOME}", "~").replace("$HOME", "~");
-        let mut found: Vec<String> = names(arg).map(str::to_owned).collect();
+        named.extend(names(arg).map(str::to_owned));
         if !is_ordinary {
-            found.extend(words(arg).map(str::to_owned).chain(shell_words(arg)));
-            for word in &found {
-                for place in places.clone() {
-                    let Some(folder) = folder_below(word, place.as_deref(), files) else { continue };
-                    if !places.contains(&Some(folder.clone())) {
-                        places.push(Some(folder));
-                    }
-                    if places.len() > PLACES_MAX {
-                        return Err(denied(&format!(
-                            "approval cannot hold for more than {PLACES_MAX} folders, and the command names more: put it \
-                             into a script"
-                        )));
-                    }
-                }
-            }
+            named.extend(words(arg).map(str::to_owned));
+            unquoted(arg, NESTED_MAX, &mut named);
         }
-        todo.extend(found.into_iter().map(|word| (word, Why::Named)));
     }
+    named.sort_unstable();
+    named.dedup();
+    if named.len() > WORDS_MAX {
+        return Err(denied(&format!(
+            "approval cannot hold for a command of more than {WORDS_MAX} words: put it into a script"
+        )));
+    }
+    let places = if is_ordinary { vec![cwd.map(str::to_owned)] } else { places(cwd, &named, files)? };
+    todo.extend(named.into_iter().map(|word| (word, Why::Named)));
     // A stack: what scripts name in their first lines comes on top.
     while let Some((name, why)) = todo.pop() {
         let found = match is_ordinary && why == Why::Named || name.contains('/') {
@@ -313,25 +307,62 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(is_between).filter(|word| !word.is_empty())
 }
 
-/// The words in a text of commands as a shell takes them: quoted ones are one, and what touches is one. The pieces of a
-/// list of folders, and the value of a variable, are words too.
-fn shell_words(text: &str) -> Vec<String> {
+/// The words in a text of commands as a shell takes them, and those in these, since a word may be a text of commands too.
+fn unquoted(text: &str, depth: usize, words: &mut Vec<String>) {
+    // The pieces of a list of folders, and the value of a variable, are words; a name may also hold such a sign.
+    for cuts in ["=:{}", ""] {
+        for word in shell_words(text, cuts) {
+            if depth > 0 && word != text {
+                unquoted(&word, depth - 1, words);
+            }
+            words.push(word);
+        }
+    }
+}
+
+/// The words in a text of commands: quoted ones are one, and what touches is one. `cuts` end one besides what does for a
+/// shell.
+fn shell_words(text: &str, cuts: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut quote = None;
     let mut chars = text.chars();
     while let Some(c) = chars.next() {
-        let is_end = quote.is_none() && (c.is_whitespace() || ";|&()<>{}=:`".contains(c));
+        let is_end = quote.is_none() && (c.is_whitespace() || ";|&()<>`".contains(c) || cuts.contains(c));
         let Some(word) = words.last_mut() else { break };
         match (c, quote) {
             _ if is_end => words.push(String::new()),
             ('\'' | '"', None) => quote = Some(c),
             (_, Some(open)) if c == open => quote = None,
-            ('\\', None | Some('"')) => word.extend(chars.next()),
+            // A line that goes on in the next.
+            ('\\', None | Some('"')) => word.extend(chars.next().filter(|next| *next != '\n')),
             _ => word.push(c),
         }
     }
     words.retain(|word| !word.is_empty());
     words
+}
+
+/// Where names may lead from: a command that starts others may first go where its words say, and on from there.
+fn places(cwd: Option<&str>, words: &[String], files: &dyn Files) -> Result<Vec<Option<String>>, Fault> {
+    let mut places = vec![cwd.map(str::to_owned)];
+    let mut next = 0;
+    while let Some(place) = places.get(next).cloned() {
+        next += 1;
+        for word in words {
+            let Some(folder) = folder_below(word, place.as_deref(), files) else { continue };
+            if places.contains(&Some(folder.clone())) {
+                continue;
+            }
+            if places.len() == PLACES_MAX {
+                return Err(denied(&format!(
+                    "approval cannot hold for more than {PLACES_MAX} folders, and the command names more: put it into a \
+                     script"
+                )));
+            }
+            places.push(Some(folder));
+        }
+    }
+    Ok(places)
 }
 
 /// The folder that a word names, seen from this place.
@@ -366,8 +397,12 @@ fn denied(why: &str) -> Fault {
     Fault::unavailable(format!("SYSTEM_RUN_DENIED: {why}"))
 }
 
-/// Folders that one command may name.
+/// Folders that one command may name, its own among them.
 const PLACES_MAX: usize = 32;
+/// Words of one command that may name a file.
+const WORDS_MAX: usize = 4_096;
+/// Texts of commands within texts of commands.
+const NESTED_MAX: usize = 3;
 /// Where files change by themselves, and are read all the time: an approval holds for what may be started there.
 const LIVING: &[&str] = &["/proc/", "/sys/", "/var/log/"];
 
@@ -554,7 +589,7 @@ mod tests {
         };
         let mut disk = Disk::new();
         disk.0.extend([("/var/log/a", "1"), ("/var/log/b.sh", "1"), ("/usr/bin/sh", "ELF")]);
-        disk.0.extend([("/yard/in/y.sh", "1"), ("/yard/in/a b/z.sh", "1")]);
+        disk.0.extend([("/yard/in/y.sh", "1"), ("/yard/in/a b/z.sh", "1"), ("/yard/in/c=d.sh", "1")]);
         for (line, want) in [
             (
                 &["/usr/bin/echo", "--x=x.sh", "-fjob.py", "none"][..],
@@ -572,6 +607,16 @@ mod tests {
             (&["/usr/bin/bash", "-c", "/yard/in/y\"\".sh"], &["/usr/bin/bash", "/yard/in/y.sh"]),
             (&["/usr/bin/bash", "-c", "in/a\\ b/z.sh"], &["/usr/bin/bash", "/yard/in/a b/z.sh"]),
             (&["/usr/bin/bash", "-c", "cd in; cd 'a b'; ./z.sh"], &["/usr/bin/bash", "/yard/in/a b/z.sh"]),
+            (
+                &["/usr/bin/bash", "-c", "f(){ cd 'a b'; ./z.sh; }; cd in; f"],
+                &["/usr/bin/bash", "/yard/in/a b/z.sh"],
+            ),
+            (
+                &["/usr/bin/bash", "-c", "bash -c 'cd \"in/a b\" && ./z.sh'"],
+                &["/usr/bin/bash", "/yard/in/a b/z.sh"],
+            ),
+            (&["/usr/bin/bash", "-c", "cd in && ./c=d.sh"], &["/usr/bin/bash", "/yard/in/c=d.sh"]),
+            (&["/usr/bin/bash", "-c", "in/y.\\\nsh"], &["/usr/bin/bash", "/usr/bin/sh", "/yard/in/y.sh"]),
             (&["/usr/bin/bash", "-c", "PATH=/yard/in:$PATH y.sh"], &["/usr/bin/bash", "/yard/in/y.sh"]),
             (&["/usr/bin/nice", "--chdir=in", "./y.sh"], &["/usr/bin/nice", "/yard/in/y.sh"]),
             (&["/usr/bin/nice", "-C", "in", "./y.sh"], &["/usr/bin/nice", "/yard/in/y.sh"]),
