@@ -65,6 +65,24 @@ file(
      let beats = 0;
    </script></body></html>`,
 );
+file(
+  "rich.html",
+  `<!doctype html><html style="color-scheme: dark"><head><style>
+   html { background: #14181c } body { margin: 0; font: 15px/1.4 serif; color: #dde } main { padding: 16px; min-height: 1400px }
+   .bar { position: fixed; left: 0; right: 0; bottom: 0; padding: 8px; background: #24506a } .sticky { position: sticky; top: 0; background: #333 }
+   .turned { transform: rotate(-4deg) scale(.9); border: 3px dashed #9c6; padding: 8px; opacity: .8 }
+   .grid { display: grid; grid-template-columns: 1fr 2fr; gap: 8px } .grid > * { background: #2a3a44; padding: 6px } table td { border: 1px solid #678; padding: 4px }
+   </style></head><body><main><h2 class="sticky">A long page</h2><div style="height: 260px">above</div>
+   <ol start="3"><li>three &amp; <b>bold</b> <code>&lt;code&gt;</code></li><li>four</li></ol><div class="turned">turned</div>
+   <div class="grid"><div>left</div><div>right <svg width="30" height="30"><defs><linearGradient id="g"><stop stop-color="red"/><stop offset="1" stop-color="gold"/></linearGradient></defs><circle cx="15" cy="15" r="14" fill="url(#g)"/></svg></div></div>
+   <table><tr><td>1</td><td colspan="2">wide</td></tr></table><select><option>first<option selected>second</select> <textarea>typed</textarea> <input type="range" value="70"> <input placeholder="nothing yet">
+   <x-box>in a slot</x-box></main><div class="bar">at the bottom</div>
+   <script>
+     customElements.define("x-box", class extends HTMLElement { connectedCallback() {
+       this.attachShadow({ mode: "open" }).innerHTML = "<style>p { color: #8cf; border-left: 4px solid; padding-left: 8px } ::slotted(*) { color: red }</style><p>shadow: <slot></slot></p>"; } });
+     scrollTo(0, 200);
+   </script></body></html>`,
+);
 file("film.html", `<!doctype html><body><p>film</p><video width="200" height="100" controls></video></body>`);
 file("foreign.html", `<!doctype html><body><p>picture</p><img width="50" height="50" src="${here.replace("127.0.0.1", "localhost")}/favicon-of-nobody.png"><iframe src="page.html"></iframe></body>`);
 file("strict.html", `<!doctype html><meta http-equiv="Content-Security-Policy" content="script-src 'unsafe-inline'"><body><p>strict</p></body>`);
@@ -237,6 +255,33 @@ await picture("an A2UI surface as JPEG", 4, { format: "jpg", quality: 0.9 });
 const small = await invoke("canvas.snapshot", { format: "png", maxWidth: 120 });
 const bytes = Buffer.from(small.payload?.payload?.base64 ?? "", "base64");
 check("a picture is as wide as it may be", bytes.length > 24 && bytes.readUInt32BE(16) === 120, small.error);
+// More of the catalogue, in the dark, with a dialog above it.
+await page.emulateMedia({ colorScheme: "dark" });
+const value = (literalString) => ({ literalString });
+const more = [
+  { id: "root", component: { Column: { children: { explicitList: ["head", "icon", "check", "level", "choice", "tabs", "modal"] } } } },
+  text("head", "Settings of kiln 4", "h3"),
+  { id: "icon", component: { Icon: { name: value("settings") } } },
+  { id: "check", component: { CheckBox: { label: value("Hold at the top"), value: { literalBoolean: true } } } },
+  { id: "level", component: { Slider: { value: { literalNumber: 70 }, minValue: 0, maxValue: 100 } } },
+  { id: "choice", component: { MultipleChoice: { selections: { literalArray: ["b"] }, options: [{ label: value("Slow"), value: "a" }, { label: value("Fast"), value: "b" }] } } },
+  { id: "tabs", component: { Tabs: { tabItems: [{ title: value("One"), child: "one" }, { title: value("Two"), child: "two" }] } } },
+  text("one", "The first tab", "body"),
+  text("two", "The second tab", "body"),
+  { id: "modal", component: { Modal: { entryPointChild: "open", contentChild: "inside" } } },
+  text("open-text", "More"),
+  { id: "open", component: { Button: { child: "open-text", action: { name: "more" } } } },
+  text("inside", "Inside of the dialog", "body"),
+];
+const rich = [{ surfaceUpdate: { surfaceId: "main", components: more } }, { beginRendering: { surfaceId: "main", root: "root" } }];
+did("more of A2UI is pushed", await invoke("canvas.a2ui.push", { messages: rich }));
+await sleep(300);
+await picture("A2UI in the dark", 3);
+await framed().getByRole("button", { name: "More" }).click();
+await framed().locator("dialog[open]").waitFor({ timeout: 5_000 }).catch(() => {});
+await sleep(400);
+await picture("A2UI below a dialog", 6);
+await page.emulateMedia({ colorScheme: "light" });
 did("A2UI is taken away", await invoke("canvas.a2ui.reset", undefined));
 check("and is gone", (await framed().locator("text=The kiln is hot").count()) === 0);
 
@@ -247,6 +292,9 @@ check("by the node's own address", /\/__openclaw__\/cap\/[^/]+\/__openclaw__\/ca
 await framed().waitForLoadState("networkidle");
 await shot("page");
 await picture("a page of the canvas", 3);
+did("a long page is shown", await invoke("canvas.navigate", { url: "rich.html" }));
+await picture("a long page", 4);
+await invoke("canvas.navigate", { url: "page.html" });
 const evaluated = async (javaScript) => (await invoke("canvas.eval", { javaScript }, 5_000)).payload?.payload?.result;
 check("an expression has its value", (await evaluated("1 + 1")) === "2");
 check("what is promised is waited for", (await evaluated("Promise.resolve({ a: [1] })")) === '{"a":[1]}');

@@ -61,10 +61,13 @@ async function picture({ format, maxWidth, quality }) {
   const ground = nursery.attachShadow({ mode: "closed" });
   const plain = new Map();
   const plainStyle = (element, name) => {
-    const key = `${element.namespaceURI} ${name} ${element.type ?? ""}`;
+    // Colours of controls follow the scheme; one that is written down would take a control's own look away.
+    const { colorScheme } = getComputedStyle(element);
+    const key = `${element.namespaceURI} ${name} ${element.type ?? ""} ${colorScheme}`;
     if (!plain.has(key)) {
       const twin = document.createElementNS(element.namespaceURI, name);
       if (name === "input") twin.type = element.type;
+      twin.style.colorScheme = colorScheme;
       if (element.namespaceURI === SVG && name !== "svg") {
         const around = document.createElementNS(SVG, "svg");
         around.append(twin);
@@ -166,6 +169,7 @@ async function picture({ format, maxWidth, quality }) {
     told.push("animation:none", "transition:none");
     const isTop = name === "dialog" && element.matches(":modal");
     if (isTop) told.push("z-index:2147483647");
+    if (element === root) told.push(`color-scheme:${style.colorScheme}`);
     if (element === root || element === document.body) told.push("background:none");
     twin.setAttribute("style", clean(told.join(";")));
 
