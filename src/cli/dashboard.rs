@@ -32,8 +32,15 @@ pub fn run(args: &DashboardArgs, environment: &Environment) -> Result<(), Failur
     if mode == "none" {
         session.close();
         let storage = Storage::new(RealDisk, 0);
-        let settings = config::open(&storage, environment).map_err(Failure::Failed)?.settings;
-        let link = format!("{}{}/", place.http, settings.control_ui.base_path);
+        let page = config::open(&storage, environment).map_err(Failure::Failed)?.settings.control_ui;
+        // Where the page of a gateway elsewhere is, these settings do not say.
+        let base = if args.client.url.is_none() { page.base_path.as_str() } else { "" };
+        if args.client.url.is_none() && page.enabled == Some(false) {
+            return Err(Failure::Failed(
+                "this gateway serves no page: gateway.controlUi.enabled is false".to_owned(),
+            ));
+        }
+        let link = format!("{}{base}/", place.http);
         return if args.client.json {
             print_json(&json!({ "url": link, "auth": mode }))
         } else {

@@ -89,10 +89,12 @@ fn where_no_page_is_served_no_link_is_made() {
     // Nobody is asked for anything: the address is all.
     assert_eq!(run(&settings, "dashboard").done(), format!("http://{}/desk/\n", gateway.addr()));
     stop(gateway);
-    let text = r#"{gateway: {mode: "local", auth: {mode: "token", token: "cLaWmArKeR-dashboard"}, controlUi: {enabled: false}}}"#;
-    let settings = with_text(RUNTIMES[0], text);
-    let gateway = start(&settings);
-    run(&settings, "dashboard").failed(5, &["gateway.controlUi.enabled is false"]);
-    assert!(answer(&gateway).contains("404"));
-    stop(gateway);
+    for (auth, code) in [(r#"{mode: "token", token: "cLaWmArKeR-dashboard"}"#, 5), (r#"{mode: "none"}"#, 1)] {
+        let text = format!(r#"{{gateway: {{mode: "local", auth: {auth}, controlUi: {{enabled: false}}}}}}"#);
+        let settings = with_text(RUNTIMES[0], &text);
+        let gateway = start(&settings);
+        run(&settings, "dashboard").failed(code, &["gateway.controlUi.enabled is false"]);
+        assert!(answer(&gateway).contains("404"));
+        stop(gateway);
+    }
 }

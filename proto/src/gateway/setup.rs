@@ -198,6 +198,10 @@ fn place(
         }
         AuthMode::Token | AuthMode::Password => {}
     }
+    if is_for_page(access) {
+        // A browser lends a page its keys on this machine, or behind TLS.
+        return Ok(Place { url: format!("ws://127.0.0.1:{}", config.port), source: "gateway.port" });
+    }
     let reach = &config.about.reach;
     let remote = reach.remote_url.as_deref().map(|url| (url, "gateway.remote.url"));
     let said = [
@@ -213,10 +217,6 @@ fn place(
                 "{source} is no address of a gateway: it needs a host, as in wss://gateway.example"
             )),
         };
-    }
-    if is_for_page(access) {
-        // A browser lends a page its keys on this machine, or behind TLS.
-        return Ok(Place { url: format!("ws://127.0.0.1:{}", config.port), source: "gateway.port" });
     }
     match &reach.bound {
         Some((url, source)) => Ok(Place { url: url.clone(), source }),
