@@ -136,6 +136,7 @@ play! {
         every_route_with_every_credential;
     control_ui:
         a_page_has_many_addresses_and_its_parts_lie_beside_it
+        scripts_that_stand_in_the_page_may_run_and_no_others
         a_page_below_a_path_leaves_the_rest_alone
         what_a_page_is_told_first_is_for_who_may_know
         where_no_control_ui_is_installed_there_is_the_control_page;

@@ -252,6 +252,11 @@ mod tests {
         assert_eq!(lookup(&schema, "env.vars").unwrap()["children"][0]["path"], "env.vars.*");
         assert_eq!(lookup(&schema, "agents.list[0].id").unwrap()["path"], "agents.list[].id");
         assert_eq!(lookup(&schema, "gateway/port").unwrap()["reloadKind"], "restart");
+        let plugin = lookup(&schema, "plugins.entries.memory-core.config").unwrap();
+        assert_eq!(
+            (&plugin["schema"]["type"], &plugin["children"][0]["path"]),
+            (&json!("object"), &json!("plugins.entries.memory-core.config.*"))
+        );
         for path in ["nosuch", "gateway.nosuch", ".", "gateway..port", "gateway.port.x", "a[", "["] {
             assert_eq!(lookup(&schema, path), None, "{path}");
         }
