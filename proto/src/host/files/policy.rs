@@ -81,6 +81,7 @@ const CONTROL_PAGE: &str = "default-src 'none'; script-src 'self'; style-src 'se
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
 
     fn scripts_of(page: &str) -> Vec<&str> {
