@@ -4,6 +4,7 @@
 
 pub mod accounts;
 pub mod audit;
+mod child;
 pub mod cli;
 pub mod config;
 pub mod entropy;

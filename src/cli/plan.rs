@@ -27,6 +27,7 @@ use crate::log::{self, Logger};
 use crate::profile;
 use crate::storage::{RealDisk, Storage, explain};
 use crate::tailscale::Tailscaled;
+use crate::tailscale::serve as tailscale;
 use crate::web;
 use clawgate_proto::config::{About, AuthMode, CanvasHost, Config, ControlUi, PairingRules, Reach};
 use clawgate_proto::limits::Limits;
@@ -313,6 +314,17 @@ impl Plan {
         // In the form that browsers send: no default port, lower case.
         let origins = origins.iter().filter_map(|origin| Origin::parse(origin)).map(|origin| origin.text);
         origins.take(OWN_ORIGINS_MAX).collect()
+    }
+
+    /// What Tailscale is to do, for a gateway that listens there.
+    pub(super) fn tailscale(&self, addresses: &[SocketAddr]) -> tailscale::Wanted {
+        tailscale::Wanted {
+            mode: self.settings.tailscale_mode,
+            port: addresses.first().map_or(self.port, SocketAddr::port),
+            base_path: self.settings.control_ui.base_path.clone(),
+            resets: self.settings.tailscale_resets,
+            tailscaled: self.tailscaled.clone(),
+        }
     }
 
     /// Whether SIGUSR1 restarts the gateway.

@@ -11,6 +11,7 @@ use crate::listen::{self, BindFault, Bound};
 use crate::lock::Owner;
 use crate::log::Logger;
 use crate::profile;
+use crate::tailscale::serve as tailscale;
 use clawgate_proto::config::AuthMode;
 use clawgate_proto::log::{Level, Record};
 use std::fmt::Write as _;
@@ -147,7 +148,7 @@ fn serve_once(
     let accounts = plan.own(instance.owner().clone(), logger)?;
     let runtime = args.runtime.unwrap_or(Runtime::DEFAULT);
     let stay = plan.stay(&bound.addresses);
-    let restart;
+    let (restart, serving);
     // The drivers have the same names in different crates.
     macro_rules! drive {
         ($driver:ident) => {{
@@ -164,17 +165,23 @@ fn serve_once(
                 }
             });
             announce(plan, &bound, runtime, &others, logger);
+            serving = tailscale::begin(plan.tailscale(&bound.addresses), environment, logger);
             $driver::run($driver::Setup { listeners: bound.listeners, gateway, host, clock, stop })
         }};
     }
-    match runtime {
+    let ran = match runtime {
         #[cfg(feature = "std")]
         Runtime::Std => drive!(clawgate_runtime_std),
         #[cfg(feature = "smol")]
         Runtime::Smol => drive!(clawgate_runtime_smol),
+    };
+    let restarts = restart.load(Ordering::Acquire);
+    // Who restarts is served again in a moment.
+    if let Some(serving) = serving.filter(|_| !restarts) {
+        serving.end();
     }
-    .map_err(|why| Failure::Failed(format!("the gateway cannot run: {why}")))?;
-    Ok(ended(args, environment, restart.load(Ordering::Acquire), (watch, &asked), stay))
+    ran.map_err(|why| Failure::Failed(format!("the gateway cannot run: {why}")))?;
+    Ok(ended(args, environment, restarts, (watch, &asked), stay))
 }
 
 /// What comes after a run.

@@ -38,6 +38,8 @@ pub struct Settings {
     pub allow_tailscale: Option<bool>,
     /// `gateway.tailscale.mode`.
     pub tailscale_mode: TailscaleMode,
+    /// `gateway.tailscale.resetOnExit`.
+    pub tailscale_resets: bool,
     /// `gateway.auth.rateLimit`.
     pub rate_limit: Option<RateLimit>,
     /// `gateway.controlUi.allowedOrigins`.
@@ -203,6 +205,7 @@ impl Settings {
             trusted_proxy: trusted_proxy(&mut reader),
             allow_tailscale: reader.switch("gateway.auth.allowTailscale"),
             tailscale_mode: tailscale_mode(&mut reader),
+            tailscale_resets: reader.switch("gateway.tailscale.resetOnExit") == Some(true),
             rate_limit: rate_limit(&mut reader),
             allowed_origins: reader.texts("gateway.controlUi.allowedOrigins"),
             origin_by_host: reader.switch(BY_HOST).unwrap_or(false),
@@ -221,7 +224,7 @@ impl Settings {
             restart_by_signal: reader.switch("commands.restart"),
             warnings: Vec::new(),
         };
-        warn_of_what_is_ignored(&mut reader, settings.tailscale_mode);
+        warn_of_what_is_ignored(&mut reader);
         if reader.faults.is_empty() {
             Ok(Self { warnings: reader.warnings, ..settings })
         } else {
@@ -424,12 +427,7 @@ fn refuse_what_would_be_ignored(reader: &mut Reader<'_>) {
     }
 }
 
-fn warn_of_what_is_ignored(reader: &mut Reader<'_>, tailscale: TailscaleMode) {
-    match tailscale {
-        TailscaleMode::Off => {}
-        TailscaleMode::Serve => reader.warnings.push(not_set_up("serve")),
-        TailscaleMode::Funnel => reader.warnings.push(not_set_up("funnel")),
-    }
+fn warn_of_what_is_ignored(reader: &mut Reader<'_>) {
     if reader.node(BY_HOST) == Some(&Node::Bool(true)) {
         reader.warnings.push(format!(
             "{BY_HOST}: a page of any name that is made to lead here may connect; list its origin in \
@@ -441,13 +439,6 @@ fn warn_of_what_is_ignored(reader: &mut Reader<'_>, tailscale: TailscaleMode) {
             reader.warnings.push(format!("{path}: not supported by this version; the stricter rule applies"));
         }
     }
-}
-
-fn not_set_up(command: &str) -> String {
-    format!(
-        "gateway.tailscale.mode: this version does not set Tailscale up; run `tailscale {command} --bg PORT` yourself, with \
-         the port of this gateway"
-    )
 }
 
 const BY_HOST: &str = "gateway.controlUi.dangerouslyAllowHostHeaderOriginFallback";
@@ -547,7 +538,6 @@ mod tests {
             "{:?}",
             settings.warnings
         );
-        assert!(settings.warnings.iter().any(|warning| warning.contains("`tailscale serve --bg PORT`")));
     }
 
     #[test]
