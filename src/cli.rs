@@ -30,6 +30,7 @@ pub mod summary;
 pub mod system;
 pub mod target;
 pub mod token;
+mod tunnel;
 
 use crate::environment::Environment;
 use args::{Cli, Command, GatewayCommand};
@@ -186,13 +187,13 @@ fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
             Some(GatewayCommand::Call(call)) => query::call(&call, environment),
             Some(GatewayCommand::Health(client)) => query::health(&client, environment),
             Some(GatewayCommand::Status(status)) => query::status(&status, environment),
-            Some(GatewayCommand::Probe(client)) => probe::run(&client, environment),
+            Some(GatewayCommand::Probe(args)) => probe::run(&args, environment),
         },
         Command::Call(call) => query::call(&call, environment),
         Command::Health(client) => query::health(&client, environment),
         Command::Status(status) => query::status(&status, environment),
         Command::Logs(logs) => logs::run(&logs, environment),
-        Command::Probe(client) => probe::run(&client, environment),
+        Command::Probe(args) => probe::run(&args, environment),
         Command::System { command } => system::run(&command, environment),
         Command::Man => print(&man::page()),
         Command::Devices { command } => devices::run(command, environment),
@@ -219,11 +220,13 @@ fn wants_json(command: &Command) -> bool {
         Command::Gateway(gateway) => match &gateway.command {
             None | Some(GatewayCommand::Run(_)) => false,
             Some(GatewayCommand::Call(call)) => call.client.json,
-            Some(GatewayCommand::Health(client) | GatewayCommand::Probe(client)) => client.json,
+            Some(GatewayCommand::Health(client)) => client.json,
+            Some(GatewayCommand::Probe(probe)) => probe.client.json,
             Some(GatewayCommand::Status(status)) => status.client.json,
         },
         Command::Call(call) => call.client.json,
-        Command::Health(client) | Command::Probe(client) => client.json,
+        Command::Health(client) => client.json,
+        Command::Probe(probe) => probe.client.json,
         Command::Status(status) => status.client.json,
         Command::Logs(logs) => logs.client.json,
         Command::System { command } => command.client().json,

@@ -46,7 +46,7 @@ pub enum Command {
     #[command(after_help = "Example:\n  clawgate logs --follow\n  clawgate logs --limit 50 --plain")]
     Logs(LogsArgs),
     /// Say whether a gateway can be reached, and how much of it
-    Probe(ClientArgs),
+    Probe(ProbeArgs),
     /// Show who is here, leave a line for the agent, switch heartbeats
     System {
         /// What to do.
@@ -148,7 +148,7 @@ pub enum GatewayCommand {
     /// Show which gateway is running and what it knows
     Status(StatusArgs),
     /// Say whether a gateway can be reached, and how much of it
-    Probe(ClientArgs),
+    Probe(ProbeArgs),
 }
 
 /// `clawgate status`.
@@ -299,6 +299,24 @@ pub struct ClientArgs {
     /// How long to wait for the gateway, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
     pub timeout: u64,
+}
+
+/// `clawgate probe`.
+#[derive(Clone, Debug, Default, Args)]
+#[command(
+    after_help = "Examples:\n  clawgate probe\n  clawgate gateway probe --ssh me@pi.local --token \"$TOKEN\""
+)]
+pub struct ProbeArgs {
+    /// Go through the SSH server of another machine to the gateway there: user@host, user@host:port, or without a value
+    /// gateway.remote.sshTarget. --url is then the gateway as that machine sees it [default: ws://127.0.0.1:18789]
+    #[arg(long, value_name = "TARGET", num_args = 0..=1, default_missing_value = "")]
+    pub ssh: Option<String>,
+    /// Private key for it [default: gateway.remote.sshIdentity with gateway.remote.sshTarget, else what ssh takes]
+    #[arg(long, value_name = "FILE", requires = "ssh")]
+    pub ssh_identity: Option<PathBuf>,
+    /// How to reach the gateway.
+    #[command(flatten)]
+    pub client: ClientArgs,
 }
 
 /// `clawgate call`. `Debug` leaves the params out.

@@ -58,6 +58,10 @@ pub struct Settings {
     pub remote_token: Option<Setting<SecretAt>>,
     /// `gateway.remote.password`, likewise.
     pub remote_password: Option<Setting<SecretAt>>,
+    /// `gateway.remote.sshTarget`: whose SSH server leads to that gateway.
+    pub remote_ssh: Option<String>,
+    /// `gateway.remote.sshIdentity`: the private key for it.
+    pub remote_ssh_identity: Option<String>,
     /// `plugins.entries.device-pair.config.publicUrl`, likewise.
     pub public_url: Option<String>,
     /// `hooks`, when they are enabled.
@@ -215,6 +219,8 @@ impl Settings {
             remote_url: named_elsewhere(&mut reader, "gateway.remote.url"),
             remote_token: secret_of_a_client(&mut reader, environment, "gateway.remote.token"),
             remote_password: secret_of_a_client(&mut reader, environment, "gateway.remote.password"),
+            remote_ssh: named_elsewhere(&mut reader, "gateway.remote.sshTarget"),
+            remote_ssh_identity: named_elsewhere(&mut reader, "gateway.remote.sshIdentity"),
             public_url: named_elsewhere(&mut reader, "plugins.entries.device-pair.config.publicUrl"),
             hooks: Hooks::read(&mut reader, environment),
             canvas: canvas(&mut reader),

@@ -82,11 +82,7 @@ fn what_is_in_the_way_is_said_and_the_gateway_runs_all_the_same() {
 #[test]
 fn a_gateway_that_is_to_stop_does_not_wait_for_tailscale() {
     for runtime in RUNTIMES {
-        let settings = settings(
-            runtime,
-            "{mode: 'funnel'}",
-            "exec /bin/sleep 600",
-        );
+        let settings = settings(runtime, "{mode: 'funnel'}", "exec /bin/sleep 600");
         let settings_told = || told(&settings);
         let gateway = start(&settings);
         for _ in 0..600 {
