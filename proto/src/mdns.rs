@@ -1,5 +1,6 @@
 //! Multicast DNS (RFC 6762) and DNS-based service discovery (RFC 6763) for one service, without I/O: how a gateway says
-//! on its local network that it is there ([`Responder`]).
+//! on its local network that it is there ([`Responder`]), and how others are found ([`Browser`]). [`Station`] carries out
+//! what either of them orders.
 //!
 //! Facts go in: which links there are, datagrams with their link and source, the time, the end. Orders come out: open and
 //! close a socket, send a datagram, look at the links again. Whoever carries the orders out decides nothing.
@@ -7,6 +8,7 @@
 //! What a network sends never panics, and never makes a responder send more than [`limits`] say. Nothing here is
 //! authenticated: what others announce is a hint for a person, and no credential follows it by itself.
 
+mod browser;
 mod budget;
 mod conflict;
 pub mod limits;
@@ -16,12 +18,15 @@ mod port;
 mod records;
 mod responder;
 mod service;
+mod station;
 #[cfg(test)]
 mod tests;
 
+pub use browser::{Beacon, Browser};
 pub use link::{Link, LinkId, Subnet};
 pub use responder::Responder;
 pub use service::{Detail, Fingerprint, Service, host_label};
+pub use station::{Network, Speaker, Station};
 
 use crate::log::Record;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -113,22 +118,4 @@ pub enum Order {
     Log(Record),
     /// Nothing follows.
     Stopped,
-}
-
-/// What the program offers to a driver that runs a [`Responder`]: the machine's links and their sockets.
-pub trait Network: Send + 'static {
-    /// A UDP socket of the driver's kind.
-    type Socket: Send;
-
-    /// The links as they are now.
-    fn look(&mut self) -> Vec<Link>;
-
-    /// A socket as [`Order::Open`] describes it, which does not block.
-    ///
-    /// # Errors
-    /// The system refuses; a sentence for a person.
-    fn open(&mut self, link: &Link, family: Family) -> Result<Self::Socket, String>;
-
-    /// Writes a line of the log.
-    fn log(&mut self, record: &Record);
 }

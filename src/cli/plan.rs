@@ -14,6 +14,7 @@ use crate::config::start::{self, Decided, Flags};
 use crate::config::startable;
 use crate::config::write::backup_of;
 use crate::config::{self, ConfigFile, Opened, Places, Settings, own};
+use crate::discovery::Discovery;
 use crate::entropy;
 use crate::environment::Environment;
 use crate::host::StateHost;
@@ -47,8 +48,8 @@ pub(super) struct Plan {
     pub(super) places: Places,
     /// The home folder, where there is one.
     home: Option<PathBuf>,
-    storage: Arc<Storage<RealDisk>>,
-    settings: Settings,
+    pub(super) storage: Arc<Storage<RealDisk>>,
+    pub(super) settings: Settings,
     pub(super) place: Place,
     pub(super) port: u16,
     /// Where the client commands look for it when nothing else is said.
@@ -61,7 +62,7 @@ pub(super) struct Plan {
     limits: Limits,
     /// What a changed configuration file is read with.
     watch: Start,
-    tailscaled: Tailscaled,
+    pub(super) tailscaled: Tailscaled,
     /// Where the canvas is, when it is served, and whether its pages load themselves again.
     pub(super) canvas: Option<(PathBuf, CanvasHost)>,
     /// Where a Control UI is installed.
@@ -69,7 +70,9 @@ pub(super) struct Plan {
     control_ui: Option<Option<PathBuf>>,
     /// `OPENCLAW_MDNS_HOSTNAME` and `OPENCLAW_TAILNET_DNS`: what this machine is called, when it is not what it says.
     names: [Option<String>; 2],
-    identity: Identity,
+    pub(super) identity: Identity,
+    /// How it is found.
+    pub(super) discovery: Discovery,
     /// Where records are kept, and from which level on.
     pub(super) log_file: LogPlan,
     /// What was written at this start; a sentence for a person.
@@ -172,6 +175,7 @@ impl Plan {
         let canvas = canvas(&settings, &environment, &places.state_dir);
         let names = ["OPENCLAW_MDNS_HOSTNAME", "OPENCLAW_TAILNET_DNS"]
             .map(|name| environment.get(name).map(str::to_owned));
+        let discovery = Discovery::new(&settings.discovery, &environment);
         Ok(Self {
             places,
             home,
@@ -190,6 +194,7 @@ impl Plan {
             control_ui,
             names,
             identity,
+            discovery,
             log_file,
             wrote,
             warnings,
@@ -485,7 +490,7 @@ fn exposed_file(path: &Path) -> Option<String> {
 }
 
 /// A daemon that takes longer to say what this machine is called keeps no start waiting.
-const NAME_PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const NAME_PATIENCE: Duration = Duration::from_secs(1);
 /// A machine with more addresses than this is told in `gateway.controlUi.allowedOrigins` which of them count.
 const OWN_ORIGINS_MAX: usize = 64;
 

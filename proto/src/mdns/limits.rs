@@ -61,3 +61,14 @@ pub const LEGACY_TTL_S: u32 = 10;
 pub const LABEL_BYTES_MAX: usize = 63;
 /// One text of a TXT record (RFC 6763 section 6.1), in bytes.
 pub const TEXT_BYTES_MAX: usize = 255;
+
+/// Questions that one look for others sends on one family and link.
+pub const QUERIES_MAX: u32 = 6;
+/// How soon what is still missing is asked for, at the earliest.
+pub const FOLLOW_UP_MS: u64 = 150;
+/// Services of others that are remembered.
+pub const BEACONS_MAX: usize = 64;
+/// Hosts of others that are remembered.
+pub const HOSTS_MAX: usize = 64;
+/// Texts of one TXT record that are remembered.
+pub const TEXTS_MAX: usize = 32;

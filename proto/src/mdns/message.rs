@@ -62,7 +62,6 @@ pub(super) fn probe(names: [&Name<'static>; 2], proposed: Vec<ResourceRecord<'st
 }
 
 /// A question, and what is known already.
-#[cfg(test)]
 pub(super) fn query(questions: Vec<Question<'static>>, known: Vec<ResourceRecord<'static>>) -> Vec<u8> {
     let mut packet = Packet::new_query(0);
     packet.questions = questions;
