@@ -150,6 +150,7 @@ mod tests {
 
     #[test]
     fn only_what_others_can_reach_is_announced() {
+        // Compatibility row mdns-reach.
         let shown = discovery(MdnsMode::Minimal, &[]);
         let lan = Ipv4Addr::new(192, 168, 1, 2);
         for (place, reach) in [

@@ -1,9 +1,9 @@
 //! What is decided before a gateway listens: from flags, environment and files to one plan, with everything that
 //! can be refused on the way, and what the first start writes.
 
-use super::Failure;
 use super::args::{AuthArg, RunArgs};
 use super::log_plan::LogPlan;
+use super::{Failure, announce};
 use crate::accounts::{self, Account, Keeper};
 use crate::config::first_run::{Author, generate_token};
 use crate::config::live::{self, LiveFile, Start};
@@ -36,6 +36,7 @@ use clawgate_proto::net::Origin;
 use clawgate_proto::secret::Secret;
 use clawgate_proto::seed::{Random, Seed};
 use clawgate_proto::{Gateway, Now};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -297,6 +298,11 @@ impl Plan {
             for name in [Some(hostname), mdns.as_deref()].into_iter().flatten().map(first) {
                 authorities.push(format!("{name}.local:{}", address.port()));
             }
+            // What is announced, by either of the names that it may go by.
+            if let Ok((service, _)) = announce::on_networks(self, addresses) {
+                let hosts = [false, true].map(|is_second| service.host(is_second));
+                authorities.extend(hosts.map(|host| format!("{host}.local:{}", address.port())));
+            }
         }
         let is_served = self.settings.tailscale_mode != TailscaleMode::Off;
         let mut origins: Vec<String> = authorities.iter().map(|at| format!("http://{at}")).collect();
@@ -317,7 +323,8 @@ impl Plan {
         }
         // In the form that browsers send: no default port, lower case.
         let origins = origins.iter().filter_map(|origin| Origin::parse(origin)).map(|origin| origin.text);
-        origins.take(OWN_ORIGINS_MAX).collect()
+        let mut known = BTreeSet::new();
+        origins.filter(|origin| known.insert(origin.clone())).take(OWN_ORIGINS_MAX).collect()
     }
 
     /// Whether SIGUSR1 restarts the gateway.
@@ -703,8 +710,18 @@ mod tests {
         assert!(names("port: 5", &[], "127.0.0.1:5").is_empty(), "loopback pages are known without a list");
         let custom = "bind: 'custom', customBindHost: '192.0.2.7'";
         let want = ["http://192.0.2.7:5", "http://board.local:5", "http://pi.local:5"];
-        assert_eq!(names(custom, &[("OPENCLAW_MDNS_HOSTNAME", "pi.local")], "192.0.2.7:5"), want);
-        assert_eq!(names(custom, &[], "192.0.2.7:80"), ["http://192.0.2.7", "http://board.local"]);
+        let said = names(custom, &[("OPENCLAW_MDNS_HOSTNAME", "pi.local")], "192.0.2.7:5");
+        assert_eq!(said[..3], want);
+        // The name that it takes when the first one is somebody else's.
+        assert!(
+            said.len() == 4 && said[3].starts_with("http://pi-") && said[3].ends_with(".local:5"),
+            "{said:?}"
+        );
+        let want = ["http://192.0.2.7", "http://board.local", "http://openclaw.local"];
+        assert_eq!(names(custom, &[], "192.0.2.7:80")[..3], want);
+        // What is not announced has no such names.
+        let off = [("OPENCLAW_DISABLE_BONJOUR", "1")];
+        assert_eq!(names(custom, &off, "192.0.2.7:80"), ["http://192.0.2.7", "http://board.local"]);
         let every = names("bind: 'lan'", &[], "0.0.0.0:5");
         assert!(every.contains(&"http://board.local:5".to_owned()), "{every:?}");
         assert!(

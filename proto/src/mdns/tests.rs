@@ -329,6 +329,7 @@ fn a_name_that_is_taken_is_given_up_for_one_of_its_own() {
     assert!(bench.told("mdns.renamed") && bench.responder.is_settled());
     let (_, _, last) = bench.sent.last().unwrap();
     let last = Packet::parse(last).unwrap();
+    // Compatibility row mdns-names.
     let RData::TXT(txt) = &last.answers[3].rdata else { panic!("{last:?}") };
     let texts: Vec<_> =
         txt.iter_raw().map(|(name, value)| (name.to_vec(), value.unwrap().to_vec())).collect();
