@@ -192,4 +192,25 @@ mod tests {
             assert!(network.addresses.iter().all(|(address, _)| !address.is_loopback()), "{network:?}");
         }
     }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_local_end_counts_and_what_is_tentative_does_not() {
+        use super::system::{ADDRESS, FLAGS, LOCAL, TENTATIVE, address};
+        use crate::netlink::Entry;
+        use crate::netlink::tests::attribute;
+        let fixed = [2, 24, 0, 0, 7, 0, 0, 0];
+        let read = |attributes: &[Vec<u8>]| address(&Entry::of(&fixed, &attributes.concat()));
+        let [theirs, ours] = [attribute(ADDRESS, &[10, 0, 0, 9]), attribute(LOCAL, &[100, 64, 0, 1])];
+        let index = u32::from_ne_bytes([7, 0, 0, 0]);
+        let want = Some((index, IpAddr::from([100, 64, 0, 1]), 24));
+        assert_eq!(read(&[theirs.clone(), attribute(3, b"tun0\0"), ours.clone()]), want);
+        assert_eq!(read(&[ours, theirs.clone()]), want);
+        assert_eq!(read(&[theirs]), Some((index, IpAddr::from([10, 0, 0, 9]), 24)));
+        let ipv6 = attribute(ADDRESS, &[0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+        let flags = |flags: u32| attribute(FLAGS, &flags.to_ne_bytes());
+        assert!(read(&[ipv6.clone(), flags(0x80)]).is_some());
+        assert!(read(&[ipv6, flags(0x80 | TENTATIVE)]).is_none());
+        assert!(read(&[attribute(ADDRESS, &[1, 2, 3])]).is_none() && read(&[]).is_none());
+    }
 }

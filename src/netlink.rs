@@ -33,6 +33,12 @@ pub(crate) struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
+    /// One for a test.
+    #[cfg(test)]
+    pub(crate) fn of(fixed: &'a [u8], attributes: &'a [u8]) -> Self {
+        Self { fixed, attributes }
+    }
+
     /// What follows: kinds and values.
     pub(crate) fn attributes(&self) -> impl Iterator<Item = (u16, &'a [u8])> + use<'a> {
         let mut rest = self.attributes;
@@ -126,10 +132,10 @@ const PARTS_MAX: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    pub(crate) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
         let mut bytes = ((4 + value.len()) as u16).to_ne_bytes().to_vec();
         bytes.extend(kind.to_ne_bytes());
         bytes.extend(value);
@@ -147,11 +153,13 @@ mod tests {
         bytes
     }
 
-    fn read(part: &[u8]) -> (Vec<Vec<(u16, Vec<u8>)>>, bool) {
+    /// The attributes of each entry, one text an entry, and whether it was the last part.
+    fn read(part: &[u8]) -> (Vec<String>, bool) {
         let mut found = Vec::new();
         let last = read_part(part, ADDRESSES, &mut |entry| {
             assert_eq!(entry.fixed.len(), 8);
-            found.push(entry.attributes().map(|(kind, value)| (kind, value.to_vec())).collect());
+            let attributes = entry.attributes().map(|(kind, value)| format!("{kind}{value:?}"));
+            found.push(attributes.collect::<Vec<_>>().join(" "));
         });
         (found, last)
     }
@@ -160,8 +168,8 @@ mod tests {
     fn entries_have_attributes() {
         let one = [attribute(1, &[10, 0, 0, 9]), attribute(3, b"tun0\0"), attribute(2, &[100, 64, 0, 1])];
         let part = [message(20, &one), message(16, &[]), message(20, &[attribute(1, &[10, 0, 0, 1])])];
-        let first = vec![(1, vec![10, 0, 0, 9]), (3, b"tun0\0".to_vec()), (2, vec![100, 64, 0, 1])];
-        assert_eq!(read(&part.concat()), (vec![first, vec![(1, vec![10, 0, 0, 1])]], false));
+        let first = "1[10, 0, 0, 9] 3[116, 117, 110, 48, 0] 2[100, 64, 0, 1]".to_owned();
+        assert_eq!(read(&part.concat()), (vec![first, "1[10, 0, 0, 1]".to_owned()], false));
     }
 
     #[test]
@@ -178,6 +186,6 @@ mod tests {
         assert_eq!(read(&endless), (vec![], true));
         let mut attribute_of_nothing = good;
         attribute_of_nothing[24..26].copy_from_slice(&0u16.to_ne_bytes());
-        assert_eq!(read(&attribute_of_nothing), (vec![vec![]], false));
+        assert_eq!(read(&attribute_of_nothing), (vec![String::new()], false));
     }
 }

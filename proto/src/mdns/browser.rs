@@ -323,6 +323,7 @@ mod tests {
     use super::*;
     use crate::mdns::tests::{link, service};
     use crate::mdns::{Detail, Responder, Service};
+    use proptest::prelude::*;
 
     const ID: PortId = PortId { link: LinkId(1), family: Family::V4 };
 
@@ -435,5 +436,39 @@ mod tests {
         assert!(browser.beacons().is_empty());
         browser.handle(Mono(0), Fact::Stop, &mut out);
         assert_eq!(out[out.len() - 2..], [Order::Close(ID), Order::Stopped]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Answers with wrong bytes in them break nothing, and are remembered within the limits.
+        #[test]
+        fn damaged_answers_are_survived(
+            damage in prop::collection::vec((any::<u16>(), any::<u8>(), any::<u16>()), 0..60),
+        ) {
+            let mut gateway = Responder::new(service("1"), Seed::new([1; 32]), Mono(0));
+            let mut out = Vec::new();
+            gateway.handle(Mono(0), Fact::Links(vec![link("10.0.0.1")]), &mut out);
+            for ms in (0..2_000).step_by(10) {
+                gateway.handle(Mono(ms * 1_000), Fact::Tick, &mut out);
+            }
+            let said = out.iter().rev().find_map(|order| {
+                if let Order::Send { bytes, .. } = order { Some(bytes.clone()) } else { None }
+            });
+            let whole = said.expect("an announcement");
+            let mut browser = Browser::new(Seed::new([2; 32]), Mono(0));
+            browser.handle(Mono(0), Fact::Links(vec![link("10.0.0.9")]), &mut out);
+            let source: SocketAddr = "10.0.0.1:5353".parse().unwrap();
+            for (at, value, end) in damage {
+                let mut bytes = whole.clone();
+                let at = usize::from(at) % bytes.len();
+                bytes[at] = value;
+                bytes.truncate((usize::from(end) % (2 * bytes.len())).max(1));
+                browser.handle(Mono(0), Fact::Datagram { port: ID, source, bytes: &bytes }, &mut out);
+                browser.beacons();
+            }
+            browser.handle(Mono(1), Fact::Datagram { port: ID, source, bytes: &whole }, &mut out);
+            prop_assert!(browser.beacons().iter().any(|beacon| beacon.instance == "studio (OpenClaw)"));
+        }
     }
 }
