@@ -1,6 +1,7 @@
 //! The command line: which command, how it ended, and what the shell is told.
 
 mod advice;
+mod announce;
 pub mod approvals;
 pub mod args;
 pub mod audit;
@@ -9,6 +10,7 @@ pub mod config;
 pub mod dashboard;
 mod deep;
 pub mod devices;
+pub mod discover;
 pub mod doctor;
 pub mod here;
 pub mod invoke;
@@ -188,6 +190,8 @@ fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
             Some(GatewayCommand::Health(client)) => query::health(&client, environment),
             Some(GatewayCommand::Status(status)) => query::status(&status, environment),
             Some(GatewayCommand::Probe(args)) => probe::run(&args, environment),
+            Some(GatewayCommand::Discover(args)) => discover::run(&args),
+            Some(GatewayCommand::Zone) => announce::zone(environment),
         },
         Command::Call(call) => query::call(&call, environment),
         Command::Health(client) => query::health(&client, environment),
@@ -218,7 +222,8 @@ fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
 fn wants_json(command: &Command) -> bool {
     match command {
         Command::Gateway(gateway) => match &gateway.command {
-            None | Some(GatewayCommand::Run(_)) => false,
+            None | Some(GatewayCommand::Run(_) | GatewayCommand::Zone) => false,
+            Some(GatewayCommand::Discover(args)) => args.json,
             Some(GatewayCommand::Call(call)) => call.client.json,
             Some(GatewayCommand::Health(client)) => client.json,
             Some(GatewayCommand::Probe(probe)) => probe.client.json,

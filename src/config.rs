@@ -1,6 +1,7 @@
 //! The configuration of a gateway: the reference's own file, read for what this program needs, and
 //! `clawgate.json` beside it for what the reference does not know.
 
+pub mod discovery;
 pub mod dotenv;
 pub mod exposure;
 pub mod files;

@@ -7,6 +7,7 @@ pub mod audit;
 mod child;
 pub mod cli;
 pub mod config;
+pub mod discovery;
 pub mod entropy;
 pub mod environment;
 pub mod host;
@@ -16,6 +17,8 @@ pub mod interfaces;
 pub mod listen;
 pub mod lock;
 pub mod log;
+#[cfg(target_os = "linux")]
+mod netlink;
 pub mod node;
 pub mod profile;
 pub mod qr;

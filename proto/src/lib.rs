@@ -88,6 +88,7 @@ pub mod input;
 pub mod invokes;
 pub mod limits;
 pub mod log;
+pub mod mdns;
 pub mod methods;
 pub mod net;
 pub mod output;

@@ -126,7 +126,7 @@ fn wait<H: Host>(driver: &Arc<Driver<H>>, watched: &mut Vec<Arc<Slot>>, until: O
 }
 
 /// From now until then, a millisecond at least: a deadline that does not move must not make us spin.
-fn timeout(now: Mono, until: Mono) -> Timespec {
+pub(crate) fn timeout(now: Mono, until: Mono) -> Timespec {
     let micros = until.0.saturating_sub(now.0).max(1_000);
     Timespec {
         tv_sec: i64::try_from(micros / 1_000_000).unwrap_or(i64::MAX),

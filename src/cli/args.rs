@@ -3,6 +3,7 @@
 use super::approvals::ApprovalsCommand;
 use super::canvas::CanvasCommand;
 use super::config::ConfigCommand;
+use super::discover::DiscoverArgs;
 use super::invoke::{DescribeArgs, InvokeArgs, NodeShellArgs, NotifyArgs};
 use super::node::NodeCommand;
 use crate::config::settings::Bind;
@@ -149,6 +150,11 @@ pub enum GatewayCommand {
     Status(StatusArgs),
     /// Say whether a gateway can be reached, and how much of it
     Probe(ProbeArgs),
+    /// Look which gateways say on the local network that they are there
+    #[command(after_help = "Example:\n  clawgate gateway discover --timeout 5000 --json")]
+    Discover(DiscoverArgs),
+    /// Print the DNS zone file by which this gateway is found (discovery.wideArea)
+    Zone,
 }
 
 /// `clawgate status`.

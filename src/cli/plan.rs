@@ -1,9 +1,9 @@
 //! What is decided before a gateway listens: from flags, environment and files to one plan, with everything that
 //! can be refused on the way, and what the first start writes.
 
-use super::Failure;
 use super::args::{AuthArg, RunArgs};
 use super::log_plan::LogPlan;
+use super::{Failure, announce};
 use crate::accounts::{self, Account, Keeper};
 use crate::config::first_run::{Author, generate_token};
 use crate::config::live::{self, LiveFile, Start};
@@ -14,6 +14,7 @@ use crate::config::start::{self, Decided, Flags};
 use crate::config::startable;
 use crate::config::write::backup_of;
 use crate::config::{self, ConfigFile, Opened, Places, Settings, own};
+use crate::discovery::Discovery;
 use crate::entropy;
 use crate::environment::Environment;
 use crate::host::StateHost;
@@ -36,6 +37,7 @@ use clawgate_proto::net::Origin;
 use clawgate_proto::secret::Secret;
 use clawgate_proto::seed::{Random, Seed};
 use clawgate_proto::{Gateway, Now};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -48,8 +50,8 @@ pub(super) struct Plan {
     pub(super) places: Places,
     /// The home folder, where there is one.
     home: Option<PathBuf>,
-    storage: Arc<Storage<RealDisk>>,
-    settings: Settings,
+    pub(super) storage: Arc<Storage<RealDisk>>,
+    pub(super) settings: Settings,
     pub(super) place: Place,
     pub(super) port: u16,
     /// Where the client commands look for it when nothing else is said.
@@ -62,7 +64,7 @@ pub(super) struct Plan {
     limits: Limits,
     /// What a changed configuration file is read with.
     watch: Start,
-    tailscaled: Tailscaled,
+    pub(super) tailscaled: Tailscaled,
     /// Where the canvas is, when it is served, and whether its pages load themselves again.
     pub(super) canvas: Option<(PathBuf, CanvasHost)>,
     /// Where a Control UI is installed.
@@ -70,7 +72,9 @@ pub(super) struct Plan {
     control_ui: Option<Option<PathBuf>>,
     /// `OPENCLAW_MDNS_HOSTNAME` and `OPENCLAW_TAILNET_DNS`: what this machine is called, when it is not what it says.
     names: [Option<String>; 2],
-    identity: Identity,
+    pub(super) identity: Identity,
+    /// How it is found.
+    pub(super) discovery: Discovery,
     /// Where records are kept, and from which level on.
     pub(super) log_file: LogPlan,
     /// What was written at this start; a sentence for a person.
@@ -173,6 +177,7 @@ impl Plan {
         let canvas = canvas(&settings, &environment, &places.state_dir);
         let names = ["OPENCLAW_MDNS_HOSTNAME", "OPENCLAW_TAILNET_DNS"]
             .map(|name| environment.get(name).map(str::to_owned));
+        let discovery = Discovery::new(&settings.discovery, &environment);
         Ok(Self {
             places,
             home,
@@ -191,6 +196,7 @@ impl Plan {
             control_ui,
             names,
             identity,
+            discovery,
             log_file,
             wrote,
             warnings,
@@ -293,6 +299,11 @@ impl Plan {
             for name in [Some(hostname), mdns.as_deref()].into_iter().flatten().map(first) {
                 authorities.push(format!("{name}.local:{}", address.port()));
             }
+            // What is announced, by either of the names that it may go by.
+            if let Ok((service, _)) = announce::on_networks(self, addresses) {
+                let hosts = [false, true].map(|is_second| service.host(is_second));
+                authorities.extend(hosts.map(|host| format!("{host}.local:{}", address.port())));
+            }
         }
         let is_served = self.settings.tailscale_mode != TailscaleMode::Off;
         let mut origins: Vec<String> = authorities.iter().map(|at| format!("http://{at}")).collect();
@@ -313,7 +324,8 @@ impl Plan {
         }
         // In the form that browsers send: no default port, lower case.
         let origins = origins.iter().filter_map(|origin| Origin::parse(origin)).map(|origin| origin.text);
-        origins.take(OWN_ORIGINS_MAX).collect()
+        let mut known = BTreeSet::new();
+        origins.filter(|origin| known.insert(origin.clone())).take(OWN_ORIGINS_MAX).collect()
     }
 
     /// What Tailscale is to do, for a gateway that listens there.
@@ -497,7 +509,7 @@ fn exposed_file(path: &Path) -> Option<String> {
 }
 
 /// A daemon that takes longer to say what this machine is called keeps no start waiting.
-const NAME_PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const NAME_PATIENCE: Duration = Duration::from_secs(1);
 /// A machine with more addresses than this is told in `gateway.controlUi.allowedOrigins` which of them count.
 const OWN_ORIGINS_MAX: usize = 64;
 
@@ -710,8 +722,18 @@ mod tests {
         assert!(names("port: 5", &[], "127.0.0.1:5").is_empty(), "loopback pages are known without a list");
         let custom = "bind: 'custom', customBindHost: '192.0.2.7'";
         let want = ["http://192.0.2.7:5", "http://board.local:5", "http://pi.local:5"];
-        assert_eq!(names(custom, &[("OPENCLAW_MDNS_HOSTNAME", "pi.local")], "192.0.2.7:5"), want);
-        assert_eq!(names(custom, &[], "192.0.2.7:80"), ["http://192.0.2.7", "http://board.local"]);
+        let said = names(custom, &[("OPENCLAW_MDNS_HOSTNAME", "pi.local")], "192.0.2.7:5");
+        assert_eq!(said[..3], want);
+        // The name that it takes when the first one is somebody else's.
+        assert!(
+            said.len() == 4 && said[3].starts_with("http://pi-") && said[3].ends_with(".local:5"),
+            "{said:?}"
+        );
+        let want = ["http://192.0.2.7", "http://board.local", "http://openclaw.local"];
+        assert_eq!(names(custom, &[], "192.0.2.7:80")[..3], want);
+        // What is not announced has no such names.
+        let off = [("OPENCLAW_DISABLE_BONJOUR", "1")];
+        assert_eq!(names(custom, &off, "192.0.2.7:80"), ["http://192.0.2.7", "http://board.local"]);
         let every = names("bind: 'lan'", &[], "0.0.0.0:5");
         assert!(every.contains(&"http://board.local:5".to_owned()), "{every:?}");
         assert!(

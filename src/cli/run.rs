@@ -1,9 +1,11 @@
 //! `clawgate gateway`: binds, starts the driver, tells people, and watches for signals and panics.
 
-use super::Failure;
 use super::args::{RunArgs, Runtime};
 use super::plan::{Plan, Spot, Stay};
 use super::signals::{self, Asked, Watch, Wish};
+use super::{Failure, announce as announced};
+use crate::discovery::network::Machine;
+use crate::entropy;
 use crate::environment::Environment;
 use crate::instances::{self, Instance};
 use crate::interfaces;
@@ -14,6 +16,8 @@ use crate::profile;
 use crate::tailscale::serve as tailscale;
 use clawgate_proto::config::AuthMode;
 use clawgate_proto::log::{Level, Record};
+use clawgate_proto::mdns::Responder;
+use clawgate_proto::seed::Seed;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -148,6 +152,8 @@ fn serve_once(
     let accounts = plan.own(instance.owner().clone(), logger)?;
     let runtime = args.runtime.unwrap_or(Runtime::DEFAULT);
     let stay = plan.stay(&bound.addresses);
+    let told = announced::on_networks(plan, &bound.addresses);
+    announced::in_dns(plan, &bound.addresses, logger);
     let (restart, serving);
     // The drivers have the same names in different crates.
     macro_rules! drive {
@@ -164,9 +170,14 @@ fn serve_once(
                     Wish::Restart => orders.restart(),
                 }
             });
-            announce(plan, &bound, runtime, &others, logger);
+            announce(plan, &bound, runtime, &others, &announced::line(&told), logger);
             serving = tailscale::begin(plan.tailscale(&bound.addresses), environment, logger);
-            $driver::run($driver::Setup { listeners: bound.listeners, gateway, host, clock, stop })
+            let announcer = told.map(|(service, reach)| $driver::Announcer {
+                responder: Responder::new(service, Seed::new(entropy::bytes()), clock.now().mono),
+                network: Box::new(Machine::for_gateway(reach, Arc::clone(logger))),
+            });
+            let announcer = announcer.ok();
+            $driver::run($driver::Setup { listeners: bound.listeners, gateway, host, clock, stop, announcer })
         }};
     }
     let ran = match runtime {
@@ -228,7 +239,14 @@ fn warn(logger: &Logger, what: &str) {
 }
 
 /// Tells people where the gateway is and how to reach it; programs get the same as records. Never a secret.
-fn announce(plan: &Plan, bound: &Bound, runtime: Runtime, others: &[Owner], logger: &Logger) {
+fn announce(
+    plan: &Plan,
+    bound: &Bound,
+    runtime: Runtime,
+    others: &[Owner],
+    announced: &str,
+    logger: &Logger,
+) {
     let urls: Vec<String> = bound.addresses.iter().map(|address| format!("ws://{address}")).collect();
     let pid = std::process::id();
     let source = plan.auth.in_force().map(|sourced| sourced.source.to_string());
@@ -237,7 +255,8 @@ fn announce(plan: &Plan, bound: &Bound, runtime: Runtime, others: &[Owner], logg
         .field("pid", pid)
         .field("version", env!("CARGO_PKG_VERSION"))
         .field("runtime", runtime.as_str())
-        .field("auth", plan.auth.mode.as_str());
+        .field("auth", plan.auth.mode.as_str())
+        .field("mdns", announced);
     if logger.is_json() {
         let wrote =
             plan.wrote.as_ref().map(|wrote| Record::new(Level::Info, "config.written").field("what", wrote));
@@ -252,6 +271,7 @@ fn announce(plan: &Plan, bound: &Bound, runtime: Runtime, others: &[Owner], logg
     let canvas = plan.canvas.as_ref().map(|(root, _)| root.display().to_string());
     line("canvas", canvas.as_deref().unwrap_or("off"));
     let auth = plan.auth.mode.as_str();
+    line("mdns", announced);
     line("auth", &source.map_or_else(|| auth.to_owned(), |source| format!("{auth}, from {source}")));
     line("config", &plan.places.config.display().to_string());
     line("state", &plan.places.state_dir.display().to_string());

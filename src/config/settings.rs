@@ -3,6 +3,7 @@
 //! A setting that would change who may come in, and that this version cannot honour (TLS),
 //! is a fault and not a warning: silence would serve more openly than its owner asked for.
 
+use super::discovery::DiscoverySettings;
 use super::hooks::Hooks;
 use super::read::Reader;
 use super::secret_refs::SecretRef;
@@ -76,6 +77,8 @@ pub struct Settings {
     pub logging: Logging,
     /// `commands.restart`: whether SIGUSR1 restarts the gateway; it does when nothing is said.
     pub restart_by_signal: Option<bool>,
+    /// `discovery`.
+    pub discovery: DiscoverySettings,
     /// What the person should know, one sentence each.
     pub warnings: Vec<String>,
 }
@@ -228,6 +231,7 @@ impl Settings {
             strict_transport_security: strict_transport_security(&mut reader),
             logging: Logging::read(&mut reader),
             restart_by_signal: reader.switch("commands.restart"),
+            discovery: DiscoverySettings::read(&mut reader),
             warnings: Vec::new(),
         };
         warn_of_what_is_ignored(&mut reader);

@@ -284,7 +284,7 @@ const RELOADS: &[(&str, Reload)] = &[
     ("cli", Reload::None),
     ("approvals", Reload::None),
     ("diagnostics", Reload::None),
-    ("discovery", Reload::None),
+    ("discovery", Reload::Restart),
 ];
 
 #[cfg(test)]

@@ -61,7 +61,8 @@ impl Loopback {
                 let (clock, stop) = (Clock::start(), Stop::new());
                 let gateway = Gateway::new(gateway_config, seed, clock.now());
                 let handle = stop.clone();
-                let setup = Setup { listeners: vec![listener], gateway, host: below, clock, stop };
+                let setup =
+                    Setup { listeners: vec![listener], gateway, host: below, clock, stop, announcer: None };
                 let thread = std::thread::spawn(move || run(setup));
                 (Box::new(move || clock.now()), Box::new(move || handle.stop()), thread)
             }
@@ -70,7 +71,8 @@ impl Loopback {
                 let (clock, stop) = (Clock::start(), Stop::new());
                 let gateway = Gateway::new(gateway_config, seed, clock.now());
                 let handle = stop.clone();
-                let setup = Setup { listeners: vec![listener], gateway, host: below, clock, stop };
+                let setup =
+                    Setup { listeners: vec![listener], gateway, host: below, clock, stop, announcer: None };
                 let thread = std::thread::spawn(move || run(setup));
                 (Box::new(move || clock.now()), Box::new(move || handle.stop()), thread)
             }
