@@ -226,6 +226,20 @@ fn in_a_unit_that_starts_it_again_a_restart_is_an_end() {
 }
 
 #[test]
+fn whoever_stops_a_gateway_in_the_middle_of_a_restart_stops_it() {
+    for runtime in RUNTIMES {
+        for wait_ms in [0, 5, 10, 20, 40, 60, 80, 120] {
+            let mut program = Settings::new(EXE, runtime).start().unwrap();
+            program.signal(Signal::USR1);
+            thread::sleep(Duration::from_millis(wait_ms));
+            program.signal(Signal::TERM);
+            // By the gateway itself, or, when it has not begun anew yet, by the system.
+            program.wait().unwrap();
+        }
+    }
+}
+
+#[test]
 fn sockets_that_the_settings_do_not_allow_are_refused() {
     for runtime in RUNTIMES {
         let settings = Settings::new(EXE, runtime);

@@ -212,12 +212,15 @@ fn ended(
     }
     // It was asked before. Whoever changed the file, or took the port, since then must not end this gateway.
     let could = could_start((args, environment, care));
-    // A restart gives way to whoever stops the process meanwhile. Who comes later than this finds the new program.
-    watch.end();
+    // A restart gives way to whoever stops the process meanwhile.
+    let unwatched = watch.end();
     match could {
         _ if asked.wish() == Some(Wish::Stop) => Served::Stop,
         Ok(()) => Served::Restart,
-        Err(why) => Served::Stays(stay, why),
+        Err(why) => {
+            unwatched.end();
+            Served::Stays(stay, why)
+        }
     }
 }
 
