@@ -1,8 +1,13 @@
 //! What the program has to do with whoever looks after it, a service manager: sockets it hands over, what it is told, and
 //! whether it starts a gateway again that ends.
 
+pub mod files;
 pub mod notify;
+pub mod recipe;
+pub mod scripts;
 pub mod sockets;
+pub mod systemctl;
+pub mod units;
 
 use crate::environment::Environment;
 use notify::Notifier;

@@ -5,6 +5,8 @@ use super::canvas::CanvasCommand;
 use super::config::ConfigCommand;
 use super::invoke::{DescribeArgs, InvokeArgs, NodeShellArgs, NotifyArgs};
 use super::node::NodeCommand;
+use super::service::status::GatewayStatusArgs;
+use super::service::{InstallArgs, ServiceArgs};
 use crate::config::settings::Bind;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -145,10 +147,23 @@ pub enum GatewayCommand {
     Call(CallArgs),
     /// Ask a running gateway how it is
     Health(ClientArgs),
-    /// Show which gateway is running and what it knows
-    Status(StatusArgs),
+    /// Show the service, the port, which gateway is running and what it knows
+    Status(GatewayStatusArgs),
     /// Say whether a gateway can be reached, and how much of it
     Probe(ClientArgs),
+    /// Make the gateway a service that starts by itself
+    #[command(after_help = "Examples:\n  clawgate gateway install\n  clawgate gateway install --dry-run\n  \
+        sudo clawgate gateway install --system --user claw\n  clawgate gateway install --manager openrc\n\n\
+        Without a service manager that it knows it prints what to write, and ends with 6.")]
+    Install(InstallArgs),
+    /// Stop the service and remove it; configuration and state stay
+    Uninstall(ServiceArgs),
+    /// Start the service
+    Start(ServiceArgs),
+    /// Stop the service, or the gateway that runs without one
+    Stop(ServiceArgs),
+    /// Restart the service, or the gateway that runs without one
+    Restart(ServiceArgs),
 }
 
 /// `clawgate status`.
@@ -892,6 +907,7 @@ Exit codes:
   3  the gateway cannot be reached, or did not answer in time
   4  the gateway did not let us in (credentials, pairing)
   5  the gateway answered the call with an error
+  6  no service manager answers here
   70  the gateway found itself unsound and ended: a defect, please report it
   130, 143  ended at once by a second SIGINT or SIGTERM
 
