@@ -194,4 +194,28 @@ mod tests {
             "{text}"
         );
     }
+
+    /// `docs/packaging`: what a distribution installs for a user of its own. CLAWGATE_BLESS=1 writes it anew.
+    #[test]
+    fn the_files_for_packagers_are_what_this_renders() {
+        let recipe = Recipe {
+            state_dir: "/var/lib/clawgate".into(),
+            config: "/var/lib/clawgate/openclaw.json".into(),
+            user: Some("clawgate".to_owned()),
+            ..sample()
+        };
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/packaging");
+        for (name, text) in [
+            ("clawgate-gateway.service", service(&recipe)),
+            ("clawgate-gateway.socket", socket(&recipe).unwrap()),
+            ("clawgate-gateway.init", super::super::scripts::procd(&Recipe { user: None, ..recipe.clone() })),
+            ("clawgate-gateway.openrc", super::super::scripts::openrc(&recipe)),
+        ] {
+            let path = folder.join(name);
+            if std::env::var_os("CLAWGATE_BLESS").is_some() {
+                std::fs::write(&path, &text).unwrap();
+            }
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text, "{name}");
+        }
+    }
 }
