@@ -8,6 +8,7 @@ pub mod scripts;
 pub mod sockets;
 pub mod systemctl;
 pub mod units;
+pub mod users;
 
 use crate::environment::Environment;
 use notify::Notifier;

@@ -104,9 +104,9 @@ fn a_dry_run_changes_nothing() {
     let (code, said) = rig.json("gateway install --dry-run --manager procd");
     assert_eq!((code, said["files"][0]["path"].as_str()), (0, Some("/etc/init.d/clawgate-gateway")));
     assert!(!std::path::Path::new("/etc/init.d/clawgate-gateway").exists());
-    let (code, said) = rig.run("gateway install --dry-run --system --user claw");
+    let (code, said) = rig.run("gateway install --dry-run --system --user root");
     assert!(code == 0 && said.contains("# /etc/systemd/system/clawgate-gateway.service\n"), "{said}");
-    assert!(said.contains("User=claw\n") && said.contains("ProtectSystem=strict\n"), "{said}");
+    assert!(said.contains("User=root\n") && said.contains("ProtectSystem=strict\n"), "{said}");
 }
 
 #[test]
@@ -216,6 +216,45 @@ fn a_gateway_that_would_not_start_is_not_installed() {
     assert_eq!((code, &said["code"]), (1, &json!("WOULD_NOT_START")));
     assert!(said["error"].as_str().unwrap().contains("gateway.mode=local"), "{said}");
     assert!(!rig.units.exists());
+}
+
+#[test]
+fn a_service_has_none_of_the_shell_s_variables_but_those_that_say_where() {
+    let rig = Rig::new();
+    let config =
+        json!({"gateway": {"mode": "local", "auth": {"mode": "token", "token": "${ONLY_IN_THIS_SHELL}"}}});
+    let secret = clawgate_support::secrets::chosen("shell");
+    let settings = rig.settings.clone().with_config(&config).env("ONLY_IN_THIS_SHELL", &secret);
+    let settings = settings.env("OPENCLAW_GATEWAY_BIND", "lan").env("OPENCLAW_GATEWAY_TOKEN", &secret);
+    let rig = Rig { settings, ..rig };
+    let (code, said) = rig.json("gateway install");
+    assert_eq!((code, &said["code"]), (1, &json!("WOULD_NOT_START")));
+    assert!(said["error"].as_str().unwrap().contains("ONLY_IN_THIS_SHELL"), "{said}");
+    assert!(said["hints"][0].as_str().unwrap().contains("/state/.env"), "{said}");
+    std::fs::write(rig.settings.state_dir().join(".env"), format!("ONLY_IN_THIS_SHELL={secret}\n")).unwrap();
+    let (code, said) = rig.json("gateway install");
+    assert_eq!((code, &said["result"]), (0, &json!("installed")), "{said}");
+    let warnings = said["warnings"].to_string();
+    assert!(warnings.contains("OPENCLAW_GATEWAY_TOKEN is set here"), "{warnings}");
+    let (unit, socket) = (rig.read("service"), rig.read("socket"));
+    assert!(unit.contains("Environment=OPENCLAW_GATEWAY_BIND=lan\n"), "{unit}");
+    assert!(socket.contains("ListenStream=0.0.0.0:"), "{socket}");
+    assert!(
+        !unit.contains(&secret) && !unit.contains("ONLY_IN_THIS_SHELL") && !unit.contains("GATEWAY_TOKEN")
+    );
+}
+
+#[test]
+fn nobody_s_service_is_not_installed() {
+    let rig = Rig::new();
+    for user in ["no-such-user-here", "-x", "a b"] {
+        let mut command = rig.settings.command(["gateway", "install", "--dry-run", "--system", "--json"]);
+        let output =
+            command.arg(format!("--user={user}")).env("PATH", rig.systemctl.path()).output().unwrap();
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((output.status.code(), &said["ok"]), (Some(1), &json!(false)), "{said}");
+        assert!(said["error"].as_str().unwrap().contains("there is no user"), "{said}");
+    }
 }
 
 #[test]

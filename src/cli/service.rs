@@ -40,7 +40,7 @@ pub struct InstallArgs {
     /// What runs the connections
     #[arg(long, value_name = "RUNTIME")]
     pub runtime: Option<Runtime>,
-    /// With --system: who the gateway is to be [default: the owner of the state folder]
+    /// With --system: who the gateway is to be [default: whoever called sudo, or the owner of the state folder]
     #[arg(long, value_name = "USER", requires = "system")]
     pub user: Option<String>,
     /// Also replace files that somebody has changed; what they said is kept in FILE.bak

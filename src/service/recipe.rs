@@ -20,8 +20,10 @@ pub struct Recipe {
     pub state_dir: PathBuf,
     /// The configuration file.
     pub config: PathBuf,
-    /// The port, when the environment of whoever installs names it.
-    pub port_variable: Option<u16>,
+    /// What the environment of whoever installs says about where to listen and what to be called.
+    pub passed: Vec<(&'static str, String)>,
+    /// The home folder, for managers that do not set it.
+    pub home: Option<PathBuf>,
     /// Where a service manager may listen in its place; empty where only the gateway knows the address.
     pub listen: Vec<SocketAddr>,
     /// Whose service it is, where the service manager is that of the machine.
@@ -38,9 +40,7 @@ impl Recipe {
         if let Some(profile) = &self.profile {
             variables.push(("OPENCLAW_PROFILE", profile.clone()));
         }
-        if let Some(port) = self.port_variable {
-            variables.push(("OPENCLAW_GATEWAY_PORT", port.to_string()));
-        }
+        variables.extend(self.passed.iter().cloned());
         for (name, value) in [
             ("OPENCLAW_SERVICE_MARKER", "openclaw"),
             ("OPENCLAW_SERVICE_KIND", "gateway"),
@@ -74,7 +74,7 @@ impl Recipe {
     /// # Errors
     /// It is not; a sentence for a person.
     pub fn check(&self) -> Result<(), String> {
-        let paths = [&self.program, &self.state_dir, &self.config];
+        let paths = [&self.program, &self.state_dir, &self.config].into_iter().chain(&self.home);
         for path in paths {
             let text = path.to_str().unwrap_or("\n");
             if text.contains(char::is_control) || !path.is_absolute() {
@@ -85,7 +85,12 @@ impl Recipe {
                 ));
             }
         }
-        Ok(())
+        match self.passed.iter().find(|(_, value)| value.contains(char::is_control)) {
+            Some((name, _)) => {
+                Err(format!("{name} cannot be written into a service file: it has control characters"))
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -96,6 +101,15 @@ pub fn name_of(profile: Option<&str>) -> String {
         None => OWN.to_owned(),
     }
 }
+
+/// Variables that say where a gateway is and listens, and what it is called; never a secret.
+pub const PASSED: [&str; 5] = [
+    "OPENCLAW_GATEWAY_PORT",
+    "OPENCLAW_GATEWAY_BIND",
+    "OPENCLAW_HOME",
+    "OPENCLAW_MDNS_HOSTNAME",
+    "OPENCLAW_TAILNET_DNS",
+];
 
 /// Where a service manager listens for a gateway with these settings: there where the gateway would.
 pub fn listen_at(place: Place, port: u16) -> Vec<SocketAddr> {
@@ -129,7 +143,8 @@ pub(crate) fn sample() -> Recipe {
         args: ["gateway", "run"].map(str::to_owned).into(),
         state_dir: "/home/a/.openclaw".into(),
         config: "/home/a/.openclaw/openclaw.json".into(),
-        port_variable: None,
+        passed: Vec::new(),
+        home: None,
         listen: vec!["127.0.0.1:18789".parse().expect("an address"), "[::1]:18789".parse().expect("one")],
         user: None,
     }
@@ -157,6 +172,8 @@ mod tests {
     #[test]
     fn a_path_that_no_service_file_can_hold_is_refused() {
         assert!(sample().check().is_ok());
+        let odd = Recipe { passed: vec![("OPENCLAW_HOME", "/a\nExecStart=/bin/sh".to_owned())], ..sample() };
+        assert!(odd.check().is_err());
         for path in ["/a\nExecStart=/bin/sh", "relative", "/a\tb"] {
             assert!(Recipe { state_dir: path.into(), ..sample() }.check().is_err(), "{path:?}");
         }

@@ -75,7 +75,8 @@ fn command(recipe: &Recipe) -> String {
 }
 
 fn assignments(recipe: &Recipe) -> Vec<String> {
-    recipe.variables().iter().map(|(name, value)| format!("{name}={}", quoted(value))).collect()
+    let home = recipe.home.iter().map(|home| ("HOME", home.display().to_string()));
+    home.chain(recipe.variables()).map(|(name, value)| format!("{name}={}", quoted(&value))).collect()
 }
 
 /// One word for a POSIX shell.
@@ -102,6 +103,7 @@ mod tests {
             state_dir: "/home/a b/$x/it's".into(),
             user: Some("claw".to_owned()),
             profile: Some("r".to_owned()),
+            home: Some("/home/a b".into()),
             ..sample()
         }
     }
@@ -132,6 +134,7 @@ mod tests {
             "procd 1 start 95 stop 10",
             "[open]",
             "[command]\n[/usr/bin/clawgate]\n[gateway]\n[run]",
+            "[HOME=/home/a b]",
             &state,
             "[OPENCLAW_PROFILE=r]",
             "[user]\n[claw]",

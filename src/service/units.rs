@@ -202,6 +202,7 @@ mod tests {
             state_dir: "/var/lib/clawgate".into(),
             config: "/var/lib/clawgate/openclaw.json".into(),
             user: Some("clawgate".to_owned()),
+            home: Some("/var/lib/clawgate".into()),
             ..sample()
         };
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/packaging");

@@ -85,7 +85,12 @@ fn by_systemd(verb: Verb, named: &Named, systemctl: Systemctl) -> Result<Option<
     if verb == Verb::Stop {
         units.reverse();
     }
-    systemctl.act(verb.name(), &units).map_err(failed)?;
+    let mut words = units.clone();
+    if !has_socket && verb != Verb::Stop {
+        // Its address may take as long as it likes.
+        words.insert(0, "--no-block".to_owned());
+    }
+    systemctl.act(verb.name(), &words).map_err(failed)?;
     let mut report =
         Report::new(verb.name(), verb.done(), format!("{} {}", verb.done(), units.join(" and ")));
     report.service = Some(shown_service("systemd", unit.is_enabled()));

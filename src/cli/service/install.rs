@@ -11,6 +11,7 @@ use crate::environment::Environment;
 use crate::service::files::{self, Found, Looked, Wanted};
 use crate::service::recipe::{self, Recipe};
 use crate::service::systemctl::{Scope, Systemctl};
+use crate::service::users::{self, User};
 use crate::service::{scripts, units};
 use crate::storage::{RealDisk, Storage};
 use serde_json::{Value, json};
@@ -22,9 +23,11 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// Nothing, or not all, was done.
 pub fn install(args: &InstallArgs, environment: &Environment) -> Result<(), Failure> {
-    let named = Named::find(args.service.scope(), environment)?;
     let json = args.service.json;
-    let made = make(args, &named, environment).and_then(|recipe| {
+    let user = user_of(args, environment).map_err(|refusal| refusal.fail("install", json))?;
+    let theirs = environment_of(user.as_ref(), environment);
+    let named = Named::find(args.service.scope(), &theirs)?;
+    let made = make(args, &named, user, &theirs).and_then(|recipe| {
         let manager = match args.manager {
             Some(ManagerArg::Openrc) => return Ok(Made::Text(scripts::openrc(&recipe))),
             Some(ManagerArg::Runit) => return Ok(Made::Text(scripts::runit(&recipe))),
@@ -70,11 +73,56 @@ enum Made {
     Files(Vec<Wanted>),
 }
 
+/// Who the gateway is to be, where that is not whoever installs it.
+fn user_of(args: &InstallArgs, environment: &Environment) -> Result<Option<User>, Refusal> {
+    if !args.service.system {
+        return Ok(None);
+    }
+    let by_sudo = environment.get("SUDO_USER").filter(|_| rustix::process::getuid().is_root());
+    let Some(name) = args.user.as_deref().or(by_sudo) else { return Ok(None) };
+    let found = users::checked(name).and_then(|name| users::find(|user| user.name == name));
+    found.map(Some).ok_or_else(|| {
+        Refusal::new("FAILED", format!("there is no user {name:?} in /etc/passwd"))
+            .hint("Make the user first, or name another one with --user.")
+    })
+}
+
+/// The environment that the service will have: none of the variables of this shell but those that are written into it.
+fn environment_of(user: Option<&User>, environment: &Environment) -> Environment {
+    let is_kept = |name: &str| {
+        matches!(name, "HOME" | "PATH" | "USER" | "LOGNAME" | "LANG")
+            || name.starts_with("XDG_")
+            || recipe::PASSED.contains(&name)
+            || ["OPENCLAW_STATE_DIR", "OPENCLAW_CONFIG_PATH", "OPENCLAW_PROFILE"].contains(&name)
+    };
+    let mut kept = Environment::new(environment.all().filter(|(name, _)| is_kept(name)));
+    if let Some(user) = user {
+        kept.set("HOME", &user.home.to_string_lossy());
+    }
+    // Under the name of an earlier release as well.
+    if let Some(port) = startable::port_of_environment(environment).ok().flatten() {
+        kept.set("OPENCLAW_GATEWAY_PORT", &port.to_string());
+    }
+    kept
+}
+
 /// What the service is made of. A gateway that would not start is not installed.
-fn make(args: &InstallArgs, named: &Named, environment: &Environment) -> Result<Recipe, Refusal> {
+fn make(
+    args: &InstallArgs,
+    named: &Named,
+    user: Option<User>,
+    environment: &Environment,
+) -> Result<Recipe, Refusal> {
     let run = RunArgs { port: args.port, runtime: args.runtime, ..RunArgs::default() };
     let (place, port) = Plan::rehearse(&run, environment).map_err(|why| {
-        Refusal::new("WOULD_NOT_START", format!("this gateway would not start: {}", why.message()))
+        Refusal::new(
+            "WOULD_NOT_START",
+            format!("this gateway would not start as a service: {}", why.message()),
+        )
+        .hint(format!(
+            "A service has none of the variables of this shell; what it needs belongs into {}.",
+            named.state_dir.join(".env").display()
+        ))
     })?;
     let program = std::env::current_exe()
         .map_err(|why| Refusal::new("FAILED", format!("this program does not find itself: {why}")))?;
@@ -85,17 +133,9 @@ fn make(args: &InstallArgs, named: &Named, environment: &Environment) -> Result<
     if let Some(runtime) = args.runtime {
         words.extend(["--runtime".to_owned(), runtime.as_str().to_owned()]);
     }
-    let port_variable = match args.port {
-        Some(_) => None,
-        None => startable::port_of_environment(environment).ok().flatten(),
-    };
-    let user = match named.scope {
-        Scope::User => None,
-        Scope::System => Some(match &args.user {
-            Some(user) => checked(user)?,
-            None => owner_of(&named.state_dir),
-        }),
-    };
+    let passed =
+        recipe::PASSED.iter().filter(|name| args.port.is_none() || **name != "OPENCLAW_GATEWAY_PORT");
+    let passed = passed.filter_map(|name| Some((*name, environment.get(name)?.to_owned()))).collect();
     let recipe = Recipe {
         name: named.name.clone(),
         profile: named.profile.clone(),
@@ -103,9 +143,14 @@ fn make(args: &InstallArgs, named: &Named, environment: &Environment) -> Result<
         args: words,
         state_dir: named.state_dir.clone(),
         config: named.config.clone(),
-        port_variable,
+        passed,
+        home: environment.get("HOME").map(PathBuf::from),
         listen: recipe::listen_at(place, port),
-        user,
+        user: match (named.scope, user) {
+            (Scope::User, _) => None,
+            (Scope::System, Some(user)) => Some(user.name),
+            (Scope::System, None) => Some(owner_of(&named.state_dir)),
+        },
     };
     recipe.check().map_err(|why| Refusal::new("FAILED", why))?;
     Ok(recipe)
@@ -177,9 +222,16 @@ fn by_systemd(
     let units: Vec<String> =
         if wanted.len() > 1 { vec![socket, service.clone()] } else { vec![service.clone()] };
     systemctl.act("enable", &units).map_err(failed)?;
-    systemctl.act("start", &units).map_err(failed)?;
     let paths: Vec<String> = wanted.iter().map(|file| file.path.display().to_string()).collect();
-    let message = format!("wrote {}; {} runs, and starts by itself", paths.join(" and "), service);
+    let paths = paths.join(" and ");
+    let message = if units.len() > 1 {
+        systemctl.act("start", &units).map_err(failed)?;
+        format!("wrote {paths}; {service} runs, and starts by itself")
+    } else {
+        // It is ready when its address is there, which may take as long as it likes.
+        systemctl.act("start", &["--no-block".to_owned(), service.clone()]).map_err(failed)?;
+        format!("wrote {paths}; {service} starts by itself, and serves as soon as its address is there")
+    };
     let mut report = Report::new("install", "installed", message);
     report.service = Some(shown_service("systemd", true));
     report.hints.push(format!("{} gateway status shows how it is", named.program));
@@ -278,34 +330,11 @@ fn warnings(named: &Named, environment: &Environment) -> Vec<String> {
     warnings
 }
 
-/// A name that a unit can hold: no option, no path, no list.
-fn checked(user: &str) -> Result<String, Refusal> {
-    let is_name = !user.is_empty()
-        && user.len() <= USER_BYTES_MAX
-        && !user.starts_with('-')
-        && user.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
-    if is_name {
-        Ok(user.to_owned())
-    } else {
-        Err(Refusal::new("FAILED", format!("{user:?} is no user's name")))
-    }
-}
-
 /// Whose folder this is, or would be: a name where the system knows one, else a number.
 fn owner_of(folder: &Path) -> String {
-    let exists =
-        folder.ancestors().find_map(|folder| std::fs::metadata(folder).ok().map(|meta| (folder, meta)));
-    let uid = match exists {
-        Some((found, meta)) if found == folder => meta.uid(),
-        Some(_) | None => rustix::process::getuid().as_raw(),
-    };
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let name = passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let (name, number) = (fields.next()?, fields.nth(1)?);
-        (number.parse() == Ok(uid)).then(|| name.to_owned())
-    });
-    name.and_then(|name| checked(&name).ok()).unwrap_or_else(|| uid.to_string())
+    let uid =
+        std::fs::metadata(folder).map_or_else(|_| rustix::process::getuid().as_raw(), |meta| meta.uid());
+    users::find(|user| user.uid == uid).map_or_else(|| uid.to_string(), |user| user.name)
 }
 
 /// `clawgate gateway uninstall`.
@@ -374,5 +403,3 @@ fn keep_changed(paths: &[PathBuf]) -> Result<(), Refusal> {
     }
     Ok(())
 }
-
-const USER_BYTES_MAX: usize = 64;

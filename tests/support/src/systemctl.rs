@@ -41,6 +41,7 @@ if [ "$verb" = show ]; then
     exit
 fi
 for unit in "$@"; do
+    [ "$unit" != --no-block ] || continue
     if ! [ -e '{units}/'"$unit" ]; then echo "Unit $unit not found." >&2; exit 5; fi
     case "$verb" in
         enable) touch '{state}/enabled-'"$unit" ;;
