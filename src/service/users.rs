@@ -9,6 +9,8 @@ pub struct User {
     pub name: String,
     /// Their number.
     pub uid: u32,
+    /// That of their group.
+    pub gid: u32,
     /// Their home folder.
     pub home: PathBuf,
 }
@@ -25,8 +27,9 @@ fn find_in(passwd: &str, is_meant: impl Fn(&User) -> bool) -> Option<User> {
 /// `name:password:uid:gid:comment:home:shell`, as passwd(5) says.
 fn parse(line: &str) -> Option<User> {
     let fields: Vec<&str> = line.split(':').collect();
-    let [name, _, uid, _, _, home, ..] = fields[..] else { return None };
-    Some(User { name: checked(name)?.to_owned(), uid: uid.parse().ok()?, home: PathBuf::from(home) })
+    let [name, _, uid, gid, _, home, ..] = fields[..] else { return None };
+    let (uid, gid) = (uid.parse().ok()?, gid.parse().ok()?);
+    Some(User { name: checked(name)?.to_owned(), uid, gid, home: PathBuf::from(home) })
 }
 
 /// A name that a service file can hold: no option, no path, no list.
@@ -46,9 +49,9 @@ mod tests {
 
     #[test]
     fn lines_that_make_no_sense_are_nobody() {
-        let passwd = "root:x:0:0:root:/root:/bin/bash\nbroken\n-rf:x:1:1::/:/bin/sh\nclaw:x:1000:1000:A, B:/home/claw:\n";
+        let passwd = "root:x:0:0:root:/root:/bin/bash\nbroken\n-rf:x:1:1::/:/bin/sh\nclaw:x:1000:1001:A, B:/home/claw:\n";
         let found = |name: &str| find_in(passwd, |user| user.name == name);
-        let claw = User { name: "claw".to_owned(), uid: 1000, home: "/home/claw".into() };
+        let claw = User { name: "claw".to_owned(), uid: 1000, gid: 1001, home: "/home/claw".into() };
         assert_eq!(found("claw"), Some(claw.clone()));
         assert_eq!(find_in(passwd, |user| user.uid == 1000), Some(claw));
         assert_eq!((found("-rf"), found("broken")), (None, None));

@@ -129,7 +129,7 @@ if answered 2>/dev/null; then fail "somebody answers after it is gone"; fi
 
 # What only the manager of the machine can do: this manager runs as root, and can as well. Two lines it cannot carry out
 # where it was tried (systemd 252 in a namespace): they are read by systemd-analyze only.
-"$binary" gateway install --dry-run --system --user root --manager systemd --runtime "$runtime" |
+OPENCLAW_STATE_DIR="$work/.openclaw" "$binary" gateway install --dry-run --system --user root --manager systemd --runtime "$runtime" |
   awk -v folder="$work/.config/systemd/user" \
     '/^# \// { n = split($2, parts, "/"); file = folder "/" parts[n]; next } !/^(User|ProtectKernelLogs|ProtectKernelTunables)=/ { print > file }'
 port=18789

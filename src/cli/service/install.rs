@@ -13,9 +13,10 @@ use crate::service::recipe::{self, Recipe};
 use crate::service::systemctl::{Scope, Systemctl};
 use crate::service::users::{self, User};
 use crate::service::{scripts, units};
-use crate::storage::{RealDisk, Storage};
+use crate::storage::{RealDisk, Storage, explain};
 use serde_json::{Value, json};
-use std::os::unix::fs::MetadataExt as _;
+use std::fs::DirBuilder;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 
 /// `clawgate gateway install`.
@@ -44,6 +45,9 @@ pub fn install(args: &InstallArgs, environment: &Environment) -> Result<(), Fail
         let wanted = if is_procd { of_procd(&named, &recipe) } else { of_systemd(&named, &recipe) };
         if args.dry_run {
             return Ok(Made::Files(wanted));
+        }
+        if let Some(user) = &recipe.user {
+            make_state_folder(&named.state_dir, user)?;
         }
         let report = match manager {
             Some(Manager::Systemd(systemctl)) => by_systemd(args, &named, systemctl, &wanted),
@@ -328,6 +332,20 @@ fn warnings(named: &Named, environment: &Environment) -> Vec<String> {
         ));
     }
     warnings
+}
+
+/// A unit of the machine may write in folders that are there, and makes none: the state folder is made for it.
+fn make_state_folder(folder: &Path, user: &str) -> Result<(), Refusal> {
+    let failed = |why: &std::io::Error| Refusal::new("FAILED", explain("make", folder, why));
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Ok(()) => {}
+        Err(why) if why.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(why) => return Err(failed(&why)),
+    }
+    match users::find(|known| known.name == user) {
+        Some(known) => chown(folder, Some(known.uid), Some(known.gid)).map_err(|why| failed(&why)),
+        None => Ok(()),
+    }
 }
 
 /// Whose folder this is, or would be: a name where the system knows one, else a number.
