@@ -25,6 +25,7 @@ pub mod qr;
 pub mod query;
 pub mod render;
 pub mod run;
+pub mod service;
 pub mod session;
 pub mod setup;
 mod signals;
@@ -39,6 +40,7 @@ use args::{Cli, Command, GatewayCommand};
 use clap::{CommandFactory as _, Parser as _};
 use clawgate_proto::client::ResponseError;
 use serde_json::{Value, json};
+use service::control::Verb;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
@@ -71,6 +73,8 @@ pub enum Failure {
     PortTaken(String),
     /// Another gateway uses the same configuration or state.
     Locked(String),
+    /// Nobody looks after services here.
+    NoServiceManager(String),
     /// Everything was said already; only the code is left.
     Reported(u8),
 }
@@ -84,6 +88,7 @@ impl Failure {
             Self::Unreachable(_) => 3,
             Self::Refused { .. } => 4,
             Self::Answered(_) | Self::Advised { .. } => 5,
+            Self::NoServiceManager(_) => 6,
             Self::Reported(code) => *code,
         }
     }
@@ -96,7 +101,8 @@ impl Failure {
             | Self::Unreachable(message)
             | Self::Refused { message, .. }
             | Self::PortTaken(message)
-            | Self::Locked(message) => message.clone(),
+            | Self::Locked(message)
+            | Self::NoServiceManager(message) => message.clone(),
             Self::Reported(_) => String::new(),
             Self::Advised { error, advice } => {
                 format!("Gateway call failed: {}\n{advice}", render::clean(&error.to_string()))
@@ -149,6 +155,7 @@ impl Failure {
             Self::Unreachable(message) => own("UNREACHABLE", message),
             Self::PortTaken(message) => own("PORT_TAKEN", message),
             Self::Locked(message) => own("ALREADY_RUNNING", message),
+            Self::NoServiceManager(message) => own("NO_SERVICE_MANAGER", message),
             Self::Reported(_) => own("REPORTED", ""),
         };
         json!({ "error": error })
@@ -188,10 +195,15 @@ fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
             Some(GatewayCommand::Run(run)) => run::run(&run, environment),
             Some(GatewayCommand::Call(call)) => query::call(&call, environment),
             Some(GatewayCommand::Health(client)) => query::health(&client, environment),
-            Some(GatewayCommand::Status(status)) => query::status(&status, environment),
             Some(GatewayCommand::Probe(args)) => probe::run(&args, environment),
             Some(GatewayCommand::Discover(args)) => discover::run(&args),
             Some(GatewayCommand::Zone) => announce::zone(environment),
+            Some(GatewayCommand::Status(status)) => service::status::run(&status, environment),
+            Some(GatewayCommand::Install(args)) => service::install::install(&args, environment),
+            Some(GatewayCommand::Uninstall(args)) => service::install::uninstall(&args, environment),
+            Some(GatewayCommand::Start(args)) => service::control::run(Verb::Start, &args, environment),
+            Some(GatewayCommand::Stop(args)) => service::control::run(Verb::Stop, &args, environment),
+            Some(GatewayCommand::Restart(args)) => service::control::run(Verb::Restart, &args, environment),
         },
         Command::Call(call) => query::call(&call, environment),
         Command::Health(client) => query::health(&client, environment),
@@ -227,7 +239,14 @@ fn wants_json(command: &Command) -> bool {
             Some(GatewayCommand::Call(call)) => call.client.json,
             Some(GatewayCommand::Health(client)) => client.json,
             Some(GatewayCommand::Probe(probe)) => probe.client.json,
-            Some(GatewayCommand::Status(status)) => status.client.json,
+            Some(GatewayCommand::Status(status)) => status.status.client.json,
+            Some(GatewayCommand::Install(args)) => args.service.json,
+            Some(
+                GatewayCommand::Uninstall(args)
+                | GatewayCommand::Start(args)
+                | GatewayCommand::Stop(args)
+                | GatewayCommand::Restart(args),
+            ) => args.json,
         },
         Command::Call(call) => call.client.json,
         Command::Health(client) => client.json,

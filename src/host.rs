@@ -36,6 +36,7 @@ pub struct StateHost<D> {
     accounts: Option<Keeper>,
     restart: Arc<AtomicBool>,
     may_restart: Option<RestartCheck>,
+    beat: Option<Beat>,
     config: Option<LiveFile<D>>,
     tailscaled: Tailscaled,
     files: Files,
@@ -43,6 +44,15 @@ pub struct StateHost<D> {
 
 /// Whether the program could start again; if not, why.
 struct RestartCheck(Box<dyn Fn() -> Result<(), String> + Send + Sync>);
+
+/// What to do when the gateway says that it lives.
+struct Beat(Box<dyn Fn() + Send + Sync>);
+
+impl core::fmt::Debug for Beat {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Beat")
+    }
+}
 
 impl core::fmt::Debug for RestartCheck {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -62,6 +72,7 @@ impl<D: Disk> StateHost<D> {
             accounts: None,
             restart: Arc::default(),
             may_restart: None,
+            beat: None,
             config: None,
             tailscaled: Tailscaled::default(),
             files: Files::default(),
@@ -88,6 +99,11 @@ impl<D: Disk> StateHost<D> {
     /// The same host, which asks before a restart whether the program could start again.
     pub fn with_restart_check(self, check: impl Fn() -> Result<(), String> + Send + Sync + 'static) -> Self {
         Self { may_restart: Some(RestartCheck(Box::new(check))), ..self }
+    }
+
+    /// The same host, which does this whenever the gateway says that it lives.
+    pub fn with_beat(self, beat: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { beat: Some(Beat(Box::new(beat))), ..self }
     }
 
     /// The same host, which asks this daemon who is who in the tailnet.
@@ -203,6 +219,12 @@ impl<D: Disk> Host for StateHost<D> {
         }
         self.restart.store(true, Ordering::Release);
         Ok(())
+    }
+
+    fn beat(&self) {
+        if let Some(Beat(beat)) = &self.beat {
+            beat();
+        }
     }
 
     fn log(&self, record: &Record) {

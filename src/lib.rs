@@ -24,6 +24,7 @@ pub mod profile;
 pub mod qr;
 #[cfg(test)]
 mod scratch;
+pub mod service;
 pub mod storage;
 pub mod tailscale;
 pub mod web;

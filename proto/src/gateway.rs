@@ -130,6 +130,8 @@ pub struct Gateway {
     restart_needed: Vec<String>,
     /// How often another secret, or another way in, came into force.
     auth_generation: u64,
+    /// Between two signs of life; none after the first when it is missing.
+    beat_every_ms: Option<u64>,
     replies: Replies,
     writes: Writes,
     voice: VoiceWake,
@@ -262,6 +264,7 @@ impl Gateway {
             pending: Pending::default(),
             restart_needed: Vec::new(),
             auth_generation: 0,
+            beat_every_ms: None,
             replies: Replies::default(),
             writes: Writes::default(),
             voice: VoiceWake::new(),
@@ -281,6 +284,14 @@ impl Gateway {
     /// Records that matter less are not made: one a request costs more than many a request.
     pub fn set_log_level(&mut self, level: Level) {
         self.log_level = level;
+    }
+
+    /// Asks for signs of life ([`Output::Beat`]): one at the first [`Input::Tick`], when the gateway is being driven, then
+    /// one every so many milliseconds until it has stopped, or no other. Whoever drives a gateway that is stuck, or cannot
+    /// come to it, gets none.
+    pub fn set_beats(&mut self, now: Now, every_ms: Option<u64>) {
+        self.beat_every_ms = every_ms.map(|ms| ms.max(1));
+        self.timers.set(Timer::Beat, now.mono);
     }
 
     /// Whether the host watches the configuration file and a change comes into force by itself (`configReload` in the
@@ -852,6 +863,12 @@ impl Gateway {
         while let Some((due, timer)) = self.timers.pop(now.mono) {
             self.health.late(now.mono.0 - due.0);
             match timer {
+                Timer::Beat => {
+                    out.push(Output::Beat);
+                    if let Some(every_ms) = self.beat_every_ms {
+                        self.timers.set(Timer::Beat, now.mono.plus_millis(every_ms));
+                    }
+                }
                 Timer::Tick => {
                     self.timers.set(Timer::Tick, now.mono.plus_millis(self.config.limits.tick_interval_ms));
                     let payload = Bytes::from(json!({"ts": now.wall.0}).to_string());

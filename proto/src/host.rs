@@ -462,6 +462,10 @@ pub trait Host: Send + Sync + 'static {
         Err(ConfigFault::Failed("this gateway has no configuration file".to_owned()))
     }
 
+    /// The gateway lives, as it was asked to say ([`crate::Gateway::set_beats`]). Called by the driver outside the
+    /// gateway's lock; must not block.
+    fn beat(&self) {}
+
     /// Writes one line to the log. Called by the driver outside the gateway's lock.
     fn log(&self, record: &Record);
 }

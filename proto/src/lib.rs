@@ -34,6 +34,7 @@
 //!                 Output::Host(_ticket, _request) => { /* to the pool: `host::perform`, then `Input::Answered` */ }
 //!                 Output::Log(_record) => { /* to the log */ }
 //!                 Output::Accept(_) | Output::Stopped => { /* to whoever owns the listeners */ }
+//!                 Output::Beat => { /* to whoever watches this process */ }
 //!             }
 //!         }
 //!     }

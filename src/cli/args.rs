@@ -6,6 +6,8 @@ use super::config::ConfigCommand;
 use super::discover::DiscoverArgs;
 use super::invoke::{DescribeArgs, InvokeArgs, NodeShellArgs, NotifyArgs};
 use super::node::NodeCommand;
+use super::service::status::GatewayStatusArgs;
+use super::service::{InstallArgs, ServiceArgs};
 use crate::config::settings::Bind;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -146,8 +148,8 @@ pub enum GatewayCommand {
     Call(CallArgs),
     /// Ask a running gateway how it is
     Health(ClientArgs),
-    /// Show which gateway is running and what it knows
-    Status(StatusArgs),
+    /// Show the service, the port, which gateway is running and what it knows
+    Status(GatewayStatusArgs),
     /// Say whether a gateway can be reached, and how much of it
     Probe(ProbeArgs),
     /// Look which gateways say on the local network that they are there
@@ -155,6 +157,19 @@ pub enum GatewayCommand {
     Discover(DiscoverArgs),
     /// Print the DNS zone file by which this gateway is found (discovery.wideArea)
     Zone,
+    /// Make the gateway a service that starts by itself
+    #[command(after_help = "Examples:\n  clawgate gateway install\n  clawgate gateway install --dry-run\n  \
+        sudo clawgate gateway install --system --user claw\n  clawgate gateway install --manager openrc\n\n\
+        Without a service manager that it knows it prints what to write, and ends with 6.")]
+    Install(InstallArgs),
+    /// Stop the service and remove it; configuration and state stay
+    Uninstall(ServiceArgs),
+    /// Start the service
+    Start(ServiceArgs),
+    /// Stop the service, or the gateway that runs without one
+    Stop(ServiceArgs),
+    /// Restart the service, or the gateway that runs without one
+    Restart(ServiceArgs),
 }
 
 /// `clawgate status`.
@@ -916,6 +931,7 @@ Exit codes:
   3  the gateway cannot be reached, or did not answer in time
   4  the gateway did not let us in (credentials, pairing)
   5  the gateway answered the call with an error
+  6  no service manager answers here
   70  the gateway found itself unsound and ended: a defect, please report it
   130, 143  ended at once by a second SIGINT or SIGTERM
 

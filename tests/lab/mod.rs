@@ -157,7 +157,7 @@ impl Lab {
                     }
                 }
                 Output::Host(ticket, request) => self.asked.push_back((ticket, request)),
-                Output::Log(_) | Output::Accept(_) | Output::Stopped => {}
+                Output::Log(_) | Output::Accept(_) | Output::Beat | Output::Stopped => {}
             }
         }
     }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod approvals;
+mod beats;
 mod costs;
 mod files;
 mod probes;
@@ -205,6 +206,7 @@ fn settle(rig: &mut Rig, mut out: Vec<Output>) -> (Vec<Output>, Option<Arc<crate
                 | Output::Host(..)
                 | Output::Log(_)
                 | Output::Accept(_)
+                | Output::Beat
                 | Output::Stopped) => {
                     seen.push(other);
                     continue;

@@ -36,6 +36,7 @@ struct State {
     system_info: Option<Bytes>,
     load: Option<Load>,
     loads: u64,
+    beats: u64,
     records: Vec<Record>,
     log: Option<Vec<u8>>,
     whois: BTreeMap<IpAddr, String>,
@@ -241,6 +242,11 @@ impl MemoryHost {
     /// From now on files cannot be watched.
     pub fn refuse_to_watch_files(&self) {
         self.state().unwatchable = true;
+    }
+
+    /// How often the gateway said that it lives.
+    pub fn beats(&self) -> u64 {
+        self.state().beats
     }
 
     /// Every log record so far.
@@ -464,6 +470,10 @@ impl Host for MemoryHost {
             Some(config) => config.perform(op, is_read_only),
             None => Err(ConfigFault::Failed("this host has no configuration file".to_owned())),
         }
+    }
+
+    fn beat(&self) {
+        self.state().beats += 1;
     }
 
     fn log(&self, record: &Record) {

@@ -394,6 +394,7 @@ impl World {
                 Output::Host(ticket, request) => self.jobs.push_back((ticket, request)),
                 Output::Log(record) => self.host.log(&record),
                 Output::Accept(open) => self.accepting = open,
+                Output::Beat => self.host.beat(),
                 Output::Stopped => self.stopped = true,
             }
         }

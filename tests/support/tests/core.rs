@@ -115,7 +115,7 @@ impl Bench {
                     self.handle(Input::Answered { ticket, answer }, line.as_deref_mut());
                 }
                 Output::Log(record) => self.host.log(&record),
-                Output::Accept(_) | Output::Stopped => {}
+                Output::Accept(_) | Output::Beat | Output::Stopped => {}
             }
         }
     }

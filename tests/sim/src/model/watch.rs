@@ -144,6 +144,7 @@ impl Watch for Model {
             Output::Accept(open) => {
                 self.transcript.line(now, "gw", '!', if *open { "accept" } else { "do not accept" });
             }
+            Output::Beat => self.transcript.line(now, "gw", '!', "beat"),
             Output::Stopped => {
                 self.wave_ends(now);
                 if !self.stopped {
