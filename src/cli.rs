@@ -12,7 +12,6 @@ pub mod devices;
 pub mod doctor;
 pub mod here;
 pub mod invoke;
-mod log_plan;
 pub mod logs;
 pub mod man;
 pub mod node;

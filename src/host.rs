@@ -38,7 +38,7 @@ pub struct StateHost<D> {
     may_restart: Option<RestartCheck>,
     config: Option<LiveFile<D>>,
     tailscaled: Tailscaled,
-    files: Files,
+    files: Arc<Files>,
 }
 
 /// Whether the program could start again; if not, why.
@@ -64,7 +64,7 @@ impl<D: Disk> StateHost<D> {
             may_restart: None,
             config: None,
             tailscaled: Tailscaled::default(),
-            files: Files::default(),
+            files: Arc::default(),
         }
     }
 
@@ -85,6 +85,14 @@ impl<D: Disk> StateHost<D> {
         self
     }
 
+    /// Has somebody told, from now on, when the configuration file may have been changed. Where the system cannot tell, it
+    /// is only looked at every so often.
+    pub fn watch_config(&self, tell: impl Fn() + Send + 'static) {
+        if let Some(config) = &self.config {
+            config.watch(tell);
+        }
+    }
+
     /// The same host, which asks before a restart whether the program could start again.
     pub fn with_restart_check(self, check: impl Fn() -> Result<(), String> + Send + Sync + 'static) -> Self {
         Self { may_restart: Some(RestartCheck(Box::new(check))), ..self }
@@ -96,7 +104,7 @@ impl<D: Disk> StateHost<D> {
     }
 
     /// The same host, which serves these files.
-    pub fn with_files(self, files: Files) -> Self {
+    pub fn with_files(self, files: Arc<Files>) -> Self {
         Self { files, ..self }
     }
 

@@ -50,6 +50,7 @@ use crate::conn::Connection;
 use crate::dialect::{self, Dialect};
 use crate::error::RequestError;
 use crate::frame::{CloseFrame, EventFrame, StateVersion};
+use crate::host::config::ConfigTrouble;
 use crate::host::{HostAnswer, HostRequest};
 use crate::http::HttpRequest;
 use crate::id::{ConnId, Ticket};
@@ -128,6 +129,9 @@ pub struct Gateway {
     pending: Pending,
     /// Settings that changed and wait for a restart, for people: not more than are worth reading.
     restart_needed: Vec<String>,
+    /// What keeps the configuration file from counting.
+    config_fault: Option<ConfigTrouble>,
+    config_look: config::Look,
     /// How often another secret, or another way in, came into force.
     auth_generation: u64,
     replies: Replies,
@@ -182,6 +186,8 @@ enum Purpose {
     Config { conn: ConnId, id: Box<str> },
     /// A look at the configuration file.
     ConfigCheck,
+    /// A restart that a changed configuration file asks for.
+    ConfigRestart,
     /// What a set-up begins with.
     WizardStart { conn: ConnId, id: Box<str> },
     /// What a set-up came to.
@@ -261,6 +267,8 @@ impl Gateway {
             rivals: Rivals::default(),
             pending: Pending::default(),
             restart_needed: Vec::new(),
+            config_fault: None,
+            config_look: config::Look::default(),
             auth_generation: 0,
             replies: Replies::default(),
             writes: Writes::default(),
@@ -335,6 +343,7 @@ impl Gateway {
             Input::Ending { conn, why } => self.ending(conn, why, out),
             Input::Closed { conn } => self.closed(conn, out),
             Input::Answered { ticket, answer } => self.answered(now, ticket, answer, out),
+            Input::ConfigTouched => self.config_touched(now),
             Input::Stop => self.stop(now, Stopping::ForGood, out),
             Input::Restart => self.stop(now, Stopping::ToRestart, out),
             Input::Tick => self.tick(now, out),
@@ -510,11 +519,16 @@ impl Gateway {
         out.push(Output::Log(
             Record::new(Level::Debug, "peer.closed").conn(conn).field("peer", slot.peer.remote.ip()),
         ));
+        self.accept_again(out);
+        self.finish_stop(out);
+    }
+
+    /// Lets the driver accept again, where there is room by now.
+    fn accept_again(&mut self, out: &mut Vec<Output>) {
         if !self.accepting && !self.stopping && self.peers.len() < self.config.limits.sockets_max {
             self.accepting = true;
             out.push(Output::Accept(true));
         }
-        self.finish_stop(out);
     }
 
     /// Takes a socket out of everything that only admitted peers are in. Whom to tell is for [`Self::flush`].
@@ -825,6 +839,7 @@ impl Gateway {
             }
             Purpose::Config { conn, id } => self.config_answered(now, (conn, id), answer, out),
             Purpose::ConfigCheck => self.config_checked(now, answer, out),
+            Purpose::ConfigRestart => self.config_restart_prepared(now, answer, out),
             Purpose::WizardStart { conn, id } => self.wizard_started(now, (conn, id), answer, out),
             Purpose::WizardWrite { conn, id } => self.wizard_written(now, (conn, id), answer, out),
             Purpose::ExecApprovals { conn, id } => self.exec_approvals_stored((conn, id), answer, out),

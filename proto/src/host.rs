@@ -220,6 +220,8 @@ pub struct ConfigDone {
     pub payload: Bytes,
     /// What is new.
     pub news: Option<Box<ConfigNews>>,
+    /// The file was changed a moment ago: it is looked at again soon.
+    pub unsettled: bool,
 }
 
 /// What the process uses.
@@ -504,8 +506,9 @@ pub fn perform<H: Host + ?Sized>(host: &H, request: HostRequest) -> HostAnswer {
         HostRequest::WizardStart => HostAnswer::WizardStart(wizard_start(host)),
         HostRequest::Config { op, dialect } => HostAnswer::Config(host.config(&op).map(|outcome| {
             let payload = dialect::config::answer(dialect, &outcome.answer);
+            let unsettled = matches!(outcome.answer, ConfigAnswer::Unsettled);
             let live = if let ConfigAnswer::Reloaded(live) = outcome.answer { live } else { None };
-            ConfigDone { live, payload, news: outcome.news }
+            ConfigDone { live, payload, news: outcome.news, unsettled }
         })),
     }
 }

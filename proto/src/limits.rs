@@ -113,8 +113,10 @@ pub struct Limits {
     pub store_queue_max: usize,
     /// Requests for one thing of the host that may wait for its answer; one more is told that the server is busy.
     pub relay_waiting_max: usize,
-    /// Between looks at the configuration file; never, when zero.
+    /// Between looks at the configuration file; never, when zero. The host may say sooner that it was changed.
     pub config_check_ms: u64,
+    /// How long a changed configuration file has to stay as it is before it counts.
+    pub config_settle_ms: u64,
     /// How long a set-up that nobody goes on with keeps others out.
     pub wizard_idle_ms: u64,
     /// Operations on the configuration file that may wait for the host; one more is `UNAVAILABLE`.
@@ -302,6 +304,7 @@ impl Default for Limits {
             store_queue_max: 4_096,
             relay_waiting_max: 4_096,
             config_check_ms: 0,
+            config_settle_ms: 200,
             config_queue_max: 16,
             wizard_idle_ms: 600_000,
             host_timeout_ms: 10_000,

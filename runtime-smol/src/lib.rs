@@ -69,6 +69,7 @@ pub fn run<H: Host>(setup: Setup<H>) -> io::Result<()> {
 
     driver.tell(Input::Tick);
     executor.spawn(Box::pin(alarm::run(Arc::clone(&driver))));
+    executor.spawn(Box::pin(stop::watch(stop.clone(), Arc::clone(&driver))));
     executor.spawn(Box::pin(stop::run(stop, Arc::clone(&driver))));
     for listener in listeners {
         executor.spawn(Box::pin(accept::run(listener, Arc::clone(&driver), executor.clone())));

@@ -113,7 +113,13 @@ fn serve_once(
     };
     let by_signal = {
         let (allowed, may_restart) = (plan.restarts_by_signal(), may_restart.clone());
-        move || if allowed { may_restart() } else { Err("commands.restart is false".to_owned()) }
+        move || {
+            if allowed.load(Ordering::Relaxed) {
+                may_restart()
+            } else {
+                Err("commands.restart is false".to_owned())
+            }
+        }
     };
     let watch = signals::watch(logger, &asked, by_signal)?;
     let mut said: Option<Instant> = None;
@@ -155,6 +161,8 @@ fn serve_once(
             let (gateway, host) = plan.build(clock.now(), &bound.addresses, accounts, logger);
             let host = Arc::new(host.with_restart_check(may_restart));
             restart = host.restart();
+            let touched = stop.clone();
+            host.watch_config(move || touched.config_touched());
             let (orders, wanted) = (stop.clone(), host.restart());
             asked.on_wish(move |wish| {
                 wanted.store(wish == Wish::Restart, Ordering::Release);
@@ -242,7 +250,7 @@ fn announce(plan: &Plan, bound: &Bound, runtime: Runtime, others: &[Owner], logg
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(text, "  {name:<9}{value}");
     };
-    let canvas = plan.canvas.as_ref().map(|(root, _)| root.display().to_string());
+    let canvas = plan.pages.canvas.as_ref().map(|(root, _)| root.display().to_string());
     line("canvas", canvas.as_deref().unwrap_or("off"));
     let auth = plan.auth.mode.as_str();
     line("auth", &source.map_or_else(|| auth.to_owned(), |source| format!("{auth}, from {source}")));

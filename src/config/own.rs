@@ -40,10 +40,20 @@ pub struct ProxyProof {
 /// # Errors
 /// The file is there and wrong; a sentence for a person.
 pub fn read<D: Disk>(storage: &Storage<D>, path: &Path, environment: &Environment) -> Result<Own, String> {
-    let Some((text, _)) = storage.read(path)? else { return Ok(Own::default()) };
+    match storage.read(path)? {
+        Some((text, _)) => of_text(&text, path, environment),
+        None => Ok(Own::default()),
+    }
+}
+
+/// The same of a text that was read at that path.
+///
+/// # Errors
+/// It is wrong; a sentence for a person.
+pub fn of_text(text: &[u8], path: &Path, environment: &Environment) -> Result<Own, String> {
     let invalid =
         |faults: &[String]| format!("Invalid config at {}.\n- {}", path.display(), faults.join("\n- "));
-    let text = std::str::from_utf8(&text).map_err(|_| invalid(&["it is not UTF-8".to_owned()]))?;
+    let text = std::str::from_utf8(text).map_err(|_| invalid(&["it is not UTF-8".to_owned()]))?;
     let root = Node::parse(text).map_err(|why| invalid(&[why]))?;
     parse(&root, environment).map_err(|faults| invalid(&faults))
 }

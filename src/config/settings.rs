@@ -9,7 +9,7 @@ use super::secret_refs::SecretRef;
 use super::value::Node;
 use crate::environment::Environment;
 use crate::log::settings::Logging;
-use clawgate_proto::config::{AuthMode, NodeCommands, RateLimit};
+use clawgate_proto::config::{AuthMode, CONFIG_DEBOUNCE_MS, NodeCommands, RateLimit};
 use clawgate_proto::net::Cidr;
 use clawgate_proto::secret::Secret;
 use std::collections::BTreeSet;
@@ -70,6 +70,8 @@ pub struct Settings {
     pub logging: Logging,
     /// `commands.restart`: whether SIGUSR1 restarts the gateway; it does when nothing is said.
     pub restart_by_signal: Option<bool>,
+    /// `gateway.reload.debounceMs`; the usual time when nothing is said.
+    pub reload_debounce_ms: u64,
     /// What the person should know, one sentence each.
     pub warnings: Vec<String>,
 }
@@ -219,6 +221,7 @@ impl Settings {
             strict_transport_security: strict_transport_security(&mut reader),
             logging: Logging::read(&mut reader),
             restart_by_signal: reader.switch("commands.restart"),
+            reload_debounce_ms: reload_debounce(&mut reader),
             warnings: Vec::new(),
         };
         warn_of_what_is_ignored(&mut reader, settings.tailscale_mode);
@@ -262,6 +265,12 @@ impl Settings {
         }
         self
     }
+}
+
+/// What is longer than makes sense is as long as that.
+fn reload_debounce(reader: &mut Reader<'_>) -> u64 {
+    let asked = reader.integer("gateway.reload.debounceMs", 0, u64::MAX);
+    asked.unwrap_or(CONFIG_DEBOUNCE_MS).min(DEBOUNCE_MAX_MS)
 }
 
 fn bind(reader: &mut Reader<'_>) -> Option<Setting<Bind>> {
@@ -453,6 +462,8 @@ fn not_set_up(command: &str) -> String {
 const BY_HOST: &str = "gateway.controlUi.dangerouslyAllowHostHeaderOriginFallback";
 const IGNORED_SWITCHES: [&str; 2] =
     ["gateway.controlUi.allowInsecureAuth", "gateway.controlUi.dangerouslyDisableDeviceAuth"];
+/// A minute: the file is looked at every few seconds anyway.
+const DEBOUNCE_MAX_MS: u64 = 60_000;
 /// Thirty days: longer is a mistake in the unit.
 const DURATION_MAX_MS: u64 = 30 * 24 * 3_600 * 1_000;
 

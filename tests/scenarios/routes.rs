@@ -47,11 +47,7 @@ fn trust_proxy(stage: &mut Stage) {
     let config = stage.config().clone();
     stage.host().edit_config(Some("{gateway: {mode: 'local'}}"));
     stage.host().set_live_config(LiveConfig {
-        auth: config.auth,
-        allowed_origins: config.allowed_origins,
-        trusted_proxies: vec![Cidr::parse("127.0.0.1/32").unwrap()],
-        allow_real_ip_fallback: config.allow_real_ip_fallback,
-        node_commands: config.node_commands,
+        config: Box::new(Config { trusted_proxies: vec![Cidr::parse("127.0.0.1/32").unwrap()], ..config }),
         log_level: Level::Trace,
     });
     let operator = admin(stage, 4);

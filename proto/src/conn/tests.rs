@@ -295,7 +295,12 @@ fn shown(input: &Input) -> String {
         },
         Input::Drained { bytes, .. } => format!("drained {bytes}"),
         Input::Ending { why, .. } => format!("ending {why:?}"),
-        Input::Closed { .. } | Input::Answered { .. } | Input::Stop | Input::Restart | Input::Tick => {
+        Input::Closed { .. }
+        | Input::Answered { .. }
+        | Input::ConfigTouched
+        | Input::Stop
+        | Input::Restart
+        | Input::Tick => {
             panic!("not a connection's to say: {input:?}")
         }
     }

@@ -260,6 +260,9 @@ impl Gateway {
             "failed": stats.failed.0,
             "ended": stats.ended,
             "restartNeeded": self.restart_needed,
+            "configFault": self.config_fault.as_ref().map(|fault| {
+                json!({"file": fault.file, "line": fault.line, "key": fault.key, "message": fault.message})
+            }),
         })
     }
 }
