@@ -17,6 +17,7 @@ use super::start::Flags;
 use super::startable::{Beside, Startable};
 use super::watch::FileWatch;
 use super::write::{self, ConfigPut};
+use crate::accounts::{self, Account};
 use crate::environment::Environment;
 use crate::host::files::Files;
 use crate::listen::Place;
@@ -511,8 +512,10 @@ impl<D: Disk> LiveFile<D> {
         let since_start = known.started.changed(&documents);
         known.hash.clone_from(&hash);
         known.latest = documents;
+        let started = known.started.config.clone();
         drop(known);
         self.follow();
+        let other_accounts = self.accounts(&started) != self.accounts(&look.loaded.resolved);
         let mode = Mode::of(&look.loaded.resolved);
         let could_start = self.startable(true, &look.loaded, &look.own);
         let moves = match (&could_start, self.start.spot) {
@@ -520,7 +523,7 @@ impl<D: Disk> LiveFile<D> {
             // By the settings alone.
             (Err(_), _) | (Ok(_), None) => says_where(&since_start),
         };
-        let changes = Changes { latest: &changed, since_start: &since_start, moves };
+        let changes = Changes { latest: &changed, since_start: &since_start, moves, other_accounts };
         let mut decision = Decision::new(mode, changes);
         let mut refused = None;
         if decision.restarts
@@ -636,6 +639,15 @@ impl<D: Disk> LiveFile<D> {
         let decided =
             Decided { auth: &auth, settings: &settings, own, exposure: &exposure, levels, pages: &pages };
         Ok(decided.over(base))
+    }
+
+    /// The messenger accounts that a start would take.
+    fn accounts(&self, document: &Node) -> Vec<Account> {
+        let mut environment = self.start.environment.clone();
+        environment.complete(variables_of(document));
+        let places = Places::find(&environment);
+        places
+            .map_or_else(|_| Vec::new(), |places| accounts::configured(Some(document), &places, &environment))
     }
 
     fn log_plan(&self, settings: &Settings, environment: &Environment) -> LogPlan {

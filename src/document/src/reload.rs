@@ -68,6 +68,8 @@ pub struct Changes<'a> {
     /// Whether a start would listen elsewhere. Where a flag or a variable is stronger than the document, it would not,
     /// whatever the document says.
     pub moves: bool,
+    /// Whether a start would take other messenger accounts.
+    pub other_accounts: bool,
 }
 
 /// What is to be done.
@@ -86,8 +88,9 @@ impl Decision {
     pub fn new(mode: Mode, changes: Changes<'_>) -> Self {
         let of = |paths: &[String], wanted: &[Reload]| -> Vec<String> {
             let counts = |path: &&String| {
-                let stays = !changes.moves && SOCKETS.iter().any(|prefix| is_below(path, prefix));
-                !stays && wanted.contains(&Reload::of(path))
+                let is_idle = !changes.moves && SOCKETS.iter().any(|prefix| is_below(path, prefix))
+                    || !changes.other_accounts && is_below(path, ACCOUNTS);
+                !is_idle && wanted.contains(&Reload::of(path))
             };
             paths.iter().filter(counts).cloned().collect()
         };
@@ -132,6 +135,9 @@ pub const OWN: &str = "clawgate.json";
 /// What says where to listen.
 const SOCKETS: [&str; 3] = ["gateway.port", "gateway.bind", "gateway.customBindHost"];
 
+/// What says which messenger accounts there are, among much else.
+const ACCOUNTS: &str = "channels.whatsapp";
+
 /// Earlier rows first. What has no row needs a restart.
 const RELOADS: &[(&str, Reload)] = &[
     ("gateway.auth", Reload::Hot),
@@ -149,6 +155,8 @@ const RELOADS: &[(&str, Reload)] = &[
     ("gateway.tools", Reload::None),
     ("gateway.channelHealthCheckMinutes", Reload::None),
     ("gateway.push", Reload::None),
+    ("gateway.tailscale.mode", Reload::Restart),
+    ("gateway.tailscale", Reload::None),
     ("canvasHost.port", Reload::None),
     ("canvasHost", Reload::Hot),
     ("env", Reload::Hot),
@@ -170,6 +178,8 @@ const RELOADS: &[(&str, Reload)] = &[
     ("agents", Reload::None),
     ("tools", Reload::None),
     ("bindings", Reload::None),
+    ("channels.whatsapp", Reload::Restart),
+    ("channels", Reload::None),
     ("broadcast", Reload::None),
     ("audio", Reload::None),
     ("media", Reload::None),
@@ -238,15 +248,7 @@ mod tests {
             };
             found.extend(names.into_iter().filter(|name| Reload::of(name) == Reload::Restart));
         }
-        let want = [
-            "channels",
-            "gateway.port",
-            "gateway.mode",
-            "gateway.bind",
-            "gateway.customBindHost",
-            "gateway.tailscale",
-            "gateway.tls",
-        ];
+        let want = ["gateway.port", "gateway.mode", "gateway.bind", "gateway.customBindHost", "gateway.tls"];
         assert_eq!(found, want);
     }
 
@@ -303,14 +305,25 @@ mod tests {
             (&[Mode::Hybrid], "agents.list", "agents.list gateway.port", true, "", PORT, true),
             // A variable of the document's own names the port.
             (&[Mode::Hybrid], "env.vars.X", "env.vars.X", true, "", "env", true),
-            (&[Mode::Hybrid], "channels.whatsapp", "channels.whatsapp", false, "", "channels.whatsapp", true),
         ] {
             for mode in modes {
                 let (latest, since_start) = (paths(latest), paths(since_start));
-                let changes = Changes { latest: &latest, since_start: &since_start, moves };
+                let changes =
+                    Changes { latest: &latest, since_start: &since_start, moves, other_accounts: false };
                 let want = Decision { hot: paths(hot), waits: paths(waits), restarts };
                 assert_eq!(Decision::new(*mode, changes), want, "{mode:?}: {latest:?}");
             }
+        }
+    }
+
+    #[test]
+    fn of_messengers_only_other_accounts_count() {
+        let paths =
+            paths("channels.telegram.botToken channels.whatsapp.allowFrom channels.whatsapp.accounts.b");
+        for (other_accounts, waits) in [(false, &paths[3..]), (true, &paths[1..])] {
+            let changes = Changes { latest: &paths, since_start: &paths, moves: false, other_accounts };
+            let want = Decision { hot: Vec::new(), waits: waits.to_vec(), restarts: other_accounts };
+            assert_eq!(Decision::new(Mode::Hybrid, changes), want);
         }
     }
 
