@@ -29,6 +29,8 @@ pub struct Config {
     /// `gateway.http.securityHeaders.strictTransportSecurity`: sent with every HTTP answer (RFC 6797). Whether it is true is
     /// its owner's to know: browsers believe it only over TLS.
     pub strict_transport_security: Option<Arc<str>>,
+    /// Whether `/metrics` tells the gateway's numbers to who proves the shared secret.
+    pub metrics: bool,
     /// Which commands nodes may be asked for, besides those of their platform.
     pub node_commands: NodeCommands,
     /// `gateway.reload.debounceMs`: from the host's word that the configuration file was changed to the look at it.
@@ -50,6 +52,7 @@ impl Config {
             canvas: None,
             control_ui: None,
             strict_transport_security: None,
+            metrics: false,
             node_commands: NodeCommands::default(),
             config_debounce_ms: CONFIG_DEBOUNCE_MS,
             about: About::default(),

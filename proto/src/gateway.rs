@@ -18,6 +18,8 @@ pub(crate) mod health;
 pub(crate) mod invoke;
 mod limiter;
 pub(crate) mod logs;
+mod memory;
+mod metrics;
 pub(crate) mod node_events;
 pub(crate) mod node_pending;
 mod node_policy;
@@ -132,6 +134,7 @@ pub struct Gateway {
     /// What keeps the configuration file from counting.
     config_fault: Option<ConfigTrouble>,
     config_look: config::Look,
+    memory: memory::MemoryLook,
     /// How often another secret, or another way in, came into force.
     auth_generation: u64,
     replies: Replies,
@@ -188,6 +191,8 @@ enum Purpose {
     ConfigCheck,
     /// A restart that a changed configuration file asks for.
     ConfigRestart,
+    /// A look at the memory of the process.
+    Memory,
     /// What a set-up begins with.
     WizardStart { conn: ConnId, id: Box<str> },
     /// What a set-up came to.
@@ -208,6 +213,30 @@ enum Purpose {
     FilesLook,
     /// An answer to `gateway.restart.request`.
     Restart { conn: ConnId, id: Box<str>, reason: String },
+}
+
+impl Purpose {
+    /// Which methods wait for it, by the first part of their names.
+    fn family(&self) -> Option<&'static str> {
+        match self {
+            Self::Devices => Some("device"),
+            Self::Config { .. } => Some("config"),
+            Self::WizardStart { .. } | Self::WizardWrite { .. } => Some("wizard"),
+            Self::ExecApprovals { .. } => Some("exec"),
+            Self::LogsTail { .. } => Some("logs"),
+            Self::VoiceWake => Some("voicewake"),
+            Self::Restart { .. } => Some("gateway"),
+            Self::Load
+            | Self::Relay(_)
+            | Self::ConfigCheck
+            | Self::ConfigRestart
+            | Self::Memory
+            | Self::WhoIs { .. }
+            | Self::File { .. }
+            | Self::FilePiece { .. }
+            | Self::FilesLook => None,
+        }
+    }
 }
 
 /// What comes after the stop.
@@ -269,6 +298,7 @@ impl Gateway {
             restart_needed: Vec::new(),
             config_fault: None,
             config_look: config::Look::default(),
+            memory: memory::MemoryLook::default(),
             auth_generation: 0,
             replies: Replies::default(),
             writes: Writes::default(),
@@ -334,6 +364,7 @@ impl Gateway {
 
     /// Applies one fact and appends what should be done about it, in order.
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
+        self.stats.counters.work_on(None);
         match input {
             Input::Upgrade { conn, request } => self.upgrade(now, conn, *request, out),
             Input::Http { conn, request } => self.http(now, conn, &request, out),
@@ -365,7 +396,9 @@ impl Gateway {
         if matches!(slot.phase, Phase::Ending) {
             return;
         }
-        let address = ClientAddress::resolve(slot.peer.remote.ip(), &request, &self.config);
+        let remote = slot.peer.remote.ip();
+        let address = ClientAddress::resolve(remote, &request, &self.config);
+        let has_memory = self.has_memory(now, out);
         let mut refused = |code: &str| {
             let what = Refusal { code: code.into(), address: address.told(), client_id: None };
             self.stats.refused(now.wall, what, &self.config.limits);
@@ -378,10 +411,13 @@ impl Gateway {
                 Record::new(Level::Warn, "upgrade.refused")
                     .conn(conn)
                     .field("why", "too many unauthenticated sockets")
-                    .field("peer", slot.peer.remote.ip()),
+                    .field("peer", remote),
             ));
             refused("too-many-unauthenticated-sockets");
             Some(web::too_many_sockets())
+        } else if !has_memory {
+            refused("memory-ceiling");
+            Some(web::memory_ceiling())
         } else {
             None
         };
@@ -435,6 +471,9 @@ impl Gateway {
             return self.answer_http(conn, canvas::Malformed::response(), out);
         };
         if self.canvas_request(now, conn, request, &client, address, out) {
+            return;
+        }
+        if self.metrics_request(now, conn, request, &client, address.path, out) {
             return;
         }
         if !web::is_probe(address.path) && self.control_ui_request(now, conn, request, &client, address, out)
@@ -658,6 +697,7 @@ impl Gateway {
             self.stats.cut += 1;
             return self.close(conn, CloseFrame::new(1008, "slow consumer"), out);
         }
+        self.stats.counters.events_sent += 1;
         self.order(conn, order, out);
     }
 
@@ -716,6 +756,7 @@ impl Gateway {
             out.push(Output::Log(record.conn(conn).field("method", method.name())));
         }
         self.stats.requests += 1;
+        self.stats.counters.begin_request(&method);
         let outcome = access
             .check(session.role, &session.scopes)
             .and_then(|()| self.suspension.admits(&method))
@@ -819,6 +860,7 @@ impl Gateway {
         // A late or repeated answer finds no ticket.
         let Some(purpose) = self.tickets.remove(&ticket) else { return };
         self.timers.clear(Timer::Host(ticket));
+        self.stats.counters.disk_writes += u64::from(answer.has_written());
         self.settle(now, purpose, Some(answer), out);
         self.settle_suspension(out);
         self.finish_stop(out);
@@ -826,6 +868,7 @@ impl Gateway {
 
     /// Ends a host request: with its answer, or without one when the host was silent for too long.
     fn settle(&mut self, now: Now, purpose: Purpose, answer: Option<HostAnswer>, out: &mut Vec<Output>) {
+        self.stats.counters.work_on(purpose.family());
         match purpose {
             Purpose::Devices => match answer {
                 Some(answer) => self.store_answered(now, answer, out),
@@ -840,6 +883,7 @@ impl Gateway {
             Purpose::Config { conn, id } => self.config_answered(now, (conn, id), answer, out),
             Purpose::ConfigCheck => self.config_checked(now, answer, out),
             Purpose::ConfigRestart => self.config_restart_prepared(now, answer, out),
+            Purpose::Memory => self.memory_looked(answer, out),
             Purpose::WizardStart { conn, id } => self.wizard_started(now, (conn, id), answer, out),
             Purpose::WizardWrite { conn, id } => self.wizard_written(now, (conn, id), answer, out),
             Purpose::ExecApprovals { conn, id } => self.exec_approvals_stored((conn, id), answer, out),

@@ -69,6 +69,11 @@ pub struct Limits {
     pub ending_sockets_max: usize,
     /// Open sockets in all; beyond it the driver stops accepting until one closes.
     pub sockets_max: usize,
+    /// Resident memory of the process above which no WebSocket is let in any more (503), so that those who are here can
+    /// stay; no bound when zero. Above it the host is asked again, at most every `memory_look_ms`.
+    pub memory_bytes_max: u64,
+    /// See `memory_bytes_max`.
+    pub memory_look_ms: u64,
     /// Between keepalive pings on an open WebSocket.
     pub ping_interval_ms: u64,
     /// Silence after a ping that makes a peer dead. Any inbound byte counts as life.
@@ -282,6 +287,8 @@ impl Default for Limits {
             headless_sockets_max: 2_048,
             ending_sockets_max: 256,
             sockets_max: 8_192,
+            memory_bytes_max: 0,
+            memory_look_ms: 250,
             ping_interval_ms: 25_000,
             pong_timeout_ms: 25_000,
             close_timeout_ms: 2_000,

@@ -22,6 +22,8 @@ pub struct Own {
     pub proxy: ProxyProof,
     /// `nodePairing`: which devices are paired without a person.
     pub pairing: PairingRules,
+    /// `metrics.enabled`: whether `/metrics` is there.
+    pub metrics: bool,
     /// `tailscale.socket`: where tailscaled of this machine answers, when not where it usually does.
     pub tailscale_socket: Option<PathBuf>,
 }
@@ -61,11 +63,12 @@ pub fn of_text(text: &[u8], path: &Path, environment: &Environment) -> Result<Ow
 fn parse(root: &Node, environment: &Environment) -> Result<Own, Vec<String>> {
     let mut reader = Reader::new(root, environment);
     let mut limits = Limits::default();
-    check_names(&mut reader, "", root, &["limits", "trustedProxy", "tailscale", "nodePairing"]);
+    check_names(&mut reader, "", root, &["limits", "trustedProxy", "tailscale", "nodePairing", "metrics"]);
     for (name, known) in [
         ("trustedProxy", &["proofHeader", "proof", "dangerouslyTrustLoopback"][..]),
         ("tailscale", &["socket"]),
         ("nodePairing", &["autoApproveLocal", "autoApproveCidrs"]),
+        ("metrics", &["enabled"]),
     ] {
         if let Some(section) = reader.node(name) {
             check_names(&mut reader, &format!("{name}."), section, known);
@@ -73,6 +76,7 @@ fn parse(root: &Node, environment: &Environment) -> Result<Own, Vec<String>> {
     }
     let proxy = proxy_proof(&mut reader);
     let pairing = pairing(&mut reader);
+    let metrics = reader.switch("metrics.enabled").unwrap_or(false);
     let tailscale_socket = reader.text("tailscale.socket").map(|path| environment.path(&path));
     if let Some(section) = reader.node("limits") {
         let names: Vec<&str> = LIMITS.iter().map(|limit| limit.name).collect();
@@ -99,7 +103,7 @@ fn parse(root: &Node, environment: &Environment) -> Result<Own, Vec<String>> {
         ));
     }
     if reader.faults.is_empty() {
-        Ok(Own { limits, proxy, pairing, tailscale_socket })
+        Ok(Own { limits, proxy, pairing, metrics, tailscale_socket })
     } else {
         Err(reader.faults)
     }
@@ -204,6 +208,7 @@ const LIMITS: &[Limit] = limits! {
     "processBytesMax": process_bytes_max in MIB, 2047 * MIB;
     "bodyBytesMax": body_bytes_max in 1024, 256 * MIB;
     "socketsMax": sockets_max in 4, 1_000_000;
+    "memoryBytesMax": memory_bytes_max in 8 * MIB, 1024 * 1024 * MIB;
     "preauthSocketsMax": preauth_sockets_max in 1, 1_000_000;
     "preauthSocketsPerAddressMax": preauth_sockets_per_address_max in 1, 1_000_000;
     "headlessSocketsMax": headless_sockets_max in 1, 1_000_000;
@@ -279,6 +284,14 @@ mod tests {
             let faults = read(&format!("{{nodePairing: {text}}}")).unwrap_err();
             assert!(faults.len() == 1 && faults[0].starts_with(want), "{faults:?}");
         }
+    }
+
+    #[test]
+    fn metrics_are_off_unless_asked_for() {
+        let read = |text: &str| parse(&Node::parse(text).unwrap(), &Environment::default());
+        assert!(!read("{}").unwrap().metrics && read("{metrics: {enabled: true}}").unwrap().metrics);
+        assert!(read("{metrics: {enable: true}}").unwrap_err()[0].starts_with("metrics.enable: unknown"));
+        assert!(read("{metrics: {enabled: 'yes'}}").unwrap_err()[0].starts_with("metrics.enabled: found"));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod devices;
 mod events;
 mod handshake;
 mod invoke;
+mod metrics;
 mod node_events;
 mod pairing;
 mod questions;
@@ -244,6 +245,11 @@ play! {
     wizard:
         a_set_up_asks_and_writes_once
         a_set_up_that_is_cancelled_or_overtaken_writes_nothing;
+    metrics:
+        the_numbers_are_those_of_what_has_happened
+        nobody_makes_the_page_longer_than_it_may_be
+        without_the_setting_there_is_no_such_page
+        above_the_memory_ceiling_nobody_new_comes_in_and_who_is_here_stays;
 }
 
 /// Both protocols.

@@ -30,6 +30,7 @@ const WAYS: [Way; 3] = [Way::Loopback, Way::Lan, Way::Proxy];
 fn gateway(place: Place, change: impl FnOnce(&mut Config)) -> Stage {
     let stage = Stage::with(place, |config| {
         config.canvas = Some(CanvasHost { live_reload: true });
+        config.metrics = true;
         config.control_ui = Some(ControlUi { built_in: true, base_path: String::new() });
         // How many wrong secrets are too many is another test's.
         config.auth.rate_limit = Some(RateLimit { attempts_max: 1_000, ..RateLimit::default() });

@@ -43,7 +43,9 @@ fn config(limits: Limits) -> Arc<Config> {
         canvas: None,
         control_ui: None,
         strict_transport_security: None,
+        metrics: false,
         node_commands: Default::default(),
+        config_debounce_ms: 300,
         about: About::default(),
     })
 }

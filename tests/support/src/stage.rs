@@ -522,6 +522,7 @@ pub fn config() -> Config {
         canvas: None,
         control_ui: None,
         strict_transport_security: None,
+        metrics: false,
         node_commands: Default::default(),
         config_debounce_ms: CONFIG_DEBOUNCE_MS,
         about: About {
