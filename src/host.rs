@@ -1,6 +1,7 @@
 //! What the core asks of the machine, answered with ordinary blocking code: the device store on the disk, facts
 //! about the machine, the log. Drivers call this off the gateway's lock.
 
+pub mod cgroup;
 pub mod facts;
 pub mod files;
 mod watch;

@@ -7,7 +7,7 @@ use crate::accounts::{self, Account, Keeper};
 use crate::config::first_run::{Author, generate_token};
 use crate::config::live::taken::Pages;
 use crate::config::live::{self, LiveFile, Start};
-use crate::config::own::{Own, ProxyProof};
+use crate::config::own::{Around, Own, ProxyProof};
 use crate::config::secrets::{self, Overrides, Resolved, Source, Sourced};
 use crate::config::settings::{Bind, TailscaleMode};
 use crate::config::start::{self, Decided, Flags};
@@ -17,6 +17,7 @@ use crate::config::{self, ConfigFile, Opened, Places, Settings, own};
 use crate::entropy;
 use crate::environment::Environment;
 use crate::host::StateHost;
+use crate::host::cgroup;
 use crate::host::facts::{self, Facts};
 use crate::host::files::Files;
 use crate::identity::Identity;
@@ -26,7 +27,7 @@ use crate::lock::Owner;
 use crate::log::plan::LogPlan;
 use crate::log::{self, Logger};
 use crate::profile;
-use crate::storage::{RealDisk, Storage, explain};
+use crate::storage::{Overlay, Storage, explain};
 use crate::tailscale::Tailscaled;
 use clawgate_proto::config::{About, AuthConfig, AuthMode, Config, PairingRules, Reach};
 use clawgate_proto::limits::Limits;
@@ -48,7 +49,7 @@ pub(super) struct Plan {
     pub(super) places: Places,
     /// The home folder, where there is one.
     home: Option<PathBuf>,
-    storage: Arc<Storage<RealDisk>>,
+    storage: Arc<Storage<Overlay>>,
     settings: Settings,
     pub(super) place: Place,
     pub(super) port: u16,
@@ -109,12 +110,18 @@ impl Plan {
             proxy: ProxyProof::default(),
             pairing: PairingRules::default(),
         };
-        let storage = Arc::new(Storage::new(RealDisk, u64::from_ne_bytes(entropy::bytes())));
+        let disk = if args.state_in_memory { Overlay::in_memory() } else { Overlay::on_disk() };
+        let storage = Arc::new(Storage::new(disk, u64::from_ne_bytes(entropy::bytes())));
         let Opened { places, mut file, settings, environment, base } =
             config::open(&storage, environment).map_err(Failure::Failed)?;
         // Where there is no file yet, this start writes one for a gateway.
         flags.allow_unconfigured |= file.found.is_none();
+        let around = Around {
+            sockets_max: args.max_connections.and_then(|count| usize::try_from(count).ok()),
+            memory_limit: cgroup::memory_limit(),
+        };
         let own = own::read(&storage, &places.own_config(), &environment).map_err(Failure::Failed)?;
+        let own = own.with(around);
         flags.proxy.clone_from(&own.proxy);
         flags.pairing.clone_from(&own.pairing);
         let Decided { bind, place, mut auth, exposure } =
@@ -139,6 +146,9 @@ impl Plan {
         warnings.extend(bridge_is_gone(args, &environment));
         warnings.extend(identity.notice.clone());
         warnings.extend(exposed_file(&file.path));
+        if args.state_in_memory {
+            warnings.push(IN_MEMORY.to_owned());
+        }
         if auth.mode == AuthMode::None {
             warnings.push(
                 "auth is none: every program on this machine may connect and ask to be paired".to_owned(),
@@ -165,6 +175,7 @@ impl Plan {
             own: places.own_config(),
             spot: Some((place, port)),
             log_flag: args.log_file.clone(),
+            around,
             restarts_by_signal: Arc::new(AtomicBool::new(settings.restart_by_signal != Some(false))),
             base: Config::new(AuthConfig::new(AuthMode::None), port),
         };
@@ -223,7 +234,7 @@ impl Plan {
         addresses: &[SocketAddr],
         accounts: Keeper,
         logger: &Arc<Logger>,
-    ) -> (Gateway, StateHost<RealDisk>) {
+    ) -> (Gateway, StateHost<Overlay>) {
         let mut random = Random::new(Seed::new(entropy::bytes()));
         let port = addresses.first().map_or(self.port, SocketAddr::port);
         let facts = Facts::gather(random.uuid(), port);
@@ -405,7 +416,7 @@ fn host_of(place: Place) -> String {
 /// Writes a configuration file where there is none, and a token where one is needed and none is known.
 fn complete(
     file: &mut ConfigFile,
-    (storage, places): (&Storage<RealDisk>, &Places),
+    (storage, places): (&Storage<Overlay>, &Places),
     auth: &mut Resolved,
     overrides: &Overrides,
     settings: &Settings,
@@ -413,6 +424,13 @@ fn complete(
     let by = Author { state_dir: &places.state_dir, name: "clawgate gateway" };
     let wants_token = auth.mode == AuthMode::Token && auth.token.is_none();
     let is_new = file.found.is_none();
+    if wants_token && storage.disk().is_in_memory() {
+        return Err(
+            "there is no gateway token, and with --state-in-memory a new one could be read nowhere.\nSet \
+                    OPENCLAW_GATEWAY_TOKEN, pass --token, or start once without --state-in-memory."
+                .to_owned(),
+        );
+    }
     if !wants_token {
         if !is_new {
             return Ok(None);
@@ -474,6 +492,9 @@ fn exposed_file(path: &Path) -> Option<String> {
     })
 }
 
+/// Told at every start.
+const IN_MEMORY: &str = "--state-in-memory: NOTHING IS STORED. Devices that are paired, tokens, settings and wake words are \
+                         gone when this gateway ends or restarts, and every device has to be paired again";
 /// A daemon that takes longer to say what this machine is called keeps no start waiting.
 const NAME_PATIENCE: Duration = Duration::from_secs(1);
 /// A machine with more addresses than this is told in `gateway.controlUi.allowedOrigins` which of them count.

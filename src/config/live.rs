@@ -10,7 +10,7 @@ use super::exposure::Exposure;
 use super::files::FilesBeside;
 use super::locate::Places;
 use super::open::{load, settings_of};
-use super::own::{self, Own};
+use super::own::{self, Around, Own};
 use super::secrets::Resolved;
 use super::settings::{Bind, Settings};
 use super::start::Flags;
@@ -86,6 +86,8 @@ pub struct Start {
     pub exposure: Exposure,
     /// `commands.restart`, as the file says now.
     pub restarts_by_signal: Arc<AtomicBool>,
+    /// What counts beside this program's own settings.
+    pub around: Around,
     /// What no setting says.
     pub base: Config,
 }
@@ -390,10 +392,11 @@ impl<D: Disk> LiveFile<D> {
         let path = &self.start.own;
         let (text, mark) = match self.storage.read(path) {
             Ok(Some(found)) => found,
-            Ok(None) => return (Ok(Own::default()), Vec::new(), Version::MISSING),
+            Ok(None) => return (Ok(Own::default().with(self.start.around)), Vec::new(), Version::MISSING),
             Err(why) => return (Err(why), Vec::new(), self.storage.mark(path).unwrap_or(Version::MISSING)),
         };
-        (own::of_text(&text, path, &self.start.environment), text, mark)
+        let own = own::of_text(&text, path, &self.start.environment);
+        (own.map(|own| own.with(self.start.around)), text, mark)
     }
 
     /// Fetches secrets again, whatever the marks of files say: what a program tells has none.

@@ -37,6 +37,27 @@ pub struct ProxyProof {
     pub trusts_loopback: bool,
 }
 
+/// What counts beside that file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Around {
+    /// `--max-connections`: stronger than `limits.socketsMax`.
+    pub sockets_max: Option<usize>,
+    /// What the system grants this process at most, in bytes: where `limits.memoryBytesMax` says nothing.
+    pub memory_limit: Option<u64>,
+}
+
+impl Own {
+    /// The same with what counts beside the file.
+    pub fn with(mut self, around: Around) -> Self {
+        self.limits.sockets_max = around.sockets_max.unwrap_or(self.limits.sockets_max);
+        if self.limits.memory_bytes_max == 0 {
+            // The rest is for what does not grow with sockets, and for what the kernel itself keeps for the process.
+            self.limits.memory_bytes_max = around.memory_limit.map_or(0, |limit| limit - limit / 10);
+        }
+        self
+    }
+}
+
 /// Reads that file. Where a secret is asked for, `${NAME}` stands for a variable of `environment`.
 ///
 /// # Errors
@@ -208,7 +229,7 @@ const LIMITS: &[Limit] = limits! {
     "processBytesMax": process_bytes_max in MIB, 2047 * MIB;
     "bodyBytesMax": body_bytes_max in 1024, 256 * MIB;
     "socketsMax": sockets_max in 4, 1_000_000;
-    "memoryBytesMax": memory_bytes_max in 8 * MIB, 1024 * 1024 * MIB;
+    "memoryBytesMax": memory_bytes_max in MIB, 1024 * 1024 * MIB;
     "preauthSocketsMax": preauth_sockets_max in 1, 1_000_000;
     "preauthSocketsPerAddressMax": preauth_sockets_per_address_max in 1, 1_000_000;
     "headlessSocketsMax": headless_sockets_max in 1, 1_000_000;
@@ -284,6 +305,18 @@ mod tests {
             let faults = read(&format!("{{nodePairing: {text}}}")).unwrap_err();
             assert!(faults.len() == 1 && faults[0].starts_with(want), "{faults:?}");
         }
+    }
+
+    #[test]
+    fn a_flag_and_the_system_count_beside_the_file() {
+        let own = |text: &str| parse(&Node::parse(text).unwrap(), &Environment::default()).unwrap();
+        let bounds = |own: Own| (own.limits.sockets_max, own.limits.memory_bytes_max);
+        let around = Around { sockets_max: Some(9), memory_limit: Some(100 * MIB) };
+        let text = "{limits: {socketsMax: 7, memoryBytesMax: 5000000}}";
+        assert_eq!(bounds(own(text).with(around)), (9, 5_000_000));
+        assert_eq!(bounds(own("{}").with(around)), (9, 90 * MIB));
+        assert_eq!(bounds(own(text).with(Around::default())), (7, 5_000_000));
+        assert_eq!(bounds(own("{}").with(Around::default())), (8_192, 0));
     }
 
     #[test]

@@ -48,6 +48,7 @@ impl Rig {
             log_flag: Some(PathBuf::from("off")),
             spot: Some((place, 0)),
             restarts_by_signal: Arc::default(),
+            around: Around::default(),
             base: Config::new(AuthConfig::new(AuthMode::None), 0),
         };
         let storage = Arc::new(Storage::new(RealDisk, 1));
