@@ -68,7 +68,10 @@ impl Rig {
             match answer {
                 ConfigAnswer::Checked => return news,
                 ConfigAnswer::Unsettled => assert!(news.is_none(), "what is not at rest brings nothing"),
-                other => panic!("{other:?}"),
+                other @ (ConfigAnswer::Snapshot(_)
+                | ConfigAnswer::Written(_)
+                | ConfigAnswer::Json(_)
+                | ConfigAnswer::Reloaded(_)) => panic!("{other:?}"),
             }
         }
         panic!("never at rest")

@@ -96,8 +96,9 @@ impl Decision {
         };
         let mut waits = of(changes.since_start, &[Reload::Restart]);
         if changes.moves && !says_where(&waits) {
-            // A variable of the document's own, as it seems.
-            waits.push("env".to_owned());
+            // A variable of the document's own; or it listens elsewhere since a restart that did not work.
+            let is_env = changes.since_start.iter().any(|path| is_below(path, "env"));
+            waits.push(if is_env { "env" } else { "gateway.bind" }.to_owned());
         }
         let every = || {
             let mut every = of(changes.since_start, &[Reload::Hot]);
@@ -305,6 +306,8 @@ mod tests {
             (&[Mode::Hybrid], "agents.list", "agents.list gateway.port", true, "", PORT, true),
             // A variable of the document's own names the port.
             (&[Mode::Hybrid], "env.vars.X", "env.vars.X", true, "", "env", true),
+            // The gateway stayed where it was before a restart that did not work.
+            (&[Mode::Hybrid], "agents.list", "agents.list", true, "", "gateway.bind", true),
         ] {
             for mode in modes {
                 let (latest, since_start) = (paths(latest), paths(since_start));
