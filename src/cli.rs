@@ -14,7 +14,6 @@ pub mod discover;
 pub mod doctor;
 pub mod here;
 pub mod invoke;
-mod log_plan;
 pub mod logs;
 pub mod man;
 pub mod node;

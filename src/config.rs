@@ -18,6 +18,7 @@ pub mod settings;
 pub mod shape;
 pub mod start;
 pub mod startable;
+pub mod watch;
 pub mod weak;
 pub mod write;
 

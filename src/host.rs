@@ -1,6 +1,7 @@
 //! What the core asks of the machine, answered with ordinary blocking code: the device store on the disk, facts
 //! about the machine, the log. Drivers call this off the gateway's lock.
 
+pub mod cgroup;
 pub mod facts;
 pub mod files;
 mod watch;
@@ -39,7 +40,7 @@ pub struct StateHost<D> {
     beat: Option<Beat>,
     config: Option<LiveFile<D>>,
     tailscaled: Tailscaled,
-    files: Files,
+    files: Arc<Files>,
 }
 
 /// Whether the program could start again; if not, why.
@@ -75,7 +76,7 @@ impl<D: Disk> StateHost<D> {
             beat: None,
             config: None,
             tailscaled: Tailscaled::default(),
-            files: Files::default(),
+            files: Arc::default(),
         }
     }
 
@@ -96,6 +97,14 @@ impl<D: Disk> StateHost<D> {
         self
     }
 
+    /// Has somebody told, from now on, when the configuration file may have been changed. Where the system cannot tell, it
+    /// is only looked at every so often.
+    pub fn watch_config(&self, tell: impl Fn() + Send + 'static) {
+        if let Some(config) = &self.config {
+            config.watch(tell);
+        }
+    }
+
     /// The same host, which asks before a restart whether the program could start again.
     pub fn with_restart_check(self, check: impl Fn() -> Result<(), String> + Send + Sync + 'static) -> Self {
         Self { may_restart: Some(RestartCheck(Box::new(check))), ..self }
@@ -112,7 +121,7 @@ impl<D: Disk> StateHost<D> {
     }
 
     /// The same host, which serves these files.
-    pub fn with_files(self, files: Files) -> Self {
+    pub fn with_files(self, files: Arc<Files>) -> Self {
         Self { files, ..self }
     }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Everything the core needs to know that does not come from a peer. Shared by the gateway and every
-/// connection; fixed for the life of the process.
+/// connection. The gateway may get another one while it runs; a connection keeps the one it was opened with.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Bounds.
@@ -29,8 +29,12 @@ pub struct Config {
     /// `gateway.http.securityHeaders.strictTransportSecurity`: sent with every HTTP answer (RFC 6797). Whether it is true is
     /// its owner's to know: browsers believe it only over TLS.
     pub strict_transport_security: Option<Arc<str>>,
+    /// Whether `/metrics` tells the gateway's numbers to who proves the shared secret.
+    pub metrics: bool,
     /// Which commands nodes may be asked for, besides those of their platform.
     pub node_commands: NodeCommands,
+    /// `gateway.reload.debounceMs`: from the host's word that the configuration file was changed to the look at it.
+    pub config_debounce_ms: u64,
     /// Facts about the host that clients are shown.
     pub about: About,
 }
@@ -48,11 +52,16 @@ impl Config {
             canvas: None,
             control_ui: None,
             strict_transport_security: None,
+            metrics: false,
             node_commands: NodeCommands::default(),
+            config_debounce_ms: CONFIG_DEBOUNCE_MS,
             about: About::default(),
         }
     }
 }
+
+/// `gateway.reload.debounceMs` where nothing is said (spec: config section 2).
+pub const CONFIG_DEBOUNCE_MS: u64 = 300;
 
 /// The page at the gateway's own address (`gateway.controlUi`).
 #[derive(Clone, Debug, PartialEq, Eq)]

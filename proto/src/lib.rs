@@ -51,7 +51,8 @@
 //! # let auth = AuthConfig::new(AuthMode::None);
 //! # let config = Config {
 //! #     limits: Default::default(), auth, port: 18789, allowed_origins: vec![], trusted_proxies: vec![],
-//! #     allow_real_ip_fallback: false, canvas: None, node_commands: Default::default(),
+//! #     allow_real_ip_fallback: false, canvas: None, node_commands: Default::default(), metrics: false,
+//! #     config_debounce_ms: 300,
 //! #     control_ui: None, strict_transport_security: None, about: About::default(),
 //! # };
 //! # let now = Now { mono: Mono(0), wall: Wall(1_800_000_000_000) };

@@ -307,7 +307,9 @@ mod tests {
             canvas: None,
             control_ui: None,
             strict_transport_security: None,
+            metrics: false,
             node_commands: Default::default(),
+            config_debounce_ms: 300,
             about: About::default(),
         };
         let mut client = |headers: &[(&str, &str)], falls_back: bool| {
@@ -349,7 +351,9 @@ mod tests {
             canvas: None,
             control_ui: None,
             strict_transport_security: None,
+            metrics: false,
             node_commands: Default::default(),
+            config_debounce_ms: 300,
             about: About::default(),
         };
         // Compatibility rows proxied-loopback and forwarded-local.

@@ -73,6 +73,7 @@ pub fn run<H: Host>(setup: Setup<H>) -> io::Result<()> {
 
     driver.tell(Input::Tick);
     executor.spawn(Box::pin(alarm::run(Arc::clone(&driver))));
+    executor.spawn(Box::pin(stop::watch(stop.clone(), Arc::clone(&driver))));
     executor.spawn(Box::pin(stop::run(stop, Arc::clone(&driver))));
     let announcing = announcer.map(|announcer| mdns::Announcing::new(announcer, clock));
     if let Some(announcing) = &announcing {

@@ -13,6 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+/// A touched file and an end.
+const TOLD_AT_ONCE: usize = 2;
+
 /// How others reach the keeper. The inbox is a leaf lock.
 #[derive(Debug)]
 pub(crate) struct Keeper {
@@ -55,7 +58,7 @@ pub(crate) fn keep<H: Host>(driver: &Arc<Driver<H>>, stop: &Stop) {
         if driver.timers.take_due(scratch.now.mono, &mut fired) {
             scratch.inputs.push(Input::Tick);
         }
-        scratch.inputs.extend(stop.take());
+        scratch.inputs.extend(std::iter::from_fn(|| stop.take()).take(TOLD_AT_ONCE));
         feed(driver, &mut scratch);
         for slot in fired.drain(..) {
             driver.work(&mut scratch, &slot, Cause::Due);

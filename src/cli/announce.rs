@@ -73,7 +73,7 @@ fn gateway<'a>(plan: &'a Plan, addresses: &[SocketAddr], hostname: &'a str) -> G
         port: addresses.first().map_or(plan.port, SocketAddr::port),
         hostname,
         device_id: plan.identity.key.device_id(),
-        has_canvas: plan.canvas.is_some(),
+        has_canvas: plan.pages.canvas.is_some(),
         tailnet_dns,
     }
 }

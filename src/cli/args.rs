@@ -294,6 +294,12 @@ pub struct RunArgs {
     /// Start even when gateway.mode is not "local"
     #[arg(long)]
     pub allow_unconfigured: bool,
+    /// Take at most so many connections at once [default: limits.socketsMax of clawgate.json, 8192]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(4..=1_000_000))]
+    pub max_connections: Option<u64>,
+    /// Write nothing below the state folder: what is paired, stored or set is gone when the gateway ends or restarts
+    #[arg(long)]
+    pub state_in_memory: bool,
     /// A switch of the TCP bridge that earlier gateways had
     #[arg(long, hide = true, alias = "no-bridge")]
     pub bridge: bool,

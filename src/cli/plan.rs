@@ -2,14 +2,14 @@
 //! can be refused on the way, and what the first start writes.
 
 use super::args::{AuthArg, RunArgs};
-use super::log_plan::LogPlan;
 use super::{Failure, announce};
 use crate::accounts::{self, Account, Keeper};
 use crate::config::first_run::{Author, generate_token};
+use crate::config::live::taken::Pages;
 use crate::config::live::{self, LiveFile, Start};
-use crate::config::own::ProxyProof;
+use crate::config::own::{Around, Own, ProxyProof};
 use crate::config::secrets::{self, Overrides, Resolved, Source, Sourced};
-use crate::config::settings::{Bind, CanvasSettings, TailscaleMode};
+use crate::config::settings::{Bind, TailscaleMode};
 use crate::config::start::{self, Decided, Flags};
 use crate::config::startable;
 use crate::config::write::backup_of;
@@ -18,19 +18,20 @@ use crate::discovery::Discovery;
 use crate::entropy;
 use crate::environment::Environment;
 use crate::host::StateHost;
+use crate::host::cgroup;
 use crate::host::facts::{self, Facts};
 use crate::host::files::Files;
 use crate::identity::Identity;
 use crate::interfaces;
 use crate::listen::Place;
 use crate::lock::Owner;
+use crate::log::plan::LogPlan;
 use crate::log::{self, Logger};
 use crate::profile;
-use crate::storage::{RealDisk, Storage, explain};
+use crate::storage::{Overlay, Storage, explain};
 use crate::tailscale::Tailscaled;
 use crate::tailscale::serve as tailscale;
-use crate::web;
-use clawgate_proto::config::{About, AuthMode, CanvasHost, Config, ControlUi, PairingRules, Reach};
+use clawgate_proto::config::{About, AuthConfig, AuthMode, Config, PairingRules, Reach};
 use clawgate_proto::limits::Limits;
 use clawgate_proto::log::{Level, Record};
 use clawgate_proto::net::Origin;
@@ -42,6 +43,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// Everything that is decided before a socket is bound.
@@ -50,7 +52,7 @@ pub(super) struct Plan {
     pub(super) places: Places,
     /// The home folder, where there is one.
     home: Option<PathBuf>,
-    pub(super) storage: Arc<Storage<RealDisk>>,
+    pub(super) storage: Arc<Storage<Overlay>>,
     pub(super) settings: Settings,
     pub(super) place: Place,
     pub(super) port: u16,
@@ -61,15 +63,12 @@ pub(super) struct Plan {
     pub(super) auth: Resolved,
     /// The messenger accounts to own.
     accounts: Vec<Account>,
-    limits: Limits,
+    own: Own,
     /// What a changed configuration file is read with.
     watch: Start,
     pub(super) tailscaled: Tailscaled,
-    /// Where the canvas is, when it is served, and whether its pages load themselves again.
-    pub(super) canvas: Option<(PathBuf, CanvasHost)>,
-    /// Where a Control UI is installed.
-    /// The page at the gateway's own address, if any, and where it is installed, if it is not built in.
-    control_ui: Option<Option<PathBuf>>,
+    /// The folders that are served.
+    pub(super) pages: Pages,
     /// `OPENCLAW_MDNS_HOSTNAME` and `OPENCLAW_TAILNET_DNS`: what this machine is called, when it is not what it says.
     names: [Option<String>; 2],
     pub(super) identity: Identity,
@@ -116,12 +115,18 @@ impl Plan {
             proxy: ProxyProof::default(),
             pairing: PairingRules::default(),
         };
-        let storage = Arc::new(Storage::new(RealDisk, u64::from_ne_bytes(entropy::bytes())));
+        let disk = if args.state_in_memory { Overlay::in_memory() } else { Overlay::on_disk() };
+        let storage = Arc::new(Storage::new(disk, u64::from_ne_bytes(entropy::bytes())));
         let Opened { places, mut file, settings, environment, base } =
             config::open(&storage, environment).map_err(Failure::Failed)?;
         // Where there is no file yet, this start writes one for a gateway.
         flags.allow_unconfigured |= file.found.is_none();
+        let around = Around {
+            sockets_max: args.max_connections.and_then(|count| usize::try_from(count).ok()),
+            memory_limit: cgroup::memory_limit(),
+        };
         let own = own::read(&storage, &places.own_config(), &environment).map_err(Failure::Failed)?;
+        let own = own.with(around);
         flags.proxy.clone_from(&own.proxy);
         flags.pairing.clone_from(&own.pairing);
         let Decided { bind, place, mut auth, exposure } =
@@ -146,6 +151,9 @@ impl Plan {
         warnings.extend(bridge_is_gone(args, &environment));
         warnings.extend(identity.notice.clone());
         warnings.extend(exposed_file(&file.path));
+        if args.state_in_memory {
+            warnings.push(IN_MEMORY.to_owned());
+        }
         if auth.mode == AuthMode::None {
             warnings.push(
                 "auth is none: every program on this machine may connect and ask to be paired".to_owned(),
@@ -169,12 +177,15 @@ impl Plan {
             verbose: args.verbose,
             bind,
             exposure,
+            own: places.own_config(),
+            spot: Some((place, port)),
+            log_flag: args.log_file.clone(),
+            around,
+            restarts_by_signal: Arc::new(AtomicBool::new(settings.restart_by_signal != Some(false))),
+            base: Config::new(AuthConfig::new(AuthMode::None), port),
         };
-        let tailscaled = own.tailscale_socket.map_or_else(Tailscaled::default, Tailscaled::at);
-        let page = &settings.control_ui;
-        let root = page.root.as_deref().map(|root| environment.path(root));
-        let control_ui = (page.enabled != Some(false)).then_some(root);
-        let canvas = canvas(&settings, &environment, &places.state_dir);
+        let tailscaled = own.tailscale_socket.clone().map_or_else(Tailscaled::default, Tailscaled::at);
+        let pages = Pages::new(&settings, &environment, &places.state_dir);
         let names = ["OPENCLAW_MDNS_HOSTNAME", "OPENCLAW_TAILNET_DNS"]
             .map(|name| environment.get(name).map(str::to_owned));
         let discovery = Discovery::new(&settings.discovery, &environment);
@@ -189,11 +200,10 @@ impl Plan {
             program,
             auth,
             accounts,
-            limits: own.limits,
+            own,
             watch,
             tailscaled,
-            canvas,
-            control_ui,
+            pages,
             names,
             identity,
             discovery,
@@ -231,7 +241,7 @@ impl Plan {
         addresses: &[SocketAddr],
         accounts: Keeper,
         logger: &Arc<Logger>,
-    ) -> (Gateway, StateHost<RealDisk>) {
+    ) -> (Gateway, StateHost<Overlay>) {
         let mut random = Random::new(Seed::new(entropy::bytes()));
         let port = addresses.first().map_or(self.port, SocketAddr::port);
         let facts = Facts::gather(random.uuid(), port);
@@ -239,27 +249,27 @@ impl Plan {
         let mut watch = self.watch.clone();
         watch.exposure.own_origins = own_origins;
         watch.listening = addresses.to_vec();
-        let live = live::live_config(&self.auth, &self.settings, &watch.exposure, self.log_file.levels);
-        let config = Config {
-            limits: Limits { config_check_ms: CONFIG_CHECK_MS, ..self.limits.clone() },
-            auth: live.auth,
-            port,
-            allowed_origins: live.allowed_origins,
-            trusted_proxies: live.trusted_proxies,
-            allow_real_ip_fallback: live.allow_real_ip_fallback,
-            canvas: self.canvas.as_ref().map(|(_, host)| *host),
-            control_ui: self.control_ui.as_ref().map(|root| ControlUi {
-                built_in: root.is_none(),
-                base_path: self.settings.control_ui.base_path.clone(),
-            }),
-            strict_transport_security: self.settings.strict_transport_security.as_deref().map(Arc::from),
-            node_commands: live.node_commands,
+        let base = Config {
+            limits: Limits { config_check_ms: CONFIG_CHECK_MS, ..self.own.limits.clone() },
             about: self.about(&facts, addresses),
+            ..Config::new(AuthConfig::new(self.auth.mode), port)
         };
-        let mut gateway = Gateway::new(config, random.seed(), now);
+        let decided = live::taken::Decided {
+            auth: &self.auth,
+            settings: &self.settings,
+            own: &self.own,
+            exposure: &watch.exposure,
+            levels: self.log_file.levels,
+            pages: &self.pages,
+        };
+        let live = decided.over(&base);
+        watch.base = base;
+        let mut gateway = Gateway::new(*live.config, random.seed(), now);
         gateway.set_log_level(live.log_level);
         let storage = Arc::clone(&self.storage);
-        let file = LiveFile::new(Arc::clone(&storage), Arc::clone(logger), watch);
+        let files = Arc::new(Files::default());
+        self.pages.serve(&files);
+        let file = LiveFile::new(Arc::clone(&storage), Arc::clone(logger), Arc::clone(&files), watch);
         gateway.set_hot_reload(now, file.hot_reload());
         let mut host = StateHost::new(storage, self.places.state_dir.clone(), facts, Arc::clone(logger))
             .with_accounts(accounts)
@@ -267,15 +277,6 @@ impl Plan {
             .with_config(file);
         if let Some(home) = &self.home {
             host = host.with_home(home);
-        }
-        let mut files = Files::default();
-        if let Some((root, _)) = &self.canvas {
-            files = files.with_canvas(root.clone(), web::A2UI);
-        }
-        match &self.control_ui {
-            Some(Some(root)) => files = files.with_control_ui(root.clone()),
-            Some(None) => files = files.with_control_page(web::CONTROL),
-            None => {}
         }
         let host = host.with_files(files);
         (gateway, host)
@@ -339,9 +340,9 @@ impl Plan {
         }
     }
 
-    /// Whether SIGUSR1 restarts the gateway.
-    pub(super) fn restarts_by_signal(&self) -> bool {
-        self.settings.restart_by_signal != Some(false)
+    /// Whether SIGUSR1 restarts the gateway, as the file says at the time.
+    pub(super) fn restarts_by_signal(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.watch.restarts_by_signal)
     }
 
     /// Where this gateway listens, for one that goes on there.
@@ -439,7 +440,7 @@ fn host_of(place: Place) -> String {
 /// Writes a configuration file where there is none, and a token where one is needed and none is known.
 fn complete(
     file: &mut ConfigFile,
-    (storage, places): (&Storage<RealDisk>, &Places),
+    (storage, places): (&Storage<Overlay>, &Places),
     auth: &mut Resolved,
     overrides: &Overrides,
     settings: &Settings,
@@ -447,6 +448,13 @@ fn complete(
     let by = Author { state_dir: &places.state_dir, name: "clawgate gateway" };
     let wants_token = auth.mode == AuthMode::Token && auth.token.is_none();
     let is_new = file.found.is_none();
+    if wants_token && storage.disk().is_in_memory() {
+        return Err(
+            "there is no gateway token, and with --state-in-memory a new one could be read nowhere.\nSet \
+                    OPENCLAW_GATEWAY_TOKEN, pass --token, or start once without --state-in-memory."
+                .to_owned(),
+        );
+    }
     if !wants_token {
         if !is_new {
             return Ok(None);
@@ -508,23 +516,17 @@ fn exposed_file(path: &Path) -> Option<String> {
     })
 }
 
+/// Told at every start.
+const IN_MEMORY: &str = "--state-in-memory: NOTHING IS STORED. Devices that are paired, tokens, settings and wake words are \
+                         gone when this gateway ends or restarts, and every device has to be paired again";
 /// A daemon that takes longer to say what this machine is called keeps no start waiting.
 pub(super) const NAME_PATIENCE: Duration = Duration::from_secs(1);
 /// A machine with more addresses than this is told in `gateway.controlUi.allowedOrigins` which of them count.
 const OWN_ORIGINS_MAX: usize = 64;
 
-/// Between looks at the configuration file: one system call each.
+/// Between looks at the configuration files where the system does not say that they were changed: a system call for each
+/// of them.
 const CONFIG_CHECK_MS: u64 = 5_000;
-
-/// Where the canvas is, unless it is not served.
-fn canvas(settings: &Settings, environment: &Environment, state_dir: &Path) -> Option<(PathBuf, CanvasHost)> {
-    let CanvasSettings { enabled, root, live_reload } = &settings.canvas;
-    if *enabled == Some(false) || environment.is_on("OPENCLAW_SKIP_CANVAS_HOST") {
-        return None;
-    }
-    let root = root.as_deref().map_or_else(|| state_dir.join("canvas"), |root| environment.path(root));
-    Some((root, CanvasHost { live_reload: live_reload.unwrap_or(true) }))
-}
 
 #[cfg(test)]
 mod tests {

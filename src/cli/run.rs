@@ -130,7 +130,13 @@ fn serve_once(
     };
     let by_signal = {
         let (allowed, may_restart) = (plan.restarts_by_signal(), may_restart.clone());
-        move || if allowed { may_restart() } else { Err("commands.restart is false".to_owned()) }
+        move || {
+            if allowed.load(Ordering::Relaxed) {
+                may_restart()
+            } else {
+                Err("commands.restart is false".to_owned())
+            }
+        }
     };
     let watch = signals::watch(logger, &asked, by_signal)?;
     let mut said: Option<Instant> = None;
@@ -183,6 +189,8 @@ fn serve_once(
             let host = Arc::new(host.with_restart_check(may_restart).with_beat(tells_it_lives(care, &bound)));
             restart = host.restart();
             let (orders, wanted, manager) = (stop.clone(), host.restart(), Arc::clone(care));
+            let touched = stop.clone();
+            host.watch_config(move || touched.config_touched());
             asked.on_wish(move |wish| {
                 if wish == Wish::Stop {
                     manager.notifier.stopping("stops");
@@ -323,7 +331,7 @@ fn announce(
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(text, "  {name:<9}{value}");
     };
-    let canvas = plan.canvas.as_ref().map(|(root, _)| root.display().to_string());
+    let canvas = plan.pages.canvas.as_ref().map(|(root, _)| root.display().to_string());
     line("canvas", canvas.as_deref().unwrap_or("off"));
     let auth = plan.auth.mode.as_str();
     line("mdns", announced);

@@ -10,7 +10,7 @@ use super::secret_refs::SecretRef;
 use super::value::Node;
 use crate::environment::Environment;
 use crate::log::settings::Logging;
-use clawgate_proto::config::{AuthMode, NodeCommands, RateLimit};
+use clawgate_proto::config::{AuthMode, CONFIG_DEBOUNCE_MS, NodeCommands, RateLimit};
 use clawgate_proto::net::Cidr;
 use clawgate_proto::secret::Secret;
 use std::collections::BTreeSet;
@@ -79,6 +79,8 @@ pub struct Settings {
     pub restart_by_signal: Option<bool>,
     /// `discovery`.
     pub discovery: DiscoverySettings,
+    /// `gateway.reload.debounceMs`; the usual time when nothing is said.
+    pub reload_debounce_ms: u64,
     /// What the person should know, one sentence each.
     pub warnings: Vec<String>,
 }
@@ -232,6 +234,7 @@ impl Settings {
             logging: Logging::read(&mut reader),
             restart_by_signal: reader.switch("commands.restart"),
             discovery: DiscoverySettings::read(&mut reader),
+            reload_debounce_ms: reload_debounce(&mut reader),
             warnings: Vec::new(),
         };
         warn_of_what_is_ignored(&mut reader);
@@ -275,6 +278,12 @@ impl Settings {
         }
         self
     }
+}
+
+/// What is longer than makes sense is as long as that.
+fn reload_debounce(reader: &mut Reader<'_>) -> u64 {
+    let asked = reader.integer("gateway.reload.debounceMs", 0, u64::MAX);
+    asked.unwrap_or(CONFIG_DEBOUNCE_MS).min(DEBOUNCE_MAX_MS)
 }
 
 fn bind(reader: &mut Reader<'_>) -> Option<Setting<Bind>> {
@@ -454,6 +463,8 @@ fn warn_of_what_is_ignored(reader: &mut Reader<'_>) {
 const BY_HOST: &str = "gateway.controlUi.dangerouslyAllowHostHeaderOriginFallback";
 const IGNORED_SWITCHES: [&str; 2] =
     ["gateway.controlUi.allowInsecureAuth", "gateway.controlUi.dangerouslyDisableDeviceAuth"];
+/// A minute: the file is looked at every few seconds anyway.
+const DEBOUNCE_MAX_MS: u64 = 60_000;
 /// Thirty days: longer is a mistake in the unit.
 const DURATION_MAX_MS: u64 = 30 * 24 * 3_600 * 1_000;
 

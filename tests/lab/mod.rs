@@ -49,7 +49,9 @@ impl Lab {
             canvas: None,
             control_ui: None,
             strict_transport_security: None,
+            metrics: false,
             node_commands: Default::default(),
+            config_debounce_ms: 300,
             about: About::default(),
         };
         let now = Now { mono: Mono(1_000_000), wall: Wall(1_795_336_353_595) };

@@ -37,7 +37,9 @@ impl Rig {
             canvas: None,
             control_ui: None,
             strict_transport_security: None,
+            metrics: false,
             node_commands: Default::default(),
+            config_debounce_ms: 300,
             about: About::default(),
         };
         Self { gateway: Gateway::new(config, Seed::new([7; 32]), now), now, conns: 0 }

@@ -96,7 +96,9 @@ impl Server {
             canvas: None,
             control_ui: None,
             strict_transport_security: None,
+            metrics: false,
             node_commands: Default::default(),
+            config_debounce_ms: 300,
             about: About::default(),
         };
         let host = Arc::<MemoryHost>::default();

@@ -137,7 +137,9 @@ fn config(limits: Limits, port: u16) -> Config {
         canvas: None,
         control_ui: None,
         strict_transport_security: None,
+        metrics: false,
         node_commands: Default::default(),
+        config_debounce_ms: 300,
         about: About::default(),
     }
 }

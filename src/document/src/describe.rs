@@ -1,6 +1,7 @@
 //! The table as JSON Schema (draft 07): `config.schema` and `config.schema.lookup`.
 
-use crate::schema::{Key, Kind, Others, Reload, Schema};
+use crate::reload::Reload;
+use crate::schema::{Key, Kind, Others, Schema};
 use serde_json::{Map, Value, json};
 
 /// The answer of `config.schema`.

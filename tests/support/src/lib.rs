@@ -7,6 +7,7 @@
 
 pub mod client;
 pub mod echo;
+pub mod exposition;
 pub mod frame;
 pub mod fuzz_targets;
 pub mod host;

@@ -250,6 +250,11 @@ impl World {
         self.now.wall = wall;
     }
 
+    /// The configuration file may have been changed.
+    pub fn touch_config(&mut self) {
+        self.tell(Input::ConfigTouched);
+    }
+
     /// The process is asked to stop.
     pub fn stop(&mut self) {
         self.tell(Input::Stop);

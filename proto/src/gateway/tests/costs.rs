@@ -36,7 +36,9 @@ impl Lab {
             canvas: None,
             control_ui: None,
             strict_transport_security: None,
+            metrics: false,
             node_commands: Default::default(),
+            config_debounce_ms: 300,
             about: About { config_path: "/c".to_owned(), ..About::default() },
         };
         let now = Now { mono: Mono(0), wall: Wall(1_700_000_000_000) };

@@ -92,6 +92,7 @@ impl Watch for Model {
                 self.input = "an answer";
                 self.answered(now, *ticket, answer);
             }
+            Input::ConfigTouched => {}
             Input::Stop | Input::Restart => {
                 self.input = "a stop";
                 if !self.stopping {

@@ -7,7 +7,7 @@ use crate::frame::raw_frame;
 use bytes::Bytes;
 use clawgate_proto::admission::Admission;
 use clawgate_proto::budget::Budget;
-use clawgate_proto::config::{About, AuthConfig, AuthMode, Config};
+use clawgate_proto::config::{About, AuthConfig, AuthMode, CONFIG_DEBOUNCE_MS, Config};
 use clawgate_proto::dialect::Dialect;
 use clawgate_proto::frame::{CloseFrame, ErrorShape, Payload, StateVersion};
 use clawgate_proto::http::{HttpRequest, HttpResponse};
@@ -32,7 +32,9 @@ pub(super) fn config(limits: Limits) -> Config {
         canvas: None,
         control_ui: None,
         strict_transport_security: None,
+        metrics: false,
         node_commands: Default::default(),
+        config_debounce_ms: CONFIG_DEBOUNCE_MS,
         about: About::default(),
     }
 }
@@ -198,6 +200,7 @@ impl Socket {
             Input::Drained { .. }
             | Input::Closed { .. }
             | Input::Answered { .. }
+            | Input::ConfigTouched
             | Input::Stop
             | Input::Restart
             | Input::Tick => panic!("no connection says this"),
