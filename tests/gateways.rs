@@ -342,7 +342,7 @@ fn shows_every_socket(folder: &TempDir, runtime: &str, bind: &str, host: Ipv4Add
     let mut config: Value = serde_json::from_str(&text).unwrap();
     config["gateway"]["bind"] = bind.into();
     config["gateway"]["customBindHost"] = host.to_string().into();
-    // What is left of the bridge opens nothing.
+    // What is left of the bridge opens nothing, nor does what is not to be announced (`tests/discovery.rs` has the rest).
     let settings = settings.with_config(&config).env("OPENCLAW_BRIDGE_PORT", free_port().to_string());
     let settings = settings.arg("--bridge-port").arg(free_port().to_string());
     let port = settings.addr().port();

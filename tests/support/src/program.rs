@@ -133,6 +133,8 @@ impl Settings {
             .env("OPENCLAW_GATEWAY_PORT", self.port.to_string())
             .env("OPENCLAW_TMP_DIR", self.folder.path())
             .env("OPENCLAW_LOG_LEVEL", "trace")
+            // The network that this machine is on hears nothing of tests. Those of discovery have networks of their own.
+            .env("OPENCLAW_DISABLE_BONJOUR", "1")
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .current_dir(self.folder.path())
             .stdin(Stdio::null());
