@@ -123,6 +123,7 @@ fn help_has_examples_and_names_the_exit_codes() {
         "--help",
         "gateway --help",
         "gateway run --help",
+        "gateway install --help",
         "call --help",
         "devices approve --help",
         "approvals allow --help",
@@ -134,8 +135,8 @@ fn help_has_examples_and_names_the_exit_codes() {
         assert!(help.done().contains("Usage: clawgate") && help.out.contains("Example"), "{help:?}");
     }
     let help = run(&settings, "--help").out;
-    let codes: Vec<&str> = help.lines().skip_while(|line| *line != "Exit codes:").skip(1).take(8).collect();
-    let named = ["0", "1", "2", "3", "4", "5", "70", "130, 143"];
+    let codes: Vec<&str> = help.lines().skip_while(|line| *line != "Exit codes:").skip(1).take(9).collect();
+    let named = ["0", "1", "2", "3", "4", "5", "6", "70", "130, 143"];
     assert!(
         codes.iter().zip(named).all(|(line, code)| line.starts_with(&format!("  {code}  "))),
         "{codes:?}"
