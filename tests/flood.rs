@@ -107,7 +107,9 @@ fn a_good_client_gets_in(runtime: &str) {
 fn ten_thousand_upgrades_keep_nobody_out(runtime: &str) {
     let settings = Settings::new(env!("CARGO_BIN_EXE_clawgate"), runtime);
     // Nobody's time runs out on the way, however slow this machine is.
-    let limits = json!({ "limits": { "headTimeoutMs": 3_600_000, "handshakeTimeoutMs": 3_600_000 } });
+    let limits = json!({ "limits": {
+        "headTimeoutMs": 3_600_000, "handshakeTimeoutMs": 3_600_000, "pingIntervalMs": 3_600_000
+    } });
     std::fs::write(settings.state_dir().join("clawgate.json"), limits.to_string()).unwrap();
     let program = start(&settings);
     let key = fresh_key();
