@@ -302,6 +302,7 @@ mod tests {
             canvas: None,
             control_ui: None,
             strict_transport_security: None,
+            tls: None,
             node_commands: Default::default(),
             about: About::default(),
         };

@@ -246,6 +246,7 @@ impl Plan {
                 base_path: self.settings.control_ui.base_path.clone(),
             }),
             strict_transport_security: self.settings.strict_transport_security.as_deref().map(Arc::from),
+            tls: None,
             node_commands: live.node_commands,
             about: self.about(&facts, addresses),
         };

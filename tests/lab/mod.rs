@@ -49,6 +49,7 @@ impl Lab {
             canvas: None,
             control_ui: None,
             strict_transport_security: None,
+            tls: None,
             node_commands: Default::default(),
             about: About::default(),
         };

@@ -96,6 +96,7 @@ impl Server {
             canvas: None,
             control_ui: None,
             strict_transport_security: None,
+            tls: None,
             node_commands: Default::default(),
             about: About::default(),
         };

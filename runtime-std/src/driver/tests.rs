@@ -87,6 +87,7 @@ pub(crate) fn driver() -> Arc<Driver<MemoryHost>> {
         canvas: None,
         control_ui: None,
         strict_transport_security: None,
+        tls: None,
         node_commands: Default::default(),
         about: About::default(),
     };

@@ -131,6 +131,7 @@ fn config(limits: Limits, port: u16) -> Config {
         canvas: None,
         control_ui: None,
         strict_transport_security: None,
+        tls: None,
         node_commands: Default::default(),
         about: About::default(),
     }

@@ -591,6 +591,7 @@ fn config(plan: &Plan) -> Config {
         canvas: None,
         control_ui: None,
         strict_transport_security: None,
+        tls: None,
         node_commands: Default::default(),
         about: About {
             version: "0.0.0-sim".to_owned(),

@@ -43,6 +43,7 @@ impl Bench {
             canvas: None,
             control_ui: None,
             strict_transport_security: None,
+            tls: None,
             node_commands: Default::default(),
             about: About::default(),
         };

@@ -36,6 +36,7 @@ impl Lab {
             canvas: None,
             control_ui: None,
             strict_transport_security: None,
+            tls: None,
             node_commands: Default::default(),
             about: About { config_path: "/c".to_owned(), ..About::default() },
         };
