@@ -29,6 +29,7 @@ mod signals;
 pub mod summary;
 pub mod system;
 pub mod target;
+pub mod tls;
 pub mod token;
 
 use crate::environment::Environment;
@@ -48,6 +49,13 @@ pub enum Failure {
     Usage(String),
     /// Nobody answered at that address, or not in time.
     Unreachable(String),
+    /// TLS failed on the way to the gateway.
+    Tls {
+        /// For programs.
+        code: &'static str,
+        /// For a person, with what to do.
+        message: String,
+    },
     /// The gateway answered, and did not let us in.
     Refused {
         /// For a person, with what to do.
@@ -78,7 +86,7 @@ impl Failure {
         match self {
             Self::Failed(_) | Self::PortTaken(_) | Self::Locked(_) => 1,
             Self::Usage(_) => 2,
-            Self::Unreachable(_) => 3,
+            Self::Unreachable(_) | Self::Tls { .. } => 3,
             Self::Refused { .. } => 4,
             Self::Answered(_) | Self::Advised { .. } => 5,
             Self::Reported(code) => *code,
@@ -92,6 +100,7 @@ impl Failure {
             | Self::Usage(message)
             | Self::Unreachable(message)
             | Self::Refused { message, .. }
+            | Self::Tls { message, .. }
             | Self::PortTaken(message)
             | Self::Locked(message) => message.clone(),
             Self::Reported(_) => String::new(),
@@ -144,6 +153,7 @@ impl Failure {
             Self::Failed(message) => own("FAILED", message),
             Self::Usage(message) => own("USAGE", message),
             Self::Unreachable(message) => own("UNREACHABLE", message),
+            Self::Tls { code, message } => own(code, message),
             Self::PortTaken(message) => own("PORT_TAKEN", message),
             Self::Locked(message) => own("ALREADY_RUNNING", message),
             Self::Reported(_) => own("REPORTED", ""),
@@ -187,6 +197,7 @@ fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
             Some(GatewayCommand::Health(client)) => query::health(&client, environment),
             Some(GatewayCommand::Status(status)) => query::status(&status, environment),
             Some(GatewayCommand::Probe(client)) => probe::run(&client, environment),
+            Some(GatewayCommand::Tls(args)) => tls::run(&args, environment),
         },
         Command::Call(call) => query::call(&call, environment),
         Command::Health(client) => query::health(&client, environment),
@@ -221,6 +232,7 @@ fn wants_json(command: &Command) -> bool {
             Some(GatewayCommand::Call(call)) => call.client.json,
             Some(GatewayCommand::Health(client) | GatewayCommand::Probe(client)) => client.json,
             Some(GatewayCommand::Status(status)) => status.client.json,
+            Some(GatewayCommand::Tls(args)) => args.json(),
         },
         Command::Call(call) => call.client.json,
         Command::Health(client) | Command::Probe(client) => client.json,

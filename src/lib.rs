@@ -22,4 +22,5 @@ pub mod qr;
 mod scratch;
 pub mod storage;
 pub mod tailscale;
+pub mod tls;
 pub mod web;

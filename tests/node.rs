@@ -459,7 +459,7 @@ fn what_only_a_person_here_can_mend_ends_it_and_says_how() {
     for (token, more, code, said) in [
         ("", &[][..], 4, "AUTH_TOKEN_MISSING"),
         ("some-other-token-of-mine", &[], 4, "came from the environment variable OPENCLAW_GATEWAY_TOKEN"),
-        ("x", &["--tls"], 2, "has no TLS"),
+        ("x", &["--tls-fingerprint", "abc"], 2, "expected a SHA-256 fingerprint"),
         ("x", &["--host", "203.0.113.1"], 2, "use an SSH tunnel"),
         ("x", &["--host", "ws://x"], 2, "a name or an address alone"),
     ] {

@@ -63,6 +63,9 @@ pub fn status(args: &StatusArgs, environment: &Environment) -> Result<(), Failur
         "uptimeMs": session.hello.0["snapshot"]["uptimeMs"],
         "latencyMs": latency,
     });
+    if let Some(secure) = &session.target.tls {
+        gateway["tlsSha256"] = secure.met().fingerprint.into();
+    }
     let deep = deep.then(|| look_deep(&mut session));
     let url = session.target.url.clone();
     let port = session.target.addresses.first().map(SocketAddr::port);

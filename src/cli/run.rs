@@ -11,6 +11,7 @@ use crate::listen::{self, BindFault, Bound};
 use crate::lock::Owner;
 use crate::log::Logger;
 use crate::profile;
+use crate::tls;
 use clawgate_proto::config::AuthMode;
 use clawgate_proto::log::{Level, Record};
 use std::fmt::Write as _;
@@ -152,7 +153,7 @@ fn serve_once(
     macro_rules! drive {
         ($driver:ident) => {{
             let (clock, stop) = ($driver::Clock::start(), $driver::Stop::new());
-            let (gateway, host) = plan.build(clock.now(), &bound.addresses, accounts, logger);
+            let (gateway, host) = plan.build(clock.now(), &bound.addresses, accounts, logger)?;
             let host = Arc::new(host.with_restart_check(may_restart));
             restart = host.restart();
             let (orders, wanted) = (stop.clone(), host.restart());
@@ -222,7 +223,8 @@ fn warn(logger: &Logger, what: &str) {
 
 /// Tells people where the gateway is and how to reach it; programs get the same as records. Never a secret.
 fn announce(plan: &Plan, bound: &Bound, runtime: Runtime, others: &[Owner], logger: &Logger) {
-    let urls: Vec<String> = bound.addresses.iter().map(|address| format!("ws://{address}")).collect();
+    let scheme = plan.scheme();
+    let urls: Vec<String> = bound.addresses.iter().map(|address| format!("{scheme}://{address}")).collect();
     let pid = std::process::id();
     let source = plan.auth.in_force().map(|sourced| sourced.source.to_string());
     let record = Record::new(Level::Info, "gateway.listening")
@@ -231,6 +233,11 @@ fn announce(plan: &Plan, bound: &Bound, runtime: Runtime, others: &[Owner], logg
         .field("version", env!("CARGO_PKG_VERSION"))
         .field("runtime", runtime.as_str())
         .field("auth", plan.auth.mode.as_str());
+    let shown = plan.tls.as_ref().map(tls::Prepared::shown);
+    let record = match shown {
+        Some(shown) => record.field("tlsSha256", &shown.fingerprint),
+        None => record,
+    };
     if logger.is_json() {
         let wrote =
             plan.wrote.as_ref().map(|wrote| Record::new(Level::Info, "config.written").field("what", wrote));
@@ -246,20 +253,23 @@ fn announce(plan: &Plan, bound: &Bound, runtime: Runtime, others: &[Owner], logg
     line("canvas", canvas.as_deref().unwrap_or("off"));
     let auth = plan.auth.mode.as_str();
     line("auth", &source.map_or_else(|| auth.to_owned(), |source| format!("{auth}, from {source}")));
+    if let Some(shown) = shown {
+        line("tls", &format!("sha256:{}", shown.fingerprint));
+    }
     line("config", &plan.places.config.display().to_string());
     line("state", &plan.places.state_dir.display().to_string());
     let log = logger.file().map_or_else(|| "in memory".to_owned(), |path| path.display().to_string());
     let program = plan.program(bound.addresses.first().map(SocketAddr::port));
     line("log", &format!("{log}   {program} logs shows it"));
-    if let Some(wrote) = &plan.wrote {
-        line("note", wrote);
+    for note in plan.wrote.as_deref().into_iter().chain(plan.tls.as_ref().and_then(tls::Prepared::note)) {
+        line("note", note);
     }
     for other in others {
         line("note", &instances::sentence(other));
     }
     line("connect", &format!("{program} status"));
     if let Some(address) = bound.addresses.first() {
-        let url = |ip: IpAddr| format!("ws://{}", SocketAddr::new(ip, address.port()));
+        let url = |ip: IpAddr| format!("{scheme}://{}", SocketAddr::new(ip, address.port()));
         let is_every = address.ip().is_unspecified();
         let here = if is_every { Ipv4Addr::LOCALHOST.into() } else { address.ip() };
         line("", &format!("OPENCLAW_GATEWAY_URL={} openclaw gateway status", url(here)));

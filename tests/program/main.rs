@@ -20,6 +20,8 @@ mod running;
 mod settings;
 mod setup;
 mod shell;
+#[cfg(feature = "tls")]
+mod tls;
 mod writers;
 
 /// The drivers that were compiled in.
