@@ -225,9 +225,9 @@ pub fn reach(host: &str, port: u16, private: bool) -> Result<Vec<SocketAddr>, Fa
     let addresses: Vec<SocketAddr> = found.into_iter().filter(may).collect();
     if addresses.is_empty() {
         return Err(Failure::Usage(format!(
-            "{host} is not this machine, and ws:// sends credentials in the clear: use wss:// where the gateway speaks TLS, \
-             an SSH tunnel (ssh -N -L \
-             {port}:127.0.0.1:{port} {host}), or for a private network you trust set {PRIVATE_VARIABLE}=1"
+            "{host} is not this machine, and ws:// sends credentials in the clear: use an SSH tunnel (ssh -N -L \
+             {port}:127.0.0.1:{port} {host}), TLS where the gateway speaks it (a wss:// address), or for a private network \
+             you trust set {PRIVATE_VARIABLE}=1"
         )));
     }
     Ok(addresses)
@@ -654,14 +654,6 @@ mod tests {
             (config, "gateway.remote.password is to come from the environment (PW)"),
             ("{gateway: {mode: 'remote'}}", "gateway.remote.url is not set"),
             (
-                "{gateway: {mode: 'remote', remote: {url: 'wss://127.0.0.1:1', tlsFingerprint: 'ab'}}}",
-                "gateway.remote.tlsFingerprint is no SHA-256 fingerprint",
-            ),
-            (
-                "{gateway: {mode: 'local', tls: {enabled: true}}}",
-                "gateway-cert.pem is not there yet: start the gateway",
-            ),
-            (
                 "{gateway: {mode: 'remote', remote: {url: 'ws://8.8.8.8:5', token: 't'}}}",
                 "8.8.8.8 is not this machine",
             ),
@@ -696,6 +688,19 @@ mod tests {
         let both = [env[0], ("OPENCLAW_GATEWAY_TOKEN", "said")];
         let target = find(&ClientArgs::default(), &both, local).unwrap();
         assert_eq!(target.credentials.token.as_deref(), Some("said"));
+        for (config, want) in [
+            (
+                "{gateway: {mode: 'remote', remote: {url: 'wss://127.0.0.1:1', tlsFingerprint: 'ab'}}}",
+                "gateway.remote.tlsFingerprint is no SHA-256 fingerprint",
+            ),
+            (
+                "{gateway: {mode: 'local', tls: {enabled: true}}}",
+                "gateway-cert.pem is not there yet: start the gateway",
+            ),
+        ] {
+            let fault = find(&ClientArgs::default(), &[], config).unwrap_err();
+            assert!(fault.message().contains(want) && fault.exit_code() == 1, "{}", fault.message());
+        }
         // A fingerprint for an address without TLS is a misunderstanding.
         let flagged = |address| ClientArgs { tls_fingerprint: Some(pin.clone()), ..url(address, Some("t")) };
         assert_eq!(find(&flagged("ws://127.0.0.1:1"), &[], "{}").unwrap_err().exit_code(), 2);

@@ -457,7 +457,12 @@ impl NodeHost {
     /// Says how a connection ended and what is next; the same again only now and then.
     fn tell(&mut self, end: &End, next: &Next) {
         let (event, why, hint) = match end {
-            End::Unreachable(why) => ("node.unreachable", why.clone(), String::new()),
+            End::Unreachable(why) => {
+                // What is to be done stands on a line of its own.
+                let mut lines = why.lines();
+                let (why, hint) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+                ("node.unreachable", why.to_owned(), hint.to_owned())
+            }
             End::Http { status, said } => {
                 ("node.unreachable", format!("it answered HTTP {status} ({said})"), String::new())
             }

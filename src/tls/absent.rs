@@ -91,8 +91,6 @@ impl Secure {
 /// # Errors
 /// Always.
 pub fn secure(_trust: &Trust, _host: &str) -> Result<Secure, String> {
-    Err(format!(
-        "wss://: {}",
-        "this build has no TLS; use ws:// through a tunnel, or a build with the feature `tls`"
-    ))
+    Err("this build has no TLS: use a ws:// address through a tunnel, or take a build with the feature `tls`"
+        .to_owned())
 }

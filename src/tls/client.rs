@@ -132,6 +132,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "rustls adds to them, and names them itself")]
 fn sentence(why: &Error) -> String {
     let Error::InvalidCertificate(why) = why else { return why.to_string() };
     match why {

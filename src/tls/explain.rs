@@ -31,9 +31,9 @@ pub fn explain(fault: Fault, met: &Met, url: &str, pinned: bool, own: bool) -> (
         Fault::Certificate => {
             let why = met.why_not.as_deref().unwrap_or("it cannot be used");
             format!(
-                "the certificate of {url} is not trusted: {why}\nIts SHA-256 fingerprint is {fingerprint}. If `clawgate gateway \
-                 tls` shows the same on the gateway's machine, trust it: --tls-fingerprint {fingerprint}, or \
-                 gateway.remote.tlsFingerprint in the configuration here. Nothing was sent."
+                "the certificate of {url} is not trusted: {why}\nIf `clawgate gateway tls` on the gateway's machine shows the same \
+                 SHA-256, trust it: --tls-fingerprint {fingerprint}\nOr set gateway.remote.tlsFingerprint in the configuration \
+                 here. Nothing was sent."
             )
         }
         Fault::Incompatible => format!(

@@ -55,14 +55,17 @@ impl Connection {
         while taken < bytes.len() && self.wants_read() {
             let Some(tls) = &mut self.tls else { break };
             self.clear.heard(now);
-            match tls.receive(&bytes[taken..]) {
-                Ok(more) => taken += more,
-                Err(fault) => {
-                    self.clear.fail_below(now, fault);
-                    return bytes.len();
+            let fault = match tls.receive(&bytes[taken..]) {
+                Ok(more @ 1..) => {
+                    taken += more;
+                    self.pass_on(now);
+                    continue;
                 }
-            }
-            self.pass_on(now);
+                Ok(0) => Fault::Protocol,
+                Err(fault) => fault,
+            };
+            self.clear.fail_below(now, fault);
+            return bytes.len();
         }
         taken
     }

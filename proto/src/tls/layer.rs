@@ -260,6 +260,7 @@ impl Layer {
     }
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "rustls adds to them, and the rest all break the protocol")]
 fn fault(why: &Error) -> Fault {
     match why {
         Error::InvalidMessage(_) => Fault::NotTls,
@@ -292,3 +293,53 @@ const REFUSALS: [AlertDescription; 6] = [
 const RECORD_BYTES: usize = 16 * 1024;
 /// What rustls may keep that is not written: one record, and what TLS says by itself.
 const QUEUED_BYTES_MAX: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A session that never says anything, for what does not depend on one.
+    fn layer() -> Option<Layer> {
+        let provider = rustls::crypto::ring::default_provider();
+        let config = ClientConfig::builder_with_provider(provider.into())
+            .with_safe_default_protocol_versions()
+            .ok()?
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        Connector::new(config.into(), ServerName::try_from("a").ok()?).layer()
+    }
+
+    #[test]
+    fn what_is_written_of_a_record_is_progress_and_all_of_it_is_all() {
+        let mut layer = layer().expect("a session");
+        for (wire, clear) in [(100, 0), (122, 100), (22, 1), (50, 0)] {
+            layer.mark(wire, clear);
+        }
+        // The handshake carries nothing; of a record, its last byte comes with its end.
+        assert_eq!([layer.wrote(60), layer.wrote(40)], [0, 0]);
+        assert_eq!([layer.wrote(1), layer.wrote(0), layer.wrote(120)], [1, 0, 98]);
+        assert_eq!(layer.wrote(1), 1);
+        assert_eq!([layer.wrote(21), layer.wrote(1)], [0, 1]);
+        assert!(!layer.marks.is_empty());
+        assert_eq!(layer.wrote(usize::MAX), 0);
+        assert!(layer.marks.is_empty() && layer.marks.capacity() == 0);
+    }
+
+    #[test]
+    fn nothing_is_sealed_before_the_peers_know_each_other_or_after_the_end() {
+        let mut layer = layer().expect("a session");
+        let mut wire = Vec::new();
+        layer.seal(b"secret", &mut wire);
+        assert!(wire.is_empty());
+        layer.take_own(&mut wire);
+        assert!(wire.len() > 100 && wire[0] == 22, "a ClientHello");
+        assert_eq!(layer.receive(b"HTTP/1.1 400 Bad Request\r\n"), Err(Fault::NotTls));
+        let before = wire.len();
+        layer.seal(b"secret", &mut wire);
+        layer.close(&mut wire);
+        assert_eq!(wire.len(), before);
+        layer.take_own(&mut wire);
+        assert_eq!(wire[before], 21, "an alert");
+        assert_eq!(layer.receive(b"more"), Ok(4), "and what still comes is dropped");
+    }
+}
