@@ -199,3 +199,66 @@ const EARLIEST_MS: u64 = 1_767_225_600_000;
 const CHAIN_MAX: usize = 1_000;
 /// Certificates that are sent: a chain is three long.
 const SENT_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::scratch::Folder;
+    use crate::storage::RealDisk;
+    use rcgen::{BasicConstraints, IsCa, Issuer};
+    use std::fs;
+
+    fn params(name: &str, is_ca: bool) -> CertificateParams {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        if is_ca {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
+        params
+    }
+
+    #[test]
+    fn what_leads_on_from_a_certificate_is_sent_with_it_and_its_root_is_not() {
+        let (root_key, middle_key, key) =
+            (KeyPair::generate().unwrap(), KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        let root = params("root", true).self_signed(&root_key).unwrap();
+        let root_issuer = Issuer::new(params("root", true), root_key);
+        let middle = params("middle", true).signed_by(&middle_key, &root_issuer).unwrap();
+        let middle_issuer = Issuer::new(params("middle", true), middle_key);
+        let leaf = params("leaf", false).signed_by(&key, &middle_issuer).unwrap();
+        let other = params("other", true).self_signed(&KeyPair::generate().unwrap()).unwrap();
+
+        let folder = Folder::new();
+        let path = |name: &str| folder.path().join(name);
+        let files = Files {
+            certificate: path("cert.pem"),
+            key: path("key.pem"),
+            authorities: Some(path("ca.pem")),
+            makes: true,
+        };
+        fs::write(&files.certificate, leaf.pem()).unwrap();
+        fs::write(&files.key, key.serialize_pem()).unwrap();
+        let bundle = [other.pem(), root.pem(), middle.pem()].concat();
+        fs::write(path("ca.pem"), &bundle).unwrap();
+        let storage = Storage::new(RealDisk, 1);
+        let pair = read(&files, &storage, EARLIEST_MS).unwrap().unwrap();
+        assert_eq!(pair.key.cert, [leaf.der().clone(), middle.der().clone()]);
+        assert!(!pair.shown.signs_itself);
+        // What stands in the file of the certificate is not sent twice.
+        fs::write(&files.certificate, leaf.pem() + &middle.pem()).unwrap();
+        assert_eq!(read(&files, &storage, EARLIEST_MS).unwrap().unwrap().key.cert.len(), 2);
+        fs::write(path("ca.pem"), "nonsense").unwrap();
+        assert!(read(&files, &storage, EARLIEST_MS).unwrap_err().contains("ca.pem: it holds no certificate"));
+    }
+
+    #[test]
+    fn a_clock_that_was_never_set_makes_no_certificate_that_is_over_when_it_is() {
+        let (pem, _) = make(&["localhost".to_owned()], 0).unwrap();
+        let chain = certificates(pem.as_bytes()).unwrap();
+        let outline = Outline::read(&chain[0]).unwrap();
+        assert_eq!(outline.not_after_ms, EARLIEST_MS + LIFE_DAYS * DAY_MS);
+    }
+}

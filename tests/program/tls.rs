@@ -82,6 +82,15 @@ fn a_certificate_is_made_once_and_its_gateway_is_trusted_by_it_alone() {
         assert_eq!(other(&wss, &format!("--tls-fingerprint sha256:{spelt}")).json()["ok"], json!(true));
         let wrong = other(&wss, &format!("--tls-fingerprint {}", "0".repeat(64)));
         assert_eq!((wrong.code, &wrong.json()["error"]["code"]), (3, &json!("TLS_FINGERPRINT_MISMATCH")));
+        // Whom the operating system trusts, for the names that the certificate is for.
+        let trusting = settings.clone().env("SSL_CERT_FILE", &files(&settings)[0]);
+        let by_name =
+            |name: &str| run(&trusting, &format!("status --json --url wss://{name}:{port} --token {token}"));
+        assert_eq!(by_name("localhost").json()["ok"], json!(true));
+        assert_eq!(by_name("127.0.0.1").json()["ok"], json!(true));
+        let elsewhere = by_name("127.0.0.2");
+        assert_eq!(elsewhere.code, 3, "{elsewhere:?}");
+
         let clear = other(&format!("ws://127.0.0.1:{port}"), "");
         assert_eq!(clear.code, 3);
         assert!(clear.err.contains("This port speaks TLS"), "{clear:?}");
