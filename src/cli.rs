@@ -1,6 +1,7 @@
 //! The command line: which command, how it ended, and what the shell is told.
 
 mod advice;
+mod announce;
 pub mod approvals;
 pub mod args;
 pub mod audit;
@@ -9,10 +10,10 @@ pub mod config;
 pub mod dashboard;
 mod deep;
 pub mod devices;
+pub mod discover;
 pub mod doctor;
 pub mod here;
 pub mod invoke;
-mod log_plan;
 pub mod logs;
 pub mod man;
 pub mod node;
@@ -23,6 +24,7 @@ pub mod qr;
 pub mod query;
 pub mod render;
 pub mod run;
+pub mod service;
 pub mod session;
 pub mod setup;
 mod signals;
@@ -31,12 +33,14 @@ pub mod system;
 pub mod target;
 pub mod tls;
 pub mod token;
+mod tunnel;
 
 use crate::environment::Environment;
 use args::{Cli, Command, GatewayCommand};
 use clap::{CommandFactory as _, Parser as _};
 use clawgate_proto::client::ResponseError;
 use serde_json::{Value, json};
+use service::control::Verb;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
@@ -76,6 +80,8 @@ pub enum Failure {
     PortTaken(String),
     /// Another gateway uses the same configuration or state.
     Locked(String),
+    /// Nobody looks after services here.
+    NoServiceManager(String),
     /// Everything was said already; only the code is left.
     Reported(u8),
 }
@@ -89,6 +95,7 @@ impl Failure {
             Self::Unreachable(_) | Self::Tls { .. } => 3,
             Self::Refused { .. } => 4,
             Self::Answered(_) | Self::Advised { .. } => 5,
+            Self::NoServiceManager(_) => 6,
             Self::Reported(code) => *code,
         }
     }
@@ -102,7 +109,8 @@ impl Failure {
             | Self::Refused { message, .. }
             | Self::Tls { message, .. }
             | Self::PortTaken(message)
-            | Self::Locked(message) => message.clone(),
+            | Self::Locked(message)
+            | Self::NoServiceManager(message) => message.clone(),
             Self::Reported(_) => String::new(),
             Self::Advised { error, advice } => {
                 format!("Gateway call failed: {}\n{advice}", render::clean(&error.to_string()))
@@ -156,6 +164,7 @@ impl Failure {
             Self::Tls { code, message } => own(code, message),
             Self::PortTaken(message) => own("PORT_TAKEN", message),
             Self::Locked(message) => own("ALREADY_RUNNING", message),
+            Self::NoServiceManager(message) => own("NO_SERVICE_MANAGER", message),
             Self::Reported(_) => own("REPORTED", ""),
         };
         json!({ "error": error })
@@ -195,15 +204,22 @@ fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
             Some(GatewayCommand::Run(run)) => run::run(&run, environment),
             Some(GatewayCommand::Call(call)) => query::call(&call, environment),
             Some(GatewayCommand::Health(client)) => query::health(&client, environment),
-            Some(GatewayCommand::Status(status)) => query::status(&status, environment),
-            Some(GatewayCommand::Probe(client)) => probe::run(&client, environment),
+            Some(GatewayCommand::Probe(args)) => probe::run(&args, environment),
+            Some(GatewayCommand::Discover(args)) => discover::run(&args),
+            Some(GatewayCommand::Zone) => announce::zone(environment),
+            Some(GatewayCommand::Status(status)) => service::status::run(&status, environment),
+            Some(GatewayCommand::Install(args)) => service::install::install(&args, environment),
+            Some(GatewayCommand::Uninstall(args)) => service::install::uninstall(&args, environment),
+            Some(GatewayCommand::Start(args)) => service::control::run(Verb::Start, &args, environment),
+            Some(GatewayCommand::Stop(args)) => service::control::run(Verb::Stop, &args, environment),
+            Some(GatewayCommand::Restart(args)) => service::control::run(Verb::Restart, &args, environment),
             Some(GatewayCommand::Tls(args)) => tls::run(&args, environment),
         },
         Command::Call(call) => query::call(&call, environment),
         Command::Health(client) => query::health(&client, environment),
         Command::Status(status) => query::status(&status, environment),
         Command::Logs(logs) => logs::run(&logs, environment),
-        Command::Probe(client) => probe::run(&client, environment),
+        Command::Probe(args) => probe::run(&args, environment),
         Command::System { command } => system::run(&command, environment),
         Command::Man => print(&man::page()),
         Command::Devices { command } => devices::run(command, environment),
@@ -228,14 +244,24 @@ fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
 fn wants_json(command: &Command) -> bool {
     match command {
         Command::Gateway(gateway) => match &gateway.command {
-            None | Some(GatewayCommand::Run(_)) => false,
+            None | Some(GatewayCommand::Run(_) | GatewayCommand::Zone) => false,
+            Some(GatewayCommand::Discover(args)) => args.json,
             Some(GatewayCommand::Call(call)) => call.client.json,
-            Some(GatewayCommand::Health(client) | GatewayCommand::Probe(client)) => client.json,
-            Some(GatewayCommand::Status(status)) => status.client.json,
+            Some(GatewayCommand::Health(client)) => client.json,
+            Some(GatewayCommand::Probe(probe)) => probe.client.json,
+            Some(GatewayCommand::Status(status)) => status.status.client.json,
+            Some(GatewayCommand::Install(args)) => args.service.json,
+            Some(
+                GatewayCommand::Uninstall(args)
+                | GatewayCommand::Start(args)
+                | GatewayCommand::Stop(args)
+                | GatewayCommand::Restart(args),
+            ) => args.json,
             Some(GatewayCommand::Tls(args)) => args.json(),
         },
         Command::Call(call) => call.client.json,
-        Command::Health(client) | Command::Probe(client) => client.json,
+        Command::Health(client) => client.json,
+        Command::Probe(probe) => probe.client.json,
         Command::Status(status) => status.client.json,
         Command::Logs(logs) => logs.client.json,
         Command::System { command } => command.client().json,

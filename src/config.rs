@@ -1,6 +1,7 @@
 //! The configuration of a gateway: the reference's own file, read for what this program needs, and
 //! `clawgate.json` beside it for what the reference does not know.
 
+pub mod discovery;
 pub mod dotenv;
 pub mod exposure;
 pub mod files;
@@ -17,6 +18,7 @@ pub mod settings;
 pub mod shape;
 pub mod start;
 pub mod startable;
+pub mod watch;
 pub mod weak;
 pub mod write;
 

@@ -1,6 +1,7 @@
 //! What the core asks of the machine, answered with ordinary blocking code: the device store on the disk, facts
 //! about the machine, the log. Drivers call this off the gateway's lock.
 
+pub mod cgroup;
 pub mod facts;
 pub mod files;
 mod watch;
@@ -36,13 +37,23 @@ pub struct StateHost<D> {
     accounts: Option<Keeper>,
     restart: Arc<AtomicBool>,
     may_restart: Option<RestartCheck>,
+    beat: Option<Beat>,
     config: Option<LiveFile<D>>,
     tailscaled: Tailscaled,
-    files: Files,
+    files: Arc<Files>,
 }
 
 /// Whether the program could start again; if not, why.
 struct RestartCheck(Box<dyn Fn() -> Result<(), String> + Send + Sync>);
+
+/// What to do when the gateway says that it lives.
+struct Beat(Box<dyn Fn() + Send + Sync>);
+
+impl core::fmt::Debug for Beat {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Beat")
+    }
+}
 
 impl core::fmt::Debug for RestartCheck {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -62,9 +73,10 @@ impl<D: Disk> StateHost<D> {
             accounts: None,
             restart: Arc::default(),
             may_restart: None,
+            beat: None,
             config: None,
             tailscaled: Tailscaled::default(),
-            files: Files::default(),
+            files: Arc::default(),
         }
     }
 
@@ -85,9 +97,22 @@ impl<D: Disk> StateHost<D> {
         self
     }
 
+    /// Has somebody told, from now on, when the configuration file may have been changed. Where the system cannot tell, it
+    /// is only looked at every so often.
+    pub fn watch_config(&self, tell: impl Fn() + Send + 'static) {
+        if let Some(config) = &self.config {
+            config.watch(tell);
+        }
+    }
+
     /// The same host, which asks before a restart whether the program could start again.
     pub fn with_restart_check(self, check: impl Fn() -> Result<(), String> + Send + Sync + 'static) -> Self {
         Self { may_restart: Some(RestartCheck(Box::new(check))), ..self }
+    }
+
+    /// The same host, which does this whenever the gateway says that it lives.
+    pub fn with_beat(self, beat: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { beat: Some(Beat(Box::new(beat))), ..self }
     }
 
     /// The same host, which asks this daemon who is who in the tailnet.
@@ -96,7 +121,7 @@ impl<D: Disk> StateHost<D> {
     }
 
     /// The same host, which serves these files.
-    pub fn with_files(self, files: Files) -> Self {
+    pub fn with_files(self, files: Arc<Files>) -> Self {
         Self { files, ..self }
     }
 
@@ -203,6 +228,12 @@ impl<D: Disk> Host for StateHost<D> {
         }
         self.restart.store(true, Ordering::Release);
         Ok(())
+    }
+
+    fn beat(&self) {
+        if let Some(Beat(beat)) = &self.beat {
+            beat();
+        }
     }
 
     fn log(&self, record: &Record) {

@@ -1,12 +1,18 @@
-//! The IPv4 addresses of this machine's interfaces, asked of the kernel over rtnetlink (`man 7 rtnetlink`), which
-//! is what the C library's `getifaddrs` does too: it answers in the order of the interfaces, in every network
-//! namespace, without a dependency and without `/proc`.
+//! This machine's interfaces and their addresses, as the kernel tells them.
 
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 /// The first address in 100.64.0.0/10, the range that tailnets use.
 pub fn tailnet_address() -> Option<Ipv4Addr> {
     addresses().into_iter().find(|address| is_tailnet(*address))
+}
+
+/// The first address in fd7a:115c:a1e0::/48, which is the IPv6 range of Tailscale's tailnets.
+pub fn tailnet_ipv6_address() -> Option<Ipv6Addr> {
+    system::addresses().into_iter().find_map(|(_, address, _)| match address {
+        IpAddr::V6(address) if address.segments()[..3] == [0xfd7a, 0x115c, 0xa1e0] => Some(address),
+        IpAddr::V6(_) | IpAddr::V4(_) => None,
+    })
 }
 
 /// The address that others on a network may reach this machine at: the one the default route leaves by, else the
@@ -34,121 +40,124 @@ pub fn is_tailnet(address: Ipv4Addr) -> bool {
 }
 
 /// Every IPv4 address, in the order of the interfaces. None when the kernel cannot be asked.
-#[cfg(target_os = "linux")]
 pub fn addresses() -> Vec<Ipv4Addr> {
-    linux::ask().unwrap_or_default()
+    let ipv4 = |(_, address, _): (u32, IpAddr, u8)| match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    };
+    system::addresses().into_iter().filter_map(ipv4).collect()
+}
+
+/// An interface that leads to a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its number, which another one may have when it is gone.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Its addresses, each with the number of bits that name its network.
+    pub addresses: Vec<(IpAddr, u8)>,
+}
+
+/// The interfaces that lead to a network of several machines and are up: neither loopback, nor one other end, nor one
+/// that knows no multicast. None when the kernel cannot be asked.
+pub fn networks() -> Vec<Interface> {
+    let mut found = system::networks();
+    for (index, address, prefix) in system::addresses() {
+        if let Some(interface) = found.iter_mut().find(|interface| interface.index == index) {
+            interface.addresses.push((address, prefix));
+        }
+    }
+    found.retain(|interface| !interface.addresses.is_empty());
+    found
+}
+
+#[cfg(target_os = "linux")]
+mod system {
+    use super::Interface;
+    use crate::netlink::{self, ADDRESSES, Entry, LINKS, dump};
+    use std::net::IpAddr;
+
+    /// Interface, address, length of the prefix.
+    pub(super) fn addresses() -> Vec<(u32, IpAddr, u8)> {
+        let mut found = Vec::new();
+        let asked = dump(ADDRESSES, 0, &mut |entry| found.extend(address(&entry)));
+        if asked.is_ok() { found } else { Vec::new() }
+    }
+
+    /// Without their addresses.
+    pub(super) fn networks() -> Vec<Interface> {
+        let mut found = Vec::new();
+        let asked = dump(LINKS, 0, &mut |entry| found.extend(network(&entry)));
+        if asked.is_ok() { found } else { Vec::new() }
+    }
+
+    /// `IFA_LOCAL`, else `IFA_ADDRESS`: on a point-to-point interface the latter is the other end's. An IPv6 address that
+    /// is not known yet to be nobody else's is none.
+    pub(super) fn address(entry: &Entry<'_>) -> Option<(u32, IpAddr, u8)> {
+        let (prefix, mut flags) = (entry.fixed[1], u32::from(entry.fixed[2]));
+        let mut address = None;
+        let mut is_local = false;
+        for (kind, value) in entry.attributes() {
+            match kind {
+                LOCAL | ADDRESS if !is_local => {
+                    let value = ip(value)?;
+                    is_local = kind == LOCAL;
+                    address = Some(value);
+                }
+                FLAGS if value.len() == 4 => flags = netlink::u32_at(value, 0),
+                _ => {}
+            }
+        }
+        let address = address.filter(|address| address.is_ipv4() || flags & (TENTATIVE | DUPLICATE) == 0)?;
+        Some((netlink::u32_at(entry.fixed, 4), address, prefix))
+    }
+
+    fn network(entry: &Entry<'_>) -> Option<Interface> {
+        let flags = netlink::u32_at(entry.fixed, 8);
+        if flags & (UP | RUNNING | MULTICAST) != UP | RUNNING | MULTICAST
+            || flags & (LOOPBACK | POINT_TO_POINT) != 0
+        {
+            return None;
+        }
+        let (_, name) = entry.attributes().find(|(kind, _)| *kind == NAME)?;
+        let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+        let name = String::from_utf8_lossy(name).into_owned();
+        Some(Interface { index: netlink::u32_at(entry.fixed, 4), name, addresses: Vec::new() })
+    }
+
+    fn ip(bytes: &[u8]) -> Option<IpAddr> {
+        let ipv4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+        ipv4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
+    }
+
+    // <linux/if_addr.h>, <linux/if_link.h>, <linux/if.h>
+    pub(super) const ADDRESS: u16 = 1;
+    pub(super) const LOCAL: u16 = 2;
+    pub(super) const FLAGS: u16 = 8;
+    const DUPLICATE: u32 = 0x08;
+    pub(super) const TENTATIVE: u32 = 0x40;
+    const NAME: u16 = 3;
+    const UP: u32 = 0x1;
+    const LOOPBACK: u32 = 0x8;
+    const POINT_TO_POINT: u32 = 0x10;
+    const RUNNING: u32 = 0x40;
+    const MULTICAST: u32 = 0x1000;
 }
 
 /// Other systems cannot be asked by this version.
 #[cfg(not(target_os = "linux"))]
-pub fn addresses() -> Vec<Ipv4Addr> {
-    Vec::new()
-}
+mod system {
+    use super::Interface;
+    use std::net::IpAddr;
 
-#[cfg(target_os = "linux")]
-mod linux {
-    use rustix::net::netlink::SocketAddrNetlink;
-    use rustix::net::sockopt::{Timeout, set_socket_timeout};
-    use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
-    use rustix::net::{recv, sendto, socket_with};
-    use std::io;
-    use std::net::Ipv4Addr;
-    use std::time::Duration;
-
-    pub(super) fn ask() -> io::Result<Vec<Ipv4Addr>> {
-        // No protocol is protocol 0, NETLINK_ROUTE.
-        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
-        set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
-        sendto(&socket, &request(), SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
-        let mut found = Vec::new();
-        let mut buffer = vec![0; PART_BYTES_MAX];
-        for _ in 0..PARTS_MAX {
-            let (length, _) = recv(&socket, &mut buffer[..], RecvFlags::empty())?;
-            if read_part(&buffer[..length], &mut found) {
-                break;
-            }
-        }
-        Ok(found)
+    pub(super) fn addresses() -> Vec<(u32, IpAddr, u8)> {
+        Vec::new()
     }
 
-    /// "Tell every IPv4 address": a header and an `ifaddrmsg` that only names the family.
-    fn request() -> Vec<u8> {
-        let mut message = Vec::with_capacity(HEAD_BYTES + IFADDR_BYTES);
-        message.extend(((HEAD_BYTES + IFADDR_BYTES) as u32).to_ne_bytes());
-        message.extend(GET_ADDRESS.to_ne_bytes());
-        message.extend((REQUEST | DUMP).to_ne_bytes());
-        message.extend([0; 8]);
-        message.extend([IPV4, 0, 0, 0, 0, 0, 0, 0]);
-        message
+    pub(super) fn networks() -> Vec<Interface> {
+        Vec::new()
     }
-
-    /// Takes one datagram apart; true when it was the last one, or makes no sense.
-    pub(super) fn read_part(mut part: &[u8], found: &mut Vec<Ipv4Addr>) -> bool {
-        while part.len() >= HEAD_BYTES {
-            let length = u32_at(part, 0) as usize;
-            let kind = u16_at(part, 4);
-            if length < HEAD_BYTES || length > part.len() || kind == DONE || kind == ERROR {
-                return true;
-            }
-            if kind == NEW_ADDRESS && length >= HEAD_BYTES + IFADDR_BYTES && part[HEAD_BYTES] == IPV4 {
-                found.extend(address_in(&part[HEAD_BYTES + IFADDR_BYTES..length]));
-            }
-            part = &part[aligned(length).min(part.len())..];
-        }
-        !part.is_empty()
-    }
-
-    /// `IFA_LOCAL`, else `IFA_ADDRESS`: on a point-to-point interface the latter is the other end's.
-    fn address_in(mut attributes: &[u8]) -> Option<Ipv4Addr> {
-        let mut address = None;
-        while attributes.len() >= 4 {
-            let length = usize::from(u16_at(attributes, 0));
-            let kind = u16_at(attributes, 2);
-            if length < 4 || length > attributes.len() {
-                break;
-            }
-            if let (LOCAL | ADDRESS, &[a, b, c, d]) = (kind, &attributes[4..length]) {
-                let value = Ipv4Addr::new(a, b, c, d);
-                if kind == LOCAL {
-                    return Some(value);
-                }
-                address = Some(value);
-            }
-            attributes = &attributes[aligned(length).min(attributes.len())..];
-        }
-        address
-    }
-
-    fn aligned(length: usize) -> usize {
-        length.next_multiple_of(4)
-    }
-
-    fn u16_at(bytes: &[u8], at: usize) -> u16 {
-        u16::from_ne_bytes([bytes[at], bytes[at + 1]])
-    }
-
-    fn u32_at(bytes: &[u8], at: usize) -> u32 {
-        u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-    }
-
-    // <linux/netlink.h>, <linux/rtnetlink.h>, <linux/if_addr.h>
-    const HEAD_BYTES: usize = 16;
-    const IFADDR_BYTES: usize = 8;
-    const IPV4: u8 = 2;
-    const REQUEST: u16 = 0x1;
-    const DUMP: u16 = 0x300;
-    pub(super) const ERROR: u16 = 2;
-    pub(super) const DONE: u16 = 3;
-    pub(super) const NEW_ADDRESS: u16 = 20;
-    const GET_ADDRESS: u16 = 22;
-    pub(super) const ADDRESS: u16 = 1;
-    pub(super) const LOCAL: u16 = 2;
-    /// The kernel sends parts of at most 32 KiB, and smaller ones to smaller buffers.
-    const PART_BYTES_MAX: usize = 32 * 1024;
-    /// More than two thousand addresses.
-    const PARTS_MAX: usize = 8;
-    /// The kernel answers at once; this only bounds a surprise.
-    const PATIENCE: Duration = Duration::from_secs(1);
 }
 
 #[cfg(test)]
@@ -175,62 +184,33 @@ mod tests {
     }
 
     #[cfg(target_os = "linux")]
-    mod parts {
-        use super::super::linux::{ADDRESS, DONE, ERROR, LOCAL, NEW_ADDRESS, read_part};
-        use std::net::Ipv4Addr;
-
-        fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-            let mut bytes = ((4 + value.len()) as u16).to_ne_bytes().to_vec();
-            bytes.extend(kind.to_ne_bytes());
-            bytes.extend(value);
-            bytes.resize(bytes.len().next_multiple_of(4), 0);
-            bytes
+    #[test]
+    fn networks_are_not_loopback_and_have_addresses() {
+        for network in networks() {
+            assert!(!network.name.is_empty() && network.index > 0, "{network:?}");
+            assert!(!network.addresses.is_empty());
+            assert!(network.addresses.iter().all(|(address, _)| !address.is_loopback()), "{network:?}");
         }
+    }
 
-        fn message(kind: u16, attributes: &[Vec<u8>]) -> Vec<u8> {
-            let body = attributes.concat();
-            let mut bytes = ((24 + body.len()) as u32).to_ne_bytes().to_vec();
-            bytes.extend(kind.to_ne_bytes());
-            bytes.extend([0; 10]);
-            bytes.extend([2, 8, 0, 0, 0, 0, 0, 0]);
-            bytes.extend(body);
-            bytes
-        }
-
-        fn read(part: &[u8]) -> (Vec<Ipv4Addr>, bool) {
-            let mut found = Vec::new();
-            let last = read_part(part, &mut found);
-            (found, last)
-        }
-
-        #[test]
-        fn the_local_end_counts_and_labels_are_skipped() {
-            let one = [
-                attribute(ADDRESS, &[10, 0, 0, 9]),
-                attribute(3, b"tun0\0"),
-                attribute(LOCAL, &[100, 64, 0, 1]),
-            ];
-            let part =
-                [message(NEW_ADDRESS, &one), message(NEW_ADDRESS, &[attribute(ADDRESS, &[10, 0, 0, 1])])];
-            let want = [Ipv4Addr::new(100, 64, 0, 1), Ipv4Addr::new(10, 0, 0, 1)];
-            assert_eq!(read(&part.concat()), (want.to_vec(), false));
-        }
-
-        #[test]
-        fn the_end_an_error_and_nonsense_end_it() {
-            assert_eq!(read(&message(DONE, &[])), (vec![], true));
-            assert_eq!(read(&message(ERROR, &[])), (vec![], true));
-            let good = message(NEW_ADDRESS, &[attribute(LOCAL, &[1, 2, 3, 4])]);
-            for cut in 0..good.len() {
-                let (found, last) = read(&good[..cut]);
-                assert!(found.is_empty() && (last || cut == 0), "{cut}");
-            }
-            let mut endless = good.clone();
-            endless[..4].copy_from_slice(&0u32.to_ne_bytes());
-            assert_eq!(read(&endless), (vec![], true));
-            let mut attribute_of_nothing = good;
-            attribute_of_nothing[24..26].copy_from_slice(&0u16.to_ne_bytes());
-            assert_eq!(read(&attribute_of_nothing), (vec![], false));
-        }
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_local_end_counts_and_what_is_tentative_does_not() {
+        use super::system::{ADDRESS, FLAGS, LOCAL, TENTATIVE, address};
+        use crate::netlink::Entry;
+        use crate::netlink::tests::attribute;
+        let fixed = [2, 24, 0, 0, 7, 0, 0, 0];
+        let read = |attributes: &[Vec<u8>]| address(&Entry::of(&fixed, &attributes.concat()));
+        let [theirs, ours] = [attribute(ADDRESS, &[10, 0, 0, 9]), attribute(LOCAL, &[100, 64, 0, 1])];
+        let index = u32::from_ne_bytes([7, 0, 0, 0]);
+        let want = Some((index, IpAddr::from([100, 64, 0, 1]), 24));
+        assert_eq!(read(&[theirs.clone(), attribute(3, b"tun0\0"), ours.clone()]), want);
+        assert_eq!(read(&[ours, theirs.clone()]), want);
+        assert_eq!(read(&[theirs]), Some((index, IpAddr::from([10, 0, 0, 9]), 24)));
+        let ipv6 = attribute(ADDRESS, &[0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+        let flags = |flags: u32| attribute(FLAGS, &flags.to_ne_bytes());
+        assert!(read(&[ipv6.clone(), flags(0x80)]).is_some());
+        assert!(read(&[ipv6, flags(0x80 | TENTATIVE)]).is_none());
+        assert!(read(&[attribute(ADDRESS, &[1, 2, 3])]).is_none() && read(&[]).is_none());
     }
 }

@@ -4,8 +4,10 @@
 
 pub mod accounts;
 pub mod audit;
+mod child;
 pub mod cli;
 pub mod config;
+pub mod discovery;
 pub mod entropy;
 pub mod environment;
 pub mod host;
@@ -15,11 +17,14 @@ pub mod interfaces;
 pub mod listen;
 pub mod lock;
 pub mod log;
+#[cfg(target_os = "linux")]
+mod netlink;
 pub mod node;
 pub mod profile;
 pub mod qr;
 #[cfg(test)]
 mod scratch;
+pub mod service;
 pub mod storage;
 pub mod tailscale;
 pub mod tls;

@@ -7,6 +7,7 @@
 
 pub mod file;
 pub mod line;
+pub mod plan;
 pub mod settings;
 
 use clawgate_proto::host::HostFault;
@@ -92,6 +93,13 @@ impl Logger {
         self.threshold.set(levels.console);
         if let Some(kept) = &self.kept {
             kept.threshold.set(levels.kept);
+        }
+    }
+
+    /// Keeps records elsewhere from now on.
+    pub fn set_sink(&self, sink: Sink) {
+        if let Some(kept) = &self.kept {
+            *kept.sink.lock().unwrap_or_else(PoisonError::into_inner) = sink;
         }
     }
 

@@ -10,9 +10,11 @@
 //! be overwritten; processes of this program keep each other out of a folder meanwhile, by a lock of the operating system.
 
 pub mod disk;
+pub mod overlay;
 
 pub(crate) use disk::mark;
 pub use disk::{Disk, FolderLock, RealDisk};
+pub use overlay::Overlay;
 
 use clawgate_proto::host::Version;
 use std::io;

@@ -2,6 +2,8 @@
 //! called there. The daemon's answer is believed because only it (or root) can listen on that socket; everything about it is
 //! bounded all the same, and whatever is not exactly an answer is no answer.
 
+pub mod serve;
+
 use serde_json::Value;
 use std::io::{self, Read as _, Write as _};
 use std::net::IpAddr;

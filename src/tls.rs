@@ -51,6 +51,17 @@ pub struct Shown {
     pub signs_itself: bool,
 }
 
+impl Shown {
+    /// The fingerprint as bytes.
+    pub fn digest(&self) -> Option<[u8; 32]> {
+        let mut digest = [0; 32];
+        for (byte, two) in digest.iter_mut().zip(self.fingerprint.as_bytes().chunks(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok()?;
+        }
+        Some(digest)
+    }
+}
+
 /// Whom a client trusts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
@@ -114,6 +125,13 @@ mod tests {
         for text in ["", "sha256:", &plain[1..], &format!("{plain}0"), &plain.replace('0', "g")] {
             assert_eq!(fingerprint(text), None, "{text}");
         }
+        let shown = Shown {
+            fingerprint: fingerprint_of(b"x"),
+            not_before_ms: 0,
+            not_after_ms: 0,
+            signs_itself: true,
+        };
+        assert_eq!(shown.digest(), Some(Sha256::digest(b"x").into()));
         assert_eq!(fingerprint_of(b""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
     }
 }

@@ -19,8 +19,8 @@ const PAGES: usize = 1_000;
 const PAGES_MAX: usize = 1_024;
 const FOLDERS: usize = 400;
 const FILES_IN_EACH: usize = 25;
-/// As many folders as are watched at most, the canvas itself among them.
-const WATCHES_MAX: usize = 256;
+/// As many folders as are watched at most, the canvas itself among them, and the one of the configuration.
+const WATCHES_MAX: usize = 256 + 1;
 const BOUND: Duration = Duration::from_secs(30);
 /// The word of a change, as a frame.
 const RELOAD: &[u8] = b"\x81\x06reload";

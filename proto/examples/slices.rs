@@ -53,7 +53,7 @@ fn exchange(gateway: &mut Gateway, conn: &mut Connection, now: Now, mut bytes: &
                 // There is one connection, so every order is for it.
                 Output::To(_, order) => conn.apply(now, order),
                 // Nothing here needs the disk, logs, or stops.
-                Output::Host(..) | Output::Log(_) | Output::Accept(_) | Output::Stopped => {}
+                Output::Host(..) | Output::Log(_) | Output::Accept(_) | Output::Beat | Output::Stopped => {}
             }
         }
         if conn.wants_write() {

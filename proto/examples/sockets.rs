@@ -101,6 +101,7 @@ impl Server {
                 }
                 Output::Log(record) => println!("{:?} {} {:?}", record.level, record.event, record.fields),
                 Output::Accept(accepts) => self.accepts = accepts,
+                Output::Beat => {}
                 Output::Stopped => self.is_done = true,
             }
         }

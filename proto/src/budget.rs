@@ -13,19 +13,19 @@ pub struct Budget(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     used: AtomicUsize,
-    bytes_max: usize,
+    bytes_max: AtomicUsize,
 }
 
 impl Budget {
     /// A budget of that many bytes.
     pub fn new(bytes_max: usize) -> Self {
-        Self(Arc::new(Shared { used: AtomicUsize::new(0), bytes_max }))
+        Self(Arc::new(Shared { used: AtomicUsize::new(0), bytes_max: AtomicUsize::new(bytes_max) }))
     }
 
     /// Takes `bytes` when there is room.
     #[must_use]
     pub fn take(&self, bytes: usize) -> bool {
-        self.take_below(bytes, self.0.bytes_max)
+        self.take_below(bytes, self.bytes_max())
     }
 
     fn take_below(&self, bytes: usize, bytes_max: usize) -> bool {
@@ -41,19 +41,33 @@ impl Budget {
     /// is for answers, or a few peers that hold much could cut off all others.
     #[must_use]
     pub fn take_spare(&self, bytes: usize) -> bool {
-        self.take_below(bytes, self.0.bytes_max - self.0.bytes_max / 4)
+        self.take_below(bytes, self.spare_max())
     }
 
     /// Whether [`Budget::take_spare`] would take so many.
     pub fn has_spare(&self, bytes: usize) -> bool {
-        let spare_max = self.0.bytes_max - self.0.bytes_max / 4;
-        self.used().checked_add(bytes).is_some_and(|sum| sum <= spare_max)
+        self.used().checked_add(bytes).is_some_and(|sum| sum <= self.spare_max())
     }
 
     /// Gives `bytes` back.
     pub fn give(&self, bytes: usize) {
         let before = self.0.used.fetch_sub(bytes, Ordering::Relaxed);
         debug_assert!(before >= bytes, "gave back more than was taken");
+    }
+
+    /// Another bound from now on. What is held above it is not taken back; nothing is added until it is below.
+    pub fn set_max(&self, bytes_max: usize) {
+        self.0.bytes_max.store(bytes_max, Ordering::Relaxed);
+    }
+
+    fn bytes_max(&self) -> usize {
+        self.0.bytes_max.load(Ordering::Relaxed)
+    }
+
+    /// What [`Budget::take_spare`] fills at most.
+    fn spare_max(&self) -> usize {
+        let bytes_max = self.bytes_max();
+        bytes_max - bytes_max / 4
     }
 
     /// Bytes in use.

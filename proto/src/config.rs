@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Everything the core needs to know that does not come from a peer. Shared by the gateway and every
-/// connection; fixed for the life of the process.
+/// connection. The gateway may get another one while it runs; a connection keeps the one it was opened with.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Bounds.
@@ -32,8 +32,12 @@ pub struct Config {
     pub strict_transport_security: Option<Arc<str>>,
     /// TLS below every connection (`gateway.tls`); nothing is said in the clear then, but that TLS is spoken here.
     pub tls: Option<tls::Acceptor>,
+    /// Whether `/metrics` tells the gateway's numbers to who proves the shared secret.
+    pub metrics: bool,
     /// Which commands nodes may be asked for, besides those of their platform.
     pub node_commands: NodeCommands,
+    /// `gateway.reload.debounceMs`: from the host's word that the configuration file was changed to the look at it.
+    pub config_debounce_ms: u64,
     /// Facts about the host that clients are shown.
     pub about: About,
 }
@@ -52,7 +56,9 @@ impl Config {
             control_ui: None,
             strict_transport_security: None,
             tls: None,
+            metrics: false,
             node_commands: NodeCommands::default(),
+            config_debounce_ms: CONFIG_DEBOUNCE_MS,
             about: About::default(),
         }
     }
@@ -67,6 +73,9 @@ impl Config {
         if self.tls.is_some() { "https://" } else { "http://" }
     }
 }
+
+/// `gateway.reload.debounceMs` where nothing is said (spec: config section 2).
+pub const CONFIG_DEBOUNCE_MS: u64 = 300;
 
 /// The page at the gateway's own address (`gateway.controlUi`).
 #[derive(Clone, Debug, PartialEq, Eq)]

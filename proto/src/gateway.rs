@@ -18,6 +18,8 @@ pub(crate) mod health;
 pub(crate) mod invoke;
 mod limiter;
 pub(crate) mod logs;
+mod memory;
+mod metrics;
 pub(crate) mod node_events;
 pub(crate) mod node_pending;
 mod node_policy;
@@ -50,6 +52,7 @@ use crate::conn::Connection;
 use crate::dialect::{self, Dialect};
 use crate::error::RequestError;
 use crate::frame::{CloseFrame, EventFrame, StateVersion};
+use crate::host::config::ConfigTrouble;
 use crate::host::{HostAnswer, HostRequest};
 use crate::http::HttpRequest;
 use crate::id::{ConnId, Ticket};
@@ -129,8 +132,14 @@ pub struct Gateway {
     pending: Pending,
     /// Settings that changed and wait for a restart, for people: not more than are worth reading.
     restart_needed: Vec<String>,
+    /// What keeps the configuration file from counting.
+    config_fault: Option<ConfigTrouble>,
+    config_look: config::Look,
+    memory: memory::MemoryLook,
     /// How often another secret, or another way in, came into force.
     auth_generation: u64,
+    /// Between two signs of life; none after the first when it is missing.
+    beat_every_ms: Option<u64>,
     replies: Replies,
     writes: Writes,
     voice: VoiceWake,
@@ -183,6 +192,10 @@ enum Purpose {
     Config { conn: ConnId, id: Box<str> },
     /// A look at the configuration file.
     ConfigCheck,
+    /// A restart that a changed configuration file asks for.
+    ConfigRestart,
+    /// A look at the memory of the process.
+    Memory,
     /// What a set-up begins with.
     WizardStart { conn: ConnId, id: Box<str> },
     /// What a set-up came to.
@@ -203,6 +216,30 @@ enum Purpose {
     FilesLook,
     /// An answer to `gateway.restart.request`.
     Restart { conn: ConnId, id: Box<str>, reason: String },
+}
+
+impl Purpose {
+    /// Which methods wait for it, by the first part of their names.
+    fn family(&self) -> Option<&'static str> {
+        match self {
+            Self::Devices => Some("device"),
+            Self::Config { .. } => Some("config"),
+            Self::WizardStart { .. } | Self::WizardWrite { .. } => Some("wizard"),
+            Self::ExecApprovals { .. } => Some("exec"),
+            Self::LogsTail { .. } => Some("logs"),
+            Self::VoiceWake => Some("voicewake"),
+            Self::Restart { .. } => Some("gateway"),
+            Self::Load
+            | Self::Relay(_)
+            | Self::ConfigCheck
+            | Self::ConfigRestart
+            | Self::Memory
+            | Self::WhoIs { .. }
+            | Self::File { .. }
+            | Self::FilePiece { .. }
+            | Self::FilesLook => None,
+        }
+    }
 }
 
 /// What comes after the stop.
@@ -262,7 +299,11 @@ impl Gateway {
             rivals: Rivals::default(),
             pending: Pending::default(),
             restart_needed: Vec::new(),
+            config_fault: None,
+            config_look: config::Look::default(),
+            memory: memory::MemoryLook::default(),
             auth_generation: 0,
+            beat_every_ms: None,
             replies: Replies::default(),
             writes: Writes::default(),
             voice: VoiceWake::new(),
@@ -282,6 +323,14 @@ impl Gateway {
     /// Records that matter less are not made: one a request costs more than many a request.
     pub fn set_log_level(&mut self, level: Level) {
         self.log_level = level;
+    }
+
+    /// Asks for signs of life ([`Output::Beat`]): one at the first [`Input::Tick`], when the gateway is being driven, then
+    /// one every so many milliseconds until it has stopped, or no other. Whoever drives a gateway that is stuck, or cannot
+    /// come to it, gets none.
+    pub fn set_beats(&mut self, now: Now, every_ms: Option<u64>) {
+        self.beat_every_ms = every_ms.map(|ms| ms.max(1));
+        self.timers.set(Timer::Beat, now.mono);
     }
 
     /// Whether the host watches the configuration file and a change comes into force by itself (`configReload` in the
@@ -327,6 +376,7 @@ impl Gateway {
 
     /// Applies one fact and appends what should be done about it, in order.
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
+        self.stats.counters.work_on(None);
         match input {
             Input::Upgrade { conn, request } => self.upgrade(now, conn, *request, out),
             Input::Http { conn, request } => self.http(now, conn, &request, out),
@@ -336,6 +386,7 @@ impl Gateway {
             Input::Ending { conn, why } => self.ending(conn, why, out),
             Input::Closed { conn } => self.closed(conn, out),
             Input::Answered { ticket, answer } => self.answered(now, ticket, answer, out),
+            Input::ConfigTouched => self.config_touched(now),
             Input::Stop => self.stop(now, Stopping::ForGood, out),
             Input::Restart => self.stop(now, Stopping::ToRestart, out),
             Input::Tick => self.tick(now, out),
@@ -357,7 +408,9 @@ impl Gateway {
         if matches!(slot.phase, Phase::Ending) {
             return;
         }
-        let address = ClientAddress::resolve(slot.peer.remote.ip(), &request, &self.config);
+        let remote = slot.peer.remote.ip();
+        let address = ClientAddress::resolve(remote, &request, &self.config);
+        let has_memory = self.has_memory(now, out);
         let mut refused = |code: &str| {
             let what = Refusal { code: code.into(), address: address.told(), client_id: None };
             self.stats.refused(now.wall, what, &self.config.limits);
@@ -370,10 +423,13 @@ impl Gateway {
                 Record::new(Level::Warn, "upgrade.refused")
                     .conn(conn)
                     .field("why", "too many unauthenticated sockets")
-                    .field("peer", slot.peer.remote.ip()),
+                    .field("peer", remote),
             ));
             refused("too-many-unauthenticated-sockets");
             Some(web::too_many_sockets())
+        } else if !has_memory {
+            refused("memory-ceiling");
+            Some(web::memory_ceiling())
         } else {
             None
         };
@@ -427,6 +483,9 @@ impl Gateway {
             return self.answer_http(conn, canvas::Malformed::response(), out);
         };
         if self.canvas_request(now, conn, request, &client, address, out) {
+            return;
+        }
+        if self.metrics_request(now, conn, request, &client, address.path, out) {
             return;
         }
         if !web::is_probe(address.path) && self.control_ui_request(now, conn, request, &client, address, out)
@@ -518,11 +577,16 @@ impl Gateway {
         out.push(Output::Log(
             Record::new(Level::Debug, "peer.closed").conn(conn).field("peer", slot.peer.remote.ip()),
         ));
+        self.accept_again(out);
+        self.finish_stop(out);
+    }
+
+    /// Lets the driver accept again, where there is room by now.
+    fn accept_again(&mut self, out: &mut Vec<Output>) {
         if !self.accepting && !self.stopping && self.peers.len() < self.config.limits.sockets_max {
             self.accepting = true;
             out.push(Output::Accept(true));
         }
-        self.finish_stop(out);
     }
 
     /// Takes a socket out of everything that only admitted peers are in. Whom to tell is for [`Self::flush`].
@@ -652,6 +716,7 @@ impl Gateway {
             self.stats.cut += 1;
             return self.close(conn, CloseFrame::new(1008, "slow consumer"), out);
         }
+        self.stats.counters.events_sent += 1;
         self.order(conn, order, out);
     }
 
@@ -710,6 +775,7 @@ impl Gateway {
             out.push(Output::Log(record.conn(conn).field("method", method.name())));
         }
         self.stats.requests += 1;
+        self.stats.counters.begin_request(&method);
         let outcome = access
             .check(session.role, &session.scopes)
             .and_then(|()| self.suspension.admits(&method))
@@ -813,6 +879,7 @@ impl Gateway {
         // A late or repeated answer finds no ticket.
         let Some(purpose) = self.tickets.remove(&ticket) else { return };
         self.timers.clear(Timer::Host(ticket));
+        self.stats.counters.disk_writes += u64::from(answer.has_written());
         self.settle(now, purpose, Some(answer), out);
         self.settle_suspension(out);
         self.finish_stop(out);
@@ -820,6 +887,7 @@ impl Gateway {
 
     /// Ends a host request: with its answer, or without one when the host was silent for too long.
     fn settle(&mut self, now: Now, purpose: Purpose, answer: Option<HostAnswer>, out: &mut Vec<Output>) {
+        self.stats.counters.work_on(purpose.family());
         match purpose {
             Purpose::Devices => match answer {
                 Some(answer) => self.store_answered(now, answer, out),
@@ -833,6 +901,8 @@ impl Gateway {
             }
             Purpose::Config { conn, id } => self.config_answered(now, (conn, id), answer, out),
             Purpose::ConfigCheck => self.config_checked(now, answer, out),
+            Purpose::ConfigRestart => self.config_restart_prepared(now, answer, out),
+            Purpose::Memory => self.memory_looked(answer, out),
             Purpose::WizardStart { conn, id } => self.wizard_started(now, (conn, id), answer, out),
             Purpose::WizardWrite { conn, id } => self.wizard_written(now, (conn, id), answer, out),
             Purpose::ExecApprovals { conn, id } => self.exec_approvals_stored((conn, id), answer, out),
@@ -860,6 +930,12 @@ impl Gateway {
         while let Some((due, timer)) = self.timers.pop(now.mono) {
             self.health.late(now.mono.0 - due.0);
             match timer {
+                Timer::Beat => {
+                    out.push(Output::Beat);
+                    if let Some(every_ms) = self.beat_every_ms {
+                        self.timers.set(Timer::Beat, now.mono.plus_millis(every_ms));
+                    }
+                }
                 Timer::Tick => {
                     self.timers.set(Timer::Tick, now.mono.plus_millis(self.config.limits.tick_interval_ms));
                     let payload = Bytes::from(json!({"ts": now.wall.0}).to_string());

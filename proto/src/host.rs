@@ -168,6 +168,30 @@ pub enum HostAnswer {
     Config(Result<ConfigDone, ConfigFault>),
 }
 
+impl HostAnswer {
+    /// Whether a document was made durable for it. Of wake words only who asked knows that.
+    pub(crate) fn has_written(&self) -> bool {
+        match self {
+            Self::Stored(outcome) => outcome.is_ok(),
+            Self::ExecApprovalsStored(outcome) => outcome.is_ok(),
+            Self::Config(outcome) => outcome.as_ref().is_ok_and(|done| done.written),
+            Self::Devices(_)
+            | Self::SystemInfo(_)
+            | Self::ExecApprovals(_)
+            | Self::Load(_)
+            | Self::Channels(_)
+            | Self::WhoIs(_)
+            | Self::LogsTail(_)
+            | Self::VoiceWake(_)
+            | Self::WizardStart(_)
+            | Self::Restart(_)
+            | Self::File(_)
+            | Self::FilePiece(_)
+            | Self::FilesChanged(_) => false,
+        }
+    }
+}
+
 /// What a set-up begins with.
 #[derive(Clone, Debug)]
 pub struct WizardStart {
@@ -220,6 +244,10 @@ pub struct ConfigDone {
     pub payload: Bytes,
     /// What is new.
     pub news: Option<Box<ConfigNews>>,
+    /// The file was changed a moment ago: it is looked at again soon.
+    pub unsettled: bool,
+    /// Whether it was changed by this very request.
+    pub written: bool,
 }
 
 /// What the process uses.
@@ -462,6 +490,10 @@ pub trait Host: Send + Sync + 'static {
         Err(ConfigFault::Failed("this gateway has no configuration file".to_owned()))
     }
 
+    /// The gateway lives, as it was asked to say ([`crate::Gateway::set_beats`]). Called by the driver outside the
+    /// gateway's lock; must not block.
+    fn beat(&self) {}
+
     /// Writes one line to the log. Called by the driver outside the gateway's lock.
     fn log(&self, record: &Record);
 }
@@ -504,8 +536,10 @@ pub fn perform<H: Host + ?Sized>(host: &H, request: HostRequest) -> HostAnswer {
         HostRequest::WizardStart => HostAnswer::WizardStart(wizard_start(host)),
         HostRequest::Config { op, dialect } => HostAnswer::Config(host.config(&op).map(|outcome| {
             let payload = dialect::config::answer(dialect, &outcome.answer);
+            let unsettled = matches!(outcome.answer, ConfigAnswer::Unsettled);
+            let written = matches!(outcome.answer, ConfigAnswer::Written(_));
             let live = if let ConfigAnswer::Reloaded(live) = outcome.answer { live } else { None };
-            ConfigDone { live, payload, news: outcome.news }
+            ConfigDone { live, payload, news: outcome.news, unsettled, written }
         })),
     }
 }

@@ -92,6 +92,14 @@ impl HttpResponse {
         self
     }
 
+    /// The same content as another type.
+    pub fn typed(mut self, content_type: &'static str) -> Self {
+        if let Some((_, value)) = self.headers.iter_mut().find(|(name, _)| *name == "Content-Type") {
+            *value = Cow::Borrowed(content_type);
+        }
+        self
+    }
+
     /// The last response on its connection.
     pub fn closing(mut self) -> Self {
         self.close = true;

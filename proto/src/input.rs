@@ -65,6 +65,8 @@ pub enum Input {
         /// What it said.
         answer: HostAnswer,
     },
+    /// The configuration file, or one that belongs to it, may have been changed.
+    ConfigTouched,
     /// The process was asked to stop.
     Stop,
     /// The process was asked to stop, and will start again.

@@ -34,6 +34,7 @@
 //!                 Output::Host(_ticket, _request) => { /* to the pool: `host::perform`, then `Input::Answered` */ }
 //!                 Output::Log(_record) => { /* to the log */ }
 //!                 Output::Accept(_) | Output::Stopped => { /* to whoever owns the listeners */ }
+//!                 Output::Beat => { /* to whoever watches this process */ }
 //!             }
 //!         }
 //!     }
@@ -50,7 +51,8 @@
 //! # let auth = AuthConfig::new(AuthMode::None);
 //! # let config = Config {
 //! #     limits: Default::default(), auth, port: 18789, allowed_origins: vec![], trusted_proxies: vec![],
-//! #     allow_real_ip_fallback: false, canvas: None, node_commands: Default::default(),
+//! #     allow_real_ip_fallback: false, canvas: None, node_commands: Default::default(), metrics: false,
+//! #     config_debounce_ms: 300,
 //! #     control_ui: None, strict_transport_security: None, tls: None, about: About::default(),
 //! # };
 //! # let now = Now { mono: Mono(0), wall: Wall(1_800_000_000_000) };
@@ -88,6 +90,7 @@ pub mod input;
 pub mod invokes;
 pub mod limits;
 pub mod log;
+pub mod mdns;
 pub mod methods;
 pub mod net;
 pub mod output;

@@ -69,6 +69,11 @@ pub struct Limits {
     pub ending_sockets_max: usize,
     /// Open sockets in all; beyond it the driver stops accepting until one closes.
     pub sockets_max: usize,
+    /// Resident memory of the process above which no WebSocket is let in any more (503), so that those who are here can
+    /// stay; no bound when zero. Above it the host is asked again, at most every `memory_look_ms`.
+    pub memory_bytes_max: u64,
+    /// See `memory_bytes_max`.
+    pub memory_look_ms: u64,
     /// Between keepalive pings on an open WebSocket.
     pub ping_interval_ms: u64,
     /// Silence after a ping that makes a peer dead. Any inbound byte counts as life.
@@ -113,8 +118,10 @@ pub struct Limits {
     pub store_queue_max: usize,
     /// Requests for one thing of the host that may wait for its answer; one more is told that the server is busy.
     pub relay_waiting_max: usize,
-    /// Between looks at the configuration file; never, when zero.
+    /// Between looks at the configuration file; never, when zero. The host may say sooner that it was changed.
     pub config_check_ms: u64,
+    /// How long a changed configuration file has to stay as it is before it counts.
+    pub config_settle_ms: u64,
     /// How long a set-up that nobody goes on with keeps others out.
     pub wizard_idle_ms: u64,
     /// Operations on the configuration file that may wait for the host; one more is `UNAVAILABLE`.
@@ -280,6 +287,8 @@ impl Default for Limits {
             headless_sockets_max: 2_048,
             ending_sockets_max: 256,
             sockets_max: 8_192,
+            memory_bytes_max: 0,
+            memory_look_ms: 250,
             ping_interval_ms: 25_000,
             pong_timeout_ms: 25_000,
             close_timeout_ms: 2_000,
@@ -302,6 +311,7 @@ impl Default for Limits {
             store_queue_max: 4_096,
             relay_waiting_max: 4_096,
             config_check_ms: 0,
+            config_settle_ms: 200,
             config_queue_max: 16,
             wizard_idle_ms: 600_000,
             host_timeout_ms: 10_000,

@@ -310,7 +310,9 @@ mod tests {
             control_ui: None,
             strict_transport_security: None,
             tls: None,
+            metrics: false,
             node_commands: Default::default(),
+            config_debounce_ms: 300,
             about: About::default(),
         };
         let mut client = |headers: &[(&str, &str)], falls_back: bool| {
@@ -353,7 +355,9 @@ mod tests {
             control_ui: None,
             strict_transport_security: None,
             tls: None,
+            metrics: false,
             node_commands: Default::default(),
+            config_debounce_ms: 300,
             about: About::default(),
         };
         // Compatibility rows proxied-loopback and forwarded-local.

@@ -19,6 +19,8 @@ pub enum Output {
     Log(Record),
     /// Whether the listeners should accept.
     Accept(bool),
+    /// The gateway lives ([`crate::Gateway::set_beats`]): tell the host, once the lock is given back.
+    Beat,
     /// Shutdown is complete: cut what is left and end.
     Stopped,
 }

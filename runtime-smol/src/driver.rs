@@ -44,6 +44,7 @@ pub(crate) struct Mail {
     wakers: Vec<Waker>,
     records: Vec<Record>,
     has_jobs: bool,
+    has_beat: bool,
 }
 
 impl<H: Host> Driver<H> {
@@ -181,7 +182,7 @@ impl<H: Host> Driver<H> {
 
     /// Under the lock: hands each output to its owner, in the core's order.
     fn post(&self, shared: &mut Shared, mail: &mut Mail) {
-        let Mail { outputs, wakers, records, has_jobs } = mail;
+        let Mail { outputs, wakers, records, has_jobs, has_beat } = mail;
         for output in outputs.drain(..) {
             match output {
                 Output::To(conn, order) => {
@@ -196,6 +197,7 @@ impl<H: Host> Driver<H> {
                 Output::Log(record) => records.push(record),
                 Output::Accept(true) => wakers.append(&mut self.accepting.raise()),
                 Output::Accept(false) => self.accepting.lower(),
+                Output::Beat => *has_beat = true,
                 Output::Stopped => {
                     shared.stopped = true;
                     wakers.append(&mut self.stopped.raise());
@@ -215,6 +217,9 @@ impl<H: Host> Driver<H> {
         mail.wakers.drain(..).for_each(Waker::wake);
         if std::mem::take(&mut mail.has_jobs) {
             self.jobs.start(self);
+        }
+        if std::mem::take(&mut mail.has_beat) {
+            self.host.beat();
         }
         for record in mail.records.drain(..) {
             self.host.log(&record);
@@ -240,6 +245,7 @@ impl Mail {
         self.records.clear();
         self.records.shrink_to(entries);
         self.has_jobs = false;
+        self.has_beat = false;
     }
 }
 
@@ -263,6 +269,7 @@ mod tests {
     #[derive(Default)]
     struct NoHost {
         asked: AtomicUsize,
+        beats: AtomicUsize,
         panics: bool,
     }
 
@@ -285,6 +292,10 @@ mod tests {
             Err(HostFault("there is no system".into()))
         }
 
+        fn beat(&self) {
+            self.beats.fetch_add(1, Ordering::Relaxed);
+        }
+
         fn log(&self, record: &Record) {
             eprintln!("{} {:?}", record.event, record.fields);
         }
@@ -303,6 +314,8 @@ mod tests {
             control_ui: None,
             strict_transport_security: None,
             tls: None,
+            metrics: false,
+            config_debounce_ms: 300,
             node_commands: Default::default(),
             about: About::default(),
         };
@@ -331,6 +344,26 @@ mod tests {
         let said = String::from_utf8_lossy(&ended.stderr).into_owned();
         assert_eq!(ended.status.code(), Some(EXIT_SOFTWARE), "{said}");
         assert!(said.contains("gateway.failed"), "{said}");
+    }
+
+    #[test]
+    fn whoever_cannot_come_to_the_gateway_gives_no_sign_of_life() {
+        let driver = driver(false);
+        let mut shared = driver.shared();
+        shared.gateway.set_beats(driver.clock.now(), None);
+        let ticking = Arc::clone(&driver);
+        let (begun, has_begun) = std::sync::mpsc::channel();
+        let ticking = thread::spawn(move || {
+            begun.send(()).unwrap();
+            ticking.tell(Input::Tick);
+        });
+        has_begun.recv().unwrap();
+        thread::sleep(std::time::Duration::from_millis(50));
+        assert_eq!(driver.host.beats.load(Ordering::Relaxed), 0, "the gateway is held by another thread");
+        drop(shared);
+        ticking.join().unwrap();
+        assert_eq!(driver.host.beats.load(Ordering::Relaxed), 1);
+        driver.end_jobs();
     }
 
     #[test]

@@ -19,11 +19,13 @@ mod executor;
 mod flag;
 mod jobs;
 mod mailbox;
+mod mdns;
 mod peer;
 mod scratch;
 mod stop;
 
 pub use clock::Clock;
+pub use mdns::Announcer;
 pub use stop::Stop;
 
 use crate::driver::Driver;
@@ -51,6 +53,8 @@ pub struct Setup<H> {
     pub clock: Clock,
     /// How to ask for the end.
     pub stop: Stop,
+    /// Announces it, if it is to be announced.
+    pub announcer: Option<Announcer>,
 }
 
 /// Serves until the core says that it has stopped. The calling thread is the lead among the workers; give it
@@ -62,14 +66,19 @@ pub struct Setup<H> {
 /// # Errors
 /// A listener could not be watched.
 pub fn run<H: Host>(setup: Setup<H>) -> io::Result<()> {
-    let Setup { listeners, gateway, host, clock, stop } = setup;
+    let Setup { listeners, gateway, host, clock, stop, announcer } = setup;
     let listeners = listeners.into_iter().map(Async::new).collect::<io::Result<Vec<_>>>()?;
     let driver = Arc::new(Driver::new(gateway, host, clock));
     let executor = Executor::new();
 
     driver.tell(Input::Tick);
     executor.spawn(Box::pin(alarm::run(Arc::clone(&driver))));
+    executor.spawn(Box::pin(stop::watch(stop.clone(), Arc::clone(&driver))));
     executor.spawn(Box::pin(stop::run(stop, Arc::clone(&driver))));
+    let announcing = announcer.map(|announcer| mdns::Announcing::new(announcer, clock));
+    if let Some(announcing) = &announcing {
+        executor.spawn(Box::pin(Arc::clone(announcing).run()));
+    }
     for listener in listeners {
         executor.spawn(Box::pin(accept::run(listener, Arc::clone(&driver), executor.clone())));
     }
@@ -91,6 +100,9 @@ pub fn run<H: Host>(setup: Setup<H>) -> io::Result<()> {
         }));
     });
 
+    if let Some(announcing) = announcing {
+        announcing.stop();
+    }
     executor.end();
     for helper in helpers {
         if helper.join().is_err() {

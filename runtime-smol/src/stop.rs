@@ -1,4 +1,4 @@
-//! How the program asks a run to end.
+//! How the program reaches a run: to end it, and to have it look at the configuration file.
 
 use crate::driver::Driver;
 use crate::flag::Flag;
@@ -16,13 +16,15 @@ struct Asked {
     /// Whether the first who asked wants it to come back.
     restarts: AtomicBool,
     is_asked: AtomicBool,
+    /// The configuration file may have been changed, and the core has not heard of it.
+    touched: Flag,
 }
 
 impl Stop {
     /// A handle that nobody has used.
     pub fn new() -> Self {
         let (restarts, is_asked) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self(Arc::new(Asked { flag: Flag::new(false), restarts, is_asked }))
+        Self(Arc::new(Asked { flag: Flag::new(false), restarts, is_asked, touched: Flag::new(false) }))
     }
 
     /// Asks the core to shut down; only the first call counts.
@@ -33,6 +35,11 @@ impl Stop {
     /// The same, and clients are told that the gateway comes back.
     pub fn restart(&self) {
         self.ask(true);
+    }
+
+    /// Tells the core that the configuration file may have been changed. Any number of times.
+    pub fn config_touched(&self) {
+        self.0.touched.raise().into_iter().for_each(Waker::wake);
     }
 
     fn ask(&self, restarts: bool) {
@@ -53,4 +60,13 @@ impl Default for Stop {
 pub(crate) async fn run<H: Host>(stop: Stop, driver: Arc<Driver<H>>) {
     stop.0.flag.raised().await;
     driver.tell(if stop.0.restarts.load(Ordering::Acquire) { Input::Restart } else { Input::Stop });
+}
+
+/// Tells the core of a touched configuration file, for as long as the run lasts.
+pub(crate) async fn watch<H: Host>(stop: Stop, driver: Arc<Driver<H>>) {
+    loop {
+        stop.0.touched.raised().await;
+        stop.0.touched.lower();
+        driver.tell(Input::ConfigTouched);
+    }
 }

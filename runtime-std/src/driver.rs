@@ -163,6 +163,7 @@ impl<H: Host> Driver<H> {
                     }
                     Output::Log(record) => logs.push(record),
                     Output::Accept(open) => todo.gate |= self.gate.set(open),
+                    Output::Beat => todo.beat = true,
                     Output::Stopped => todo.stopped = true,
                 }
             }
@@ -177,6 +178,9 @@ impl<H: Host> Driver<H> {
         }
         for record in scratch.logs.drain(..) {
             self.log(&record);
+        }
+        if todo.beat {
+            let _ = catch_unwind(AssertUnwindSafe(|| self.host.beat()));
         }
         if todo.host {
             // Without anybody to perform it, the core gives a request up after a time.
@@ -380,6 +384,7 @@ struct Todo {
     host: bool,
     gate: bool,
     keeper: bool,
+    beat: bool,
     stopped: bool,
 }
 

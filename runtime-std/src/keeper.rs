@@ -13,6 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+/// A touched file and an end.
+const TOLD_AT_ONCE: usize = 2;
+
 /// How others reach the keeper. The inbox is a leaf lock.
 #[derive(Debug)]
 pub(crate) struct Keeper {
@@ -55,7 +58,7 @@ pub(crate) fn keep<H: Host>(driver: &Arc<Driver<H>>, stop: &Stop) {
         if driver.timers.take_due(scratch.now.mono, &mut fired) {
             scratch.inputs.push(Input::Tick);
         }
-        scratch.inputs.extend(stop.take());
+        scratch.inputs.extend(std::iter::from_fn(|| stop.take()).take(TOLD_AT_ONCE));
         feed(driver, &mut scratch);
         for slot in fired.drain(..) {
             driver.work(&mut scratch, &slot, Cause::Due);
@@ -126,7 +129,7 @@ fn wait<H: Host>(driver: &Arc<Driver<H>>, watched: &mut Vec<Arc<Slot>>, until: O
 }
 
 /// From now until then, a millisecond at least: a deadline that does not move must not make us spin.
-fn timeout(now: Mono, until: Mono) -> Timespec {
+pub(crate) fn timeout(now: Mono, until: Mono) -> Timespec {
     let micros = until.0.saturating_sub(now.0).max(1_000);
     Timespec {
         tv_sec: i64::try_from(micros / 1_000_000).unwrap_or(i64::MAX),

@@ -6,6 +6,7 @@
 //! - one that accepts, for all listeners;
 //! - one reader per socket, blocked in `recv`. Whoever caused bytes for a socket writes them, without blocking;
 //!   what the kernel does not take waits for the keeper;
+//! - one that announces the gateway on its network, where it is to be announced;
 //! - up to two that perform host requests, and up to two that work on what peers say who say little, while there is
 //!   any.
 #![forbid(unsafe_code)]
@@ -14,6 +15,7 @@ mod accept;
 mod clock;
 mod driver;
 mod keeper;
+mod mdns;
 mod pool;
 mod reader;
 mod scratch;
@@ -24,6 +26,7 @@ mod timers;
 mod wake;
 
 pub use clock::Clock;
+pub use mdns::Announcer;
 pub use stop::Stop;
 
 use clawgate_proto::log::{Level, Record};
@@ -46,6 +49,8 @@ pub struct Setup<H> {
     pub clock: Clock,
     /// Ends it.
     pub stop: Stop,
+    /// Announces it, if it is to be announced.
+    pub announcer: Option<Announcer>,
 }
 
 /// Threads are given this long to end after all sockets are cut: only host code can take it.
@@ -61,7 +66,7 @@ const ACCEPT_STACK_BYTES: usize = reader::STACK_BYTES;
 /// # Errors
 /// There are no descriptors or threads to start with.
 pub fn run<H: Host>(setup: Setup<H>) -> io::Result<()> {
-    let Setup { listeners, gateway, host, clock, stop } = setup;
+    let Setup { listeners, gateway, host, clock, stop, announcer } = setup;
     accept::prepare_listeners(&listeners)?;
     let wake = Arc::new(wake::Wake::new()?);
     stop.attach(Arc::clone(&wake));
@@ -77,11 +82,29 @@ pub fn run<H: Host>(setup: Setup<H>) -> io::Result<()> {
     let started = driver
         .threads
         .spawn("clawgate-accept", ACCEPT_STACK_BYTES, move || accept::accept(&acceptor, &listeners));
+    let bell = announcer.and_then(|announcer| announce(&driver, announcer, clock));
     if started.is_ok() {
         keeper::keep(&driver, &stop);
     }
+    if let Some(bell) = bell {
+        bell.ring();
+    }
     end(&driver);
     started
+}
+
+/// Starts the announcement. A gateway that nobody is told of serves all the same.
+fn announce<H: Host>(
+    driver: &driver::Driver<H>,
+    announcer: Announcer,
+    clock: Clock,
+) -> Option<Arc<mdns::Bell>> {
+    let started = mdns::Bell::new().map(Arc::new).and_then(|bell| {
+        let theirs = Arc::clone(&bell);
+        let announce = move || mdns::announce(announcer, clock, &theirs);
+        driver.threads.spawn("clawgate-mdns", mdns::STACK_BYTES, announce).map(|()| bell)
+    });
+    started.map_err(|error| driver.log(&Record::new(Level::Warn, "mdns.missing").field("error", error))).ok()
 }
 
 /// Cuts what is left and waits for the threads.

@@ -3,8 +3,11 @@
 use super::approvals::ApprovalsCommand;
 use super::canvas::CanvasCommand;
 use super::config::ConfigCommand;
+use super::discover::DiscoverArgs;
 use super::invoke::{DescribeArgs, InvokeArgs, NodeShellArgs, NotifyArgs};
 use super::node::NodeCommand;
+use super::service::status::GatewayStatusArgs;
+use super::service::{InstallArgs, ServiceArgs};
 use crate::config::settings::Bind;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -46,7 +49,7 @@ pub enum Command {
     #[command(after_help = "Example:\n  clawgate logs --follow\n  clawgate logs --limit 50 --plain")]
     Logs(LogsArgs),
     /// Say whether a gateway can be reached, and how much of it
-    Probe(ClientArgs),
+    Probe(ProbeArgs),
     /// Show who is here, leave a line for the agent, switch heartbeats
     System {
         /// What to do.
@@ -145,10 +148,28 @@ pub enum GatewayCommand {
     Call(CallArgs),
     /// Ask a running gateway how it is
     Health(ClientArgs),
-    /// Show which gateway is running and what it knows
-    Status(StatusArgs),
+    /// Show the service, the port, which gateway is running and what it knows
+    Status(GatewayStatusArgs),
     /// Say whether a gateway can be reached, and how much of it
-    Probe(ClientArgs),
+    Probe(ProbeArgs),
+    /// Look which gateways say on the local network that they are there
+    #[command(after_help = "Example:\n  clawgate gateway discover --timeout 5000 --json")]
+    Discover(DiscoverArgs),
+    /// Print the DNS zone file by which this gateway is found (discovery.wideArea)
+    Zone,
+    /// Make the gateway a service that starts by itself
+    #[command(after_help = "Examples:\n  clawgate gateway install\n  clawgate gateway install --dry-run\n  \
+        sudo clawgate gateway install --system --user claw\n  clawgate gateway install --manager openrc\n\n\
+        Without a service manager that it knows it prints what to write, and ends with 6.")]
+    Install(InstallArgs),
+    /// Stop the service and remove it; configuration and state stay
+    Uninstall(ServiceArgs),
+    /// Start the service
+    Start(ServiceArgs),
+    /// Stop the service, or the gateway that runs without one
+    Stop(ServiceArgs),
+    /// Restart the service, or the gateway that runs without one
+    Restart(ServiceArgs),
     /// Show the certificate of this machine's gateway, or make a new one
     #[command(after_help = super::tls::HELP)]
     Tls(super::tls::TlsArgs),
@@ -276,6 +297,12 @@ pub struct RunArgs {
     /// Start even when gateway.mode is not "local"
     #[arg(long)]
     pub allow_unconfigured: bool,
+    /// Take at most so many connections at once [default: limits.socketsMax of clawgate.json, 8192]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(4..=1_000_000))]
+    pub max_connections: Option<u64>,
+    /// Write nothing below the state folder: what is paired, stored or set is gone when the gateway ends or restarts
+    #[arg(long)]
+    pub state_in_memory: bool,
     /// A switch of the TCP bridge that earlier gateways had
     #[arg(long, hide = true, alias = "no-bridge")]
     pub bridge: bool,
@@ -306,6 +333,24 @@ pub struct ClientArgs {
     /// How long to wait for the gateway, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
     pub timeout: u64,
+}
+
+/// `clawgate probe`.
+#[derive(Clone, Debug, Default, Args)]
+#[command(
+    after_help = "Examples:\n  clawgate probe\n  clawgate gateway probe --ssh me@pi.local --token \"$TOKEN\""
+)]
+pub struct ProbeArgs {
+    /// Go through the SSH server of another machine to the gateway there: user@host, user@host:port, or without a value
+    /// gateway.remote.sshTarget. --url is then the gateway as that machine sees it [default: ws://127.0.0.1:18789]
+    #[arg(long, value_name = "TARGET", num_args = 0..=1, default_missing_value = "")]
+    pub ssh: Option<String>,
+    /// Private key for it [default: gateway.remote.sshIdentity with gateway.remote.sshTarget, else what ssh takes]
+    #[arg(long, value_name = "FILE", requires = "ssh")]
+    pub ssh_identity: Option<PathBuf>,
+    /// How to reach the gateway.
+    #[command(flatten)]
+    pub client: ClientArgs,
 }
 
 /// `clawgate call`. `Debug` leaves the params out.
@@ -900,6 +945,7 @@ Exit codes:
   3  the gateway cannot be reached, or did not answer in time
   4  the gateway did not let us in (credentials, pairing)
   5  the gateway answered the call with an error
+  6  no service manager answers here
   70  the gateway found itself unsound and ended: a defect, please report it
   130, 143  ended at once by a second SIGINT or SIGTERM
 

@@ -18,7 +18,8 @@ use crate::log::wall_ms;
 use crate::storage::{Held, PutFault, RealDisk, Storage};
 use clap::Subcommand;
 use clawgate_config::include::has_include;
-use clawgate_config::schema::{Reload, Schema};
+use clawgate_config::reload::Reload;
+use clawgate_config::schema::Schema;
 use clawgate_config::service::{self, Edited, Loaded};
 use clawgate_config::{Node, redact};
 use clawgate_proto::host::config::{ConfigFault, Issue};
@@ -244,8 +245,10 @@ impl<'s> File<'s> {
             return print_json(&shown);
         }
         let then = match reload {
-            Reload::Hot => " A running gateway takes it over within seconds.",
-            Reload::Restart => " Restart the gateway to apply.",
+            Reload::Hot => " A running gateway takes it over at once.",
+            Reload::Restart => {
+                " A running gateway restarts by itself for it, unless gateway.reload.mode is off or hot."
+            }
             Reload::None => "",
         };
         let note = note.map(|note| format!("{}\n", clean_lines(&note))).unwrap_or_default();

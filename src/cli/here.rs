@@ -74,7 +74,7 @@ impl Here {
     }
 
     /// `config` and members of `gateway` as the reference's `gateway status --json` has them, as far as this program
-    /// knows of such things: it installs no service, and does not look into other processes.
+    /// knows of such things: it does not look into other processes.
     pub fn in_reference_shape(&self, url: &str, port: Option<u16>) -> (Value, Vec<(&'static str, Value)>) {
         let mut cli = json!({
             "path": self.config, "exists": self.config.as_ref().is_some_and(|path| path.exists()),

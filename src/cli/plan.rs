@@ -1,46 +1,51 @@
 //! What is decided before a gateway listens: from flags, environment and files to one plan, with everything that
 //! can be refused on the way, and what the first start writes.
 
-use super::Failure;
 use super::args::{AuthArg, RunArgs};
-use super::log_plan::LogPlan;
+use super::{Failure, announce};
 use crate::accounts::{self, Account, Keeper};
 use crate::config::first_run::{Author, generate_token};
+use crate::config::live::taken::Pages;
 use crate::config::live::{self, LiveFile, Start};
-use crate::config::own::ProxyProof;
+use crate::config::own::{Around, Own, ProxyProof};
 use crate::config::secrets::{self, Overrides, Resolved, Source, Sourced};
-use crate::config::settings::{Bind, CanvasSettings, TailscaleMode};
+use crate::config::settings::{Bind, TailscaleMode};
 use crate::config::start::{self, Decided, Flags};
 use crate::config::startable;
 use crate::config::write::backup_of;
 use crate::config::{self, ConfigFile, Opened, Places, Settings, own};
+use crate::discovery::Discovery;
 use crate::entropy;
 use crate::environment::Environment;
 use crate::host::StateHost;
+use crate::host::cgroup;
 use crate::host::facts::{self, Facts};
 use crate::host::files::Files;
 use crate::identity::Identity;
 use crate::interfaces;
 use crate::listen::Place;
 use crate::lock::Owner;
+use crate::log::plan::LogPlan;
 use crate::log::{self, Logger};
 use crate::profile;
-use crate::storage::{RealDisk, Storage, explain};
+use crate::storage::{Overlay, Storage, explain};
 use crate::tailscale::Tailscaled;
+use crate::tailscale::serve as tailscale;
 use crate::tls::files::Files as TlsFiles;
 use crate::tls::{self, Prepared};
-use crate::web;
-use clawgate_proto::config::{About, AuthMode, CanvasHost, Config, ControlUi, PairingRules, Reach};
+use clawgate_proto::config::{About, AuthConfig, AuthMode, Config, PairingRules, Reach};
 use clawgate_proto::limits::Limits;
 use clawgate_proto::log::{Level, Record};
 use clawgate_proto::net::Origin;
 use clawgate_proto::secret::Secret;
 use clawgate_proto::seed::{Random, Seed};
 use clawgate_proto::{Gateway, Now};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// Everything that is decided before a socket is bound.
@@ -49,8 +54,8 @@ pub(super) struct Plan {
     pub(super) places: Places,
     /// The home folder, where there is one.
     home: Option<PathBuf>,
-    storage: Arc<Storage<RealDisk>>,
-    settings: Settings,
+    pub(super) storage: Arc<Storage<Overlay>>,
+    pub(super) settings: Settings,
     pub(super) place: Place,
     pub(super) port: u16,
     /// Where the client commands look for it when nothing else is said.
@@ -60,18 +65,17 @@ pub(super) struct Plan {
     pub(super) auth: Resolved,
     /// The messenger accounts to own.
     accounts: Vec<Account>,
-    limits: Limits,
+    own: Own,
     /// What a changed configuration file is read with.
     watch: Start,
-    tailscaled: Tailscaled,
-    /// Where the canvas is, when it is served, and whether its pages load themselves again.
-    pub(super) canvas: Option<(PathBuf, CanvasHost)>,
-    /// Where a Control UI is installed.
-    /// The page at the gateway's own address, if any, and where it is installed, if it is not built in.
-    control_ui: Option<Option<PathBuf>>,
+    pub(super) tailscaled: Tailscaled,
+    /// The folders that are served.
+    pub(super) pages: Pages,
     /// `OPENCLAW_MDNS_HOSTNAME` and `OPENCLAW_TAILNET_DNS`: what this machine is called, when it is not what it says.
     names: [Option<String>; 2],
-    identity: Identity,
+    pub(super) identity: Identity,
+    /// How it is found.
+    pub(super) discovery: Discovery,
     /// The certificate, where TLS is on.
     pub(super) tls: Option<Prepared>,
     /// Where records are kept, and from which level on.
@@ -115,12 +119,18 @@ impl Plan {
             proxy: ProxyProof::default(),
             pairing: PairingRules::default(),
         };
-        let storage = Arc::new(Storage::new(RealDisk, u64::from_ne_bytes(entropy::bytes())));
+        let disk = if args.state_in_memory { Overlay::in_memory() } else { Overlay::on_disk() };
+        let storage = Arc::new(Storage::new(disk, u64::from_ne_bytes(entropy::bytes())));
         let Opened { places, mut file, settings, environment, base } =
             config::open(&storage, environment).map_err(Failure::Failed)?;
         // Where there is no file yet, this start writes one for a gateway.
         flags.allow_unconfigured |= file.found.is_none();
+        let around = Around {
+            sockets_max: args.max_connections.and_then(|count| usize::try_from(count).ok()),
+            memory_limit: cgroup::memory_limit(),
+        };
         let own = own::read(&storage, &places.own_config(), &environment).map_err(Failure::Failed)?;
+        let own = own.with(around);
         flags.proxy.clone_from(&own.proxy);
         flags.pairing.clone_from(&own.pairing);
         let Decided { bind, place, mut auth, exposure } =
@@ -155,6 +165,9 @@ impl Plan {
         warnings.extend(bridge_is_gone(args, &environment));
         warnings.extend(identity.notice.clone());
         warnings.extend(exposed_file(&file.path));
+        if args.state_in_memory {
+            warnings.push(IN_MEMORY.to_owned());
+        }
         if auth.mode == AuthMode::None {
             warnings.push(
                 "auth is none: every program on this machine may connect and ask to be paired".to_owned(),
@@ -178,12 +191,16 @@ impl Plan {
             verbose: args.verbose,
             bind,
             exposure,
+            own: places.own_config(),
+            spot: Some((place, port)),
+            log_flag: args.log_file.clone(),
+            around,
+            restarts_by_signal: Arc::new(AtomicBool::new(settings.restart_by_signal != Some(false))),
+            base: Config::new(AuthConfig::new(AuthMode::None), port),
         };
-        let tailscaled = own.tailscale_socket.map_or_else(Tailscaled::default, Tailscaled::at);
-        let page = &settings.control_ui;
-        let root = page.root.as_deref().map(|root| environment.path(root));
-        let control_ui = (page.enabled != Some(false)).then_some(root);
-        let canvas = canvas(&settings, &environment, &places.state_dir);
+        let tailscaled = own.tailscale_socket.clone().map_or_else(Tailscaled::default, Tailscaled::at);
+        let pages = Pages::new(&settings, &environment, &places.state_dir);
+        let discovery = Discovery::new(&settings.discovery, &environment);
         Ok(Self {
             places,
             home,
@@ -195,13 +212,13 @@ impl Plan {
             program,
             auth,
             accounts,
-            limits: own.limits,
+            own,
             watch,
             tailscaled,
-            canvas,
-            control_ui,
+            pages,
             names,
             identity,
+            discovery,
             tls,
             log_file,
             wrote,
@@ -237,8 +254,13 @@ impl Plan {
         addresses: &[SocketAddr],
         accounts: Keeper,
         logger: &Arc<Logger>,
-    ) -> Result<(Gateway, StateHost<RealDisk>), Failure> {
-        let tls = self.tls.as_ref().map(|tls| tls.acceptor(logger)).transpose().map_err(Failure::Failed)?;
+    ) -> Result<(Gateway, StateHost<Overlay>), Failure> {
+        let tls = self
+            .tls
+            .as_ref()
+            .map(|tls| tls.acceptor(&self.storage, logger))
+            .transpose()
+            .map_err(Failure::Failed)?;
         let mut random = Random::new(Seed::new(entropy::bytes()));
         let port = addresses.first().map_or(self.port, SocketAddr::port);
         let facts = Facts::gather(random.uuid(), port);
@@ -246,28 +268,28 @@ impl Plan {
         let mut watch = self.watch.clone();
         watch.exposure.own_origins = own_origins;
         watch.listening = addresses.to_vec();
-        let live = live::live_config(&self.auth, &self.settings, &watch.exposure, self.log_file.levels);
-        let config = Config {
-            limits: Limits { config_check_ms: CONFIG_CHECK_MS, ..self.limits.clone() },
-            auth: live.auth,
-            port,
-            allowed_origins: live.allowed_origins,
-            trusted_proxies: live.trusted_proxies,
-            allow_real_ip_fallback: live.allow_real_ip_fallback,
-            canvas: self.canvas.as_ref().map(|(_, host)| *host),
-            control_ui: self.control_ui.as_ref().map(|root| ControlUi {
-                built_in: root.is_none(),
-                base_path: self.settings.control_ui.base_path.clone(),
-            }),
-            strict_transport_security: self.settings.strict_transport_security.as_deref().map(Arc::from),
+        let base = Config {
+            limits: Limits { config_check_ms: CONFIG_CHECK_MS, ..self.own.limits.clone() },
             tls,
-            node_commands: live.node_commands,
             about: self.about(&facts, addresses),
+            ..Config::new(AuthConfig::new(self.auth.mode), port)
         };
-        let mut gateway = Gateway::new(config, random.seed(), now);
+        let decided = live::taken::Decided {
+            auth: &self.auth,
+            settings: &self.settings,
+            own: &self.own,
+            exposure: &watch.exposure,
+            levels: self.log_file.levels,
+            pages: &self.pages,
+        };
+        let live = decided.over(&base);
+        watch.base = base;
+        let mut gateway = Gateway::new(*live.config, random.seed(), now);
         gateway.set_log_level(live.log_level);
         let storage = Arc::clone(&self.storage);
-        let file = LiveFile::new(Arc::clone(&storage), Arc::clone(logger), watch);
+        let files = Arc::new(Files::default());
+        self.pages.serve(&files);
+        let file = LiveFile::new(Arc::clone(&storage), Arc::clone(logger), Arc::clone(&files), watch);
         gateway.set_hot_reload(now, file.hot_reload());
         let mut host = StateHost::new(storage, self.places.state_dir.clone(), facts, Arc::clone(logger))
             .with_accounts(accounts)
@@ -275,15 +297,6 @@ impl Plan {
             .with_config(file);
         if let Some(home) = &self.home {
             host = host.with_home(home);
-        }
-        let mut files = Files::default();
-        if let Some((root, _)) = &self.canvas {
-            files = files.with_canvas(root.clone(), web::A2UI);
-        }
-        match &self.control_ui {
-            Some(Some(root)) => files = files.with_control_ui(root.clone()),
-            Some(None) => files = files.with_control_page(web::CONTROL),
-            None => {}
         }
         let host = host.with_files(files);
         Ok((gateway, host))
@@ -307,6 +320,11 @@ impl Plan {
             for name in [Some(hostname), mdns.as_deref()].into_iter().flatten().map(first) {
                 authorities.push(format!("{name}.local:{}", address.port()));
             }
+            // What is announced, by either of the names that it may go by.
+            if let Ok((service, _)) = announce::on_networks(self, addresses) {
+                let hosts = [false, true].map(|is_second| service.host(is_second));
+                authorities.extend(hosts.map(|host| format!("{host}.local:{}", address.port())));
+            }
         }
         let is_served = self.settings.tailscale_mode != TailscaleMode::Off;
         let http = if self.tls.is_some() { "https" } else { "http" };
@@ -328,12 +346,24 @@ impl Plan {
         }
         // In the form that browsers send: no default port, lower case.
         let origins = origins.iter().filter_map(|origin| Origin::parse(origin)).map(|origin| origin.text);
-        origins.take(OWN_ORIGINS_MAX).collect()
+        let mut known = BTreeSet::new();
+        origins.filter(|origin| known.insert(origin.clone())).take(OWN_ORIGINS_MAX).collect()
     }
 
-    /// Whether SIGUSR1 restarts the gateway.
-    pub(super) fn restarts_by_signal(&self) -> bool {
-        self.settings.restart_by_signal != Some(false)
+    /// What Tailscale is to do, for a gateway that listens there.
+    pub(super) fn tailscale(&self, addresses: &[SocketAddr]) -> tailscale::Wanted {
+        tailscale::Wanted {
+            mode: self.settings.tailscale_mode,
+            port: addresses.first().map_or(self.port, SocketAddr::port),
+            base_path: self.settings.control_ui.base_path.clone(),
+            resets: self.settings.tailscale_resets,
+            tailscaled: self.tailscaled.clone(),
+        }
+    }
+
+    /// Whether SIGUSR1 restarts the gateway, as the file says at the time.
+    pub(super) fn restarts_by_signal(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.watch.restarts_by_signal)
     }
 
     /// Where this gateway listens, for one that goes on there.
@@ -437,7 +467,7 @@ pub(super) fn names_of_this_machine<'a>(more: impl Iterator<Item = &'a String>) 
         let is_usual = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':');
         !name.starts_with('.') && name.len() <= 253 && !name.is_empty() && name.chars().all(is_usual)
     };
-    let mut known = std::collections::BTreeSet::new();
+    let mut known = BTreeSet::new();
     names.retain(|name| is_name(name) && known.insert(name.to_ascii_lowercase()));
     names.truncate(CERTIFICATE_NAMES_MAX);
     names
@@ -456,7 +486,7 @@ fn host_of(place: Place) -> String {
 /// Writes a configuration file where there is none, and a token where one is needed and none is known.
 fn complete(
     file: &mut ConfigFile,
-    (storage, places): (&Storage<RealDisk>, &Places),
+    (storage, places): (&Storage<Overlay>, &Places),
     auth: &mut Resolved,
     overrides: &Overrides,
     settings: &Settings,
@@ -464,6 +494,13 @@ fn complete(
     let by = Author { state_dir: &places.state_dir, name: "clawgate gateway" };
     let wants_token = auth.mode == AuthMode::Token && auth.token.is_none();
     let is_new = file.found.is_none();
+    if wants_token && storage.disk().is_in_memory() {
+        return Err(
+            "there is no gateway token, and with --state-in-memory a new one could be read nowhere.\nSet \
+                    OPENCLAW_GATEWAY_TOKEN, pass --token, or start once without --state-in-memory."
+                .to_owned(),
+        );
+    }
     if !wants_token {
         if !is_new {
             return Ok(None);
@@ -525,25 +562,19 @@ fn exposed_file(path: &Path) -> Option<String> {
     })
 }
 
+/// Told at every start.
+const IN_MEMORY: &str = "--state-in-memory: NOTHING IS STORED. Devices that are paired, tokens, settings and wake words are \
+                         gone when this gateway ends or restarts, and every device has to be paired again";
 /// A daemon that takes longer to say what this machine is called keeps no start waiting.
-const NAME_PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const NAME_PATIENCE: Duration = Duration::from_secs(1);
 /// A machine with more addresses than this is told in `gateway.controlUi.allowedOrigins` which of them count.
 const OWN_ORIGINS_MAX: usize = 64;
 /// Names and addresses in a certificate that is made here.
 const CERTIFICATE_NAMES_MAX: usize = 32;
 
-/// Between looks at the configuration file: one system call each.
+/// Between looks at the configuration files where the system does not say that they were changed: a system call for each
+/// of them.
 const CONFIG_CHECK_MS: u64 = 5_000;
-
-/// Where the canvas is, unless it is not served.
-fn canvas(settings: &Settings, environment: &Environment, state_dir: &Path) -> Option<(PathBuf, CanvasHost)> {
-    let CanvasSettings { enabled, root, live_reload } = &settings.canvas;
-    if *enabled == Some(false) || environment.is_on("OPENCLAW_SKIP_CANVAS_HOST") {
-        return None;
-    }
-    let root = root.as_deref().map_or_else(|| state_dir.join("canvas"), |root| environment.path(root));
-    Some((root, CanvasHost { live_reload: live_reload.unwrap_or(true) }))
-}
 
 #[cfg(test)]
 mod tests {
@@ -741,8 +772,18 @@ mod tests {
         assert!(names("port: 5", &[], "127.0.0.1:5").is_empty(), "loopback pages are known without a list");
         let custom = "bind: 'custom', customBindHost: '192.0.2.7'";
         let want = ["http://192.0.2.7:5", "http://board.local:5", "http://pi.local:5"];
-        assert_eq!(names(custom, &[("OPENCLAW_MDNS_HOSTNAME", "pi.local")], "192.0.2.7:5"), want);
-        assert_eq!(names(custom, &[], "192.0.2.7:80"), ["http://192.0.2.7", "http://board.local"]);
+        let said = names(custom, &[("OPENCLAW_MDNS_HOSTNAME", "pi.local")], "192.0.2.7:5");
+        assert_eq!(said[..3], want);
+        // The name that it takes when the first one is somebody else's.
+        assert!(
+            said.len() == 4 && said[3].starts_with("http://pi-") && said[3].ends_with(".local:5"),
+            "{said:?}"
+        );
+        let want = ["http://192.0.2.7", "http://board.local", "http://openclaw.local"];
+        assert_eq!(names(custom, &[], "192.0.2.7:80")[..3], want);
+        // What is not announced has no such names.
+        let off = [("OPENCLAW_DISABLE_BONJOUR", "1")];
+        assert_eq!(names(custom, &off, "192.0.2.7:80"), ["http://192.0.2.7", "http://board.local"]);
         let every = names("bind: 'lan'", &[], "0.0.0.0:5");
         assert!(every.contains(&"http://board.local:5".to_owned()), "{every:?}");
         assert!(

@@ -50,6 +50,15 @@ pub fn health(args: &ClientArgs, environment: &Environment) -> Result<(), Failur
 /// # Errors
 /// The gateway cannot be asked.
 pub fn status(args: &StatusArgs, environment: &Environment) -> Result<(), Failure> {
+    let (shown, text) = look(args, environment)?;
+    if args.client.json { print_json(&shown) } else { print(&text) }
+}
+
+/// What a gateway says of itself, for programs and for people.
+///
+/// # Errors
+/// The gateway cannot be asked.
+pub(super) fn look(args: &StatusArgs, environment: &Environment) -> Result<(Value, String), Failure> {
     let started = Instant::now();
     let StatusArgs { deep, client: args } = args;
     let mut session = Session::open(args, environment)?;
@@ -72,30 +81,27 @@ pub fn status(args: &StatusArgs, environment: &Environment) -> Result<(), Failur
     session.close();
     let here = Here::look(environment);
     let answer = answer?;
-    if args.json {
-        let (config, members) = here.in_reference_shape(&url, port);
-        for (name, value) in members {
-            gateway[name] = value;
-        }
-        let mut shown = json!({
-            "ok": true, "gateway": gateway, "status": answer, "here": here.to_json(),
-            "rpc": {"ok": true, "url": url}, "config": config,
-        });
-        if let Some(deep) = deep {
-            shown["deep"] = deep;
-        }
-        return print_json(&shown);
-    }
     let mut text = summary::status(&gateway, &answer);
     text.push_str(&here.text());
-    if let Some(deep) = deep {
-        for (head, value) in [("status", &answer), ("deep", &deep)] {
+    if let Some(deep) = &deep {
+        for (head, value) in [("status", &answer), ("deep", deep)] {
             text.push_str(head);
             text.push('\n');
             text.push_str(&render::indented(&render::outline(value)));
         }
     }
-    print(&text)
+    let (config, members) = here.in_reference_shape(&url, port);
+    for (name, value) in members {
+        gateway[name] = value;
+    }
+    let mut shown = json!({
+        "ok": true, "gateway": gateway, "status": answer, "here": here.to_json(),
+        "rpc": {"ok": true, "url": url}, "config": config,
+    });
+    if let Some(deep) = deep {
+        shown["deep"] = deep;
+    }
+    Ok((shown, text))
 }
 
 /// What a closer look shows. Another gateway may not have all of it; then it says why.

@@ -1,9 +1,11 @@
 //! `clawgate gateway`: binds, starts the driver, tells people, and watches for signals and panics.
 
-use super::Failure;
 use super::args::{RunArgs, Runtime};
 use super::plan::{Plan, Spot, Stay};
 use super::signals::{self, Asked, Watch, Wish};
+use super::{Failure, announce as announced};
+use crate::discovery::network::Machine;
+use crate::entropy;
 use crate::environment::Environment;
 use crate::instances::{self, Instance};
 use crate::interfaces;
@@ -11,30 +13,45 @@ use crate::listen::{self, BindFault, Bound};
 use crate::lock::Owner;
 use crate::log::Logger;
 use crate::profile;
+use crate::service::{Caretaker, sockets};
+use crate::tailscale::serve as tailscale;
 use crate::tls;
 use clawgate_proto::config::AuthMode;
 use clawgate_proto::log::{Level, Record};
+use clawgate_proto::mdns::Responder;
+use clawgate_proto::seed::Seed;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Runs a gateway until it is told to stop. When it is told to restart, the program begins anew in this process: same
-/// id, same arguments, but the program that lies at its path now.
+/// id, same arguments, but the program that lies at its path now. Where a service manager starts again whatever ends, it
+/// ends instead.
 ///
 /// # Errors
 /// It cannot start, its driver failed, or it cannot begin anew.
 pub fn run(args: &RunArgs, environment: &Environment) -> Result<(), Failure> {
     // A program that is replaced while it runs no longer finds its own path.
     let program = std::env::current_exe();
-    match serve(args, environment)? {
+    let care = Arc::new(Caretaker::meet(environment).map_err(Failure::Failed)?);
+    match serve(args, environment, &care)? {
         Wish::Stop => Ok(()),
+        Wish::Restart if care.starts_again() => {
+            care.notifier.stopping("ends, to be started again");
+            Ok(())
+        }
         Wish::Restart => {
             let program = program.map_err(|why| Failure::Failed(format!("cannot restart: {why}")))?;
+            care.notifier.reloading("begins anew");
+            if let Some(sockets) = &care.sockets {
+                let kept = sockets.leave_open();
+                kept.map_err(|why| Failure::Failed(format!("cannot keep the sockets open: {why}")))?;
+            }
             let why = Command::new(&program).args(std::env::args_os().skip(1)).exec();
             Err(Failure::Failed(format!("cannot restart {}: {why}", program.display())))
         }
@@ -42,7 +59,7 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Result<(), Failure> {
 }
 
 /// Serves until the end, and says whether that is one for good. Its locks are given back.
-fn serve(args: &RunArgs, environment: &Environment) -> Result<Wish, Failure> {
+fn serve(args: &RunArgs, environment: &Environment, care: &Arc<Caretaker>) -> Result<Wish, Failure> {
     let profile = profile::name_of(environment);
     let mut instance = None;
     let mut plan = Plan::make(args, environment, None, &mut |Spot { places, port, .. }| {
@@ -63,7 +80,7 @@ fn serve(args: &RunArgs, environment: &Environment) -> Result<Wish, Failure> {
         warn(&logger, warning);
     }
     loop {
-        let (stay, why) = match serve_once(args, environment, &plan, &mut instance, &logger)? {
+        let (stay, why) = match serve_once((args, environment, care), &plan, &mut instance, &logger)? {
             Served::Stop => {
                 logger.log(&Record::new(Level::Info, "gateway.stopped").field("restarts", false));
                 return Ok(Wish::Stop);
@@ -94,8 +111,7 @@ enum Served {
 
 /// Listens, and serves until somebody wishes an end.
 fn serve_once(
-    args: &RunArgs,
-    environment: &Environment,
+    (args, environment, care): (&RunArgs, &Environment, &Arc<Caretaker>),
     plan: &Plan,
     instance: &mut Instance,
     logger: &Arc<Logger>,
@@ -107,31 +123,43 @@ fn serve_once(
     let listening: Arc<Mutex<Vec<SocketAddr>>> = Arc::default();
     let may_restart = {
         let (args, environment, listening) = (args.clone(), environment.clone(), Arc::clone(&listening));
+        let care = Arc::clone(care);
         move || {
             let listening = listening.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            may_start_again(&args, &environment, &listening)
+            may_start_again((&args, &environment, &care), &listening)
         }
     };
     let by_signal = {
         let (allowed, may_restart) = (plan.restarts_by_signal(), may_restart.clone());
-        move || if allowed { may_restart() } else { Err("commands.restart is false".to_owned()) }
+        move || {
+            if allowed.load(Ordering::Relaxed) {
+                may_restart()
+            } else {
+                Err("commands.restart is false".to_owned())
+            }
+        }
     };
     let watch = signals::watch(logger, &asked, by_signal)?;
     let mut said: Option<Instant> = None;
-    let bound = listen::bind(plan.place, plan.port, &mut || {
+    let mut wait = || {
         if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
             said = Some(Instant::now());
             say_it_waits(logger);
         }
+        care.notifier.waits("waits for an address in 100.64.0.0/10", LOOK_AGAIN * 10);
         asked.wait(LOOK_AGAIN).is_none()
-    });
+    };
+    let bound = match &care.sockets {
+        Some(sockets) => sockets.bound(plan.place, plan.port).map_err(BindFault::Failed),
+        None => listen::bind(plan.place, plan.port, &mut wait),
+    };
     let bound = match bound {
         Ok(bound) => bound,
         Err(BindFault::Taken(why)) => return Err(Failure::PortTaken(also(why))),
         Err(BindFault::Failed(why)) => return Err(Failure::Failed(also(why))),
         Err(BindFault::Stopped) => {
             let restarts = asked.wish() == Some(Wish::Restart);
-            return Ok(ended(args, environment, restarts, (watch, &asked), plan.stay(&[])));
+            return Ok(ended((args, environment, care), restarts, (watch, &asked), plan.stay(&[])));
         }
     };
     listening.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&bound.addresses);
@@ -148,40 +176,61 @@ fn serve_once(
     let accounts = plan.own(instance.owner().clone(), logger)?;
     let runtime = args.runtime.unwrap_or(Runtime::DEFAULT);
     let stay = plan.stay(&bound.addresses);
-    let restart;
+    let told = announced::on_networks(plan, &bound.addresses);
+    announced::in_dns(plan, &bound.addresses, logger);
+    let (restart, serving);
     // The drivers have the same names in different crates.
     macro_rules! drive {
         ($driver:ident) => {{
             let (clock, stop) = ($driver::Clock::start(), $driver::Stop::new());
-            let (gateway, host) = plan.build(clock.now(), &bound.addresses, accounts, logger)?;
-            let host = Arc::new(host.with_restart_check(may_restart));
+            let (mut gateway, host) = plan.build(clock.now(), &bound.addresses, accounts, logger)?;
+            if care.notifier.is_heard() {
+                gateway.set_beats(clock.now(), care.notifier.beat_every_ms());
+            }
+            let host =
+                Arc::new(host.with_restart_check(may_restart).with_beat(tells_it_lives(plan, care, &bound)));
             restart = host.restart();
-            let (orders, wanted) = (stop.clone(), host.restart());
+            let (orders, wanted, manager) = (stop.clone(), host.restart(), Arc::clone(care));
+            let touched = stop.clone();
+            host.watch_config(move || touched.config_touched());
             asked.on_wish(move |wish| {
+                if wish == Wish::Stop {
+                    manager.notifier.stopping("stops");
+                }
                 wanted.store(wish == Wish::Restart, Ordering::Release);
                 match wish {
                     Wish::Stop => orders.stop(),
                     Wish::Restart => orders.restart(),
                 }
             });
-            announce(plan, &bound, runtime, &others, logger);
-            $driver::run($driver::Setup { listeners: bound.listeners, gateway, host, clock, stop })
+            announce((plan, care), &bound, runtime, &others, &announced::line(&told), logger);
+            serving = tailscale::begin(plan.tailscale(&bound.addresses), environment, logger);
+            let announcer = told.map(|(service, reach)| $driver::Announcer {
+                responder: Responder::new(service, Seed::new(entropy::bytes()), clock.now().mono),
+                network: Box::new(Machine::for_gateway(reach, Arc::clone(logger))),
+            });
+            let announcer = announcer.ok();
+            $driver::run($driver::Setup { listeners: bound.listeners, gateway, host, clock, stop, announcer })
         }};
     }
-    match runtime {
+    let ran = match runtime {
         #[cfg(feature = "std")]
         Runtime::Std => drive!(clawgate_runtime_std),
         #[cfg(feature = "smol")]
         Runtime::Smol => drive!(clawgate_runtime_smol),
+    };
+    let restarts = restart.load(Ordering::Acquire);
+    // Who restarts is served again in a moment.
+    if let Some(serving) = serving.filter(|_| !restarts) {
+        serving.end();
     }
-    .map_err(|why| Failure::Failed(format!("the gateway cannot run: {why}")))?;
-    Ok(ended(args, environment, restart.load(Ordering::Acquire), (watch, &asked), stay))
+    ran.map_err(|why| Failure::Failed(format!("the gateway cannot run: {why}")))?;
+    Ok(ended((args, environment, care), restarts, (watch, &asked), stay))
 }
 
 /// What comes after a run.
 fn ended(
-    args: &RunArgs,
-    environment: &Environment,
+    (args, environment, care): (&RunArgs, &Environment, &Caretaker),
     restarts: bool,
     (watch, asked): (Watch, &Asked),
     stay: Stay,
@@ -190,26 +239,38 @@ fn ended(
         return Served::Stop;
     }
     // It was asked before. Whoever changed the file, or took the port, since then must not end this gateway.
-    let could = could_start(args, environment);
-    // A restart gives way to whoever stops the process meanwhile. Who comes later than this finds the new program.
-    watch.end();
+    let could = could_start((args, environment, care));
+    // A restart gives way to whoever stops the process meanwhile.
+    let unwatched = watch.end();
     match could {
         _ if asked.wish() == Some(Wish::Stop) => Served::Stop,
         Ok(()) => Served::Restart,
-        Err(why) => Served::Stays(stay, why),
+        Err(why) => {
+            unwatched.end();
+            Served::Stays(stay, why)
+        }
     }
 }
 
 /// Whether the program could start again while it still listens: what a start refuses, and whether the address is there
 /// and the port is free or its own.
-fn may_start_again(args: &RunArgs, environment: &Environment, ours: &[SocketAddr]) -> Result<(), String> {
+fn may_start_again(
+    (args, environment, care): (&RunArgs, &Environment, &Caretaker),
+    ours: &[SocketAddr],
+) -> Result<(), String> {
     let (place, port) = Plan::rehearse(args, environment).map_err(|why| why.message())?;
+    if let Some(sockets) = &care.sockets {
+        return sockets::fit(sockets.addresses(), place, port);
+    }
     listen::could(place, port, ours).map_err(BindFault::into_text)
 }
 
 /// The same when it listens no more, with the patience of a start.
-fn could_start(args: &RunArgs, environment: &Environment) -> Result<(), String> {
+fn could_start((args, environment, care): (&RunArgs, &Environment, &Caretaker)) -> Result<(), String> {
     let (place, port) = Plan::rehearse(args, environment).map_err(|why| why.message())?;
+    if let Some(sockets) = &care.sockets {
+        return sockets::fit(sockets.addresses(), place, port);
+    }
     match listen::bind(place, port, &mut || false) {
         // A tailnet's address is waited for.
         Ok(_) | Err(BindFault::Stopped) => Ok(()),
@@ -217,27 +278,58 @@ fn could_start(args: &RunArgs, environment: &Environment) -> Result<(), String> 
     }
 }
 
+/// What is told to a service manager when the gateway says that it lives: the first time, that it is ready.
+fn tells_it_lives(
+    plan: &Plan,
+    care: &Arc<Caretaker>,
+    bound: &Bound,
+) -> impl Fn() + Send + Sync + use<> + 'static {
+    let (care, status) = (Arc::clone(care), format!("listening on {}", urls(plan, bound).join(", ")));
+    let is_ready = AtomicBool::new(false);
+    move || {
+        if is_ready.swap(true, Ordering::AcqRel) {
+            care.notifier.beat()
+        } else {
+            care.notifier.ready(&status)
+        }
+    }
+}
+
+fn urls(plan: &Plan, bound: &Bound) -> Vec<String> {
+    bound.addresses.iter().map(|address| format!("{}://{address}", plan.scheme())).collect()
+}
+
 fn warn(logger: &Logger, what: &str) {
     logger.log(&Record::new(Level::Warn, "gateway.warning").field("what", what));
 }
 
 /// Tells people where the gateway is and how to reach it; programs get the same as records. Never a secret.
-fn announce(plan: &Plan, bound: &Bound, runtime: Runtime, others: &[Owner], logger: &Logger) {
-    let scheme = plan.scheme();
-    let urls: Vec<String> = bound.addresses.iter().map(|address| format!("{scheme}://{address}")).collect();
+fn announce(
+    (plan, care): (&Plan, &Caretaker),
+    bound: &Bound,
+    runtime: Runtime,
+    others: &[Owner],
+    announced: &str,
+    logger: &Logger,
+) {
+    let urls = urls(plan, bound);
     let pid = std::process::id();
     let source = plan.auth.in_force().map(|sourced| sourced.source.to_string());
-    let record = Record::new(Level::Info, "gateway.listening")
+    let mut record = Record::new(Level::Info, "gateway.listening")
         .field("urls", urls.join(","))
         .field("pid", pid)
         .field("version", env!("CARGO_PKG_VERSION"))
         .field("runtime", runtime.as_str())
-        .field("auth", plan.auth.mode.as_str());
+        .field("auth", plan.auth.mode.as_str())
+        .field("mdns", announced);
+    let supervised = supervised(care);
     let shown = plan.tls.as_ref().map(tls::Prepared::shown);
-    let record = match shown {
-        Some(shown) => record.field("tlsSha256", &shown.fingerprint),
-        None => record,
-    };
+    if let Some(shown) = shown {
+        record = record.field("tlsSha256", &shown.fingerprint);
+    }
+    if let Some(supervised) = &supervised {
+        record = record.field("supervised", supervised);
+    }
     if logger.is_json() {
         let wrote =
             plan.wrote.as_ref().map(|wrote| Record::new(Level::Info, "config.written").field("what", wrote));
@@ -249,9 +341,10 @@ fn announce(plan: &Plan, bound: &Bound, runtime: Runtime, others: &[Owner], logg
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(text, "  {name:<9}{value}");
     };
-    let canvas = plan.canvas.as_ref().map(|(root, _)| root.display().to_string());
+    let canvas = plan.pages.canvas.as_ref().map(|(root, _)| root.display().to_string());
     line("canvas", canvas.as_deref().unwrap_or("off"));
     let auth = plan.auth.mode.as_str();
+    line("mdns", announced);
     line("auth", &source.map_or_else(|| auth.to_owned(), |source| format!("{auth}, from {source}")));
     if let Some(shown) = shown {
         line("tls", &format!("sha256:{}", shown.fingerprint));
@@ -260,6 +353,9 @@ fn announce(plan: &Plan, bound: &Bound, runtime: Runtime, others: &[Owner], logg
     line("state", &plan.places.state_dir.display().to_string());
     let log = logger.file().map_or_else(|| "in memory".to_owned(), |path| path.display().to_string());
     let program = plan.program(bound.addresses.first().map(SocketAddr::port));
+    if let Some(supervised) = &supervised {
+        line("service", supervised);
+    }
     line("log", &format!("{log}   {program} logs shows it"));
     for note in plan.wrote.as_deref().into_iter().chain(plan.tls.as_ref().and_then(tls::Prepared::note)) {
         line("note", note);
@@ -269,7 +365,7 @@ fn announce(plan: &Plan, bound: &Bound, runtime: Runtime, others: &[Owner], logg
     }
     line("connect", &format!("{program} status"));
     if let Some(address) = bound.addresses.first() {
-        let url = |ip: IpAddr| format!("{scheme}://{}", SocketAddr::new(ip, address.port()));
+        let url = |ip: IpAddr| format!("{}://{}", plan.scheme(), SocketAddr::new(ip, address.port()));
         let is_every = address.ip().is_unspecified();
         let here = if is_every { Ipv4Addr::LOCALHOST.into() } else { address.ip() };
         line("", &format!("OPENCLAW_GATEWAY_URL={} openclaw gateway status", url(here)));
@@ -290,6 +386,20 @@ fn announce(plan: &Plan, bound: &Bound, runtime: Runtime, others: &[Owner], logg
         runtime.as_str(),
         urls.join(", ")
     );
+}
+
+/// What a service manager does for this gateway; nothing where there is none.
+fn supervised(care: &Caretaker) -> Option<String> {
+    let mut parts = Vec::new();
+    if care.sockets.is_some() {
+        parts.push("the service manager holds the sockets".to_owned());
+    }
+    if let Some(every_ms) = care.notifier.beat_every_ms() {
+        parts.push(format!("it is told every {every_ms} ms that the gateway lives"));
+    } else if care.notifier.is_heard() {
+        parts.push("it is told when the gateway is ready".to_owned());
+    }
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 /// Another gateway of this machine, as a record.

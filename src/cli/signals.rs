@@ -5,6 +5,8 @@ use crate::log::Logger;
 use clawgate_proto::log::{Level, Record};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::{Handle, Signals};
+use signal_hook::{SigId, flag, low_level};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -73,13 +75,42 @@ impl Asked {
 pub(super) struct Watch {
     handle: Handle,
     thread: JoinHandle<()>,
+    unwatched: Unwatched,
+}
+
+/// What becomes of a signal that asks for the end when nobody watches any more: it ends the process at once.
+pub(super) struct Unwatched {
+    is_so: Arc<AtomicBool>,
+    actions: Vec<SigId>,
 }
 
 impl Watch {
-    /// Ends it, when every signal that has come so far has been acted on.
-    pub(super) fn end(self) {
+    /// Ends it, when every signal that has come so far has been acted on. Whoever asks for the end from now on gets it:
+    /// the handler stays until another program takes the place of this one, and would otherwise only swallow that.
+    pub(super) fn end(self) -> Unwatched {
+        self.unwatched.is_so.store(true, Ordering::Release);
         self.handle.close();
         let _ = self.thread.join();
+        self.unwatched
+    }
+}
+
+impl Unwatched {
+    fn new() -> std::io::Result<Self> {
+        let mut unwatched = Self { is_so: Arc::default(), actions: Vec::new() };
+        for signal in [SIGINT, SIGTERM] {
+            let is_so = Arc::clone(&unwatched.is_so);
+            unwatched.actions.push(flag::register_conditional_shutdown(signal, 0, is_so)?);
+        }
+        Ok(unwatched)
+    }
+
+    /// Somebody will watch again.
+    pub(super) fn end(self) {
+        self.is_so.store(false, Ordering::Release);
+        for action in self.actions {
+            low_level::unregister(action);
+        }
     }
 }
 
@@ -93,8 +124,9 @@ pub(super) fn watch(
     asked: &Arc<Asked>,
     may_restart: impl Fn() -> Result<(), String> + Send + 'static,
 ) -> Result<Watch, Failure> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1])
-        .map_err(|why| Failure::Failed(format!("signals cannot be watched: {why}")))?;
+    let failed = |why| Failure::Failed(format!("signals cannot be watched: {why}"));
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1]).map_err(failed)?;
+    let unwatched = Unwatched::new().map_err(failed)?;
     let (logger, asked) = (Arc::clone(logger), Arc::clone(asked));
     let handle = signals.handle();
     let watch = move || {
@@ -139,7 +171,7 @@ pub(super) fn watch(
     let thread = std::thread::Builder::new().name("signals".to_owned()).stack_size(STACK_BYTES);
     let thread = thread.spawn(watch);
     let thread = thread.map_err(|why| Failure::Failed(format!("no thread for signals: {why}")))?;
-    Ok(Watch { handle, thread })
+    Ok(Watch { handle, thread, unwatched })
 }
 
 /// Signals closer together than this are one request.
@@ -150,7 +182,6 @@ const STACK_BYTES: usize = 1024 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicBool, Ordering};
 
     #[test]
     fn a_wish_is_acted_on_whether_it_comes_before_or_after() {

@@ -50,6 +50,7 @@ pub fn status(gateway: &Value, status: &Value) -> String {
     for (name, member) in [("refused", "refused"), ("failed", "failed")] {
         rows.add(name, counted(&own[member]));
     }
+    rows.add("config", config_fault(status));
     rows.add("restart", restart_needed(status));
     rows.add("channels", render::joined(&status["channelSummary"]));
     rows.add("events", render::joined(&status["queuedSystemEvents"]));
@@ -67,6 +68,7 @@ pub fn health(answer: &Value, status: &Value) -> String {
         let late = if timers["degraded"] == true { format!("; degraded: {why}") } else { String::new() };
         rows.add("timers", format!("at most {max} ms late{late}"));
     }
+    rows.add("config", config_fault(status));
     rows.add("restart", restart_needed(status));
     let labels = &answer["channelLabels"];
     let order = answer["channelOrder"].as_array().into_iter().flatten().filter_map(Value::as_str);
@@ -76,6 +78,20 @@ pub fn health(answer: &Value, status: &Value) -> String {
     rows.add("sessions", render::text(&answer["sessions"]["count"]));
     rows.add("plugins", faults(&answer["plugins"]["errors"]));
     rows.0
+}
+
+/// What keeps the configuration file from counting, and where it stands; empty when nothing does.
+fn config_fault(status: &Value) -> String {
+    let fault = &status["gateway"]["configFault"];
+    let Some(file) = fault["file"].as_str() else { return String::new() };
+    let mut said = format!("not in force: {}", render::clean(file));
+    if let Some(line) = fault["line"].as_u64() {
+        said.push_str(&format!(", line {line}"));
+    }
+    if let Some(key) = fault["key"].as_str().filter(|key| !key.is_empty()) {
+        said.push_str(&format!(", {}", render::clean(key)));
+    }
+    said + &format!(": {}; what was in force before still is", render::text(&fault["message"]))
 }
 
 /// Which settings of the file wait for a restart; empty when none does.

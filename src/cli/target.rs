@@ -211,6 +211,16 @@ pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
     Ok(found.collect())
 }
 
+/// The gateway of an address as another machine sees it, `host:port`, and the path on it.
+///
+/// # Errors
+/// It is no address.
+pub fn far_end(url: &str) -> Result<(String, String), Failure> {
+    let Address { host, port, path, .. } = Address::parse(url)
+        .map_err(|why| Failure::Usage(format!("--url, the gateway as the other machine sees it: {why}")))?;
+    Ok((format!("{host}:{port}"), path))
+}
+
 /// Where a name leads, as far as something may be sent there in the clear: this machine, and with `private` also
 /// private networks.
 ///
@@ -386,7 +396,10 @@ fn configured(settings: &Settings, file: &ConfigFile, environment: &Environment)
 
 /// What is shown to the gateway at `gateway.remote.url`: the environment, else `gateway.remote.token` and `.password`, which
 /// are shown to nobody else. What `gateway.auth` says is for a gateway here.
-fn remote(settings: &Settings, environment: &Environment) -> Result<Shown, Failure> {
+///
+/// # Errors
+/// A secret is of another kind, or cannot be read.
+pub fn remote(settings: &Settings, environment: &Environment) -> Result<Shown, Failure> {
     let mut from = None;
     let mut credential = |names: &[&'static str], setting: &Option<Setting<SecretAt>>, path: &str| {
         if let Some((name, value)) = environment.first(names) {

@@ -99,6 +99,13 @@ impl Files for FilesBeside {
         let text = String::from_utf8(content).map_err(|_| format!("{} is not UTF-8", path.display()))?;
         Ok(Included { path: path.display().to_string(), text })
     }
+
+    fn place(&self, from: Option<&str>, name: &str) -> Option<String> {
+        let folder = from.and_then(|from| Path::new(from).parent()).unwrap_or(&self.folder);
+        let asked = plain(&folder.join(name));
+        let may_be = !name.is_empty() && !name.contains('\0') && asked.starts_with(&self.folder);
+        may_be.then(|| asked.display().to_string())
+    }
 }
 
 /// In the folder of the configuration file, or in the state folder.

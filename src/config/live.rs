@@ -1,44 +1,60 @@
-//! The configuration of a running gateway: the `config.*` methods on the real file, and what a changed file brings.
+//! The configuration of a running gateway: the `config.*` methods on the real files, and what changed files bring.
 //!
-//! A file that cannot be used never stops a gateway: the settings in force stay, and its faults are told once.
+//! Files that cannot be used never stop a gateway: the settings in force stay, and what is wrong is told, once and with its
+//! place, until it is mended. A change counts as a whole: all files as two looks found them, or nothing.
+
+mod settle;
+pub mod taken;
 
 use super::exposure::Exposure;
 use super::files::FilesBeside;
 use super::locate::Places;
 use super::open::{load, settings_of};
+use super::own::{self, Around, Own};
 use super::secrets::Resolved;
 use super::settings::{Bind, Settings};
 use super::start::Flags;
 use super::startable::{Beside, Startable};
+use super::watch::FileWatch;
 use super::write::{self, ConfigPut};
+use crate::accounts::{self, Account};
 use crate::environment::Environment;
-use crate::log::settings::Levels;
+use crate::host::files::Files;
+use crate::listen::Place;
+use crate::log::plan::LogPlan;
 use crate::log::{Logger, timestamp, wall_ms};
 use crate::storage::{Disk, PutFault, Storage};
 use clawgate_config::Node;
-use clawgate_config::merge::changed_paths;
-use clawgate_config::schema::Reload;
+use clawgate_config::merge::{PATHS_MAX, changed_paths};
+use clawgate_config::place::line_of;
+use clawgate_config::reload::{Changes, Decision, Mode, OWN, says_where};
 use clawgate_config::service::{self, Change, Edited, Loaded, variables_of};
-use clawgate_proto::config::AuthMode;
+use clawgate_config::value::ParseFault;
+use clawgate_proto::config::{AuthMode, Config};
 use clawgate_proto::host::Version;
 use clawgate_proto::host::config::{
-    ConfigAnswer, ConfigFault, ConfigNews, ConfigOp, ConfigOutcome, ConfigWrite, ConfigWritten, Issue,
-    LiveConfig,
+    ConfigAnswer, ConfigFault, ConfigNews, ConfigOp, ConfigOutcome, ConfigTrouble, ConfigWrite,
+    ConfigWritten, Issue, LiveConfig,
 };
 use clawgate_proto::limits::CONFIG_BYTES_MAX;
 use clawgate_proto::log::{Level, Record};
 use clawgate_proto::secret::Secret;
+use settle::{Marks, Settling};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use taken::{Decided, Pages};
 
-/// The configuration file of one gateway.
+/// The configuration files of one gateway.
 #[derive(Debug)]
 pub struct LiveFile<D> {
     storage: Arc<Storage<D>>,
     logger: Arc<Logger>,
+    files: Arc<Files>,
     start: Start,
     known: Mutex<Known>,
+    watch: Mutex<Option<FileWatch>>,
 }
 
 /// What does not change while the gateway runs.
@@ -46,6 +62,8 @@ pub struct LiveFile<D> {
 pub struct Start {
     /// The file.
     pub path: PathBuf,
+    /// This program's own settings.
+    pub own: PathBuf,
     /// The state folder.
     pub state_dir: PathBuf,
     /// Variables without those of the file.
@@ -54,61 +72,152 @@ pub struct Start {
     pub flags: Flags,
     /// `--port`.
     pub port: Option<u16>,
+    /// Where the log is, by the command line.
+    pub log_flag: Option<PathBuf>,
     /// What this gateway listens on.
     pub listening: Vec<SocketAddr>,
+    /// Where it was to listen: not the port that the system chose.
+    pub spot: Option<(Place, u16)>,
     /// `--verbose`.
     pub verbose: bool,
     /// Where this gateway listens.
     pub bind: Bind,
     /// What it may be opened to.
     pub exposure: Exposure,
+    /// `commands.restart`, as the file says now.
+    pub restarts_by_signal: Arc<AtomicBool>,
+    /// What counts beside this program's own settings.
+    pub around: Around,
+    /// What no setting says.
+    pub base: Config,
 }
 
 /// What was found at the latest look.
 #[derive(Debug)]
 struct Known {
-    marks: Vec<(PathBuf, Version)>,
+    marks: Marks,
     /// Of files that secrets are fetched from.
-    secret_marks: Vec<(PathBuf, Version)>,
+    secret_marks: Marks,
+    settling: Settling,
     hash: String,
-    /// The latest document that could be used.
-    document: Node,
-    /// The one that the gateway started with.
-    started: Node,
+    /// The latest documents that could be used.
+    latest: Documents,
+    /// Those that the gateway started with.
+    started: Documents,
+    log_plan: Option<LogPlan>,
     /// Settings that need a restart.
     restart: Vec<String>,
+    /// What is wrong with the files as they are.
+    fault: Option<ConfigTrouble>,
     /// Why what could have come into force at once did not. Any later change tries again.
     not_in_force: Option<String>,
 }
 
+/// The two files, as documents.
+#[derive(Clone, Debug, PartialEq)]
+struct Documents {
+    config: Node,
+    own: Node,
+}
+
+impl Documents {
+    fn empty() -> Self {
+        Self { config: Node::empty(), own: Node::empty() }
+    }
+
+    /// Dotted paths at which the others differ.
+    fn changed(&self, after: &Self) -> Vec<String> {
+        let mut paths = changed_paths(&self.config, &after.config);
+        let own = changed_paths(&self.own, &after.own);
+        paths.extend(own.into_iter().map(|path| format!("{OWN}.{path}")));
+        paths
+    }
+}
+
+/// The files as they were read together.
+#[derive(Debug)]
+struct Look {
+    found: Read,
+    loaded: Loaded,
+    own: Result<Own, String>,
+    own_text: Vec<u8>,
+    own_mark: Version,
+}
+
 impl<D: Disk> LiveFile<D> {
     /// Begins with what is on the disk now; the gateway has just been started with it.
-    pub fn new(storage: Arc<Storage<D>>, logger: Arc<Logger>, start: Start) -> Self {
+    pub fn new(storage: Arc<Storage<D>>, logger: Arc<Logger>, files: Arc<Files>, start: Start) -> Self {
         let known = Known {
             marks: Vec::new(),
             secret_marks: Vec::new(),
+            settling: Settling::default(),
             hash: String::new(),
-            document: Node::empty(),
-            started: Node::empty(),
+            latest: Documents::empty(),
+            started: Documents::empty(),
+            log_plan: None,
             restart: Vec::new(),
+            fault: None,
             not_in_force: None,
         };
-        let file = Self { storage, logger, start, known: Mutex::new(known) };
-        if let Ok(found) = file.read() {
-            let loaded = file.load(&found);
+        let file = Self { storage, logger, files, start, known: Mutex::new(known), watch: Mutex::default() };
+        if let Ok(look) = file.look() {
             let mut known = file.known();
-            known.marks = file.marks(&found, &loaded);
-            known.secret_marks = file.secret_marks(&loaded);
-            known.hash = service::hash(found.text());
-            known.document.clone_from(&loaded.resolved);
-            known.started = loaded.resolved;
+            known.marks = file.marks(&look);
+            known.secret_marks = file.secret_marks(&look.loaded);
+            known.hash = service::hash(look.found.text());
+            known.latest = look.documents();
+            known.started = look.documents();
+            known.log_plan = file
+                .settings(&look.loaded)
+                .ok()
+                .map(|(settings, environment)| file.log_plan(&settings, &environment));
         }
         file
     }
 
     /// Whether a change comes into force by itself, as far as it can.
     pub fn hot_reload(&self) -> bool {
-        Reload::is_on(&self.known().document)
+        Mode::of(&self.known().latest.config) != Mode::Off
+    }
+
+    /// Has somebody told, from now on, when one of the files may have been changed.
+    pub fn watch(&self, tell: impl Fn() + Send + 'static) {
+        let paths = self.followed();
+        match FileWatch::begin(&paths, tell) {
+            Ok(watch) => *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = Some(watch),
+            Err(why) => self.cannot_watch(&why),
+        }
+    }
+
+    fn cannot_watch(&self, why: &std::io::Error) {
+        let record = Record::new(Level::Info, "config.not-watched").field("why", why);
+        self.logger.log(
+            &record.field(
+                "hint",
+                "the system does not tell of changes; the files are looked at every few seconds",
+            ),
+        );
+    }
+
+    /// The watch goes with the files that count.
+    fn follow(&self) {
+        let paths = self.followed();
+        if let Some(watch) = &*self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+            && let Err(why) = watch.follow(&paths)
+        {
+            self.cannot_watch(&why);
+        }
+    }
+
+    fn followed(&self) -> Vec<PathBuf> {
+        let known = self.known();
+        let mut paths: Vec<PathBuf> =
+            known.marks.iter().chain(&known.secret_marks).map(|(path, _)| path.clone()).collect();
+        drop(known);
+        if paths.is_empty() {
+            paths = vec![self.start.path.clone(), self.start.own.clone()];
+        }
+        paths
     }
 
     /// Performs one operation.
@@ -128,16 +237,15 @@ impl<D: Disk> LiveFile<D> {
             ConfigOp::Lookup(path) => {
                 Ok(ConfigOutcome { answer: ConfigAnswer::Json(service::lookup(path)?), news: None })
             }
-            ConfigOp::Check => self.check(),
+            ConfigOp::Check => Ok(self.check()),
             ConfigOp::Reload => self.reload(),
         }
     }
 
     fn get(&self) -> Result<ConfigOutcome, ConfigFault> {
         let found = self.read().map_err(ConfigFault::Failed)?;
-        let (mut snapshot, loaded) =
-            self.with_context(|context| service::snapshot(found.as_option(), context));
-        let news = self.observe(&found, &loaded);
+        // What was changed a moment ago is shown, and counts when it has come to rest.
+        let mut snapshot = self.with_context(|context| service::snapshot(found.as_option(), context)).0;
         let known = self.known();
         let (waiting, not_in_force) = (known.restart.clone(), known.not_in_force.clone());
         drop(known);
@@ -152,7 +260,7 @@ impl<D: Disk> LiveFile<D> {
             message: format!("what was in force before the latest change still is: {why}"),
             allowed: Vec::new(),
         }));
-        Ok(ConfigOutcome { answer: ConfigAnswer::Snapshot(Box::new(snapshot)), news })
+        Ok(ConfigOutcome { answer: ConfigAnswer::Snapshot(Box::new(snapshot)), news: None })
     }
 
     fn change(
@@ -168,8 +276,8 @@ impl<D: Disk> LiveFile<D> {
         self.refuse_new_programs(&found, &loaded)?;
         // A gateway that could start with what is there must be able to start with what comes: who sits elsewhere could
         // not mend it. With a document that is of no use already any change is a step forward.
-        if let Err(why) = self.startable(true, &loaded)
-            && self.startable(found.content.is_some(), &self.load(&found)).is_ok()
+        if let Err(why) = self.could_start(true, &loaded)
+            && self.could_start(found.content.is_some(), &self.load(&found)).is_ok()
         {
             return Err(ConfigFault::invalid(format!("invalid config: {why}")));
         }
@@ -190,12 +298,15 @@ impl<D: Disk> LiveFile<D> {
         })?;
         drop(held);
         let config = loaded.shown_config().to_json();
-        let news = self.observe(&Read { content: Some((text.into_bytes(), mark)) }, &loaded);
+        let (own, own_text, own_mark) = self.read_own();
+        let found = Read { content: Some((text.into_bytes(), mark)) };
+        let news = self.observe(&Look { found, loaded, own, own_text, own_mark });
         let written = ConfigWritten {
             method,
             path: self.start.path.display().to_string(),
             config,
             restart: self.known().restart.clone(),
+            restarts: news.as_ref().is_some_and(|news| news.restart_now),
             note: write.note.clone(),
             session_key: write.session_key.clone(),
             pid: std::process::id(),
@@ -222,137 +333,283 @@ impl<D: Disk> LiveFile<D> {
         }
     }
 
-    fn check(&self) -> Result<ConfigOutcome, ConfigFault> {
-        let known = self.known();
-        let marks: Vec<(PathBuf, Version)> = known.marks.iter().chain(&known.secret_marks).cloned().collect();
-        drop(known);
-        let is_same =
-            |(path, mark): &(PathBuf, Version)| self.storage.mark(path).is_ok_and(|now| now == *mark);
-        let mut news = None;
-        if marks.is_empty() || !marks.iter().all(is_same) {
-            match self.read() {
-                Ok(found) => news = self.observe(&found, &self.load(&found)),
-                Err(why) => {
-                    // Told once: the marks are those of the file that cannot be read.
-                    let mut known = self.known();
-                    known.marks = self.mark_of_root();
-                    known.hash.clear();
-                    drop(known);
-                    self.logger.log(&Record::new(Level::Warn, "config.unreadable").field("what", why));
-                }
-            }
+    /// Whether the files are other ones, and what that brings once they are at rest.
+    fn check(&self) -> ConfigOutcome {
+        let mut known = self.known();
+        let checked = |answer, news| ConfigOutcome { answer, news };
+        if !known.marks.is_empty() && self.is_same(known.marks.iter().chain(&known.secret_marks)) {
+            known.settling.forget();
+            return checked(ConfigAnswer::Checked, None);
         }
-        Ok(ConfigOutcome { answer: ConfigAnswer::Checked, news })
+        let is_like_before = self.is_same(known.settling.marks());
+        drop(known);
+        let look = self.look();
+        let marks = match &look {
+            Ok(look) => {
+                let mut marks = self.marks(look);
+                marks.extend(self.secret_marks(&look.loaded));
+                marks
+            }
+            Err(_) => self.mark_of_root(),
+        };
+        let mut known = self.known();
+        // Files that were changed while they were read are those of no moment.
+        let has_settled = known.settling.has_settled(&marks) && is_like_before && self.is_same(&marks);
+        if !has_settled {
+            return checked(ConfigAnswer::Unsettled, None);
+        }
+        known.settling.forget();
+        drop(known);
+        let news = match look {
+            Ok(look) => self.observe(&look),
+            Err(why) => {
+                let file = self.start.path.display().to_string();
+                let mut known = self.known();
+                known.marks = marks;
+                drop(known);
+                self.broken(
+                    ConfigTrouble { file, line: None, key: String::new(), message: why },
+                    String::new(),
+                )
+            }
+        };
+        checked(ConfigAnswer::Checked, news)
+    }
+
+    fn is_same<'a>(&self, marks: impl IntoIterator<Item = &'a (PathBuf, Version)>) -> bool {
+        marks.into_iter().all(|(path, mark)| self.storage.mark(path).unwrap_or(Version::MISSING) == *mark)
+    }
+
+    /// Reads all of it.
+    fn look(&self) -> Result<Look, String> {
+        let found = self.read()?;
+        let loaded = self.load(&found);
+        let (own, own_text, own_mark) = self.read_own();
+        Ok(Look { found, loaded, own, own_text, own_mark })
+    }
+
+    fn read_own(&self) -> (Result<Own, String>, Vec<u8>, Version) {
+        let path = &self.start.own;
+        let (text, mark) = match self.storage.read(path) {
+            Ok(Some(found)) => found,
+            Ok(None) => return (Ok(Own::default().with(self.start.around)), Vec::new(), Version::MISSING),
+            Err(why) => return (Err(why), Vec::new(), self.storage.mark(path).unwrap_or(Version::MISSING)),
+        };
+        let own = own::of_text(&text, path, &self.start.environment);
+        (own.map(|own| own.with(self.start.around)), text, mark)
     }
 
     /// Fetches secrets again, whatever the marks of files say: what a program tells has none.
     fn reload(&self) -> Result<ConfigOutcome, ConfigFault> {
         let refuse = |why: String| ConfigFault::Failed(format!("what was in force still is: {why}"));
-        let found = self.read().map_err(refuse)?;
-        let loaded = self.load(&found);
-        if !loaded.is_valid() {
-            let faults: Vec<String> = loaded.issues.iter().map(ToString::to_string).collect();
-            return Err(refuse(faults.join("; ")));
+        let look = self.look().map_err(refuse)?;
+        if let Some(fault) = self.fault(&look) {
+            return Err(refuse(fault.to_string()));
         }
-        if !Reload::is_on(&loaded.resolved) {
+        if Mode::of(&look.loaded.resolved) == Mode::Off {
             return Err(refuse(RELOAD_IS_OFF.to_owned()));
         }
-        let live = self.live(&loaded).map_err(refuse)?;
-        let news = self.observe(&found, &loaded);
+        let live = self.live(&look).map_err(refuse)?;
+        let news = self.observe(&look);
         self.known().not_in_force = None;
         Ok(ConfigOutcome { answer: ConfigAnswer::Reloaded(Some(Box::new(live))), news })
     }
 
-    /// Compares with what is known; logs and tells what is new.
-    fn observe(&self, found: &Read, loaded: &Loaded) -> Option<Box<ConfigNews>> {
-        let hash = service::hash(found.text());
-        let (marks, secret_marks) = (self.marks(found, loaded), self.secret_marks(loaded));
+    /// What is wrong with the files: nothing of them counts then.
+    fn fault(&self, look: &Look) -> Option<ConfigTrouble> {
+        let path = self.start.path.display().to_string();
+        let whole = |message: &str| {
+            Some(ConfigTrouble {
+                file: path.clone(),
+                line: None,
+                key: String::new(),
+                message: message.to_owned(),
+            })
+        };
+        // A file of its own was there when this gateway was started, or it wrote one.
+        let Some(text) = look.found.as_option() else {
+            return whole("the file is not there");
+        };
+        let text = String::from_utf8_lossy(text);
+        if text.trim_start_matches('\u{feff}').trim().is_empty() {
+            return whole("the file is empty");
+        }
+        if let Some(issue) = look.loaded.issues.first() {
+            let more = look.loaded.issues.len() - 1;
+            let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+            let line = match Node::parse_at(&text) {
+                Err(ParseFault::At(line, _)) => u32::try_from(line).ok(),
+                Err(ParseFault::Limit(_) | ParseFault::Somewhere) => None,
+                Ok(_) => line_of(&text, &issue.path),
+            };
+            let message = format!("{}{more}", issue.message);
+            return Some(ConfigTrouble { file: path, line, key: issue.path.clone(), message });
+        }
+        let why = look.own.as_ref().err()?;
+        let (file, own) = (self.start.own.display().to_string(), String::from_utf8_lossy(&look.own_text));
+        let line = match Node::parse_at(&own) {
+            Err(ParseFault::At(line, _)) => u32::try_from(line).ok(),
+            Err(ParseFault::Limit(_) | ParseFault::Somewhere) => None,
+            Ok(_) => {
+                let named = why.lines().find_map(|line| line.strip_prefix("- ")?.split_once(':'));
+                named.and_then(|(key, _)| line_of(&own, key))
+            }
+        };
+        let message: Vec<&str> = why.lines().filter_map(|line| line.strip_prefix("- ")).collect();
+        let message = if message.is_empty() { why.clone() } else { message.join("; ") };
+        Some(ConfigTrouble { file, line, key: String::new(), message })
+    }
+
+    /// Tells that the files are of no use.
+    fn broken(&self, fault: ConfigTrouble, hash: String) -> Option<Box<ConfigNews>> {
+        let mut known = self.known();
+        if known.fault.as_ref() == Some(&fault) && known.hash == hash {
+            return None;
+        }
+        known.hash.clone_from(&hash);
+        known.fault = Some(fault.clone());
+        let news = ConfigNews {
+            path: self.start.path.display().to_string(),
+            hash,
+            ts: wall_ms(),
+            restart: known.restart.clone(),
+            live: None,
+            hot_reload: Mode::of(&known.latest.config) != Mode::Off,
+            restart_now: false,
+            fault: Some(fault.clone()),
+        };
+        drop(known);
+        self.follow();
+        let mut record = Record::new(Level::Warn, "config.invalid").field("path", &fault.file);
+        if let Some(line) = fault.line {
+            record = record.field("line", line);
+        }
+        if !fault.key.is_empty() {
+            record = record.field("key", &fault.key);
+        }
+        let hint = "the settings in force stay; mend the file, nothing needs to be restarted";
+        self.logger.log(&record.field("faults", &fault.message).field("hint", hint));
+        Some(Box::new(news))
+    }
+
+    /// Compares with what is known; logs and tells what is new, and brings it into force.
+    fn observe(&self, look: &Look) -> Option<Box<ConfigNews>> {
+        let hash = service::hash(look.found.text());
+        let (marks, secret_marks) = (self.marks(look), self.secret_marks(&look.loaded));
+        let documents = look.documents();
         let mut known = self.known();
         known.marks = marks;
         let has_other_secrets = known.secret_marks != secret_marks;
         known.secret_marks = secret_marks;
-        let is_same_text = known.hash == hash;
-        if is_same_text && !has_other_secrets && (!loaded.is_valid() || loaded.resolved == known.document) {
+        known.settling.forget();
+        if let Some(fault) = self.fault(look) {
+            drop(known);
+            return self.broken(fault, hash);
+        }
+        let was_broken = known.fault.take().is_some();
+        let is_same = known.hash == hash && documents == known.latest;
+        if is_same && !has_other_secrets && !was_broken {
             return None;
         }
+        let changed = known.latest.changed(&documents);
+        let since_start = known.started.changed(&documents);
         known.hash.clone_from(&hash);
-        let path = self.start.path.display().to_string();
-        let hot_reload = Reload::is_on(if loaded.is_valid() { &loaded.resolved } else { &known.document });
-        let mut news =
-            Box::new(ConfigNews { path, hash, ts: wall_ms(), restart: Vec::new(), live: None, hot_reload });
-        if !loaded.is_valid() {
-            news.restart.clone_from(&known.restart);
-            drop(known);
-            let faults: Vec<String> = loaded.issues.iter().map(ToString::to_string).collect();
-            self.logger.log(
-                &Record::new(Level::Warn, "config.invalid")
-                    .field("path", &news.path)
-                    .field("faults", faults.join("; "))
-                    .field(
-                        "hint",
-                        "the settings in force stay; mend the file, nothing needs to be restarted",
-                    ),
-            );
-            return Some(news);
+        known.latest = documents;
+        let started = known.started.config.clone();
+        drop(known);
+        self.follow();
+        let other_accounts = self.accounts(&started) != self.accounts(&look.loaded.resolved);
+        let mode = Mode::of(&look.loaded.resolved);
+        let could_start = self.startable(true, &look.loaded, &look.own);
+        let moves = match (&could_start, self.start.spot) {
+            (Ok(startable), Some(spot)) => (startable.decided.place, startable.port) != spot,
+            // By the settings alone.
+            (Err(_), _) | (Ok(_), None) => says_where(&since_start),
+        };
+        let changes = Changes { latest: &changed, since_start: &since_start, moves, other_accounts };
+        let mut decision = Decision::new(mode, changes);
+        let mut refused = None;
+        if decision.restarts
+            && let Err(why) = could_start.and_then(|startable| startable.is_free(&self.start.listening))
+        {
+            // It goes on where it is, with what it can.
+            refused = Some(why);
+            let mode = if mode == Mode::Restart { Mode::Off } else { Mode::Hot };
+            decision = Decision::new(mode, changes);
         }
-        let changed = changed_paths(&known.document, &loaded.resolved);
-        let is_off = !hot_reload;
-        known.document.clone_from(&loaded.resolved);
-        known.restart = changed_paths(&known.started, &loaded.resolved)
-            .into_iter()
-            .filter(|path| match Reload::of(path) {
-                Reload::Restart => true,
-                Reload::Hot => is_off,
-                Reload::None => false,
-            })
-            .collect();
-        let restart = known.restart.clone();
-        news.restart.clone_from(&restart);
-        let was_refused = if is_off { false } else { known.not_in_force.take().is_some() };
-        let hot: Vec<&str> =
-            changed.iter().map(String::as_str).filter(|path| Reload::of(path) == Reload::Hot).collect();
-        if is_off && !hot.is_empty() {
+        let mut known = self.known();
+        known.restart.clone_from(&decision.waits);
+        let was_refused = if mode == Mode::Off { false } else { known.not_in_force.take().is_some() };
+        if mode == Mode::Off && Decision::new(Mode::Hot, changes).hot != decision.hot {
             known.not_in_force = Some(RELOAD_IS_OFF.to_owned());
         }
         drop(known);
-        if (!hot.is_empty() || was_refused || has_other_secrets) && !is_off {
-            match self.live(loaded) {
+        let mut news = Box::new(ConfigNews {
+            path: self.start.path.display().to_string(),
+            hash,
+            ts: wall_ms(),
+            restart: decision.waits.clone(),
+            live: None,
+            hot_reload: mode != Mode::Off,
+            restart_now: decision.restarts,
+            fault: None,
+        });
+        // So many changes are not all named.
+        let is_long = changed.len() >= PATHS_MAX;
+        let takes_over = matches!(mode, Mode::Hot | Mode::Hybrid) && !decision.restarts;
+        if takes_over && (!decision.hot.is_empty() || is_long || was_refused || has_other_secrets) {
+            match self.live(look) {
                 Ok(live) => news.live = Some(live),
                 Err(why) => {
-                    self.logger.log(
-                        &Record::new(Level::Warn, "config.not-in-force")
-                            .field("paths", hot.join(","))
-                            .field("why", &why),
-                    );
+                    let record = Record::new(Level::Warn, "config.not-in-force");
+                    let record = record.field("paths", decision.hot.join(",")).field("why", &why);
+                    self.logger.log(&record);
                     self.known().not_in_force = Some(why);
                 }
             }
         }
         let mut record = Record::new(Level::Info, "config.changed").field("paths", changed.join(","));
-        if news.live.is_some() && !hot.is_empty() {
-            record = record.field("now", hot.join(","));
+        if news.live.is_some() && !decision.hot.is_empty() {
+            record = record.field("now", decision.hot.join(","));
         }
-        if !restart.is_empty() {
-            record = record.field("restart-needed", restart.join(","));
+        if !decision.waits.is_empty() {
+            record = record.field("restart-needed", decision.waits.join(","));
         }
-        if is_off {
+        if mode == Mode::Off {
             record = record.field("why", RELOAD_IS_OFF);
         }
+        if was_broken {
+            record = record.field("mended", true);
+        }
         self.logger.log(&record);
+        if let Some(why) = refused {
+            self.logger.log(&Record::new(Level::Error, "config.restart-refused").field("why", why).field(
+                "hint",
+                "the gateway goes on where it listens; mend this, and change the file again or restart it",
+            ));
+        }
         Some(news)
     }
 
-    /// What the core takes over; refused when the gateway could not have started like this.
-    fn live(&self, loaded: &Loaded) -> Result<LiveConfig, String> {
-        let (settings, environment) = self.settings(loaded)?;
-        let Start { path, flags, verbose, bind, .. } = &self.start;
+    /// What the core takes over; refused when the gateway could not have started like this. The rest of the program has
+    /// taken its part over when this succeeds.
+    fn live(&self, look: &Look) -> Result<LiveConfig, String> {
+        let own = look.own.as_ref().map_err(Clone::clone)?;
+        let (settings, environment) = self.settings(&look.loaded)?;
+        let Start { path, bind, base, .. } = &self.start;
+        let flags = self.flags(own);
+        let exposure = Exposure {
+            proxy: own.proxy.clone(),
+            pairing: own.pairing.clone(),
+            ..self.start.exposure.clone()
+        };
         let auth = Resolved::new(&flags.auth, &settings, path, &environment)?;
         auth.check(&flags.auth, &settings, *bind)?;
         if let Some(hooks) = &settings.hooks {
             hooks.check_token(&auth)?;
             hooks.check()?;
         }
-        self.start.exposure.check(&auth, &settings)?;
+        exposure.check(&auth, &settings)?;
         let wants_secret = matches!(auth.mode, AuthMode::Token | AuthMode::Password);
         if wants_secret && auth.in_force().is_none() {
             return Err("no token is configured any more; the one in force stays until a restart".to_owned());
@@ -360,12 +617,50 @@ impl<D: Disk> LiveFile<D> {
         for sourced in [&auth.token, &auth.password].into_iter().flatten() {
             self.logger.hide(sourced.secret.clone());
         }
-        let levels = Levels::new(&settings.logging, &environment, *verbose);
+        if let Some((_, proof)) = &own.proxy.proof {
+            self.logger.hide(proof.clone());
+        }
+        let plan = self.log_plan(&settings, &environment);
+        let levels = plan.levels;
+        let mut warnings = settings.warnings.clone();
+        warnings.extend(exposure.warnings(&auth, &settings));
+        let mut known = self.known();
+        if known.log_plan.as_ref().is_some_and(|before| !before.is_same_place(&plan)) {
+            let (sink, trouble) = plan.open();
+            self.logger.set_sink(sink);
+            warnings.extend(trouble);
+        }
+        known.log_plan = Some(plan);
+        drop(known);
         self.logger.set_levels(&levels);
-        for warning in settings.warnings.iter().chain(&self.start.exposure.warnings(&auth, &settings)) {
+        for warning in warnings {
             self.logger.log(&Record::new(Level::Warn, "gateway.warning").field("what", warning));
         }
-        Ok(live_config(&auth, &settings, &self.start.exposure, levels))
+        self.start.restarts_by_signal.store(settings.restart_by_signal != Some(false), Ordering::Relaxed);
+        let pages = Pages::new(&settings, &environment, &self.start.state_dir);
+        pages.serve(&self.files);
+        let decided =
+            Decided { auth: &auth, settings: &settings, own, exposure: &exposure, levels, pages: &pages };
+        Ok(decided.over(base))
+    }
+
+    /// The messenger accounts that a start would take.
+    fn accounts(&self, document: &Node) -> Vec<Account> {
+        let mut environment = self.start.environment.clone();
+        environment.complete(variables_of(document));
+        let places = Places::find(&environment);
+        places
+            .map_or_else(|_| Vec::new(), |places| accounts::configured(Some(document), &places, &environment))
+    }
+
+    fn log_plan(&self, settings: &Settings, environment: &Environment) -> LogPlan {
+        let Start { log_flag, verbose, .. } = &self.start;
+        LogPlan::make(log_flag.as_deref(), *verbose, &settings.logging, environment)
+    }
+
+    /// The command line, with what is as strong.
+    fn flags(&self, own: &Own) -> Flags {
+        Flags { proxy: own.proxy.clone(), pairing: own.pairing.clone(), ..self.start.flags.clone() }
     }
 
     /// What a gateway would read out of the document, and the variables that hold with it.
@@ -377,10 +672,21 @@ impl<D: Disk> LiveFile<D> {
     }
 
     /// Whether this gateway could start with the document. Where there is no file, a start writes one.
-    fn startable(&self, is_there: bool, loaded: &Loaded) -> Result<(), String> {
-        let Start { path, flags, port, environment, listening, .. } = &self.start;
-        let beside = Beside { path, flags, port: *port, environment };
-        Startable::judge(&beside, is_there, loaded)?.is_free(listening)
+    fn startable(
+        &self,
+        is_there: bool,
+        loaded: &Loaded,
+        own: &Result<Own, String>,
+    ) -> Result<Startable, String> {
+        let Start { path, port, environment, .. } = &self.start;
+        let flags = self.flags(own.as_ref().map_err(Clone::clone)?);
+        let beside = Beside { path, flags: &flags, port: *port, environment };
+        Startable::judge(&beside, is_there, loaded)
+    }
+
+    /// The same, and whether it could listen there.
+    fn could_start(&self, is_there: bool, loaded: &Loaded) -> Result<(), String> {
+        self.startable(is_there, loaded, &self.read_own().0)?.is_free(&self.start.listening)
     }
 
     /// Whether this gateway could start again with what is on the disk now.
@@ -389,7 +695,7 @@ impl<D: Disk> LiveFile<D> {
     /// It would end instead; a sentence for a person.
     pub fn may_restart(&self) -> Result<(), String> {
         let found = self.read()?;
-        self.startable(found.content.is_some(), &self.load(&found))
+        self.could_start(found.content.is_some(), &self.load(&found))
             .map_err(|why| format!("{why}\nMend {} first.", self.start.path.display()))
     }
 
@@ -406,10 +712,10 @@ impl<D: Disk> LiveFile<D> {
         with_secrets(&self.start.path, &self.start.environment, &secrets, work)
     }
 
-    fn marks(&self, found: &Read, loaded: &Loaded) -> Vec<(PathBuf, Version)> {
-        let root = found.content.as_ref().map_or(Version::MISSING, |(_, mark)| *mark);
-        let mut marks = vec![(self.start.path.clone(), root)];
-        for path in &loaded.included {
+    fn marks(&self, look: &Look) -> Marks {
+        let root = look.found.content.as_ref().map_or(Version::MISSING, |(_, mark)| *mark);
+        let mut marks = vec![(self.start.path.clone(), root), (self.start.own.clone(), look.own_mark)];
+        for path in &look.loaded.included {
             let path = PathBuf::from(path);
             let mark = self.storage.mark(&path).unwrap_or(Version::MISSING);
             marks.push((path, mark));
@@ -417,7 +723,7 @@ impl<D: Disk> LiveFile<D> {
         marks
     }
 
-    fn secret_marks(&self, loaded: &Loaded) -> Vec<(PathBuf, Version)> {
+    fn secret_marks(&self, loaded: &Loaded) -> Marks {
         let mut environment = self.start.environment.clone();
         environment.complete(variables_of(&loaded.source));
         let Ok(settings) = settings_of(loaded, &environment) else { return Vec::new() };
@@ -425,7 +731,7 @@ impl<D: Disk> LiveFile<D> {
         settings.secret_files().map(mark).collect()
     }
 
-    fn mark_of_root(&self) -> Vec<(PathBuf, Version)> {
+    fn mark_of_root(&self) -> Marks {
         let mark = self.storage.mark(&self.start.path).unwrap_or(Version::MISSING);
         vec![(self.start.path.clone(), mark)]
     }
@@ -435,16 +741,10 @@ impl<D: Disk> LiveFile<D> {
     }
 }
 
-/// The part of what was decided that the core compares with.
-pub fn live_config(auth: &Resolved, settings: &Settings, exposure: &Exposure, levels: Levels) -> LiveConfig {
-    LiveConfig {
-        auth: exposure.auth_config(auth, settings),
-        allowed_origins: settings.allowed_origins.clone(),
-        trusted_proxies: settings.trusted_proxies.clone(),
-        allow_real_ip_fallback: settings.allow_real_ip_fallback,
-        node_commands: settings.node_commands.clone(),
-        // Where nothing is logged, what is made least of is as good as nothing.
-        log_level: levels.console.max(levels.kept).unwrap_or(Level::Error),
+impl Look {
+    fn documents(&self) -> Documents {
+        let own = Node::parse(&String::from_utf8_lossy(&self.own_text)).unwrap_or_else(|_| Node::empty());
+        Documents { config: self.loaded.resolved.clone(), own }
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Own {
     pub proxy: ProxyProof,
     /// `nodePairing`: which devices are paired without a person.
     pub pairing: PairingRules,
+    /// `metrics.enabled`: whether `/metrics` is there.
+    pub metrics: bool,
     /// `tailscale.socket`: where tailscaled of this machine answers, when not where it usually does.
     pub tailscale_socket: Option<PathBuf>,
     /// `tls.minVersion`: the oldest version of TLS that is spoken, where `gateway.tls` is on.
@@ -38,15 +40,46 @@ pub struct ProxyProof {
     pub trusts_loopback: bool,
 }
 
+/// What counts beside that file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Around {
+    /// `--max-connections`: stronger than `limits.socketsMax`.
+    pub sockets_max: Option<usize>,
+    /// What the system grants this process at most, in bytes: where `limits.memoryBytesMax` says nothing.
+    pub memory_limit: Option<u64>,
+}
+
+impl Own {
+    /// The same with what counts beside the file.
+    pub fn with(mut self, around: Around) -> Self {
+        self.limits.sockets_max = around.sockets_max.unwrap_or(self.limits.sockets_max);
+        if self.limits.memory_bytes_max == 0 {
+            // The rest is for what does not grow with sockets, and for what the kernel itself keeps for the process.
+            self.limits.memory_bytes_max = around.memory_limit.map_or(0, |limit| limit - limit / 10);
+        }
+        self
+    }
+}
+
 /// Reads that file. Where a secret is asked for, `${NAME}` stands for a variable of `environment`.
 ///
 /// # Errors
 /// The file is there and wrong; a sentence for a person.
 pub fn read<D: Disk>(storage: &Storage<D>, path: &Path, environment: &Environment) -> Result<Own, String> {
-    let Some((text, _)) = storage.read(path)? else { return Ok(Own::default()) };
+    match storage.read(path)? {
+        Some((text, _)) => of_text(&text, path, environment),
+        None => Ok(Own::default()),
+    }
+}
+
+/// The same of a text that was read at that path.
+///
+/// # Errors
+/// It is wrong; a sentence for a person.
+pub fn of_text(text: &[u8], path: &Path, environment: &Environment) -> Result<Own, String> {
     let invalid =
         |faults: &[String]| format!("Invalid config at {}.\n- {}", path.display(), faults.join("\n- "));
-    let text = std::str::from_utf8(&text).map_err(|_| invalid(&["it is not UTF-8".to_owned()]))?;
+    let text = std::str::from_utf8(text).map_err(|_| invalid(&["it is not UTF-8".to_owned()]))?;
     let root = Node::parse(text).map_err(|why| invalid(&[why]))?;
     parse(&root, environment).map_err(|faults| invalid(&faults))
 }
@@ -54,11 +87,17 @@ pub fn read<D: Disk>(storage: &Storage<D>, path: &Path, environment: &Environmen
 fn parse(root: &Node, environment: &Environment) -> Result<Own, Vec<String>> {
     let mut reader = Reader::new(root, environment);
     let mut limits = Limits::default();
-    check_names(&mut reader, "", root, &["limits", "trustedProxy", "tailscale", "nodePairing", "tls"]);
+    check_names(
+        &mut reader,
+        "",
+        root,
+        &["limits", "trustedProxy", "tailscale", "nodePairing", "metrics", "tls"],
+    );
     for (name, known) in [
         ("trustedProxy", &["proofHeader", "proof", "dangerouslyTrustLoopback"][..]),
         ("tailscale", &["socket"]),
         ("nodePairing", &["autoApproveLocal", "autoApproveCidrs"]),
+        ("metrics", &["enabled"]),
         ("tls", &["minVersion"]),
     ] {
         if let Some(section) = reader.node(name) {
@@ -67,6 +106,7 @@ fn parse(root: &Node, environment: &Environment) -> Result<Own, Vec<String>> {
     }
     let proxy = proxy_proof(&mut reader);
     let pairing = pairing(&mut reader);
+    let metrics = reader.switch("metrics.enabled").unwrap_or(false);
     let tailscale_socket = reader.text("tailscale.socket").map(|path| environment.path(&path));
     let oldest_tls = match reader.choice("tls.minVersion", &["1.2", "1.3"]) {
         Some("1.2") => Oldest::Tls12,
@@ -97,7 +137,7 @@ fn parse(root: &Node, environment: &Environment) -> Result<Own, Vec<String>> {
         ));
     }
     if reader.faults.is_empty() {
-        Ok(Own { limits, proxy, pairing, tailscale_socket, oldest_tls })
+        Ok(Own { limits, proxy, pairing, metrics, tailscale_socket, oldest_tls })
     } else {
         Err(reader.faults)
     }
@@ -202,6 +242,7 @@ const LIMITS: &[Limit] = limits! {
     "processBytesMax": process_bytes_max in MIB, 2047 * MIB;
     "bodyBytesMax": body_bytes_max in 1024, 256 * MIB;
     "socketsMax": sockets_max in 4, 1_000_000;
+    "memoryBytesMax": memory_bytes_max in MIB, 1024 * 1024 * MIB;
     "preauthSocketsMax": preauth_sockets_max in 1, 1_000_000;
     "preauthSocketsPerAddressMax": preauth_sockets_per_address_max in 1, 1_000_000;
     "headlessSocketsMax": headless_sockets_max in 1, 1_000_000;
@@ -277,6 +318,26 @@ mod tests {
             let faults = read(&format!("{{nodePairing: {text}}}")).unwrap_err();
             assert!(faults.len() == 1 && faults[0].starts_with(want), "{faults:?}");
         }
+    }
+
+    #[test]
+    fn a_flag_and_the_system_count_beside_the_file() {
+        let own = |text: &str| parse(&Node::parse(text).unwrap(), &Environment::default()).unwrap();
+        let bounds = |own: Own| (own.limits.sockets_max, own.limits.memory_bytes_max);
+        let around = Around { sockets_max: Some(9), memory_limit: Some(100 * MIB) };
+        let text = "{limits: {socketsMax: 7, memoryBytesMax: 5000000}}";
+        assert_eq!(bounds(own(text).with(around)), (9, 5_000_000));
+        assert_eq!(bounds(own("{}").with(around)), (9, 90 * MIB));
+        assert_eq!(bounds(own(text).with(Around::default())), (7, 5_000_000));
+        assert_eq!(bounds(own("{}").with(Around::default())), (8_192, 0));
+    }
+
+    #[test]
+    fn metrics_are_off_unless_asked_for() {
+        let read = |text: &str| parse(&Node::parse(text).unwrap(), &Environment::default());
+        assert!(!read("{}").unwrap().metrics && read("{metrics: {enabled: true}}").unwrap().metrics);
+        assert!(read("{metrics: {enable: true}}").unwrap_err()[0].starts_with("metrics.enable: unknown"));
+        assert!(read("{metrics: {enabled: 'yes'}}").unwrap_err()[0].starts_with("metrics.enabled: found"));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! nowhere: it may be the secret itself, in the wrong line.
 
 use super::value::Node;
+use crate::child::Running;
 use crate::environment::Environment;
 use clawgate_proto::secret::Secret;
 use rustix::fs::OFlags;
@@ -14,9 +15,8 @@ use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -218,13 +218,10 @@ impl ProgramSource {
         command.args(&self.arguments).env_clear();
         let passed = self.passed.iter().filter_map(|name| Some((name, environment.get(name)?)));
         command.envs(passed).envs(self.variables.iter().map(|(name, value)| (name, value)));
-        // A group of its own, so that what it starts ends with it.
-        command.process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let child = start(&mut command).map_err(|why| format!("it cannot be started: {why}"))?;
-        let mut child = Running(child, false);
+        let mut child = Running::start(&mut command).map_err(|why| format!("it cannot be started: {why}"))?;
         let question = json!({"protocolVersion": 1, "provider": provider, "ids": [id]}).to_string();
-        let (input, output) = (child.0.stdin.take(), child.0.stdout.take());
+        let (input, output) = (child.child().stdin.take(), child.child().stdout.take());
         let (Some(mut input), Some(output)) = (input, output) else {
             return Err("it has no input or output".to_owned());
         };
@@ -236,16 +233,9 @@ impl ProgramSource {
             drop(input);
             bounded_text(output, bytes_max)
         })?;
-        let status = loop {
-            match child.0.try_wait() {
-                Ok(Some(status)) => {
-                    child.1 = true;
-                    break status;
-                }
-                Ok(None) if started.elapsed() < self.timeout => std::thread::sleep(Duration::from_millis(5)),
-                Ok(None) => return Err(format!("it takes more than {} ms", self.timeout.as_millis())),
-                Err(why) => return Err(why.to_string()),
-            }
+        let status = child.wait(started + self.timeout, &|| true).map_err(|why| why.to_string())?;
+        let Some(status) = status else {
+            return Err(format!("it takes more than {} ms", self.timeout.as_millis()));
         };
         if !status.success() {
             return Err(format!("it failed ({status})"));
@@ -297,36 +287,6 @@ impl ProgramSource {
         }
         Ok(())
     }
-}
-
-/// A process, and whether it has ended. One that has not does not outlive the question.
-struct Running(Child, bool);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if self.1 {
-            return;
-        }
-        if let Some(group) = i32::try_from(self.0.id()).ok().and_then(rustix::process::Pid::from_raw) {
-            // What it has started may hold its output open, even when it is gone itself.
-            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-        }
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// A program that is being replaced at this very moment is there a moment later.
-fn start(command: &mut Command) -> std::io::Result<Child> {
-    for _ in 0..BUSY_RETRIES {
-        match command.spawn() {
-            Err(why) if why.kind() == std::io::ErrorKind::ExecutableFileBusy => {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            started => return started,
-        }
-    }
-    command.spawn()
 }
 
 fn check_owner(metadata: &std::fs::Metadata) -> Result<(), String> {
@@ -469,7 +429,6 @@ impl Provider<'_> {
     }
 }
 
-const BUSY_RETRIES: usize = 5;
 /// How long a fetch may take when nothing is said.
 const TIMEOUT_MS: u64 = 5_000;
 /// And at most, whatever is said: less than what the core waits for the host, or fetches would pile up.

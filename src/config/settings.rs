@@ -3,6 +3,7 @@
 //! A setting that would change who may come in, and that this build cannot honour (TLS, in one without it), is a fault
 //! and not a warning: silence would serve more openly than its owner asked for.
 
+use super::discovery::DiscoverySettings;
 use super::hooks::Hooks;
 use super::read::Reader;
 use super::secret_refs::SecretRef;
@@ -11,7 +12,7 @@ use crate::environment::Environment;
 use crate::log::settings::Logging;
 use crate::tls;
 use crate::tls::files::TlsSettings;
-use clawgate_proto::config::{AuthMode, NodeCommands, RateLimit};
+use clawgate_proto::config::{AuthMode, CONFIG_DEBOUNCE_MS, NodeCommands, RateLimit};
 use clawgate_proto::net::Cidr;
 use clawgate_proto::secret::Secret;
 use std::collections::BTreeSet;
@@ -40,6 +41,8 @@ pub struct Settings {
     pub allow_tailscale: Option<bool>,
     /// `gateway.tailscale.mode`.
     pub tailscale_mode: TailscaleMode,
+    /// `gateway.tailscale.resetOnExit`.
+    pub tailscale_resets: bool,
     /// `gateway.auth.rateLimit`.
     pub rate_limit: Option<RateLimit>,
     /// `gateway.controlUi.allowedOrigins`.
@@ -62,6 +65,10 @@ pub struct Settings {
     pub remote_fingerprint: Option<Setting<String>>,
     /// `gateway.tls`.
     pub tls: TlsSettings,
+    /// `gateway.remote.sshTarget`: whose SSH server leads to that gateway.
+    pub remote_ssh: Option<String>,
+    /// `gateway.remote.sshIdentity`: the private key for it.
+    pub remote_ssh_identity: Option<String>,
     /// `plugins.entries.device-pair.config.publicUrl`, likewise.
     pub public_url: Option<String>,
     /// `hooks`, when they are enabled.
@@ -76,6 +83,10 @@ pub struct Settings {
     pub logging: Logging,
     /// `commands.restart`: whether SIGUSR1 restarts the gateway; it does when nothing is said.
     pub restart_by_signal: Option<bool>,
+    /// `discovery`.
+    pub discovery: DiscoverySettings,
+    /// `gateway.reload.debounceMs`; the usual time when nothing is said.
+    pub reload_debounce_ms: u64,
     /// What the person should know, one sentence each.
     pub warnings: Vec<String>,
 }
@@ -208,6 +219,7 @@ impl Settings {
             trusted_proxy: trusted_proxy(&mut reader),
             allow_tailscale: reader.switch("gateway.auth.allowTailscale"),
             tailscale_mode: tailscale_mode(&mut reader),
+            tailscale_resets: reader.switch("gateway.tailscale.resetOnExit") == Some(true),
             rate_limit: rate_limit(&mut reader),
             allowed_origins: reader.texts("gateway.controlUi.allowedOrigins"),
             origin_by_host: reader.switch(BY_HOST).unwrap_or(false),
@@ -219,6 +231,8 @@ impl Settings {
             remote_password: secret_of_a_client(&mut reader, environment, "gateway.remote.password"),
             remote_fingerprint: remote_fingerprint(&mut reader),
             tls: tls(&mut reader),
+            remote_ssh: named_elsewhere(&mut reader, "gateway.remote.sshTarget"),
+            remote_ssh_identity: named_elsewhere(&mut reader, "gateway.remote.sshIdentity"),
             public_url: named_elsewhere(&mut reader, "plugins.entries.device-pair.config.publicUrl"),
             hooks: Hooks::read(&mut reader, environment),
             canvas: canvas(&mut reader),
@@ -226,9 +240,11 @@ impl Settings {
             strict_transport_security: strict_transport_security(&mut reader),
             logging: Logging::read(&mut reader),
             restart_by_signal: reader.switch("commands.restart"),
+            discovery: DiscoverySettings::read(&mut reader),
+            reload_debounce_ms: reload_debounce(&mut reader),
             warnings: Vec::new(),
         };
-        warn_of_what_is_ignored(&mut reader, settings.tailscale_mode);
+        warn_of_what_is_ignored(&mut reader);
         if reader.faults.is_empty() {
             Ok(Self { warnings: reader.warnings, ..settings })
         } else {
@@ -269,6 +285,12 @@ impl Settings {
         }
         self
     }
+}
+
+/// What is longer than makes sense is as long as that.
+fn reload_debounce(reader: &mut Reader<'_>) -> u64 {
+    let asked = reader.integer("gateway.reload.debounceMs", 0, u64::MAX);
+    asked.unwrap_or(CONFIG_DEBOUNCE_MS).min(DEBOUNCE_MAX_MS)
 }
 
 fn bind(reader: &mut Reader<'_>) -> Option<Setting<Bind>> {
@@ -451,12 +473,7 @@ fn tls(reader: &mut Reader<'_>) -> TlsSettings {
     }
 }
 
-fn warn_of_what_is_ignored(reader: &mut Reader<'_>, tailscale: TailscaleMode) {
-    match tailscale {
-        TailscaleMode::Off => {}
-        TailscaleMode::Serve => reader.warnings.push(not_set_up("serve")),
-        TailscaleMode::Funnel => reader.warnings.push(not_set_up("funnel")),
-    }
+fn warn_of_what_is_ignored(reader: &mut Reader<'_>) {
     if reader.node(BY_HOST) == Some(&Node::Bool(true)) {
         reader.warnings.push(format!(
             "{BY_HOST}: a page of any name that is made to lead here may connect; list its origin in \
@@ -470,16 +487,11 @@ fn warn_of_what_is_ignored(reader: &mut Reader<'_>, tailscale: TailscaleMode) {
     }
 }
 
-fn not_set_up(command: &str) -> String {
-    format!(
-        "gateway.tailscale.mode: this version does not set Tailscale up; run `tailscale {command} --bg PORT` yourself, with \
-         the port of this gateway"
-    )
-}
-
 const BY_HOST: &str = "gateway.controlUi.dangerouslyAllowHostHeaderOriginFallback";
 const IGNORED_SWITCHES: [&str; 2] =
     ["gateway.controlUi.allowInsecureAuth", "gateway.controlUi.dangerouslyDisableDeviceAuth"];
+/// A minute: the file is looked at every few seconds anyway.
+const DEBOUNCE_MAX_MS: u64 = 60_000;
 /// Thirty days: longer is a mistake in the unit.
 const DURATION_MAX_MS: u64 = 30 * 24 * 3_600 * 1_000;
 
@@ -581,7 +593,6 @@ mod tests {
             "{:?}",
             settings.warnings
         );
-        assert!(settings.warnings.iter().any(|warning| warning.contains("`tailscale serve --bg PORT`")));
     }
 
     #[test]

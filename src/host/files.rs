@@ -14,7 +14,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::UNIX_EPOCH;
 
 /// A file that comes with the program.
@@ -27,29 +27,42 @@ pub struct Asset {
 }
 
 /// The roots of one gateway.
+#[derive(Clone, Debug, Default)]
+pub struct Roots {
+    /// The folder of the canvas, which need not be there yet.
+    pub canvas: Option<PathBuf>,
+    /// A folder in which a Control UI is installed.
+    pub control_ui: Option<PathBuf>,
+    /// The files of A2UI.
+    pub a2ui: &'static [Asset],
+    /// The files of the control page.
+    pub control_page: &'static [Asset],
+}
+
+/// The files of one gateway. Its roots may become others while it runs.
 #[derive(Debug, Default)]
 pub struct Files {
-    canvas: Option<PathBuf>,
-    control_ui: Option<PathBuf>,
-    a2ui: &'static [Asset],
-    control_page: &'static [Asset],
+    roots: RwLock<Roots>,
     watch: Mutex<Option<Watch>>,
 }
 
 impl Files {
-    /// With the canvas in this folder, which need not be there yet, and these files of A2UI.
-    pub fn with_canvas(self, folder: PathBuf, a2ui: &'static [Asset]) -> Self {
-        Self { canvas: Some(folder), a2ui, ..self }
+    /// Below these roots.
+    pub fn new(roots: Roots) -> Self {
+        Self { roots: RwLock::new(roots), watch: Mutex::default() }
     }
 
-    /// With a Control UI that is installed in this folder.
-    pub fn with_control_ui(self, folder: PathBuf) -> Self {
-        Self { control_ui: Some(folder), ..self }
+    /// Below these roots from now on. A file that is on its way from another one ends where it is.
+    pub fn set_roots(&self, roots: Roots) {
+        let is_other_canvas = self.roots().canvas != roots.canvas;
+        *self.roots.write().unwrap_or_else(PoisonError::into_inner) = roots;
+        if is_other_canvas {
+            self.leave();
+        }
     }
 
-    /// With these files of the control page.
-    pub fn with_control_page(self, control_page: &'static [Asset]) -> Self {
-        Self { control_page, ..self }
+    fn roots(&self) -> RwLockReadGuard<'_, Roots> {
+        self.roots.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A piece of a file.
@@ -57,14 +70,16 @@ impl Files {
     /// # Errors
     /// There is none.
     pub fn read(&self, root: FileRoot, path: &str, start: u64, bytes: usize) -> Result<FilePiece, FileFault> {
+        let roots = self.roots();
         let (folder, links_max) = match root {
-            FileRoot::A2ui => return read_asset(self.a2ui, path, start, bytes),
-            FileRoot::ControlPage => return read_asset(self.control_page, path, start, bytes),
+            FileRoot::A2ui => return read_asset(roots.a2ui, path, start, bytes),
+            FileRoot::ControlPage => return read_asset(roots.control_page, path, start, bytes),
             // A second name may be one outside, and who fills the canvas need not be who owns what that leads to.
-            FileRoot::Canvas => (&self.canvas, 1),
+            FileRoot::Canvas => (roots.canvas.clone(), 1),
             // Package managers give the files they install a second name in their stores.
-            FileRoot::ControlUi => (&self.control_ui, u64::MAX),
+            FileRoot::ControlUi => (roots.control_ui.clone(), u64::MAX),
         };
+        drop(roots);
         let folder = match openat(CWD, folder.as_ref().ok_or(FileFault::Nothing)?, FOLDER, Mode::empty()) {
             Ok(folder) => folder,
             Err(Errno::NOENT) => return Err(FileFault::Nothing),
@@ -79,11 +94,11 @@ impl Files {
     /// # Errors
     /// It cannot be watched.
     pub fn look(&self, root: FileRoot) -> Result<bool, HostFault> {
-        let (FileRoot::Canvas, Some(folder)) = (root, &self.canvas) else { return Ok(false) };
+        let (FileRoot::Canvas, Some(folder)) = (root, self.roots().canvas.clone()) else { return Ok(false) };
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
         match watch.as_mut() {
             Some(watch) => watch.look(),
-            None => Watch::begin(folder).map(|begun| {
+            None => Watch::begin(&folder).map(|begun| {
                 *watch = Some(begun);
                 false
             }),
@@ -201,13 +216,33 @@ mod tests {
     use std::os::unix::fs::symlink;
     use std::path::Path;
 
+    fn files_at(folder: PathBuf, a2ui: &'static [Asset]) -> Files {
+        Files::new(Roots { canvas: Some(folder), a2ui, ..Roots::default() })
+    }
+
+    #[test]
+    fn other_roots_hold_from_one_request_to_the_next() {
+        let (folder, files) = canvas();
+        assert!(!files.look(FileRoot::Canvas).unwrap());
+        std::fs::create_dir(folder.path().join("second")).unwrap();
+        std::fs::write(folder.path().join("second/a.txt"), "other").unwrap();
+        let roots = Roots { canvas: Some(folder.path().join("second")), ..Roots::default() };
+        files.set_roots(roots.clone());
+        assert_eq!(read(&files, "a.txt").unwrap(), b"other");
+        assert!(!files.look(FileRoot::Canvas).unwrap(), "another folder is watched from now on");
+        std::fs::write(folder.path().join("second/a.txt"), "news").unwrap();
+        assert!(files.look(FileRoot::Canvas).unwrap());
+        files.set_roots(Roots { canvas: None, ..roots });
+        assert_eq!(read(&files, "a.txt"), Err(FileFault::Nothing));
+    }
+
     fn canvas() -> (Folder, Files) {
         let folder = Folder::new();
         std::fs::create_dir_all(folder.path().join("canvas/sub")).unwrap();
         std::fs::write(folder.path().join("canvas/a.txt"), "0123456789").unwrap();
         std::fs::write(folder.path().join("canvas/sub/b.txt"), "below").unwrap();
         std::fs::write(folder.path().join("secret"), "outside").unwrap();
-        let files = Files::default().with_canvas(folder.path().join("canvas"), &[]);
+        let files = files_at(folder.path().join("canvas"), &[]);
         (folder, files)
     }
 
@@ -272,7 +307,7 @@ mod tests {
     fn the_root_itself_may_be_a_link_or_not_be_there() {
         let (folder, _) = canvas();
         symlink("canvas", folder.path().join("by-link")).unwrap();
-        let files = |name: &str| Files::default().with_canvas(folder.path().join(name), &[]);
+        let files = |name: &str| files_at(folder.path().join(name), &[]);
         assert_eq!(read(&files("by-link"), "a.txt").unwrap(), b"0123456789");
         assert_eq!(read(&files("nowhere"), "a.txt"), Err(FileFault::Nothing));
         assert!(matches!(read(&files("secret"), "a.txt"), Err(FileFault::Failed(_))));
@@ -306,11 +341,11 @@ mod tests {
     fn files_of_the_program_are_read_by_name() {
         static ASSETS: [Asset; 2] =
             [Asset { path: "index.html", content: b"<p>" }, Asset { path: "a.js", content: b"let a = 1" }];
-        let files = Files::default().with_canvas(PathBuf::from("/nowhere"), &ASSETS);
+        let files = files_at(PathBuf::from("/nowhere"), &ASSETS);
         let piece = files.read(FileRoot::A2ui, "a.js", 4, 3).unwrap();
         assert_eq!((piece.piece, piece.bytes, piece.modified_ms), (b"a =".to_vec(), 9, None));
         assert_eq!(files.read(FileRoot::A2ui, "b.js", 0, 1), Err(FileFault::Missing));
-        let none = Files::default().with_canvas(PathBuf::from("/nowhere"), &[]);
+        let none = files_at(PathBuf::from("/nowhere"), &[]);
         assert_eq!(none.read(FileRoot::A2ui, "index.html", 0, 1), Err(FileFault::Nothing));
     }
 }

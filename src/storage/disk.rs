@@ -41,6 +41,11 @@ pub trait Disk: Send + Sync + 'static {
         Ok(FolderLock::none())
     }
 
+    /// Whether what is written outlives the process.
+    fn is_kept(&self) -> bool {
+        true
+    }
+
     /// Gives a file a second name.
     ///
     /// # Errors

@@ -31,7 +31,7 @@ impl Prepared {
     ///
     /// # Errors
     /// None.
-    pub fn acceptor(&self, _logger: &Arc<Logger>) -> Result<Acceptor, String> {
+    pub fn acceptor<D>(&self, _storage: &Arc<Storage<D>>, _logger: &Arc<Logger>) -> Result<Acceptor, String> {
         match *self {}
     }
 }
@@ -40,10 +40,10 @@ impl Prepared {
 ///
 /// # Errors
 /// Always.
-pub fn prepare(
+pub fn prepare<D>(
     _files: &Files,
     _oldest: Oldest,
-    _storage: &Storage<RealDisk>,
+    _storage: &Storage<D>,
     _names: Option<&[String]>,
 ) -> Result<Option<Prepared>, String> {
     Err(format!("gateway.tls.enabled: {ABSENT}"))

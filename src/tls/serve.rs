@@ -7,7 +7,7 @@ use super::files::Files;
 use super::pair::{self, Pair};
 use super::{Oldest, Shown};
 use crate::log::{self, Logger};
-use crate::storage::{RealDisk, Storage};
+use crate::storage::{Disk, RealDisk, Storage};
 use clawgate_proto::host::Version;
 use clawgate_proto::log::{Level, Record};
 use clawgate_proto::tls::Acceptor;
@@ -36,10 +36,10 @@ pub struct Prepared {
 ///
 /// # Errors
 /// It cannot be used, or not be made; says what to do. Nothing is ever served in the clear instead.
-pub fn prepare(
+pub fn prepare<D: Disk>(
     files: &Files,
     oldest: Oldest,
-    storage: &Storage<RealDisk>,
+    storage: &Storage<D>,
     names: Option<&[String]>,
 ) -> Result<Option<Prepared>, String> {
     let now_ms = log::wall_ms();
@@ -128,7 +128,11 @@ impl Prepared {
     ///
     /// # Errors
     /// rustls does not like it.
-    pub fn acceptor(&self, logger: &Arc<Logger>) -> Result<Acceptor, String> {
+    pub fn acceptor<D: Disk>(
+        &self,
+        storage: &Arc<Storage<D>>,
+        logger: &Arc<Logger>,
+    ) -> Result<Acceptor, String> {
         let versions: &[_] = match self.oldest {
             Oldest::Tls13 => &[&TLS13],
             Oldest::Tls12 => &[&TLS13, &TLS12],
@@ -141,7 +145,7 @@ impl Prepared {
         };
         let resolver = Resolver {
             files: self.files.clone(),
-            storage: Storage::new(RealDisk, 0),
+            storage: Arc::clone(storage),
             logger: Arc::clone(logger),
             current: Mutex::new(current),
         };
@@ -158,9 +162,9 @@ impl Prepared {
 }
 
 /// Gives each connection the certificate that its files hold now.
-struct Resolver {
+struct Resolver<D> {
     files: Files,
-    storage: Storage<RealDisk>,
+    storage: Arc<Storage<D>>,
     logger: Arc<Logger>,
     current: Mutex<Current>,
 }
@@ -173,7 +177,7 @@ struct Current {
     looked: Instant,
 }
 
-impl ResolvesServerCert for Resolver {
+impl<D: Disk> ResolvesServerCert for Resolver<D> {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.looked.elapsed() >= LOOK_AGAIN {
@@ -184,7 +188,7 @@ impl ResolvesServerCert for Resolver {
     }
 }
 
-impl Resolver {
+impl<D: Disk> Resolver<D> {
     /// Two system calls where nothing has changed.
     fn look(&self, current: &mut Current) {
         let Some(marks) = pair::marks(&self.files, &self.storage) else { return };
@@ -220,7 +224,7 @@ fn unusable(why: &str) -> Record {
 }
 
 /// It leads to a private key.
-impl fmt::Debug for Resolver {
+impl<D> fmt::Debug for Resolver<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Resolver").field("files", &self.files).finish_non_exhaustive()
     }

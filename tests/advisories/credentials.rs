@@ -5,7 +5,7 @@ use super::{
     speaking, turned_away, with_device_token, with_password, with_shared,
 };
 use clawgate_proto::client::{ClientConfig, ClientEvent};
-use clawgate_proto::config::{AuthConfig, AuthMode, RateLimit};
+use clawgate_proto::config::{AuthConfig, AuthMode, Config, RateLimit};
 use clawgate_proto::host::config::LiveConfig;
 use clawgate_proto::log::Level;
 use clawgate_proto::net::Cidr;
@@ -149,11 +149,10 @@ pub(crate) fn a_rotated_secret_counts_from_the_next_request(place: Place) {
         assert!(ready(&mut stage, &shared_token()) && !ready(&mut stage, NEW));
         let config = stage.config().clone();
         stage.host().set_live_config(LiveConfig {
-            auth: AuthConfig { token: Secret::new(NEW), ..config.auth },
-            allowed_origins: config.allowed_origins,
-            trusted_proxies: config.trusted_proxies,
-            allow_real_ip_fallback: config.allow_real_ip_fallback,
-            node_commands: config.node_commands.clone(),
+            config: Box::new(Config {
+                auth: AuthConfig { token: Secret::new(NEW), ..config.auth.clone() },
+                ..config
+            }),
             log_level: Level::Trace,
         });
         let hash = stage.call(admin, "config.get", json!({})).unwrap()["hash"].clone();

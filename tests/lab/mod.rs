@@ -50,7 +50,9 @@ impl Lab {
             control_ui: None,
             strict_transport_security: None,
             tls: None,
+            metrics: false,
             node_commands: Default::default(),
+            config_debounce_ms: 300,
             about: About::default(),
         };
         let now = Now { mono: Mono(1_000_000), wall: Wall(1_795_336_353_595) };
@@ -158,7 +160,7 @@ impl Lab {
                     }
                 }
                 Output::Host(ticket, request) => self.asked.push_back((ticket, request)),
-                Output::Log(_) | Output::Accept(_) | Output::Stopped => {}
+                Output::Log(_) | Output::Accept(_) | Output::Beat | Output::Stopped => {}
             }
         }
     }

@@ -42,14 +42,14 @@ fn own_settings(settings: &Settings, text: &str) {
 
 #[test]
 fn a_tailnet_identity_is_what_the_daemon_of_this_machine_says() {
-    // Compatibility row tailscale-not-set-up.
     for runtime in RUNTIMES {
         let token = secrets::chosen("gateway-token");
         let text = format!(
             "{{gateway: {{mode: 'local', auth: {{mode: 'token', token: '{token}'}}, tailscale: {{mode: 'serve'}}}}}}"
         );
         let settings = with_text(runtime, &text).env("OPENCLAW_TAILNET_DNS", "gw.tail1.ts.net");
-        let socket = settings.temporary_dir().join("tailscaled.sock");
+        let (socket, nothing) = (settings.temporary_dir().join("tailscaled.sock"), settings.state_dir());
+        let settings = settings.env("PATH", nothing);
         own_settings(&settings, &format!("{{tailscale: {{socket: '{}'}}}}", socket.display()));
         let gateway = start(&settings);
         let (approval, failed) = (Some("PAIRING_REQUIRED"), Some("AUTH_TAILSCALE_WHOIS_FAILED"));
@@ -76,7 +76,7 @@ fn a_tailnet_identity_is_what_the_daemon_of_this_machine_says() {
             "tailscale.whois-failed",
             "there is no ",
             "does not answer within",
-            "`tailscale serve --bg PORT`",
+            "there is no program `tailscale` on PATH",
         ] {
             assert!(said.contains(want), "{want} not in {said}");
         }

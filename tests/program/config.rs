@@ -2,12 +2,19 @@
 
 use crate::RUNTIMES;
 use crate::shell::{configured, run, start, stop, with_text};
+use clawgate_support::TestClient;
+use clawgate_support::client::{Credential, device, fresh_key};
 use serde_json::{Value, json};
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// The gateway looks at its file every five seconds.
-const LOOK_AGAIN: Duration = Duration::from_millis(6_000);
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let bound = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < bound, "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
 
 #[test]
 fn a_running_gateway_follows_its_file_and_a_bad_one_changes_nothing() {
@@ -19,23 +26,31 @@ fn a_running_gateway_follows_its_file_and_a_bad_one_changes_nothing() {
         let shown: Value = serde_json::from_str(shown.done()).unwrap();
         assert_eq!((&shown["valid"], &shown["path"]), (&json!(true), &json!(path.to_str().unwrap())));
         // Over the wire: durable, with a backup, and what must wait for a restart is told.
-        let params = json!({"raw": "{gateway: {channelHealthCheckMinutes: 7}}", "baseHash": shown["hash"]});
+        let raw = "{gateway: {reload: {mode: 'hot'}, tailscale: {mode: 'serve'}}}";
+        let params = json!({"raw": raw, "baseHash": shown["hash"]});
         let line = format!("call config.patch --params {}", params.to_string().replace(' ', ""));
         let patched: Value = serde_json::from_str(run(&settings, &line).done()).unwrap();
-        assert_eq!(patched["restart"]["required"], json!(["gateway.channelHealthCheckMinutes"]));
-        assert!(fs::read_to_string(&path).unwrap().contains("\"channelHealthCheckMinutes\": 7"));
+        assert_eq!(patched["restart"]["required"], json!(["gateway.tailscale.mode"]));
+        assert_eq!(patched["restart"]["ok"], false, "nothing restarts by itself in that mode");
+        assert!(fs::read_to_string(&path).unwrap().contains("\"mode\": \"serve\""));
         assert!(path.with_file_name("openclaw.json.bak").exists());
+        let config = device(gateway.addr(), &fresh_key(), Credential::Shared(&gateway.token()));
+        let mut client = TestClient::connect(gateway.addr(), config).unwrap();
         // A file that cannot be used: the gateway goes on, and the log names the fault.
         let good = fs::read_to_string(&path).unwrap();
         fs::write(&path, "{gateway: {mode: 'local', prot: 1}}").unwrap();
         let fault = run(&settings, "config validate");
         fault.failed(1, &["gateway: Unrecognized key: \"prot\"; did you mean \"port\"?"]);
-        std::thread::sleep(LOOK_AGAIN);
+        until("the log to name the fault", || gateway.output().contains("config.invalid"));
+        let fault = client.call("status", json!({})).unwrap()["gateway"]["configFault"].clone();
+        assert_eq!((&fault["line"], &fault["key"]), (&json!(1), &json!("gateway")));
+        assert!(fault["file"] == json!(path) && fault["message"].to_string().contains("prot"), "{fault}");
         fs::write(&path, &good).unwrap();
+        until("a mended file", || gateway.output().contains("mended=true"));
         run(&settings, "health").done();
-        // What is changed by the command line is taken over within seconds.
+        // What is changed by the command line is taken over at once.
         run(&settings, "config set gateway.controlUi.allowedOrigins [\"https://desk.example\"]").done();
-        std::thread::sleep(LOOK_AGAIN);
+        until("what is in force", || gateway.output().contains("config.in-force"));
         let said = stop(gateway);
         assert!(said.contains("config.invalid") && said.contains("did you mean"), "{said}");
         assert!(said.contains("config.in-force"), "{said}");

@@ -25,7 +25,8 @@ fn every_credential_beside_a_tailnet_identity_has_its_outcome() {
                 right()
             );
             let settings = with_text(runtime, &text).env("OPENCLAW_TAILNET_DNS", SERVED);
-            let socket = settings.temporary_dir().join("tailscaled.sock");
+            let (socket, nothing) = (settings.temporary_dir().join("tailscaled.sock"), settings.state_dir());
+            let settings = settings.env("PATH", nothing);
             let own = json!({"tailscale": {"socket": socket}});
             fs::write(settings.state_dir().join("clawgate.json"), own.to_string()).unwrap();
             if let Some(mood) = mood {

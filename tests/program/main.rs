@@ -17,6 +17,7 @@ mod logs;
 mod qr;
 mod restarts;
 mod running;
+mod serve;
 mod settings;
 mod setup;
 mod shell;

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 /// What came back.
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    headers: String,
-    body: Vec<u8>,
+    pub(crate) headers: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {

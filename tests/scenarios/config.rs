@@ -1,8 +1,8 @@
 //! The configuration file over the wire: shown, changed, refused, and what a running gateway takes over.
 
 use super::{PROTOCOLS, admin, asking, event_names, refused, speaking};
-use clawgate_proto::config::{AuthConfig, AuthMode};
-use clawgate_proto::host::config::LiveConfig;
+use clawgate_proto::config::{AuthConfig, AuthMode, Config};
+use clawgate_proto::host::config::{ConfigTrouble, LiveConfig};
 use clawgate_proto::log::Level;
 use clawgate_proto::secret::Secret;
 use clawgate_support::{Place, Stage};
@@ -157,18 +157,9 @@ pub(crate) fn only_admins_change_and_only_readers_read(place: Place) {
 /// The settings of this gateway with another token.
 fn with_new_token(stage: &Stage) -> LiveConfig {
     let config = stage.config();
-    LiveConfig {
-        auth: AuthConfig {
-            mode: AuthMode::Token,
-            token: Secret::new("cLaWmArKeR-rotated"),
-            ..config.auth.clone()
-        },
-        allowed_origins: config.allowed_origins.clone(),
-        trusted_proxies: config.trusted_proxies.clone(),
-        allow_real_ip_fallback: config.allow_real_ip_fallback,
-        node_commands: config.node_commands.clone(),
-        log_level: Level::Trace,
-    }
+    let token = Secret::new("cLaWmArKeR-rotated");
+    let auth = AuthConfig { mode: AuthMode::Token, token, ..config.auth.clone() };
+    LiveConfig { config: Box::new(Config { auth, ..config.clone() }), log_level: Level::Trace }
 }
 
 pub(crate) fn whether_the_file_comes_into_force_by_itself_is_in_the_health_snapshot(place: Place) {
@@ -300,6 +291,103 @@ pub(crate) fn a_file_that_somebody_else_changed_is_noticed(place: Place) {
             assert!(!event_names(&events).contains(&"config.changed"), "protocol 3 does not have it");
         }
     }
+}
+
+/// Long intervals, so that nothing is looked at by itself while a scenario lasts.
+const WATCHED: fn(&mut Config) = |config| config.limits.config_check_ms = 3_600_000;
+
+pub(crate) fn a_touched_file_counts_when_it_has_come_to_rest(place: Place) {
+    let mut stage = Stage::with(place, WATCHED);
+    stage.host().edit_config(Some(FILE));
+    let operator = admin(&mut stage, 4);
+    stage.host().edit_config(Some("{gateway: {mode: 'local'}}"));
+    stage.host().unsettle_config(2);
+    // However often, it is one look; and one more for each that finds it unfinished.
+    for _ in 0..5 {
+        stage.touch_config();
+    }
+    stage.event(operator, "config.changed");
+    assert_eq!(stage.host().config_checks(), 3);
+    stage.touch_config();
+    stage.pass(1_000);
+    assert_eq!(stage.host().config_checks(), 4);
+    assert!(!event_names(&stage.drain(operator)).contains(&"config.changed"), "nothing is told twice");
+}
+
+pub(crate) fn a_file_of_no_use_is_told_in_the_status_until_it_is_mended(place: Place) {
+    for protocol in PROTOCOLS {
+        let mut stage = Stage::with(place, WATCHED);
+        stage.host().edit_config(Some(FILE));
+        let operator = admin(&mut stage, protocol);
+        let told = |stage: &mut Stage, edit: &str| {
+            stage.host().edit_config(Some(edit));
+            stage.touch_config();
+            stage.pass(1_000);
+            stage.call(operator, "status", json!({})).unwrap()["gateway"]["configFault"].clone()
+        };
+        let fault = ConfigTrouble {
+            file: "/c/openclaw.json".into(),
+            line: Some(3),
+            key: "gateway.port".into(),
+            message: "no port".into(),
+        };
+        stage.host().set_config_fault(Some(fault));
+        let want =
+            json!({"file": "/c/openclaw.json", "line": 3, "key": "gateway.port", "message": "no port"});
+        assert_eq!(told(&mut stage, "{gateway: {port: 'x'}}"), want);
+        stage.host().set_config_fault(None);
+        assert_eq!(told(&mut stage, FILE), Value::Null);
+    }
+}
+
+pub(crate) fn what_needs_a_restart_restarts_the_gateway(place: Place) {
+    for protocol in PROTOCOLS {
+        let mut stage = Stage::with(place, WATCHED);
+        stage.host().edit_config(Some(FILE));
+        let operator = admin(&mut stage, protocol);
+        stage.host().set_can_restart(true);
+        stage.host().set_config_restarts(true);
+        stage.host().edit_config(Some("{gateway: {port: 5}}"));
+        stage.touch_config();
+        let told = stage.event(operator, "shutdown").value();
+        assert_eq!(told, json!({"reason": "gateway restarting", "restartExpectedMs": 1_500}));
+        assert_eq!(stage.closed(operator), (1012, "service restart".to_owned()));
+        assert!(stage.has_stopped());
+        assert_eq!(stage.host().restarts(), 1);
+    }
+}
+
+pub(crate) fn a_restart_that_cannot_be_leaves_everything_as_it_is(place: Place) {
+    let mut stage = Stage::with(place, WATCHED);
+    stage.host().edit_config(Some(FILE));
+    let operator = admin(&mut stage, 4);
+    stage.host().set_config_restarts(true);
+    stage.host().edit_config(Some("{gateway: {port: 5}}"));
+    stage.touch_config();
+    stage.pass(2_000);
+    assert!(stage.host().has_logged("config.restart-refused"));
+    assert!(stage.call(operator, "health", json!({})).is_ok());
+    // Nor does it keep a later one away.
+    stage.host().set_can_restart(true);
+    stage.call(operator, "gateway.restart.request", json!({})).unwrap();
+    assert_eq!(stage.closed(operator), (1012, "service restart".to_owned()));
+}
+
+pub(crate) fn bounds_follow_the_file(place: Place) {
+    let mut stage = Stage::with(place, |config| {
+        WATCHED(config);
+        config.limits.config_queue_max = 3;
+    });
+    stage.host().edit_config(Some(FILE));
+    let operator = admin(&mut stage, 4);
+    let mut config = stage.config().clone();
+    config.limits.sockets_max = 77;
+    stage.host().set_live_config(LiveConfig { config: Box::new(config), log_level: Level::Trace });
+    stage.host().edit_config(Some("{gateway: {mode: 'local'}}"));
+    stage.touch_config();
+    stage.event(operator, "config.changed");
+    let status = stage.call(operator, "status", json!({})).unwrap();
+    assert_eq!(status["gateway"]["sockets"]["max"], 77);
 }
 
 pub(crate) fn too_many_operations_at_once_are_refused(place: Place) {

@@ -59,6 +59,31 @@ pub(crate) fn a_page_has_many_addresses_and_its_parts_lie_beside_it(place: Place
     assert!(gone.text().starts_with("Control UI assets not found"));
 }
 
+pub(crate) fn scripts_that_stand_in_the_page_may_run_and_no_others(place: Place) {
+    let mut stage = installed(place, "");
+    let page = "<script>alert(1)</script><script src=\"assets/x.js\"></script>";
+    stage.host().put_file(FileRoot::ControlUi, "index.html", page);
+    let policy_of = |stage: &mut Stage, method: &str, target: &str, more: &[(&str, &str)]| {
+        let answer = send(stage, method, target, false, more);
+        let policy = answer.header("content-security-policy").unwrap().to_owned();
+        let script = policy.split("; ").find(|part| part.starts_with("script-src")).unwrap().to_owned();
+        (answer.status, script, answer.header("etag").unwrap_or_default().to_owned())
+    };
+    let want = "script-src 'self' 'sha256-bhHHL3z2vDgxUt0W3dWQOrprscmda2Y5pLsLg4GF+pI=' 'wasm-unsafe-eval'";
+    let (status, script, tag) = policy_of(&mut stage, "GET", "/chat/main", &[]);
+    assert_eq!((status, script.as_str()), (200, want));
+    for (method, header, status) in [
+        ("GET", ("If-None-Match", tag.as_str()), 304),
+        ("GET", ("Range", "bytes=0-3"), 206),
+        ("HEAD", ("X-A", "b"), 200),
+    ] {
+        let (seen, script, _) = policy_of(&mut stage, method, "/", &[header]);
+        assert_eq!((seen, script.as_str()), (status, want), "{method} {header:?}");
+    }
+    let (status, script, _) = policy_of(&mut stage, "GET", "/assets/x.js", &[]);
+    assert_eq!((status, script.as_str()), (200, "script-src 'self'"));
+}
+
 pub(crate) fn a_page_below_a_path_leaves_the_rest_alone(place: Place) {
     let mut stage = installed(place, "/desk");
     let bare = get(&mut stage, "/desk?x=1");
@@ -68,26 +93,30 @@ pub(crate) fn a_page_below_a_path_leaves_the_rest_alone(place: Place) {
     {
         assert_eq!(get(&mut stage, target).text(), text, "{target}");
     }
-    for target in ["/", "/deskx", "/assets/x.js", "/__openclaw/control-ui-config.json"] {
+    for target in
+        ["/", "/deskx", "/assets/x.js", "/__openclaw/control-ui-config.json", "/control-ui-config.json"]
+    {
         assert_eq!(get(&mut stage, target).status, 404, "{target}");
     }
-    let facts = get(&mut stage, "/desk/__openclaw/control-ui-config.json");
-    assert_eq!(facts.json()["basePath"], "/desk");
+    for target in ["/desk/__openclaw/control-ui-config.json", "/desk/control-ui-config.json"] {
+        assert_eq!(get(&mut stage, target).json()["basePath"], "/desk", "{target}");
+    }
 }
 
 pub(crate) fn what_a_page_is_told_first_is_for_who_may_know(place: Place) {
     let mut stage = installed(place, "");
-    let target = "/__openclaw/control-ui-config.json";
-    let facts = get(&mut stage, target);
-    assert_eq!((facts.status, facts.header("x-frame-options")), (200, Some("DENY")));
-    assert_eq!(
-        (&facts.json()["assistantAgentId"], &facts.json()["serverVersion"]),
-        (&json!("main"), &json!("0.1.0"))
-    );
-    let stranger = send(&mut stage, "GET", target, false, &[]);
-    assert_eq!((stranger.status, &stranger.json()["error"]["type"]), (401, &json!("unauthorized")));
     let bearer = format!("Bearer {}", shared_token());
-    assert_eq!(send(&mut stage, "GET", target, false, &[("Authorization", &bearer)]).status, 200);
+    // Releases ask at two addresses; the later ones are told more.
+    for (target, members) in [("/__openclaw/control-ui-config.json", 5), ("/control-ui-config.json", 17)] {
+        let facts = get(&mut stage, target);
+        assert_eq!((facts.status, facts.header("x-frame-options")), (200, Some("DENY")), "{target}");
+        let told = facts.json();
+        assert_eq!((&told["assistantAgentId"], &told["serverVersion"]), (&json!("main"), &json!("0.1.0")));
+        assert_eq!(told.as_object().unwrap().len(), members, "{told}");
+        let stranger = send(&mut stage, "GET", target, false, &[]);
+        assert_eq!((stranger.status, &stranger.json()["error"]["type"]), (401, &json!("unauthorized")));
+        assert_eq!(send(&mut stage, "GET", target, false, &[("Authorization", &bearer)]).status, 200);
+    }
     let avatar = get(&mut stage, "/avatar/main?meta=1");
     assert_eq!(avatar.json(), json!({"avatarUrl": null}));
     for target in ["/avatar/main", "/avatar/..%2fx?meta=1", "/avatar/-?meta=1"] {
@@ -95,7 +124,13 @@ pub(crate) fn what_a_page_is_told_first_is_for_who_may_know(place: Place) {
     }
     // Where it is switched off there is no page.
     let mut none = Stage::new(place);
-    for target in ["/", "/assets/x.js", target, "/avatar/main?meta=1"] {
+    for target in [
+        "/",
+        "/assets/x.js",
+        "/__openclaw/control-ui-config.json",
+        "/control-ui-config.json",
+        "/avatar/main?meta=1",
+    ] {
         assert_eq!(get(&mut none, target).text(), "Not Found", "{target}");
     }
 }
@@ -132,6 +167,7 @@ pub(crate) fn where_no_control_ui_is_installed_there_is_the_control_page(place: 
         "/x.js",
         "/..%2fmain.js",
         "/__openclaw/control-ui-config.json",
+        "/control-ui-config.json",
         "/avatar/main?meta=1",
     ] {
         assert_eq!(get(&mut stage, target).status, 404, "{target}");

@@ -12,6 +12,7 @@ mod devices;
 mod events;
 mod handshake;
 mod invoke;
+mod metrics;
 mod node_events;
 mod pairing;
 mod questions;
@@ -159,6 +160,7 @@ play! {
         every_route_with_every_credential;
     control_ui:
         a_page_has_many_addresses_and_its_parts_lie_beside_it
+        scripts_that_stand_in_the_page_may_run_and_no_others
         a_page_below_a_path_leaves_the_rest_alone
         what_a_page_is_told_first_is_for_who_may_know
         where_no_control_ui_is_installed_there_is_the_control_page;
@@ -172,6 +174,11 @@ play! {
         a_connect_on_its_way_does_not_outlive_the_secret_it_showed
         secrets_are_fetched_again_on_demand
         a_file_that_somebody_else_changed_is_noticed
+        a_touched_file_counts_when_it_has_come_to_rest
+        a_file_of_no_use_is_told_in_the_status_until_it_is_mended
+        what_needs_a_restart_restarts_the_gateway
+        a_restart_that_cannot_be_leaves_everything_as_it_is
+        bounds_follow_the_file
         what_waits_for_a_restart_is_in_the_status
         whether_the_file_comes_into_force_by_itself_is_in_the_health_snapshot
         too_many_operations_at_once_are_refused;
@@ -262,6 +269,11 @@ play! {
     wizard:
         a_set_up_asks_and_writes_once
         a_set_up_that_is_cancelled_or_overtaken_writes_nothing;
+    metrics:
+        the_numbers_are_those_of_what_has_happened
+        nobody_makes_the_page_longer_than_it_may_be
+        without_the_setting_there_is_no_such_page
+        above_the_memory_ceiling_nobody_new_comes_in_and_who_is_here_stays;
 }
 
 play_by_tls! {

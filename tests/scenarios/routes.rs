@@ -30,6 +30,7 @@ const WAYS: [Way; 3] = [Way::Loopback, Way::Lan, Way::Proxy];
 fn gateway(place: Place, change: impl FnOnce(&mut Config)) -> Stage {
     let stage = Stage::with(place, |config| {
         config.canvas = Some(CanvasHost { live_reload: true });
+        config.metrics = true;
         config.control_ui = Some(ControlUi { built_in: true, base_path: String::new() });
         // How many wrong secrets are too many is another test's.
         config.auth.rate_limit = Some(RateLimit { attempts_max: 1_000, ..RateLimit::default() });
@@ -47,11 +48,7 @@ fn trust_proxy(stage: &mut Stage) {
     let config = stage.config().clone();
     stage.host().edit_config(Some("{gateway: {mode: 'local'}}"));
     stage.host().set_live_config(LiveConfig {
-        auth: config.auth,
-        allowed_origins: config.allowed_origins,
-        trusted_proxies: vec![Cidr::parse("127.0.0.1/32").unwrap()],
-        allow_real_ip_fallback: config.allow_real_ip_fallback,
-        node_commands: config.node_commands,
+        config: Box::new(Config { trusted_proxies: vec![Cidr::parse("127.0.0.1/32").unwrap()], ..config }),
         log_level: Level::Trace,
     });
     let operator = admin(stage, 4);

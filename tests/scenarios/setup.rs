@@ -5,7 +5,7 @@ use super::{
     with_token,
 };
 use clawgate_proto::client::{ClientConfig, DeviceKey};
-use clawgate_proto::config::{AuthConfig, ControlUi, RateLimit};
+use clawgate_proto::config::{AuthConfig, Config, ControlUi, RateLimit};
 use clawgate_proto::host::config::LiveConfig;
 use clawgate_proto::log::Level;
 use clawgate_proto::secret::Secret;
@@ -250,11 +250,10 @@ pub(crate) fn a_code_ends_with_the_secret_by_which_it_was_made(place: Place) {
         let (_, by_device) = code(&mut stage, operator, params.clone());
         let config = stage.config().clone();
         stage.host().set_live_config(LiveConfig {
-            auth: AuthConfig { token: Secret::new(NEW), ..config.auth },
-            allowed_origins: config.allowed_origins,
-            trusted_proxies: config.trusted_proxies,
-            allow_real_ip_fallback: config.allow_real_ip_fallback,
-            node_commands: config.node_commands,
+            config: Box::new(Config {
+                auth: AuthConfig { token: Secret::new(NEW), ..config.auth.clone() },
+                ..config
+            }),
             log_level: Level::Trace,
         });
         let hash = stage.call(operator, "config.get", json!({})).unwrap()["hash"].clone();

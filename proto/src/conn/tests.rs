@@ -44,7 +44,9 @@ fn config(limits: Limits) -> Arc<Config> {
         control_ui: None,
         strict_transport_security: None,
         tls: None,
+        metrics: false,
         node_commands: Default::default(),
+        config_debounce_ms: 300,
         about: About::default(),
     })
 }
@@ -296,7 +298,12 @@ fn shown(input: &Input) -> String {
         },
         Input::Drained { bytes, .. } => format!("drained {bytes}"),
         Input::Ending { why, .. } => format!("ending {why:?}"),
-        Input::Closed { .. } | Input::Answered { .. } | Input::Stop | Input::Restart | Input::Tick => {
+        Input::Closed { .. }
+        | Input::Answered { .. }
+        | Input::ConfigTouched
+        | Input::Stop
+        | Input::Restart
+        | Input::Tick => {
             panic!("not a connection's to say: {input:?}")
         }
     }

@@ -13,7 +13,7 @@ pub(crate) fn answer(dialect: Dialect, answer: &ConfigAnswer) -> Bytes {
         ConfigAnswer::Snapshot(snapshot) => self::snapshot(dialect, snapshot),
         ConfigAnswer::Written(written) => self::written(written),
         ConfigAnswer::Json(json) => json.clone(),
-        ConfigAnswer::Checked => Bytes::new(),
+        ConfigAnswer::Checked | ConfigAnswer::Unsettled => Bytes::new(),
         ConfigAnswer::Reloaded(_) => Bytes::from_static(br#"{"ok":true,"warningCount":0}"#),
     }
 }
@@ -72,9 +72,9 @@ fn written(written: &ConfigWritten) -> Bytes {
     members.insert("path", raw(&Value::from(written.path.as_str()).to_string()));
     members.insert("config", raw(&written.config));
     if written.method != "config.set" {
-        // Nothing restarts by itself here: `ok: false` says so in the member that clients look at.
+        // Clients look at `ok` to know whether the gateway goes away and comes back.
         let restart = json!({
-            "ok": false,
+            "ok": written.restarts,
             "pid": written.pid,
             "signal": "SIGUSR1",
             "delayMs": 0,

@@ -1,5 +1,6 @@
 //! `config.*` (spec: methods section 4): who asked is known, the host does the work off the lock, and what a running
-//! gateway can take over of a changed file comes into force here.
+//! gateway can take over of a changed file comes into force here. When the file is looked at is decided here, too: every
+//! so often, a moment after the host says that it was touched, and again until it has come to rest.
 //!
 //! An answer to a change leaves when the host says that the bytes are durable. Two changes at once are the host's to
 //! tell apart: each names the text that it was made from.
@@ -9,7 +10,7 @@ use super::pair::Key;
 use super::presence::cut;
 use super::timers::Timer;
 use super::{Call, Gateway, Purpose, events};
-use crate::config::{AuthConfig, AuthMode};
+use crate::config::{AuthConfig, AuthMode, Config};
 use crate::dialect::{self, Dialect};
 use crate::error::RequestError;
 use crate::frame::{CloseFrame, Payload};
@@ -20,6 +21,17 @@ use crate::log::{Level, Record};
 use crate::methods::Params;
 use crate::output::{Output, Reply};
 use crate::time::Now;
+use std::sync::Arc;
+
+/// Looks at the file.
+#[derive(Debug, Default)]
+pub(super) struct Look {
+    is_on_its_way: bool,
+    /// It was touched after the last look began.
+    is_touched: bool,
+    /// It has not come to rest: the next look is near.
+    is_unsettled: bool,
+}
 
 /// Any of the `config.*` methods, and `secrets.reload`: the params say which.
 pub(crate) fn ask(gateway: &mut Gateway, call: Call, out: &mut Vec<Output>) {
@@ -55,17 +67,39 @@ impl Gateway {
         if self.stopping {
             return;
         }
+        self.config_look = Look { is_on_its_way: true, ..Look::default() };
         let request = HostRequest::Config { op: ConfigOp::Check, dialect: Dialect::V4 };
         self.ask_host(now, request, Purpose::ConfigCheck, out);
     }
 
     /// The look has ended; the next one is due after a while.
     pub(super) fn config_checked(&mut self, now: Now, answer: Option<HostAnswer>, out: &mut Vec<Output>) {
-        self.timers.set(Timer::Config, now.mono.plus_millis(self.config.limits.config_check_ms));
-        if let Some(HostAnswer::Config(Ok(done))) = answer
-            && let Some(news) = done.news
-        {
+        let (is_unsettled, news) = match answer {
+            Some(HostAnswer::Config(Ok(done))) => (done.unsettled, done.news),
+            Some(_) | None => (false, None),
+        };
+        if let Some(news) = news {
             self.config_news(now, *news, out);
+        }
+        let wait_ms = match &self.config_look {
+            _ if is_unsettled => self.config.limits.config_settle_ms,
+            Look { is_touched: true, .. } => self.config.config_debounce_ms,
+            Look { .. } => self.config.limits.config_check_ms,
+        };
+        self.config_look.is_on_its_way = false;
+        self.config_look.is_unsettled = is_unsettled;
+        self.timers.set(Timer::Config, now.mono.plus_millis(wait_ms));
+    }
+
+    /// The file may have been changed. Who writes one thing writes others: it is looked at a moment after the first word
+    /// of it, however many follow.
+    pub(super) fn config_touched(&mut self, now: Now) {
+        let is_watched = self.config.limits.config_check_ms > 0;
+        let look = &mut self.config_look;
+        let is_near = look.is_on_its_way || look.is_touched || look.is_unsettled;
+        look.is_touched = true;
+        if is_watched && !is_near {
+            self.timers.set(Timer::Config, now.mono.plus_millis(self.config.config_debounce_ms));
         }
     }
 
@@ -80,6 +114,9 @@ impl Gateway {
         match answer {
             Some(HostAnswer::Config(Ok(done))) => {
                 self.respond(conn, id, Reply::Ok(Payload::Json(done.payload)), out);
+                if done.unsettled {
+                    self.config_touched(now);
+                }
                 if let Some(news) = done.news {
                     self.config_news(now, *news, out);
                 }
@@ -112,18 +149,51 @@ impl Gateway {
         let limits = &self.config.limits;
         let shown = news.restart.iter().take(limits.restart_paths_max);
         self.restart_needed = shown.map(|path| cut(path, limits.restart_path_bytes_max).to_owned()).collect();
+        self.config_fault = news.fault;
         self.forget_numbers();
         self.set_hot_reload(now, news.hot_reload);
         if let Some(live) = news.live {
             self.take_over(now, live, out);
         }
+        if news.restart_now && !self.stopping && !self.suspension.restarting {
+            self.suspension.restarting = true;
+            out.push(Output::Log(
+                Record::new(Level::Info, "config.restarts").field("paths", self.restart_needed.join(",")),
+            ));
+            self.ask_host(now, HostRequest::PrepareRestart, Purpose::ConfigRestart, out);
+        }
+    }
+
+    /// The host is ready for a restart that a changed file asks for, or there can be none.
+    pub(super) fn config_restart_prepared(
+        &mut self,
+        now: Now,
+        answer: Option<HostAnswer>,
+        out: &mut Vec<Output>,
+    ) {
+        let why = match answer {
+            Some(HostAnswer::Restart(Ok(()))) => {
+                let at = now.mono.plus_millis(self.config.limits.restart_delay_ms);
+                return self.timers.set(Timer::Restart, at);
+            }
+            Some(HostAnswer::Restart(Err(fault))) => fault.0,
+            Some(_) | None => "this host does not answer".to_owned(),
+        };
+        self.suspension.restarting = false;
+        let hint = "what was in force still is; mend this, and change the file again or restart the gateway";
+        let record = Record::new(Level::Error, "config.restart-refused").field("why", why);
+        out.push(Output::Log(record.field("hint", hint)));
     }
 
     fn take_over(&mut self, now: Now, live: LiveConfig, out: &mut Vec<Output>) {
-        let is_other_auth = !is_same_auth(&self.config.auth, &live.auth) || self.is_other_proxy(&live);
+        let is_other_auth =
+            !is_same_auth(&self.config.auth, &live.config.auth) || self.is_other_proxy(&live.config);
         self.log_level = live.log_level;
-        self.config = live.over(&self.config);
+        self.config = Arc::from(live.config);
         self.limiters.follow(&self.config);
+        self.presence.follow(&self.config);
+        self.budget.set_max(self.config.limits.process_bytes_max);
+        self.accept_again(out);
         out.push(Output::Log(
             Record::new(Level::Info, "config.in-force").field("auth", self.config.auth.mode.as_str()),
         ));
@@ -143,7 +213,7 @@ impl Gateway {
     }
 
     /// Whether somebody that came in by the word of a proxy might not any more.
-    fn is_other_proxy(&self, live: &LiveConfig) -> bool {
+    fn is_other_proxy(&self, live: &Config) -> bool {
         live.auth.mode == AuthMode::TrustedProxy && live.trusted_proxies != self.config.trusted_proxies
     }
 }

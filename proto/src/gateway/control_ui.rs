@@ -5,7 +5,7 @@ use super::admit::{self, Bearer};
 use super::canvas::{self, Address, By};
 use super::peers::{Phase, Serving};
 use super::{Gateway, Purpose, web};
-use crate::dialect;
+use crate::dialect::{self, Dialect};
 use crate::host::HostRequest;
 use crate::host::files::{FileRequest, FileRoot, guard_control_ui};
 use crate::http::file::Conditions;
@@ -23,8 +23,8 @@ enum Asked {
     File(FilePath),
     /// The address without the slash at its end.
     Bare,
-    /// What the page wants to know before it connects.
-    Bootstrap,
+    /// What the page wants to know before it connects, as the releases of a protocol ask for it.
+    Bootstrap(Dialect),
     /// An agent's picture, or where it is.
     Avatar,
     Nothing,
@@ -50,8 +50,10 @@ fn route(base: &str, path: &str) -> Option<Asked> {
             return None;
         }
     }
-    if rest == "/__openclaw/control-ui-config.json" {
-        return Some(Asked::Bootstrap);
+    match rest {
+        "/__openclaw/control-ui-config.json" => return Some(Asked::Bootstrap(Dialect::V3)),
+        "/control-ui-config.json" => return Some(Asked::Bootstrap(Dialect::V4)),
+        _ => {}
     }
     if let Some(agent) = rest.strip_prefix("/avatar/") {
         return Some(if is_agent_id(agent) { Asked::Avatar } else { Asked::Nothing });
@@ -87,7 +89,7 @@ impl Gateway {
         let Some(asked) = route(&page.base_path, address.path) else { return false };
         let built_in = page.built_in;
         // What a Control UI asks for before it connects, the control page does not.
-        let is_for_control_ui = matches!(asked, Asked::Bootstrap | Asked::Avatar);
+        let is_for_control_ui = matches!(asked, Asked::Bootstrap(_) | Asked::Avatar);
         let asked = if built_in && is_for_control_ui { Asked::Nothing } else { asked };
         let response = match asked {
             Asked::File(path) if self.peers.has_serving_room(client.ip, By::Anybody, &self.config) => {
@@ -111,7 +113,7 @@ impl Gateway {
                 let query = request.query.as_deref().map(|query| format!("?{query}")).unwrap_or_default();
                 HttpResponse::text(302, "").with("Location", format!("{}/{query}", page.base_path))
             }
-            Asked::Bootstrap => {
+            Asked::Bootstrap(dialect) => {
                 let limiters = &mut self.limiters;
                 let shown = if client.local {
                     Bearer::Proved
@@ -120,8 +122,11 @@ impl Gateway {
                 };
                 match shown {
                     Bearer::Proved => {
-                        let facts =
-                            dialect::surfaces::control_ui(&page.base_path, &self.config.about.version);
+                        let facts = dialect::surfaces::control_ui(
+                            dialect,
+                            &page.base_path,
+                            &self.config.about.version,
+                        );
                         HttpResponse::json(200, facts.to_string()).with("Cache-Control", "no-cache")
                     }
                     Bearer::Unproved => canvas::unauthorized("Unauthorized", None),
@@ -165,7 +170,8 @@ mod tests {
             ("/api/x", "none"),
             ("/v1/models", "none"),
             ("/__openclaw__/x", "none"),
-            ("/__openclaw/control-ui-config.json", "Bootstrap"),
+            ("/__openclaw/control-ui-config.json", "Bootstrap(V3)"),
+            ("/control-ui-config.json", "Bootstrap(V4)"),
             ("/avatar/main", "Avatar"),
             ("/avatar/../x", "Nothing"),
             ("/avatar/-x", "Nothing"),
@@ -178,7 +184,7 @@ mod tests {
             ("/desk", "Bare"),
             ("/desk/", "File(FilePath(\"\"/))"),
             ("/desk/api", "File(FilePath(\"api\"))"),
-            ("/desk/__openclaw/control-ui-config.json", "Bootstrap"),
+            ("/desk/__openclaw/control-ui-config.json", "Bootstrap(V3)"),
             ("/deskx", "none"),
         ] {
             assert_eq!(shown("/desk", path), want, "{path}");

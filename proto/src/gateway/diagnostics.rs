@@ -3,6 +3,7 @@
 //! Counting costs a few words at places that are rare anyway. Reasons come from our own texts, and are bounded all
 //! the same.
 
+use super::metrics::Counters;
 use super::relay::Relayed;
 use super::{Call, Gateway, Purpose};
 use crate::frame::Payload;
@@ -37,6 +38,7 @@ pub(super) struct Stats {
     failed: Reasons,
     /// Connections that ended by themselves, by reason.
     ended: BTreeMap<&'static str, u64>,
+    pub(super) counters: Counters,
 }
 
 #[derive(Debug, Default)]
@@ -115,11 +117,22 @@ impl Stats {
     }
 
     pub(super) fn failed(&mut self, reason: &str, reasons_max: usize) {
+        self.counters.failed();
         self.failed.count(reason, reasons_max);
     }
 
     pub(super) fn ended(&mut self, why: End) {
         *self.ended.entry(why.as_str()).or_default() += 1;
+    }
+
+    /// Who was turned away, by reason.
+    pub(super) fn refusals(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.refused.0.iter().map(|(reason, count)| (&**reason, *count))
+    }
+
+    /// Why connections ended by themselves.
+    pub(super) fn ends(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.ended.iter().map(|(reason, count)| (*reason, *count))
     }
 
     /// Everything that was counted but requests, together.
@@ -260,6 +273,9 @@ impl Gateway {
             "failed": stats.failed.0,
             "ended": stats.ended,
             "restartNeeded": self.restart_needed,
+            "configFault": self.config_fault.as_ref().map(|fault| {
+                json!({"file": fault.file, "line": fault.line, "key": fault.key, "message": fault.message})
+            }),
         })
     }
 }

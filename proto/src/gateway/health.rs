@@ -99,6 +99,11 @@ impl Health {
         self.latest = Some(load);
     }
 
+    /// The host told it between two snapshots.
+    pub(super) fn measured(&mut self, load: Load) {
+        self.latest = Some(load);
+    }
+
     /// Makes a new snapshot.
     pub(crate) fn refresh(&mut self, now: Now) {
         self.version += 1;

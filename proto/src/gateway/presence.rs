@@ -59,6 +59,11 @@ impl Presence {
         Self { own: encode(&own), entries: BTreeMap::new(), version: 1, config }
     }
 
+    /// Other bounds from now on. What is told of this gateway itself stays.
+    pub(super) fn follow(&mut self, config: &Arc<Config>) {
+        self.config = Arc::clone(config);
+    }
+
     /// Entries, our own not counted.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()

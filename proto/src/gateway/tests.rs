@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod approvals;
+mod beats;
 mod costs;
 mod files;
 mod probes;
@@ -37,7 +38,9 @@ impl Rig {
             control_ui: None,
             strict_transport_security: None,
             tls: None,
+            metrics: false,
             node_commands: Default::default(),
+            config_debounce_ms: 300,
             about: About::default(),
         };
         Self { gateway: Gateway::new(config, Seed::new([7; 32]), now), now, conns: 0 }
@@ -206,6 +209,7 @@ fn settle(rig: &mut Rig, mut out: Vec<Output>) -> (Vec<Output>, Option<Arc<crate
                 | Output::Host(..)
                 | Output::Log(_)
                 | Output::Accept(_)
+                | Output::Beat
                 | Output::Stopped) => {
                     seen.push(other);
                     continue;

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
+    /// A sign of life for whoever watches this process.
+    Beat,
     /// The `tick` event.
     Tick,
     /// A look at the host's load, and a new health snapshot.

@@ -125,6 +125,7 @@ impl Gateway {
             Ok(triggers) => {
                 let is_change = asked.store.is_some() || triggers != self.voice.triggers;
                 self.voice.triggers = triggers;
+                self.stats.counters.disk_writes += u64::from(asked.store.is_some());
                 let payload = self.voicewake_payload();
                 // Whoever edited the file meant it for the nodes, too.
                 if is_change && (asked.store.is_some() || asked.who.is_some()) {

@@ -108,6 +108,13 @@ pub(super) fn too_many_sockets() -> HttpResponse {
     HttpResponse::text(503, "Too many unauthenticated sockets").with("Retry-After", "5").closing()
 }
 
+/// The refusal of a WebSocket that there is no memory for.
+pub(super) fn memory_ceiling() -> HttpResponse {
+    HttpResponse::text(503, "The gateway has reached its memory ceiling (limits.memoryBytesMax)")
+        .with("Retry-After", "30")
+        .closing()
+}
+
 /// The refusal of a WebSocket while stopping.
 pub(super) fn admission_closed() -> HttpResponse {
     HttpResponse::text(503, "Gateway websocket admission closed").with("Retry-After", "5").closing()

@@ -1,12 +1,10 @@
 //! What the core asks of the host about the configuration file, and what it is told. The work on the file (parsing,
 //! merging, checking, writing) is the host's, off the lock; who may ask and what is answered is the core's.
 
-use crate::config::{AuthConfig, Config, NodeCommands};
+use crate::config::Config;
 use crate::log::Level;
-use crate::net::Cidr;
 use bytes::Bytes;
 use core::fmt;
-use std::sync::Arc;
 
 /// A question or an order about the configuration file.
 #[derive(Clone, Debug)]
@@ -23,7 +21,7 @@ pub enum ConfigOp {
     Schema,
     /// What it may hold at this path. Answered by [`ConfigAnswer::Json`].
     Lookup(String),
-    /// Has somebody changed it? Answered by [`ConfigAnswer::Checked`].
+    /// Has somebody changed it? Answered by [`ConfigAnswer::Checked`], or [`ConfigAnswer::Unsettled`].
     Check,
     /// Fetch secrets again from wherever they are. Answered by [`ConfigAnswer::Reloaded`].
     Reload,
@@ -70,6 +68,9 @@ pub enum ConfigAnswer {
     Json(Bytes),
     /// To [`ConfigOp::Check`].
     Checked,
+    /// To [`ConfigOp::Check`]: it was changed a moment ago, and may still be written. Nothing of it counts until a look after
+    /// [`Limits::config_settle_ms`](crate::limits::Limits::config_settle_ms) finds it as it is now.
+    Unsettled,
     /// To [`ConfigOp::Reload`]: what holds now; `None` when it cannot be other than before.
     Reloaded(Option<Box<LiveConfig>>),
 }
@@ -123,6 +124,8 @@ pub struct ConfigWritten {
     pub config: String,
     /// Settings that changed and need a restart.
     pub restart: Vec<String>,
+    /// Whether the gateway restarts by itself for them.
+    pub restarts: bool,
     /// From the request.
     pub note: Option<String>,
     /// From the request.
@@ -154,45 +157,46 @@ pub struct ConfigNews {
     pub live: Option<LiveConfig>,
     /// Whether a running gateway takes over what it can at all: it does not with `gateway.reload.mode` off.
     pub hot_reload: bool,
+    /// The gateway is to restart for this: nothing less brings it into force, and `gateway.reload.mode` allows it.
+    pub restart_now: bool,
+    /// What keeps the file from counting; `None` when nothing does.
+    pub fault: Option<ConfigTrouble>,
 }
 
-/// The settings that come into force without a restart.
+/// What is wrong with a configuration file, and where. What was in force still is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigTrouble {
+    /// The file.
+    pub file: String,
+    /// The line, from 1, as far as it can be told.
+    pub line: Option<u32>,
+    /// Dotted path of the setting; empty for the whole file.
+    pub key: String,
+    /// A sentence for a person. Holds no secret.
+    pub message: String,
+}
+
+impl fmt::Display for ConfigTrouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some(line) = self.line {
+            write!(f, ", line {line}")?;
+        }
+        if !self.key.is_empty() {
+            write!(f, ", {}", self.key)?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+/// The settings that come into force without a restart: those of the whole gateway, as it would have been started with
+/// them where it listens now.
 #[derive(Clone, Debug)]
 pub struct LiveConfig {
-    /// How peers prove that they may come in.
-    pub auth: AuthConfig,
-    /// `gateway.controlUi.allowedOrigins`.
-    pub allowed_origins: Vec<String>,
-    /// `gateway.trustedProxies`.
-    pub trusted_proxies: Vec<Cidr>,
-    /// `gateway.allowRealIpFallback`.
-    pub allow_real_ip_fallback: bool,
-    /// `gateway.nodes`: which commands may be asked for.
-    pub node_commands: NodeCommands,
+    /// All that the core is told.
+    pub config: Box<Config>,
     /// The least important level of which a record is still written somewhere.
     pub log_level: Level,
-}
-
-impl LiveConfig {
-    /// The same gateway with these settings.
-    pub fn over(self, config: &Config) -> Arc<Config> {
-        let Self {
-            auth,
-            allowed_origins,
-            trusted_proxies,
-            allow_real_ip_fallback,
-            node_commands,
-            log_level: _,
-        } = self;
-        Arc::new(Config {
-            auth,
-            allowed_origins,
-            trusted_proxies,
-            allow_real_ip_fallback,
-            node_commands,
-            ..config.clone()
-        })
-    }
 }
 
 /// One thing to know about a place in the file.

@@ -5,6 +5,10 @@
 //! the very file that the answer began with. So nothing has to be released when a peer goes away, and memory holds a
 //! piece or two however large the file is.
 
+mod policy;
+
+pub(crate) use policy::guard_control_ui;
+
 use super::{Host, HostFault, Version};
 use crate::http::HttpResponse;
 use crate::http::file::{self, Conditions, Validators, Wanted};
@@ -165,7 +169,9 @@ struct Changing;
 fn answer<H: Host + ?Sized>(host: &H, request: &FileRequest, path: &FilePath) -> Result<FileReply, Changing> {
     // Most requests want the whole of a small file: then one look is all.
     let is_whole = request.conditions.is_empty() && !request.head_only;
-    let first = if is_whole { request.piece_bytes } else { 0 };
+    // What the page of a Control UI may do depends on what is in it.
+    let is_control_ui = request.root == FileRoot::ControlUi && is_page_itself(path);
+    let first = if is_whole || is_control_ui { request.piece_bytes } else { 0 };
     let mut found = match host.file(request.root, path.as_str(), 0, first) {
         Ok(found) => found,
         Err(FileFault::Missing | FileFault::Folder)
@@ -186,8 +192,11 @@ fn answer<H: Host + ?Sized>(host: &H, request: &FileRequest, path: &FilePath) ->
     // The script stands behind the file's own bytes or among them: a part of a page would mix the two.
     let conditions = request.conditions.clone();
     let conditions = if is_scripted { conditions.without_range() } else { conditions };
+    let page = is_control_ui.then_some(found.piece.as_slice());
     let (status, start, end) = match conditions.wanted(&file) {
-        Wanted::NotModified => return Ok(plain(heads(request, &file, path, HttpResponse::text(304, "")))),
+        Wanted::NotModified => {
+            return Ok(plain(heads(request, &file, path, page, HttpResponse::text(304, ""))));
+        }
         Wanted::Unsatisfiable => {
             let response =
                 HttpResponse::text(416, "").with("Content-Range", format!("bytes */{}", file.bytes));
@@ -196,7 +205,7 @@ fn answer<H: Host + ?Sized>(host: &H, request: &FileRequest, path: &FilePath) ->
         Wanted::Whole => (200, 0, found.bytes),
         Wanted::Part { start, end } => (206, start, end),
     };
-    let mut response = heads(request, &file, path, HttpResponse::text(status, ""));
+    let mut response = heads(request, &file, path, page, HttpResponse::text(status, ""));
     if status == 206 {
         let last = end - 1;
         response = response.with("Content-Range", format!("bytes {start}-{last}/{}", file.bytes));
@@ -308,8 +317,14 @@ fn plain(response: HttpResponse) -> FileReply {
     FileReply { response, rest: None, fault: None }
 }
 
-/// The headers of a file.
-fn heads(request: &FileRequest, file: &Validators, path: &FilePath, response: HttpResponse) -> HttpResponse {
+/// The headers of a file; `page` is the beginning of a Control UI's own page.
+fn heads(
+    request: &FileRequest,
+    file: &Validators,
+    path: &FilePath,
+    page: Option<&[u8]>,
+    response: HttpResponse,
+) -> HttpResponse {
     let content_type = match (request.root, file::content_type(path.as_str())) {
         // As the reference calls it here, and not below the canvas.
         (FileRoot::ControlUi, "text/javascript; charset=utf-8") => "application/javascript; charset=utf-8",
@@ -320,14 +335,10 @@ fn heads(request: &FileRequest, file: &Validators, path: &FilePath, response: Ht
     if let Some(date) = file.last_modified() {
         marked = marked.with("Last-Modified", date);
     }
-    guarded(request, marked)
-}
-
-/// The headers of everything of the page at the gateway's own address: nobody frames it. An installed Control UI loads
-/// nothing from elsewhere but fonts and pictures, the control page nothing at all.
-pub(crate) fn guard_control_ui(built_in: bool, response: HttpResponse) -> HttpResponse {
-    let policy = if built_in { CONTROL_PAGE_POLICY } else { CONTROL_UI_POLICY };
-    response.with("X-Frame-Options", "DENY").with("Content-Security-Policy", policy)
+    match page {
+        Some(page) => policy::guard_page(page, marked.with("Cache-Control", "no-cache")),
+        None => guarded(request, marked),
+    }
 }
 
 /// The headers of everything below a root. Agents write what is there: in a browser it runs apart from every page of
@@ -354,12 +365,5 @@ const NO_PAGE: &str = "<!doctype html><meta charset=\"utf-8\"><title>OpenClaw Ca
 /// The page is missing, or its folder.
 const NO_CONTROL_UI: &str = "Control UI assets not found. gateway.controlUi.root must be a folder with the index.html of \
                              an installed Control UI.";
-const CONTROL_UI_POLICY: &str = "default-src 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; \
-                                 script-src 'self'; style-src 'self' 'unsafe-inline' https://fonts.googleapis.com; \
-                                 img-src 'self' data: https:; font-src 'self' https://fonts.gstatic.com; \
-                                 connect-src 'self' ws: wss:";
-const CONTROL_PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
-                                   img-src 'self' data: blob:; frame-src 'self'; base-uri 'none'; form-action 'none'; \
-                                   frame-ancestors 'none'";
 /// Looks at a file that somebody keeps writing before it is given up.
 const LOOKS_MAX: usize = 3;

@@ -313,6 +313,11 @@ pub(super) static AUTH_STATUS: Shape = Shape(&[flag("refresh"), any_text("agentI
 pub(super) static MODELS: Shape = Shape(&[
     AGENT,
     flag("includeProviderCapabilities"),
+    text("sessionKey"),
+    text("authProfileId"),
+    text("provider"),
+    flag("includeDetails"),
+    flag("includeDefaultModels"),
     flag("preparedOnly"),
     flag("refresh"),
     choice("view", &["default", "configured", "provider-config", "all"]),
@@ -344,7 +349,8 @@ pub(super) static CHANNELS_STATUS: Shape = Shape(&[flag("probe"), count("timeout
 pub(super) static TALK_CONFIG: Shape = Shape(&[flag("includeSecrets")]);
 
 pub(super) static PULL_REQUESTS: Shape = Shape(&[required("sessionKeys", Rule::NON_EMPTY_LIST)]);
-pub(super) static ENVIRONMENTS: Shape = Shape(&[text("runtimeId")]);
+pub(super) static ENVIRONMENTS: Shape =
+    Shape(&[text("runtimeId"), choice("projection", &["profiles"]), flag("includeDesktopSetup")]);
 pub(super) static ENVIRONMENT: Shape = Shape(&[id("environmentId")]);
 pub(super) static PROJECTS: Shape = Shape(&[flag("includeObserved")]);
 pub(super) static PREFS: Shape = Shape(&[optional("keys", Rule::NON_EMPTY_LIST)]);

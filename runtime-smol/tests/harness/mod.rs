@@ -97,14 +97,22 @@ impl Server {
             control_ui: None,
             strict_transport_security: None,
             tls: None,
+            metrics: false,
             node_commands: Default::default(),
+            config_debounce_ms: 300,
             about: About::default(),
         };
         let host = Arc::<MemoryHost>::default();
         let clock = Clock::start();
         let gateway = Gateway::new(config, Seed::new([1; 32]), clock.now());
-        let setup =
-            Setup { listeners: vec![listener], gateway, host: Arc::clone(&host), clock, stop: stop.clone() };
+        let setup = Setup {
+            listeners: vec![listener],
+            gateway,
+            host: Arc::clone(&host),
+            clock,
+            stop: stop.clone(),
+            announcer: None,
+        };
         let thread = thread::spawn(move || run(setup));
         Self { addr, host, stop, thread: Some(thread) }
     }

@@ -73,6 +73,39 @@ fn the_clock_never_goes_back_for_the_gateway() {
     driver.with_gateway(&mut scratch, None, |_, scratch| assert_eq!(scratch.now.mono, Mono(5_000_000)));
 }
 
+#[test]
+fn whoever_cannot_come_to_the_gateway_gives_no_sign_of_life() {
+    let driver = driver();
+    driver.with_gateway(&mut Scratch::default(), None, |shared, scratch| {
+        shared.gateway.set_beats(scratch.now, None);
+    });
+    let (held, is_held) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let stuck = Arc::clone(&driver);
+    let stuck = std::thread::spawn(move || {
+        stuck.with_gateway(&mut Scratch::default(), None, |_, _| {
+            held.send(()).unwrap();
+            released.recv().unwrap();
+        });
+    });
+    is_held.recv().unwrap();
+    let (begun, has_begun) = std::sync::mpsc::channel();
+    let ticking = Arc::clone(&driver);
+    let ticking = std::thread::spawn(move || {
+        let mut scratch = ticking.shelf.take(ticking.clock.now());
+        scratch.inputs.push(Input::Tick);
+        begun.send(()).unwrap();
+        ticking.apply(&mut scratch, None);
+    });
+    has_begun.recv().unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(driver.host.beats(), 0, "the gateway is held by another thread");
+    release.send(()).unwrap();
+    stuck.join().unwrap();
+    ticking.join().unwrap();
+    assert_eq!(driver.host.beats(), 1);
+}
+
 const LONG: Duration = Duration::from_secs(60);
 
 /// A driver without its own threads.
@@ -88,6 +121,8 @@ pub(crate) fn driver() -> Arc<Driver<MemoryHost>> {
         control_ui: None,
         strict_transport_security: None,
         tls: None,
+        metrics: false,
+        config_debounce_ms: 300,
         node_commands: Default::default(),
         about: About::default(),
     };

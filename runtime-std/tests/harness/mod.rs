@@ -79,8 +79,14 @@ impl Server {
         let host = Arc::new(host);
         let clock = Clock::start();
         let gateway = Gateway::new(config(limits, addr.port()), Seed::new([7; 32]), clock.now());
-        let setup =
-            Setup { listeners: vec![listener], gateway, host: Arc::clone(&host), clock, stop: stop.clone() };
+        let setup = Setup {
+            listeners: vec![listener],
+            gateway,
+            host: Arc::clone(&host),
+            clock,
+            stop: stop.clone(),
+            announcer: None,
+        };
         let thread = thread::spawn(move || run(setup));
         Self { addr, host, stop, thread: Some(thread) }
     }
@@ -132,7 +138,9 @@ fn config(limits: Limits, port: u16) -> Config {
         control_ui: None,
         strict_transport_security: None,
         tls: None,
+        metrics: false,
         node_commands: Default::default(),
+        config_debounce_ms: 300,
         about: About::default(),
     }
 }

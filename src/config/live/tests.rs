@@ -4,6 +4,8 @@
 use super::*;
 use crate::scratch::Folder;
 use crate::storage::RealDisk;
+use clawgate_proto::config::AuthConfig;
+use clawgate_proto::host::files::FileRoot;
 
 const USUAL: &str = "{gateway: {mode: 'local', auth: {mode: 'token', token: 'old'}}}";
 /// Of a kind that the table allows and no gateway can start with.
@@ -31,6 +33,7 @@ impl Rig {
         let folder = Folder::new();
         let path = folder.path().join("openclaw.json");
         std::fs::write(&path, text).unwrap();
+        let place = if flags.bind == Some(Bind::Lan) { Place::Lan } else { Place::Loopback };
         let start = Start {
             path,
             state_dir: folder.path().to_owned(),
@@ -41,15 +44,37 @@ impl Rig {
             verbose: false,
             bind: Bind::Loopback,
             exposure,
+            own: folder.path().join("clawgate.json"),
+            log_flag: Some(PathBuf::from("off")),
+            spot: Some((place, 0)),
+            restarts_by_signal: Arc::default(),
+            around: Around::default(),
+            base: Config::new(AuthConfig::new(AuthMode::None), 0),
         };
         let storage = Arc::new(Storage::new(RealDisk, 1));
-        let file = LiveFile::new(storage, Arc::new(Logger::new(None, false)), start);
+        let file = LiveFile::new(storage, Arc::new(Logger::new(None, false)), Arc::default(), start);
         Self { file, _folder: folder }
     }
 
     fn edit(&self, text: &str) -> Option<Box<ConfigNews>> {
         std::fs::write(&self.file.start.path, text).unwrap();
-        self.file.perform(&ConfigOp::Check).unwrap().news
+        self.check()
+    }
+
+    /// Looks until the files are at rest.
+    fn check(&self) -> Option<Box<ConfigNews>> {
+        for _ in 0..5 {
+            let ConfigOutcome { answer, news } = self.file.perform(&ConfigOp::Check).unwrap();
+            match answer {
+                ConfigAnswer::Checked => return news,
+                ConfigAnswer::Unsettled => assert!(news.is_none(), "what is not at rest brings nothing"),
+                other @ (ConfigAnswer::Snapshot(_)
+                | ConfigAnswer::Written(_)
+                | ConfigAnswer::Json(_)
+                | ConfigAnswer::Reloaded(_)) => panic!("{other:?}"),
+            }
+        }
+        panic!("never at rest")
     }
 
     fn set(&self, raw: &str) -> Result<ConfigOutcome, ConfigFault> {
@@ -75,7 +100,7 @@ fn a_new_secret_that_had_to_wait_comes_into_force_when_its_obstacle_is_gone() {
     assert!(rig.edit(USELESS).unwrap().live.is_none());
     assert!(rig.warnings().contains("still is: logging.maxFileBytes"), "{}", rig.warnings());
     let live = rig.edit(MENDED).unwrap().live.unwrap();
-    assert!(live.auth.token.unwrap().matches("new"));
+    assert!(live.config.auth.token.unwrap().matches("new"));
     assert!(!rig.warnings().contains("still is"), "{}", rig.warnings());
 }
 
@@ -157,7 +182,7 @@ fn what_a_start_would_refuse_does_not_come_into_force() {
     assert!(rig.warnings().contains("with a secret that anybody would try"), "{}", rig.warnings());
     assert!(rig.file.may_restart().unwrap_err().contains("anybody would try"));
     let live = rig.edit(&with("88aa10ce3f9c2e71")).unwrap().live.unwrap();
-    assert!(live.auth.token.unwrap().matches("88aa10ce3f9c2e71"));
+    assert!(live.config.auth.token.unwrap().matches("88aa10ce3f9c2e71"));
     assert_eq!(rig.file.may_restart(), Ok(()));
     assert!(matches!(rig.set(&with("changeme")), Err(ConfigFault::Invalid { .. })));
 }
@@ -199,16 +224,16 @@ fn a_secret_in_another_file_is_taken_over_when_that_changes() {
         place.display()
     );
     let rig = Rig::new(&text);
-    assert!(rig.file.perform(&ConfigOp::Check).unwrap().news.is_none());
+    assert!(rig.check().is_none());
     store("second, which is longer");
-    let live = rig.file.perform(&ConfigOp::Check).unwrap().news.unwrap().live.unwrap();
-    assert!(live.auth.token.unwrap().matches("second, which is longer"));
-    assert!(rig.file.perform(&ConfigOp::Check).unwrap().news.is_none(), "once");
+    let live = rig.check().unwrap().live.unwrap();
+    assert!(live.config.auth.token.unwrap().matches("second, which is longer"));
+    assert!(rig.check().is_none(), "once");
     std::fs::remove_file(&place).unwrap();
-    assert!(rig.file.perform(&ConfigOp::Check).unwrap().news.unwrap().live.is_none());
+    assert!(rig.check().unwrap().live.is_none());
     assert!(rig.warnings().contains("the secret cannot be fetched"), "{}", rig.warnings());
     store("third");
-    assert!(rig.file.perform(&ConfigOp::Check).unwrap().news.unwrap().live.is_some());
+    assert!(rig.check().unwrap().live.is_some());
 }
 
 #[test]
@@ -233,14 +258,14 @@ fn secrets_are_fetched_again_when_somebody_asks() {
     let rig = Rig::new(&with("hot"));
     let reload = || match rig.file.perform(&ConfigOp::Reload) {
         Ok(ConfigOutcome { answer: ConfigAnswer::Reloaded(Some(live)), news }) => {
-            Ok((live.auth.token.unwrap().expose().to_owned(), news.is_some()))
+            Ok((live.config.auth.token.unwrap().expose().to_owned(), news.is_some()))
         }
         Ok(other) => panic!("{other:?}"),
         Err(ConfigFault::Failed(why)) => Err(why),
         Err(other) => panic!("{other:?}"),
     };
     say("second");
-    assert!(rig.file.perform(&ConfigOp::Check).unwrap().news.is_none(), "what a program says has no mark");
+    assert!(rig.check().is_none(), "what a program says has no mark");
     assert_eq!(reload(), Ok(("second".to_owned(), false)));
     std::fs::remove_file(&says).unwrap();
     assert!(reload().unwrap_err().starts_with("what was in force still is: "));
@@ -274,11 +299,157 @@ fn the_levels_of_the_log_follow_the_file() {
     assert_eq!(rig.file.logger.threshold(), Some(Level::Debug));
 }
 
+/// One that was started by its file alone.
+fn without_flags(text: &str) -> Rig {
+    let mut rig = Rig::new(text);
+    (rig.file.start.port, rig.file.start.spot) = (None, Some((Place::Loopback, 5)));
+    rig
+}
+
+/// The file with other settings of `gateway`.
+fn with(more: &str) -> String {
+    USUAL.replace("{mode: 'local'", &format!("{{{more}, mode: 'local'"))
+}
+
 #[test]
 fn what_waits_for_a_restart_is_told_until_it_is_taken_back() {
-    let rig = Rig::new(USUAL);
-    let port = USUAL.replace("{mode: 'local'", "{port: 5, mode: 'local'");
-    assert_eq!(rig.edit(&port).unwrap().restart, ["gateway.port"]);
+    let rig = without_flags(&with("port: 5, reload: {mode: 'hot'}"));
+    let news = rig.edit(&with("port: 6, reload: {mode: 'hot'}")).unwrap();
+    assert_eq!((news.restart.as_slice(), news.restart_now), (&["gateway.port".to_owned()][..], false));
     assert_eq!(rig.edit("{").unwrap().restart, ["gateway.port"], "a file of no use changes nothing");
-    assert_eq!(rig.edit(USUAL).unwrap().restart, [""; 0]);
+    assert_eq!(rig.edit(&with("port: 5, reload: {mode: 'hot'}")).unwrap().restart, [""; 0]);
+}
+
+#[test]
+fn what_needs_other_sockets_restarts_and_nothing_is_taken_over_before() {
+    let rig = without_flags(&with("port: 5"));
+    let free = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = free.local_addr().unwrap().port();
+    let moved = with(&format!("port: {port}")).replace("'old'", "'new'");
+    // Somebody has that port: it goes on where it is, with what it can.
+    let news = rig.edit(&moved).unwrap();
+    assert!(!news.restart_now && news.live.unwrap().config.auth.token.unwrap().matches("new"));
+    assert_eq!(news.restart, ["gateway.port"]);
+    rig.edit(&with("port: 5"));
+    drop(free);
+    let news = rig.edit(&moved).unwrap();
+    assert!(news.restart_now && news.live.is_none(), "all of it at once");
+    // The flag is stronger: nobody is dropped for what changes nothing.
+    let rig = Rig::new(&with("port: 5"));
+    let news = rig.edit(&with("port: 6")).unwrap();
+    assert!(!news.restart_now && news.restart.is_empty());
+    let rig = Rig::new(&with("reload: {mode: 'restart'}"));
+    let news = rig.edit(&with("reload: {mode: 'restart'}, allowRealIpFallback: true")).unwrap();
+    assert!(news.restart_now && news.live.is_none());
+}
+
+#[test]
+fn a_file_of_no_use_is_told_once_with_its_place_and_changes_nothing() {
+    let rig = Rig::new(USUAL);
+    let fault = |text: &str| {
+        let news = rig.edit(text).unwrap();
+        assert!(news.live.is_none() && !news.restart_now);
+        news.fault.unwrap()
+    };
+    let broken = fault("{\n  gateway: {\n    port: ,\n}}");
+    assert_eq!((broken.line, broken.key.as_str()), (Some(3), ""));
+    assert!(fault("{gateway: {mode: 'local', auth: {mo").message.contains("not valid JSON5"));
+    assert!(broken.file.ends_with("openclaw.json"), "{broken}");
+    let wrong = fault("{\n  gateway: {\n    port: 'x', bind: 7,\n}}");
+    assert_eq!((wrong.line, wrong.key.as_str()), (Some(3), "gateway.port"));
+    assert!(wrong.message.ends_with("(and 1 more)"), "{wrong}");
+    assert!(rig.check().is_none(), "once");
+    // Truncated, and gone: a running gateway does not become one without settings.
+    assert_eq!(fault("").message, "the file is empty");
+    assert_eq!(fault(" \n").message, "the file is empty");
+    std::fs::remove_file(&rig.file.start.path).unwrap();
+    assert_eq!(rig.check().unwrap().fault.unwrap().message, "the file is not there");
+    assert!(rig.check().is_none(), "once");
+    let news = rig.edit(USUAL).unwrap();
+    assert!(news.fault.is_none() && news.live.is_none(), "mended, and as it was");
+    assert!(rig.edit(MENDED).unwrap().live.unwrap().config.auth.token.unwrap().matches("new"));
+}
+
+#[test]
+fn what_this_gateway_wrote_itself_is_no_news() {
+    let rig = Rig::new(USUAL);
+    let news = rig.set(MENDED).unwrap().news.unwrap();
+    assert!(news.live.is_some());
+    assert!(rig.check().is_none());
+    // Nor does asking for it bring into force what is not at rest.
+    std::fs::write(&rig.file.start.path, USUAL).unwrap();
+    assert!(rig.file.perform(&ConfigOp::Get).unwrap().news.is_none());
+    assert!(rig.check().unwrap().live.is_some());
+}
+
+#[test]
+fn included_files_and_the_own_one_count_as_the_file_itself() {
+    let rig = Rig::new(USUAL);
+    let part = rig._folder.path().join("part.json");
+    std::fs::write(&part, "{allowRealIpFallback: false}").unwrap();
+    let text = "{gateway: {$include: 'part.json', mode: 'local', auth: {mode: 'token', token: 'old'}}}";
+    rig.edit(text);
+    assert!(rig.file.followed().contains(&part));
+    std::fs::write(&part, "{allowRealIpFallback: true}").unwrap();
+    assert!(rig.check().unwrap().live.unwrap().config.allow_real_ip_fallback);
+    std::fs::write(&part, "{allowRealIpFallback: tru").unwrap();
+    assert!(rig.check().unwrap().fault.is_some());
+    std::fs::remove_file(&part).unwrap();
+    assert!(rig.check().unwrap().fault.is_some());
+    std::fs::write(&part, "{}").unwrap();
+    assert!(!rig.check().unwrap().live.unwrap().config.allow_real_ip_fallback);
+    let own = rig.file.start.own.clone();
+    std::fs::write(&own, "{limits: {socketsMax: 77}}").unwrap();
+    assert_eq!(rig.check().unwrap().live.unwrap().config.limits.sockets_max, 77);
+    std::fs::write(&own, "{limits: {\n\nsocketMax: 78}}").unwrap();
+    let fault = rig.check().unwrap().fault.unwrap();
+    assert!(fault.file.ends_with("clawgate.json") && fault.message.contains("socketMax"), "{fault}");
+    assert_eq!(fault.line, Some(3));
+    // While one of them is of no use, none of them counts.
+    assert!(rig.edit(&text.replace("'old'", "'new'")).unwrap().live.is_none());
+    std::fs::remove_file(&own).unwrap();
+    let live = rig.check().unwrap().live.unwrap();
+    assert!(live.config.auth.token.unwrap().matches("new"));
+    assert_eq!(live.config.limits, clawgate_proto::limits::Limits::default());
+}
+
+#[test]
+fn pages_headers_and_the_log_follow_the_file() {
+    let rig = Rig::new(USUAL);
+    let root = rig._folder.path().join("shown");
+    std::fs::create_dir(&root).unwrap();
+    std::fs::write(root.join("index.html"), "other").unwrap();
+    let more = format!(
+        "http: {{securityHeaders: {{strictTransportSecurity: 'max-age=5'}}}}, controlUi: {{basePath: '/ui', root: '{}'}}, \
+         reload: {{debounceMs: 7}}, nodes: {{denyCommands: ['system.run']}}",
+        root.display()
+    );
+    let text = with(&more).replacen('{', &format!("{{canvasHost: {{root: '{}'}}, ", root.display()), 1);
+    let text =
+        text.replacen('{', "{commands: {restart: false}, env: {vars: {OPENCLAW_LOG_LEVEL: 'error'}}, ", 1);
+    rig.file.start.restarts_by_signal.store(true, Ordering::Relaxed);
+    let news = rig.edit(&text).unwrap();
+    assert_eq!((news.restart.len(), news.restart_now), (0, false));
+    let config = news.live.unwrap().config;
+    assert_eq!(config.strict_transport_security.as_deref(), Some("max-age=5"));
+    let page = config.control_ui.unwrap();
+    assert_eq!((page.base_path.as_str(), page.built_in), ("/ui", false));
+    assert!(config.node_commands.deny.contains("system.run"));
+    assert_eq!(config.config_debounce_ms, 7);
+    assert!(!rig.file.start.restarts_by_signal.load(Ordering::Relaxed));
+    assert_eq!(rig.file.logger.threshold(), Some(Level::Error));
+    for root in [FileRoot::Canvas, FileRoot::ControlUi] {
+        assert_eq!(rig.file.files.read(root, "index.html", 0, 9).unwrap().piece, b"other");
+    }
+    let off = text.replace("canvasHost: {", "canvasHost: {enabled: false, ");
+    assert!(rig.edit(&off).unwrap().live.unwrap().config.canvas.is_none());
+    assert!(rig.file.files.read(FileRoot::Canvas, "index.html", 0, 9).is_err());
+}
+
+#[test]
+fn a_change_behind_many_others_is_not_lost() {
+    let rig = Rig::new(USUAL);
+    let many: String = (0..2 * PATHS_MAX).map(|n| format!("k{n}: {n}, ")).collect();
+    let text = USUAL.replace("'old'", "'new'").replacen('{', &format!("{{agents: {{x: {{{many}}}}}, "), 1);
+    assert!(rig.edit(&text).unwrap().live.unwrap().config.auth.token.unwrap().matches("new"));
 }

@@ -1,6 +1,7 @@
 //! The table as JSON Schema (draft 07): `config.schema` and `config.schema.lookup`.
 
-use crate::schema::{Key, Kind, Others, Reload, Schema};
+use crate::reload::Reload;
+use crate::schema::{Key, Kind, Others, Schema};
 use serde_json::{Map, Value, json};
 
 /// The answer of `config.schema`.
@@ -252,6 +253,11 @@ mod tests {
         assert_eq!(lookup(&schema, "env.vars").unwrap()["children"][0]["path"], "env.vars.*");
         assert_eq!(lookup(&schema, "agents.list[0].id").unwrap()["path"], "agents.list[].id");
         assert_eq!(lookup(&schema, "gateway/port").unwrap()["reloadKind"], "restart");
+        let plugin = lookup(&schema, "plugins.entries.memory-core.config").unwrap();
+        assert_eq!(
+            (&plugin["schema"]["type"], &plugin["children"][0]["path"]),
+            (&json!("object"), &json!("plugins.entries.memory-core.config.*"))
+        );
         for path in ["nosuch", "gateway.nosuch", ".", "gateway..port", "gateway.port.x", "a[", "["] {
             assert_eq!(lookup(&schema, path), None, "{path}");
         }

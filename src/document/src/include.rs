@@ -15,6 +15,12 @@ pub trait Files {
     /// # Errors
     /// Why not; a sentence for a person that quotes no content.
     fn read(&self, from: Option<&str>, name: &str) -> Result<Included, String>;
+
+    /// What a file would be called that cannot be read, where it is one that may be: it may come.
+    fn place(&self, from: Option<&str>, name: &str) -> Option<String> {
+        let _ = (from, name);
+        None
+    }
 }
 
 /// One file that was included. `Debug` leaves the text out.
@@ -52,11 +58,16 @@ pub const INCLUDE: &str = "$include";
 pub fn resolve(root: &Node, root_path: &str, files: &dyn Files) -> Result<(Node, Vec<String>), Fault> {
     let stack = vec![root_path.to_owned()];
     let mut walk = Walk { files, stack, read: Vec::new(), bytes: 0, path: String::new() };
-    let node = walk.node(root)?;
-    if node.depth() > DEPTH_MAX {
-        return Err(walk.fault(format!("with its files it nests deeper than {DEPTH_MAX} levels")));
+    let node = walk.node(root).and_then(|node| {
+        if node.depth() > DEPTH_MAX {
+            return Err(walk.fault(format!("with its files it nests deeper than {DEPTH_MAX} levels")));
+        }
+        Ok(node)
+    });
+    match node {
+        Ok(node) => Ok((node, walk.read)),
+        Err(fault) => Err(Fault { files: walk.read, ..fault }),
     }
-    Ok((node, walk.read))
 }
 
 /// What is wrong with an `$include`.
@@ -66,6 +77,8 @@ pub struct Fault {
     pub path: String,
     /// What is wrong.
     pub why: String,
+    /// The files that were read, or looked for, up to there.
+    pub files: Vec<String>,
 }
 
 /// Whether there is an `$include` anywhere.
@@ -158,7 +171,13 @@ impl Walk<'_> {
             return Err(self.fault(format!("more than {FILES_MAX} files are included")));
         }
         let from = if self.stack.len() > 1 { self.stack.last().map(String::as_str) } else { None };
-        let included = self.files.read(from, name).map_err(|why| self.fault(why))?;
+        let included = match self.files.read(from, name) {
+            Ok(included) => included,
+            Err(why) => {
+                self.read.extend(self.files.place(from, name));
+                return Err(self.fault(why));
+            }
+        };
         if self.stack.contains(&included.path) {
             let around: Vec<&str> = self.stack.iter().chain([&included.path]).map(String::as_str).collect();
             return Err(self.fault(format!("Circular include detected: {}", around.join(" -> "))));
@@ -170,9 +189,9 @@ impl Walk<'_> {
                 included.path
             )));
         }
+        self.read.push(included.path.clone());
         let node = Node::parse(&included.text)
             .map_err(|why| self.fault(format!("{} cannot be read: {why}", included.path)))?;
-        self.read.push(included.path.clone());
         self.stack.push(included.path);
         let node = self.node(&node);
         self.stack.pop();
@@ -191,7 +210,7 @@ impl Walk<'_> {
     }
 
     fn fault(&self, why: String) -> Fault {
-        Fault { path: self.path.clone(), why }
+        Fault { path: self.path.clone(), why, files: Vec::new() }
     }
 }
 

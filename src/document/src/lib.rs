@@ -13,6 +13,8 @@
 //! | `describe.rs` | that table as JSON Schema, for `config.schema` and `config.schema.lookup` |
 //! | `redact.rs` | secrets out of what is shown, and back into what is sent back |
 //! | `merge.rs` | merge patches; references to variables kept where their value did not change |
+//! | `reload.rs` | what a changed document does to a running gateway |
+//! | `place.rs` | in which line a setting stands |
 //! | `service.rs` | the `config.*` methods on a text |
 #![forbid(unsafe_code)]
 
@@ -21,7 +23,9 @@ pub mod describe;
 pub mod expand;
 pub mod include;
 pub mod merge;
+pub mod place;
 pub mod redact;
+pub mod reload;
 pub mod schema;
 pub mod service;
 mod shown;

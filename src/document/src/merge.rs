@@ -129,8 +129,8 @@ fn compare(before: Option<&Node>, after: Option<&Node>, path: &mut String, paths
     }
 }
 
-/// More changed places than this are not told apart.
-const PATHS_MAX: usize = 64;
+/// More changed places than this are not told: whoever counts on them looks at the documents.
+pub const PATHS_MAX: usize = 64;
 /// Below this many names a place is told by what it lies in.
 const PATH_PARTS_MAX: usize = 8;
 

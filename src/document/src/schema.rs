@@ -9,7 +9,6 @@
 //!
 //! The tree is made when it is needed, by text that is small in the program, and dropped again.
 
-use crate::value::Node;
 use std::iter::Peekable;
 use std::str::Lines;
 
@@ -88,44 +87,6 @@ pub enum Others {
     Alike,
     /// Whatever; it stays as it is.
     Untouched,
-}
-
-/// What a change of a key takes to come into force here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reload {
-    /// A running gateway takes it over.
-    Hot,
-    /// The gateway must be started again.
-    Restart,
-    /// A gateway does not read it.
-    None,
-}
-
-impl Reload {
-    /// As in `config.schema.lookup`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Hot => "hot",
-            Self::Restart => "restart",
-            Self::None => "none",
-        }
-    }
-
-    /// Whether a running gateway takes over anything of a changed document: `gateway.reload.mode`.
-    pub fn is_on(document: &Node) -> bool {
-        document.at(&["gateway", "reload", "mode"]).and_then(Node::as_text) != Some("off")
-    }
-
-    /// What a change at this dotted path takes.
-    pub fn of(path: &str) -> Self {
-        let is_below = |prefix: &str| {
-            path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-        };
-        match RELOADS.iter().find(|(prefix, _)| is_below(prefix)) {
-            Some((_, reload)) => *reload,
-            None => Self::Restart,
-        }
-    }
 }
 
 impl Schema {
@@ -248,45 +209,6 @@ fn kind(text: &'static str) -> Kind {
 
 static TABLE: &str = include_str!("keys.txt");
 
-/// Earlier rows first. What has no row needs a restart.
-const RELOADS: &[(&str, Reload)] = &[
-    ("gateway.auth", Reload::Hot),
-    ("gateway.trustedProxies", Reload::Hot),
-    ("gateway.allowRealIpFallback", Reload::Hot),
-    ("gateway.controlUi.allowedOrigins", Reload::Hot),
-    ("gateway.controlUi.dangerouslyAllowHostHeaderOriginFallback", Reload::Hot),
-    ("gateway.nodes.allowCommands", Reload::Hot),
-    ("gateway.nodes.denyCommands", Reload::Hot),
-    ("gateway.nodes.commands", Reload::Hot),
-    ("logging.level", Reload::Hot),
-    ("logging.consoleLevel", Reload::Hot),
-    ("gateway.remote", Reload::None),
-    ("gateway.reload", Reload::None),
-    ("meta", Reload::None),
-    ("wizard", Reload::None),
-    ("agents", Reload::None),
-    ("tools", Reload::None),
-    ("bindings", Reload::None),
-    ("audio", Reload::None),
-    ("messages", Reload::None),
-    ("session", Reload::None),
-    ("talk", Reload::None),
-    ("skills", Reload::None),
-    ("secrets", Reload::Hot),
-    ("ui", Reload::None),
-    ("models", Reload::None),
-    ("cron", Reload::None),
-    ("browser", Reload::None),
-    ("hooks", Reload::None),
-    ("commands", Reload::None),
-    ("update", Reload::None),
-    ("nodeHost", Reload::None),
-    ("cli", Reload::None),
-    ("approvals", Reload::None),
-    ("diagnostics", Reload::None),
-    ("discovery", Reload::None),
-];
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -321,14 +243,5 @@ mod tests {
         assert!(schema.find(&["env", "vars", "ANY"]).unwrap().is_sensitive);
         assert_eq!(schema.find(&["gateway", "trustedProxies", "3"]).unwrap().name, "[]");
         assert!(schema.find(&["gateway", "nosuch"]).is_none());
-    }
-
-    #[test]
-    fn the_first_row_says_what_a_change_takes() {
-        assert_eq!(Reload::of("gateway.auth.rateLimit.windowMs"), Reload::Hot);
-        assert_eq!(Reload::of("gateway.port"), Reload::Restart);
-        assert_eq!(Reload::of("gateway.remote.url"), Reload::None);
-        assert_eq!(Reload::of("gatewayx"), Reload::Restart);
-        assert_eq!(Reload::of("agents.list[0].id"), Reload::None);
     }
 }

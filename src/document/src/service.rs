@@ -126,6 +126,7 @@ impl Loaded {
             Ok((source, included)) => (self.source, self.included) = (source, included),
             Err(fault) => {
                 self.issues.push(issue(&fault.path, &fault.why));
+                self.included = fault.files;
                 self.source.clone_from(&written);
             }
         }

@@ -592,7 +592,9 @@ fn config(plan: &Plan) -> Config {
         control_ui: None,
         strict_transport_security: None,
         tls: None,
+        metrics: false,
         node_commands: Default::default(),
+        config_debounce_ms: 300,
         about: About {
             version: "0.0.0-sim".to_owned(),
             host: "gw-host".to_owned(),

@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use clawgate_config::Node;
 use clawgate_config::include::NoFiles;
-use clawgate_config::schema::Reload;
+use clawgate_config::reload::Mode;
 use clawgate_config::service::{self, Change, Context};
 use clawgate_proto::Host;
 use clawgate_proto::host::config::{
-    ConfigAnswer, ConfigFault, ConfigNews, ConfigOp, ConfigOutcome, ConfigWrite, ConfigWritten, LiveConfig,
+    ConfigAnswer, ConfigFault, ConfigNews, ConfigOp, ConfigOutcome, ConfigTrouble, ConfigWrite,
+    ConfigWritten, LiveConfig,
 };
 use clawgate_proto::host::files::{FileFault, FilePiece, FileRoot};
 use clawgate_proto::host::{Document, HostFault, Load, StoreFault, Version, Write};
@@ -36,6 +37,7 @@ struct State {
     system_info: Option<Bytes>,
     load: Option<Load>,
     loads: u64,
+    beats: u64,
     records: Vec<Record>,
     log: Option<Vec<u8>>,
     whois: BTreeMap<IpAddr, String>,
@@ -58,6 +60,13 @@ struct ConfigFile {
     told: Option<Vec<u8>>,
     live: Option<LiveConfig>,
     restart: Vec<String>,
+    /// Whether the next change asks for a restart.
+    restart_now: bool,
+    /// What is wrong with the file after the next change.
+    fault: Option<ConfigTrouble>,
+    /// How often a look still finds it unsettled.
+    unsettled: u32,
+    checks: u64,
 }
 
 /// What happens to the next write.
@@ -186,7 +195,16 @@ impl MemoryHost {
         match &mut state.config {
             Some(config) => config.text = text,
             None => {
-                state.config = Some(ConfigFile { told: text.clone(), text, live: None, restart: Vec::new() })
+                state.config = Some(ConfigFile {
+                    told: text.clone(),
+                    text,
+                    live: None,
+                    restart: Vec::new(),
+                    restart_now: false,
+                    fault: None,
+                    unsettled: 0,
+                    checks: 0,
+                });
             }
         }
     }
@@ -210,6 +228,26 @@ impl MemoryHost {
         let mut state = self.state();
         let config = state.config.as_mut().expect("there is a configuration file");
         config.restart = paths.iter().map(|path| (*path).to_owned()).collect();
+    }
+
+    /// Whether the next changes of the configuration file ask for a restart.
+    pub fn set_config_restarts(&self, restart_now: bool) {
+        self.state().config.as_mut().expect("there is a configuration file").restart_now = restart_now;
+    }
+
+    /// What is wrong with the configuration file after its next change.
+    pub fn set_config_fault(&self, fault: Option<ConfigTrouble>) {
+        self.state().config.as_mut().expect("there is a configuration file").fault = fault;
+    }
+
+    /// The configuration file is still written for so many looks.
+    pub fn unsettle_config(&self, looks: u32) {
+        self.state().config.as_mut().expect("there is a configuration file").unsettled = looks;
+    }
+
+    /// Looks at the configuration file so far.
+    pub fn config_checks(&self) -> u64 {
+        self.state().config.as_ref().map_or(0, |config| config.checks)
     }
 
     /// Somebody puts a file below a root, or another in its place.
@@ -241,6 +279,11 @@ impl MemoryHost {
     /// From now on files cannot be watched.
     pub fn refuse_to_watch_files(&self) {
         self.state().unwatchable = true;
+    }
+
+    /// How often the gateway said that it lives.
+    pub fn beats(&self) -> u64 {
+        self.state().beats
     }
 
     /// Every log record so far.
@@ -288,7 +331,14 @@ impl ConfigFile {
             }
             ConfigOp::Schema => ConfigAnswer::Json(service::schema("test", context.now)),
             ConfigOp::Lookup(path) => ConfigAnswer::Json(service::lookup(path)?),
-            ConfigOp::Check => ConfigAnswer::Checked,
+            ConfigOp::Check => {
+                self.checks += 1;
+                if self.unsettled > 0 {
+                    self.unsettled -= 1;
+                    return Ok(ConfigOutcome { answer: ConfigAnswer::Unsettled, news: None });
+                }
+                ConfigAnswer::Checked
+            }
             ConfigOp::Reload => ConfigAnswer::Reloaded(self.live.take().map(Box::new)),
         };
         let mut news = None;
@@ -298,7 +348,7 @@ impl ConfigFile {
             let live = self.live.take();
             let text = self.text.as_deref().and_then(|text| str::from_utf8(text).ok());
             let hot_reload =
-                text.and_then(|text| Node::parse(text).ok()).is_none_or(|node| Reload::is_on(&node));
+                text.and_then(|text| Node::parse(text).ok()).is_none_or(|node| Mode::of(&node) != Mode::Off);
             news = Some(Box::new(ConfigNews {
                 path: CONFIG_PATH.to_owned(),
                 hash,
@@ -306,6 +356,8 @@ impl ConfigFile {
                 restart: self.restart.clone(),
                 live,
                 hot_reload,
+                restart_now: self.restart_now,
+                fault: self.fault.clone(),
             }));
         }
         Ok(ConfigOutcome { answer, news })
@@ -329,6 +381,7 @@ impl ConfigFile {
             path: CONFIG_PATH.to_owned(),
             config: edited.loaded.shown_config().to_json(),
             restart: Vec::new(),
+            restarts: self.restart_now,
             note: write.note.clone(),
             session_key: write.session_key.clone(),
             pid: 1,
@@ -464,6 +517,10 @@ impl Host for MemoryHost {
             Some(config) => config.perform(op, is_read_only),
             None => Err(ConfigFault::Failed("this host has no configuration file".to_owned())),
         }
+    }
+
+    fn beat(&self) {
+        self.state().beats += 1;
     }
 
     fn log(&self, record: &Record) {

@@ -7,6 +7,7 @@
 
 pub mod client;
 pub mod echo;
+pub mod exposition;
 pub mod frame;
 pub mod fuzz_targets;
 pub mod host;
@@ -23,6 +24,8 @@ pub mod siege;
 pub mod small_disk;
 pub mod stage;
 pub mod state;
+pub mod supervisor;
+pub mod systemctl;
 pub mod usage;
 pub mod wire;
 pub mod world;
@@ -35,5 +38,7 @@ pub use program::{Program, Settings};
 pub use scratch::{TempDir, free_port, temp_dir};
 pub use small_disk::SmallDisk;
 pub use stage::{Actor, Place, Stage};
+pub use supervisor::Supervisor;
+pub use systemctl::FakeSystemctl;
 pub use wire::Wire;
 pub use world::World;

@@ -30,6 +30,7 @@ pub struct Loopback {
     host: Arc<MemoryHost>,
     clock: Ask<Now>,
     stop: Ask<()>,
+    touch: Ask<()>,
     thread: Option<JoinHandle<std::io::Result<()>>>,
     sockets: BTreeMap<Line, Socket>,
     lines: u64,
@@ -55,28 +56,50 @@ impl Loopback {
         let port = listener.local_addr().expect("a listener has an address").port();
         let config = Config { port, ..config };
         let (gateway_config, below, seed) = (config.clone(), Arc::clone(&host), Seed::new(seed));
-        let (clock, stop, thread): (Ask<Now>, Ask<()>, _) = match driver {
+        let (clock, stop, touch, thread): (Ask<Now>, Ask<()>, Ask<()>, _) = match driver {
             Driver::Std => {
                 use clawgate_runtime_std::{Clock, Setup, Stop, run};
                 let (clock, stop) = (Clock::start(), Stop::new());
                 let gateway = Gateway::new(gateway_config, seed, clock.now());
-                let handle = stop.clone();
-                let setup = Setup { listeners: vec![listener], gateway, host: below, clock, stop };
+                let (handle, toucher) = (stop.clone(), stop.clone());
+                let setup =
+                    Setup { listeners: vec![listener], gateway, host: below, clock, stop, announcer: None };
                 let thread = std::thread::spawn(move || run(setup));
-                (Box::new(move || clock.now()), Box::new(move || handle.stop()), thread)
+                (
+                    Box::new(move || clock.now()),
+                    Box::new(move || handle.stop()),
+                    Box::new(move || toucher.config_touched()),
+                    thread,
+                )
             }
             Driver::Smol => {
                 use clawgate_runtime_smol::{Clock, Setup, Stop, run};
                 let (clock, stop) = (Clock::start(), Stop::new());
                 let gateway = Gateway::new(gateway_config, seed, clock.now());
-                let handle = stop.clone();
-                let setup = Setup { listeners: vec![listener], gateway, host: below, clock, stop };
+                let (handle, toucher) = (stop.clone(), stop.clone());
+                let setup =
+                    Setup { listeners: vec![listener], gateway, host: below, clock, stop, announcer: None };
                 let thread = std::thread::spawn(move || run(setup));
-                (Box::new(move || clock.now()), Box::new(move || handle.stop()), thread)
+                (
+                    Box::new(move || clock.now()),
+                    Box::new(move || handle.stop()),
+                    Box::new(move || toucher.config_touched()),
+                    thread,
+                )
             }
         };
         let addr = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
-        Self { addr, config, host, clock, stop, thread: Some(thread), sockets: BTreeMap::new(), lines: 0 }
+        Self {
+            addr,
+            config,
+            host,
+            clock,
+            stop,
+            touch,
+            thread: Some(thread),
+            sockets: BTreeMap::new(),
+            lines: 0,
+        }
     }
 }
 
@@ -153,6 +176,10 @@ impl Net for Loopback {
 
     fn hold_host(&mut self, is_held: bool) {
         self.host.hold(is_held);
+    }
+
+    fn touch_config(&mut self) {
+        (self.touch)();
     }
 
     fn stop(&mut self) {

@@ -39,6 +39,9 @@ pub trait Net {
     /// Whether the host keeps everybody waiting.
     fn hold_host(&mut self, is_held: bool);
 
+    /// Tells the gateway that the configuration file may have been changed.
+    fn touch_config(&mut self);
+
     /// Asks the gateway to stop.
     fn stop(&mut self);
 
@@ -113,6 +116,10 @@ impl Net for Simulated {
 
     fn hold_host(&mut self, is_held: bool) {
         self.world.hold_jobs(is_held);
+    }
+
+    fn touch_config(&mut self) {
+        self.world.touch_config();
     }
 
     fn stop(&mut self) {

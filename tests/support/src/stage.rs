@@ -15,7 +15,7 @@ use crate::world::Cuts;
 use clawgate_proto::client::{
     Client, ClientConfig, ClientEvent, DeviceKey, EventMessage, Hello, Response, ResponseError,
 };
-use clawgate_proto::config::{About, AuthConfig, AuthMode, Config, Reach};
+use clawgate_proto::config::{About, AuthConfig, AuthMode, CONFIG_DEBOUNCE_MS, Config, Reach};
 use clawgate_proto::connect::ClientInfo;
 use clawgate_proto::host::Load;
 use clawgate_proto::limits::Limits;
@@ -476,6 +476,11 @@ impl Stage {
         self.net.hold_host(is_held);
     }
 
+    /// Tells the gateway that the configuration file may have been changed.
+    pub fn touch_config(&mut self) {
+        self.net.touch_config();
+    }
+
     /// Asks the gateway to stop.
     pub fn stop(&mut self) {
         self.net.stop();
@@ -631,7 +636,9 @@ pub fn config() -> Config {
         control_ui: None,
         strict_transport_security: None,
         tls: None,
+        metrics: false,
         node_commands: Default::default(),
+        config_debounce_ms: CONFIG_DEBOUNCE_MS,
         about: About {
             version: "0.1.0".to_owned(),
             host: "gw-host".to_owned(),

@@ -250,6 +250,11 @@ impl World {
         self.now.wall = wall;
     }
 
+    /// The configuration file may have been changed.
+    pub fn touch_config(&mut self) {
+        self.tell(Input::ConfigTouched);
+    }
+
     /// The process is asked to stop.
     pub fn stop(&mut self) {
         self.tell(Input::Stop);
@@ -394,6 +399,7 @@ impl World {
                 Output::Host(ticket, request) => self.jobs.push_back((ticket, request)),
                 Output::Log(record) => self.host.log(&record),
                 Output::Accept(open) => self.accepting = open,
+                Output::Beat => self.host.beat(),
                 Output::Stopped => self.stopped = true,
             }
         }

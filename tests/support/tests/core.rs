@@ -44,7 +44,9 @@ impl Bench {
             control_ui: None,
             strict_transport_security: None,
             tls: None,
+            metrics: false,
             node_commands: Default::default(),
+            config_debounce_ms: 300,
             about: About::default(),
         };
         let mut bench =
@@ -116,7 +118,7 @@ impl Bench {
                     self.handle(Input::Answered { ticket, answer }, line.as_deref_mut());
                 }
                 Output::Log(record) => self.host.log(&record),
-                Output::Accept(_) | Output::Stopped => {}
+                Output::Accept(_) | Output::Beat | Output::Stopped => {}
             }
         }
     }

@@ -147,7 +147,7 @@ impl Bench {
                     self.watch.look("HostAnswer", &answer);
                     self.tell(Input::Answered { ticket, answer }, line.as_deref_mut());
                 }
-                Output::Log(_) | Output::Accept(_) | Output::Stopped => {}
+                Output::Log(_) | Output::Accept(_) | Output::Beat | Output::Stopped => {}
             }
         }
     }

@@ -49,6 +49,7 @@ fn serve(bytes: &[u8], cuts: &[usize]) -> (Vec<String>, Vec<u8>, bool) {
                     Input::Ending { .. } => {}
                     Input::Closed { .. }
                     | Input::Answered { .. }
+                    | Input::ConfigTouched
                     | Input::Stop
                     | Input::Restart
                     | Input::Tick => {

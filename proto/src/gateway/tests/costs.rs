@@ -37,7 +37,9 @@ impl Lab {
             control_ui: None,
             strict_transport_security: None,
             tls: None,
+            metrics: false,
             node_commands: Default::default(),
+            config_debounce_ms: 300,
             about: About { config_path: "/c".to_owned(), ..About::default() },
         };
         let now = Now { mono: Mono(0), wall: Wall(1_700_000_000_000) };
@@ -82,7 +84,7 @@ impl Lab {
                     (ticket, HostAnswer::Stored(Ok(Box::new(version))))
                 }
                 Output::Host(ticket, request) => (ticket, request.fault("not here")),
-                Output::Log(_) | Output::Accept(_) | Output::Stopped => continue,
+                Output::Log(_) | Output::Accept(_) | Output::Beat | Output::Stopped => continue,
             };
             self.tell(Input::Answered { ticket: answer.0, answer: answer.1 });
         }
@@ -236,7 +238,12 @@ fn many_who_ask_about_the_host_ask_it_once() {
     let asked = |out: &[Output]| {
         let tickets = out.iter().filter_map(|output| match output {
             Output::Host(ticket, HostRequest::SystemInfo) => Some(*ticket),
-            Output::Host(..) | Output::To(..) | Output::Log(_) | Output::Accept(_) | Output::Stopped => None,
+            Output::Host(..)
+            | Output::To(..)
+            | Output::Log(_)
+            | Output::Accept(_)
+            | Output::Beat
+            | Output::Stopped => None,
         });
         tickets.collect::<Vec<_>>()
     };

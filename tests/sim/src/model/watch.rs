@@ -93,6 +93,7 @@ impl Watch for Model {
                 self.input = "an answer";
                 self.answered(now, *ticket, answer);
             }
+            Input::ConfigTouched => {}
             Input::Stop | Input::Restart => {
                 self.input = "a stop";
                 if !self.stopping {
@@ -145,6 +146,7 @@ impl Watch for Model {
             Output::Accept(open) => {
                 self.transcript.line(now, "gw", '!', if *open { "accept" } else { "do not accept" });
             }
+            Output::Beat => self.transcript.line(now, "gw", '!', "beat"),
             Output::Stopped => {
                 self.wave_ends(now);
                 if !self.stopped {

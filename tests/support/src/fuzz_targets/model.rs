@@ -160,7 +160,12 @@ impl Model {
         self.approved_now.clear();
         let closed = |output: &Output| match output {
             Output::To(conn, Order::Close(_)) => Some(*conn),
-            Output::To(..) | Output::Host(..) | Output::Log(_) | Output::Accept(_) | Output::Stopped => None,
+            Output::To(..)
+            | Output::Host(..)
+            | Output::Log(_)
+            | Output::Accept(_)
+            | Output::Beat
+            | Output::Stopped => None,
         };
         self.closed_now = outputs.iter().filter_map(closed).collect();
         for output in outputs {
@@ -188,6 +193,7 @@ impl Model {
                     assert!(!(*accepting && self.is_stopping), "no new sockets while stopping");
                     self.accepting = *accepting;
                 }
+                Output::Beat => {}
                 Output::Stopped => {
                     assert!(self.is_stopping, "stopped without being asked");
                     self.has_stopped = true;

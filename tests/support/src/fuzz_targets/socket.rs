@@ -7,7 +7,7 @@ use crate::frame::raw_frame;
 use bytes::Bytes;
 use clawgate_proto::admission::Admission;
 use clawgate_proto::budget::Budget;
-use clawgate_proto::config::{About, AuthConfig, AuthMode, Config};
+use clawgate_proto::config::{About, AuthConfig, AuthMode, CONFIG_DEBOUNCE_MS, Config};
 use clawgate_proto::dialect::Dialect;
 use clawgate_proto::frame::{CloseFrame, ErrorShape, Payload, StateVersion};
 use clawgate_proto::http::{HttpRequest, HttpResponse};
@@ -33,7 +33,9 @@ pub(super) fn config(limits: Limits) -> Config {
         control_ui: None,
         strict_transport_security: None,
         tls: None,
+        metrics: false,
         node_commands: Default::default(),
+        config_debounce_ms: CONFIG_DEBOUNCE_MS,
         about: About::default(),
     }
 }
@@ -199,6 +201,7 @@ impl Socket {
             Input::Drained { .. }
             | Input::Closed { .. }
             | Input::Answered { .. }
+            | Input::ConfigTouched
             | Input::Stop
             | Input::Restart
             | Input::Tick => panic!("no connection says this"),

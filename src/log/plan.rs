@@ -9,23 +9,18 @@ use std::path::{Path, PathBuf};
 
 /// What is decided about the log before there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct LogPlan {
+pub struct LogPlan {
     /// `None` is memory only.
     place: Option<Place>,
     /// What is shown, and what is kept.
-    pub(super) levels: Levels,
+    pub levels: Levels,
     bytes_max: u64,
     trouble: Option<String>,
 }
 
 impl LogPlan {
     /// The flag before `logging.file`, before the usual folder.
-    pub(super) fn make(
-        flag: Option<&Path>,
-        verbose: bool,
-        settings: &Logging,
-        environment: &Environment,
-    ) -> Self {
+    pub fn make(flag: Option<&Path>, verbose: bool, settings: &Logging, environment: &Environment) -> Self {
         let mut trouble = None;
         let named = flag.map(|path| environment.path(&path.to_string_lossy()));
         let named = named.or_else(|| settings.file.as_deref().map(|path| environment.path(path)));
@@ -50,7 +45,18 @@ impl LogPlan {
     }
 
     /// The log with what it keeps, and what its person should know. A log without a file is no reason not to start.
-    pub(super) fn attach(&self, logger: Logger) -> (Logger, Option<String>) {
+    pub fn attach(&self, logger: Logger) -> (Logger, Option<String>) {
+        let (sink, trouble) = self.open();
+        (logger.keeping(sink, self.levels.kept, facts::hostname()), trouble)
+    }
+
+    /// Whether the other keeps its log in the same way at the same place.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        self.place == other.place && self.bytes_max == other.bytes_max
+    }
+
+    /// Where records are kept, and what its person should know.
+    pub fn open(&self) -> (Sink, Option<String>) {
         let mut trouble = self.trouble.clone();
         let file = self.place.clone().and_then(|place| match LogFile::new(place.clone(), self.bytes_max) {
             Ok(file) => Some(file),
@@ -61,8 +67,7 @@ impl LogPlan {
             }
         });
         let sink = file.map_or_else(|| Sink::Memory(Ring::default()), Sink::File);
-        let trouble = trouble.map(|why| format!("{why}; the latest lines are kept in memory"));
-        (logger.keeping(sink, self.levels.kept, facts::hostname()), trouble)
+        (sink, trouble.map(|why| format!("{why}; the latest lines are kept in memory")))
     }
 }
 

@@ -1,0 +1,163 @@
+//! `clawgate gateway discover`: which gateways say on the local network that they are there. Everything it shows was said
+//! by somebody on the network: nothing of it is believed, used to connect, or kept.
+
+use super::{Failure, print, print_json, render};
+use crate::discovery::look::{Found, look};
+use clap::Args;
+use clawgate_proto::mdns::Beacon;
+use serde_json::{Map, Value, json};
+use std::io::{self, Write as _};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// `clawgate gateway discover`.
+#[derive(Clone, Debug, Args)]
+pub struct DiscoverArgs {
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+    /// How long to look, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..=600_000))]
+    pub timeout: u64,
+}
+
+/// Looks, and tells.
+///
+/// # Errors
+/// No network could be asked.
+pub fn run(args: &DiscoverArgs) -> Result<(), Failure> {
+    let Found { beacons, warnings } = look(Duration::from_millis(args.timeout)).map_err(Failure::Failed)?;
+    for warning in warnings {
+        let _ = writeln!(io::stderr(), "not everybody could be asked: {}", render::clean(&warning));
+    }
+    let shown: Vec<Value> = beacons.iter().map(shape).collect();
+    if args.json {
+        return print_json(&json!({
+            "timeoutMs": args.timeout, "domains": ["local."], "count": shown.len(), "beacons": shown,
+        }));
+    }
+    if shown.is_empty() {
+        let _ = writeln!(
+            io::stderr(),
+            "no gateway answered within {} ms. One that listens on loopback only, or whose discovery.mdns.mode is off, does \
+             not; firewalls must let UDP port 5353 through",
+            args.timeout
+        );
+        return Ok(());
+    }
+    let rows = shown.iter().map(|beacon| {
+        let tls = if beacon["gatewayTls"] == true { "yes" } else { "" };
+        let cell = |name: &str| render::name(&beacon[name]);
+        vec![cell("displayName"), cell("wsUrl"), cell("host"), cell("tailnetDns"), tls.to_owned()]
+    });
+    let table = render::table(&["NAME", "ADDRESS", "HOST", "TAILNET", "TLS"], rows);
+    let _ = writeln!(
+        io::stderr(),
+        "Anybody on the network can say such things. Give --token and --url only for an address that you know to be yours."
+    );
+    print(&table)
+}
+
+/// In the reference's shape; what was not said is left out. Numbers and names that decide where to connect come from where
+/// the service is, not from what its text says.
+fn shape(beacon: &Beacon) -> Value {
+    let Beacon { instance, place, addresses, texts } = beacon;
+    let text = |name: &str| texts.get(name).filter(|text| !text.is_empty());
+    let number = |name: &str| text(name).and_then(|text| text.parse::<u16>().ok());
+    let has_tls = text("gatewayTls").is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true"));
+    let display =
+        text("displayName").map_or_else(|| instance.trim_end_matches(" (OpenClaw)"), String::as_str);
+    let mut shown = Map::new();
+    let mut put = |name: &str, value: Value| {
+        if !value.is_null() {
+            shown.insert(name.to_owned(), value);
+        }
+    };
+    put("instanceName", json!(instance));
+    put("displayName", json!(display));
+    put("domain", json!("local."));
+    put("host", json!(place.as_ref().map(|(host, _)| host)));
+    put("port", json!(place.as_ref().map(|(_, port)| port)));
+    put("lanHost", json!(text("lanHost")));
+    put("tailnetDns", json!(text("tailnetDns")));
+    put("gatewayPort", json!(number("gatewayPort")));
+    put("sshPort", json!(number("sshPort")));
+    put("cliPath", json!(text("cliPath")));
+    put("role", json!(text("role")));
+    put("transport", json!(text("transport")));
+    put("gatewayTls", json!(has_tls));
+    put("gatewayTlsFingerprintSha256", json!(text("gatewayTlsSha256")));
+    put("txt", json!(texts));
+    put("wsUrl", json!(place.as_ref().map(|(host, port)| url(host, *port, addresses, has_tls))));
+    Value::Object(shown)
+}
+
+/// Where to connect: by an address, since not every program can ask for a name in `local`.
+fn url(host: &str, port: u16, addresses: &[IpAddr], has_tls: bool) -> String {
+    let scheme = if has_tls { "wss" } else { "ws" };
+    // An address that holds on one link only says nothing without the link.
+    let is_whole = |address: &&IpAddr| match address {
+        IpAddr::V4(_) => true,
+        IpAddr::V6(address) => !address.is_unicast_link_local(),
+    };
+    match addresses.iter().find(is_whole) {
+        Some(address) => format!("{scheme}://{}", SocketAddr::new(*address, port)),
+        None => format!("{scheme}://{host}:{port}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    fn beacon(texts: &[(&str, &str)]) -> Beacon {
+        Beacon {
+            instance: "studio (OpenClaw)".to_owned(),
+            place: Some(("openclaw.local".to_owned(), 18_789)),
+            addresses: vec!["192.168.1.2".parse().unwrap(), "fe80::1".parse().unwrap()],
+            texts: texts.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        }
+    }
+
+    #[test]
+    fn the_shape_of_a_beacon() {
+        let shown = shape(&beacon(&[
+            ("displayName", "studio"),
+            ("gatewayPort", "18789"),
+            ("sshPort", "22"),
+            ("lanHost", "openclaw.local"),
+            ("role", "gateway"),
+        ]));
+        assert_eq!(
+            shown,
+            json!({
+                "instanceName": "studio (OpenClaw)", "displayName": "studio", "domain": "local.",
+                "host": "openclaw.local", "port": 18789, "lanHost": "openclaw.local", "gatewayPort": 18789,
+                "sshPort": 22, "role": "gateway", "gatewayTls": false, "wsUrl": "ws://192.168.1.2:18789",
+                "txt": {
+                    "displayName": "studio", "gatewayPort": "18789", "sshPort": "22", "lanHost": "openclaw.local",
+                    "role": "gateway",
+                },
+            })
+        );
+    }
+
+    #[test]
+    fn texts_do_not_say_where_to_connect() {
+        let lies = [
+            ("gatewayPort", "1"),
+            ("lanHost", "evil.example"),
+            ("tailnetDns", "evil.example"),
+            ("gatewayTls", "1"),
+        ];
+        let shown = shape(&beacon(&lies));
+        assert_eq!(shown["wsUrl"], "wss://192.168.1.2:18789");
+        assert_eq!(shown["port"], 18_789);
+        let nowhere = Beacon { place: None, ..beacon(&lies) };
+        assert_eq!(shape(&nowhere).get("wsUrl"), None);
+        assert_eq!(url("pi.local", 1, &["fe80::1".parse().unwrap()], false), "ws://pi.local:1");
+        assert_eq!(url("pi.local", 1, &["2001:db8::1".parse().unwrap()], false), "ws://[2001:db8::1]:1");
+    }
+}
