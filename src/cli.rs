@@ -31,6 +31,7 @@ mod signals;
 pub mod summary;
 pub mod system;
 pub mod target;
+pub mod tls;
 pub mod token;
 mod tunnel;
 
@@ -52,6 +53,13 @@ pub enum Failure {
     Usage(String),
     /// Nobody answered at that address, or not in time.
     Unreachable(String),
+    /// TLS failed on the way to the gateway.
+    Tls {
+        /// For programs.
+        code: &'static str,
+        /// For a person, with what to do.
+        message: String,
+    },
     /// The gateway answered, and did not let us in.
     Refused {
         /// For a person, with what to do.
@@ -84,7 +92,7 @@ impl Failure {
         match self {
             Self::Failed(_) | Self::PortTaken(_) | Self::Locked(_) => 1,
             Self::Usage(_) => 2,
-            Self::Unreachable(_) => 3,
+            Self::Unreachable(_) | Self::Tls { .. } => 3,
             Self::Refused { .. } => 4,
             Self::Answered(_) | Self::Advised { .. } => 5,
             Self::NoServiceManager(_) => 6,
@@ -99,6 +107,7 @@ impl Failure {
             | Self::Usage(message)
             | Self::Unreachable(message)
             | Self::Refused { message, .. }
+            | Self::Tls { message, .. }
             | Self::PortTaken(message)
             | Self::Locked(message)
             | Self::NoServiceManager(message) => message.clone(),
@@ -152,6 +161,7 @@ impl Failure {
             Self::Failed(message) => own("FAILED", message),
             Self::Usage(message) => own("USAGE", message),
             Self::Unreachable(message) => own("UNREACHABLE", message),
+            Self::Tls { code, message } => own(code, message),
             Self::PortTaken(message) => own("PORT_TAKEN", message),
             Self::Locked(message) => own("ALREADY_RUNNING", message),
             Self::NoServiceManager(message) => own("NO_SERVICE_MANAGER", message),
@@ -203,6 +213,7 @@ fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
             Some(GatewayCommand::Start(args)) => service::control::run(Verb::Start, &args, environment),
             Some(GatewayCommand::Stop(args)) => service::control::run(Verb::Stop, &args, environment),
             Some(GatewayCommand::Restart(args)) => service::control::run(Verb::Restart, &args, environment),
+            Some(GatewayCommand::Tls(args)) => tls::run(&args, environment),
         },
         Command::Call(call) => query::call(&call, environment),
         Command::Health(client) => query::health(&client, environment),
@@ -246,6 +257,7 @@ fn wants_json(command: &Command) -> bool {
                 | GatewayCommand::Stop(args)
                 | GatewayCommand::Restart(args),
             ) => args.json,
+            Some(GatewayCommand::Tls(args)) => args.json(),
         },
         Command::Call(call) => call.client.json,
         Command::Health(client) => client.json,

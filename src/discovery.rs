@@ -9,7 +9,7 @@ pub mod zone_file;
 use crate::config::discovery::{DiscoverySettings, MdnsMode};
 use crate::environment::Environment;
 use crate::listen::Place;
-use clawgate_proto::mdns::{Detail, Service, host_label};
+use clawgate_proto::mdns::{Detail, Fingerprint, Service, host_label};
 use network::Reach;
 
 /// What settings and environment say about it.
@@ -42,6 +42,8 @@ pub struct Gateway<'a> {
     pub has_canvas: bool,
     /// Its name in its tailnet.
     pub tailnet_dns: Option<String>,
+    /// The certificate that it shows, where TLS is on.
+    pub tls: Option<Fingerprint>,
 }
 
 impl Discovery {
@@ -112,7 +114,7 @@ impl Discovery {
                 .filter(char::is_ascii_alphanumeric)
                 .take(SUFFIX_CHARS)
                 .collect(),
-            tls: None,
+            tls: gateway.tls.clone(),
             canvas_port: gateway.has_canvas.then_some(gateway.port),
             tailnet_dns: gateway.tailnet_dns.clone(),
             detail,
@@ -140,6 +142,7 @@ mod tests {
             device_id: "a1b2c3d4e5f6",
             has_canvas: true,
             tailnet_dns: None,
+            tls: None,
         }
     }
 

@@ -27,4 +27,5 @@ mod scratch;
 pub mod service;
 pub mod storage;
 pub mod tailscale;
+pub mod tls;
 pub mod web;

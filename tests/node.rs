@@ -443,7 +443,51 @@ fn a_setup_code_lets_it_in_and_afterwards_it_needs_nothing() {
     }
 }
 
-/// Compatibility rows node-tls and node-remembers.
+/// Compatibility row node-tls.
+#[cfg(feature = "tls")]
+#[test]
+fn by_tls_one_certificate_is_trusted_and_remembered() {
+    for runtime in RUNTIMES {
+        let settings = Settings::new(EXE, runtime);
+        let mut config: Value =
+            serde_json::from_str(&fs::read_to_string(settings.config_path()).unwrap()).unwrap();
+        config["gateway"]["tls"] = json!({ "enabled": true });
+        let settings = settings.with_config(&config);
+        let gateway = settings.start().unwrap_or_else(|why| panic!("{why}"));
+        let shown = settings.command(["gateway", "tls", "--json"]).output().unwrap().stdout;
+        let known = text(&serde_json::from_slice::<Value>(&shown).unwrap()["sha256"]);
+        let home = settings.temporary_dir().join("node-home");
+        fs::create_dir_all(&home).unwrap();
+        let (port, token) = (gateway.addr().port(), gateway.token());
+        let until = |more: &[&str], want: &str| {
+            fs::write(home.join("log"), "").unwrap();
+            let mut node = Node::start(&home, port, &token, more);
+            let bound = Instant::now() + BOUND;
+            while !node.log().contains(want) {
+                assert!(Instant::now() < bound, "no {want} in {}", node.log());
+                assert!(node.child.try_wait().unwrap().is_none(), "{}", node.log());
+                thread::sleep(Duration::from_millis(20));
+            }
+            node.signal(Signal::TERM);
+            assert_eq!(node.ended(), Some(0));
+            node.log()
+        };
+        let log = until(&["--tls"], "is not trusted");
+        assert!(log.contains(&format!("--tls-fingerprint {known}")), "{log}");
+        until(&["--tls-fingerprint", &"0".repeat(64)], "gateway tls fingerprint mismatch");
+        until(&[], "This port speaks TLS");
+        assert!(!home.join("state/node.json").exists());
+        until(&["--tls-fingerprint", &known.to_uppercase()], "node.connected");
+        let state: Value = serde_json::from_slice(&fs::read(home.join("state/node.json")).unwrap()).unwrap();
+        assert_eq!(
+            (&state["gateway"]["tls"], &state["gateway"]["tlsFingerprint"]),
+            (&json!(true), &json!(known))
+        );
+        until(&[], "node.connected");
+    }
+}
+
+/// Compatibility row node-remembers.
 #[test]
 fn what_only_a_person_here_can_mend_ends_it_and_says_how() {
     let settings = Settings::new(EXE, RUNTIMES[0]);
@@ -459,7 +503,7 @@ fn what_only_a_person_here_can_mend_ends_it_and_says_how() {
     for (token, more, code, said) in [
         ("", &[][..], 4, "AUTH_TOKEN_MISSING"),
         ("some-other-token-of-mine", &[], 4, "came from the environment variable OPENCLAW_GATEWAY_TOKEN"),
-        ("x", &["--tls"], 2, "has no TLS"),
+        ("x", &["--tls-fingerprint", "abc"], 2, "expected a SHA-256 fingerprint"),
         ("x", &["--host", "203.0.113.1"], 2, "use an SSH tunnel"),
         ("x", &["--host", "ws://x"], 2, "a name or an address alone"),
     ] {

@@ -10,6 +10,8 @@ pub mod event;
 mod handshake;
 pub mod identity;
 pub mod policy;
+#[cfg(feature = "tls")]
+mod secured;
 
 pub use event::{ClientEvent, ClosedBy, EventMessage, Hello, Response, ResponseError};
 pub use identity::DeviceKey;
@@ -21,6 +23,7 @@ use crate::frame::CloseFrame;
 use crate::limits::Limits;
 use crate::seed::{Random, Seed};
 use crate::time::{Mono, Now};
+use crate::tls;
 use core::fmt;
 use event::{Frame, Unrecognised};
 use handshake::{Answer, Upgrade};
@@ -44,6 +47,8 @@ pub struct ClientConfig {
     pub max_protocol: u64,
     /// `connect.params.client`.
     pub client: ClientInfo,
+    /// TLS below the connection, as for a `wss://` address.
+    pub tls: Option<tls::Connector>,
     /// Asked role.
     pub role: String,
     /// Asked scopes.
@@ -81,6 +86,7 @@ impl ClientConfig {
             min_protocol: 3,
             max_protocol: 4,
             client,
+            tls: None,
             role: "operator".to_owned(),
             scopes: vec![crate::scope::ADMIN.to_owned()],
             caps: Vec::new(),
@@ -137,6 +143,9 @@ pub struct Client {
     tick_timeout_ms: u64,
     heard_at: Mono,
     deadline: Option<Mono>,
+    #[cfg(feature = "tls")]
+    tls: Option<Box<tls::Layer>>,
+    tls_fault: Option<tls::Fault>,
 }
 
 /// Bytes on their way in or out may be secrets: only their number is shown.
@@ -178,7 +187,12 @@ impl Client {
         let budget = Budget::new(usize::MAX);
         let socket = WebSocket::new(Role::Client(random.seed()), config.message_bytes_max, budget);
         let deadline = Some(now.mono.plus_millis(config.connect_timeout_ms));
-        Self {
+        #[cfg(feature = "tls")]
+        let (wants_tls, tls) =
+            (config.tls.is_some(), config.tls.as_ref().and_then(|connector| connector.layer()).map(Box::new));
+        #[cfg(feature = "tls")]
+        let cannot = wants_tls && tls.is_none();
+        let client = Self {
             config,
             phase: Phase::Upgrading,
             upgrade,
@@ -191,7 +205,17 @@ impl Client {
             tick_timeout_ms: 0,
             heard_at: now.mono,
             deadline,
+            #[cfg(feature = "tls")]
+            tls,
+            tls_fault: None,
+        };
+        #[cfg(feature = "tls")]
+        if cannot {
+            let mut client = client;
+            client.fail_below(tls::Fault::Protocol);
+            return client;
         }
+        client
     }
 
     /// What this client says about itself.
@@ -202,6 +226,14 @@ impl Client {
     /// Takes bytes from the socket. Drain [`Client::next_event`] before the next call: what is not drained is kept.
     pub fn receive(&mut self, now: Now, bytes: &[u8]) {
         self.heard_at = now.mono;
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() {
+            return self.receive_sealed(now, bytes);
+        }
+        self.receive_clear(now, bytes);
+    }
+
+    fn receive_clear(&mut self, now: Now, bytes: &[u8]) {
         match self.phase {
             Phase::Upgrading => {
                 let was_refused = self.upgrade.is_refused();
@@ -297,12 +329,26 @@ impl Client {
     /// Appends the bytes to be written.
     pub fn take_wire(&mut self, wire: &mut Vec<u8>) {
         self.drain_socket();
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() {
+            return self.take_sealed(wire);
+        }
         wire.append(&mut self.wire);
     }
 
     /// Whether there are bytes to be written.
     pub fn wants_write(&self) -> bool {
-        !self.wire.is_empty() || self.socket.wants_write()
+        let wants = !self.wire.is_empty() || self.socket.wants_write();
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            return Self::wants_sealed_write(tls, wants, self.phase == Phase::Closed);
+        }
+        wants
+    }
+
+    /// Why TLS failed, if it did.
+    pub fn tls_fault(&self) -> Option<tls::Fault> {
+        self.tls_fault
     }
 
     /// Whether the upgrade is answered with a WebSocket, so that messages can be sent.
@@ -417,6 +463,10 @@ impl Client {
             // Nobody is there to read it.
             self.drain_socket();
             self.wire = Vec::new();
+            #[cfg(feature = "tls")]
+            if let Some(tls) = &mut self.tls {
+                tls.abandon();
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::limits::Limits;
 use crate::net::Cidr;
 use crate::secret::Secret;
+use crate::tls;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -29,6 +30,8 @@ pub struct Config {
     /// `gateway.http.securityHeaders.strictTransportSecurity`: sent with every HTTP answer (RFC 6797). Whether it is true is
     /// its owner's to know: browsers believe it only over TLS.
     pub strict_transport_security: Option<Arc<str>>,
+    /// TLS below every connection (`gateway.tls`); nothing is said in the clear then, but that TLS is spoken here.
+    pub tls: Option<tls::Acceptor>,
     /// Whether `/metrics` tells the gateway's numbers to who proves the shared secret.
     pub metrics: bool,
     /// Which commands nodes may be asked for, besides those of their platform.
@@ -52,11 +55,22 @@ impl Config {
             canvas: None,
             control_ui: None,
             strict_transport_security: None,
+            tls: None,
             metrics: false,
             node_commands: NodeCommands::default(),
             config_debounce_ms: CONFIG_DEBOUNCE_MS,
             about: About::default(),
         }
+    }
+
+    /// The scheme of this gateway's own WebSocket addresses.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "wss" } else { "ws" }
+    }
+
+    /// How the addresses of its own pages begin.
+    pub(crate) fn page_scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https://" } else { "http://" }
     }
 }
 

@@ -1,4 +1,4 @@
-//! One socket's bytes: HTTP heads and bodies, the WebSocket upgrade, frames, JSON, limits, keepalive, closes.
+//! One socket's bytes, below which there may be TLS (`secured.rs`): HTTP heads and bodies, the WebSocket upgrade, frames, JSON, limits, keepalive, closes.
 //! Knows nothing of any other connection and runs outside the gateway's lock. All transitions are here, those of HTTP in `serve.rs`:
 //!
 //! ```text
@@ -13,7 +13,7 @@
 //! Invariants:
 //! - At most one fact waits. Bytes are taken only while it is fetched, so what a peer can make us hold is one
 //!   message, a head, and what waits behind `connect`.
-//! - While [`Connection::wants_read`] is true, [`Connection::receive`] takes at least one byte.
+//! - While [`Clear::wants_read`] is true, [`Clear::receive`] takes at least one byte.
 //! - What comes out depends on the bytes and orders alone, not on how the bytes were cut.
 //! - [`Input::Ending`] is told once; after it only [`Input::Drained`] follows.
 
@@ -26,6 +26,8 @@ mod keepalive;
 mod outbox;
 mod phase;
 mod requests;
+#[cfg(feature = "tls")]
+mod secured;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -51,6 +53,11 @@ use requests::Judged;
 use std::sync::Arc;
 use ws::{Fault, Message, Opcode, Received};
 
+#[cfg(not(feature = "tls"))]
+pub use self::Clear as Connection;
+#[cfg(feature = "tls")]
+pub use secured::Connection;
+
 /// What a connection has to say.
 #[derive(Debug)]
 pub enum Next {
@@ -62,8 +69,8 @@ pub enum Next {
     Paused,
 }
 
-/// The state machine of one socket.
-pub struct Connection {
+/// The state machine of one socket, as far as it is in the clear.
+pub struct Clear {
     id: ConnId,
     config: Arc<Config>,
     budget: Budget,
@@ -80,6 +87,8 @@ pub struct Connection {
     confirms: bool,
     may_read: bool,
     at_end: bool,
+    /// Everything was said and written when it ended.
+    ended_well: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +98,7 @@ enum Ending {
     Told,
 }
 
-impl Connection {
+impl Clear {
     /// A fresh socket. `seed` makes its nonce.
     pub fn new(id: ConnId, seed: Seed, config: Arc<Config>, budget: Budget, now: Now) -> Self {
         let phase = Phase::Http(Box::new(Http::new(&config.limits, seed, now.mono)));
@@ -107,6 +116,7 @@ impl Connection {
             confirms: false,
             may_read: true,
             at_end: false,
+            ended_well: false,
         }
     }
 
@@ -116,7 +126,7 @@ impl Connection {
     }
 
     /// Takes bytes up to the next fact, or as many as limits allow, and says how many. Fetch the facts, then offer
-    /// the rest as soon as [`Connection::wants_read`] is true; read nothing more until then.
+    /// the rest as soon as [`Clear::wants_read`] is true; read nothing more until then.
     pub fn receive(&mut self, now: Now, bytes: &[u8]) -> usize {
         self.process_residue(now);
         if !self.wants_read() || bytes.is_empty() {
@@ -281,7 +291,7 @@ impl Connection {
     }
 
     /// Whether our side has said its last words and they are written: end the writing half of the socket, and go on
-    /// reading until [`Connection::is_finished`].
+    /// reading until [`Clear::is_finished`].
     pub fn wants_shutdown(&self) -> bool {
         match &self.phase {
             Phase::Closing(closing) => closing.is_written && closing.after == After::PeerEnd,
@@ -294,7 +304,7 @@ impl Connection {
         matches!(self.phase, Phase::Closed) && self.ending == Ending::Told && self.fact.is_none()
     }
 
-    /// When [`Connection::handle_timeout`] would change anything.
+    /// When [`Clear::handle_timeout`] would change anything.
     pub fn next_deadline(&self) -> Option<Mono> {
         match &self.phase {
             Phase::Http(http) => http.deadline,
@@ -523,6 +533,61 @@ impl Connection {
         self.settle(now);
     }
 
+    // ---- TLS below ----
+
+    /// A byte came, if only a part of something.
+    #[cfg(feature = "tls")]
+    fn heard(&mut self, now: Now) {
+        if let Phase::Open(open) = &mut self.phase {
+            open.keepalive.heard(now.mono);
+        }
+    }
+
+    /// TLS failed: what waits cannot be said any more. The alert that says so can, so the peer's end is waited for.
+    #[cfg(feature = "tls")]
+    fn fail_below(&mut self, now: Now, fault: crate::tls::Fault) {
+        if matches!(self.phase, Phase::Closing(_) | Phase::Closed) {
+            return self.cut(End::TlsFault(fault));
+        }
+        let why = End::TlsFault(fault);
+        self.begin_end(why);
+        self.outbox.clear();
+        self.residue = Vec::new();
+        let closing = Closing::new(None, After::PeerEnd, why, &self.config.limits, now.mono);
+        self.phase = Phase::Closing(Box::new(closing));
+        self.settle(now);
+    }
+
+    /// Ends now, unless it has ended; nothing was said that could be lost.
+    #[cfg(feature = "tls")]
+    fn abandon(&mut self, why: End) {
+        if !matches!(self.phase, Phase::Closed) {
+            self.cut(why);
+        }
+    }
+
+    /// Whether the last words are on their way, or were said.
+    #[cfg(feature = "tls")]
+    fn is_closing(&self) -> bool {
+        matches!(self.phase, Phase::Closing(_) | Phase::Closed)
+    }
+
+    /// Whether nothing more will be said, and nothing was left out.
+    #[cfg(feature = "tls")]
+    fn is_silent(&self) -> bool {
+        match &self.phase {
+            Phase::Http(_) | Phase::Open(_) => false,
+            Phase::Closing(closing) => closing.after != After::PeerClose && !self.outbox.wants_write(),
+            Phase::Closed => self.ended_well,
+        }
+    }
+
+    /// Whether the peer will send no more.
+    #[cfg(feature = "tls")]
+    fn is_at_end(&self) -> bool {
+        self.at_end
+    }
+
     // ---- the end ----
 
     fn begin_end(&mut self, why: End) {
@@ -543,6 +608,7 @@ impl Connection {
         }
         if closing.after == After::Nothing {
             let why = closing.why;
+            self.ended_well = true;
             self.cut(why);
         }
     }
@@ -560,7 +626,7 @@ impl Connection {
 }
 
 /// The parts hold what peers sent, tokens among it: only the outline is shown.
-impl fmt::Debug for Connection {
+impl fmt::Debug for Clear {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let phase = match &self.phase {
             Phase::Http(_) => "http",
@@ -573,7 +639,7 @@ impl fmt::Debug for Connection {
             Phase::Closing(_) => "closing",
             Phase::Closed => "closed",
         };
-        f.debug_struct("Connection").field("id", &self.id).field("phase", &phase).finish_non_exhaustive()
+        f.debug_struct("Clear").field("id", &self.id).field("phase", &phase).finish_non_exhaustive()
     }
 }
 

@@ -66,6 +66,7 @@ use crate::request::{MethodRef, ParamsFault, Request};
 use crate::scope::Role;
 use crate::seed::{Random, Seed};
 use crate::time::{Mono, Now};
+use crate::tls;
 use approvals::Approvals;
 use bytes::Bytes;
 pub use census::Census;
@@ -527,6 +528,10 @@ impl Gateway {
     fn ending(&mut self, conn: ConnId, why: End, out: &mut Vec<Output>) {
         let Some(slot) = self.peers.get(conn) else { return };
         let (level, phase) = match (&slot.phase, why) {
+            // Whoever wonders why a phone does not connect looks here.
+            (Phase::Headless, End::TlsFault(tls::Fault::Refused | tls::Fault::Incompatible)) => {
+                (Level::Info, "tls")
+            }
             (Phase::Headless | Phase::Http, _) => (Level::Debug, "http"),
             (Phase::Serving(_), _) => (Level::Debug, "file"),
             (Phase::Watching(_), _) => (Level::Debug, "canvas"),
@@ -541,6 +546,9 @@ impl Gateway {
         self.stats.ended(why);
         if let End::HttpFault(code) | End::WebSocketFault(code) = why {
             record = record.field("code", code);
+        }
+        if let End::TlsFault(fault) = why {
+            record = record.field("fault", fault.as_str());
         }
         out.push(Output::Log(record));
         self.end_session(conn);

@@ -5,6 +5,7 @@ use crate::host::HostAnswer;
 use crate::http::HttpRequest;
 use crate::id::{ConnId, Ticket};
 use crate::request::Request;
+use crate::tls;
 
 /// One thing that happened.
 #[derive(Debug)]
@@ -91,6 +92,8 @@ pub enum End {
     HttpIdle,
     /// The peer did not take the rest of an answer in time.
     SendTimeout,
+    /// TLS failed below everything else.
+    TlsFault(tls::Fault),
     /// A malformed or refused HTTP request, with the status that was answered.
     HttpFault(u16),
     /// No valid `connect` in time.
@@ -120,6 +123,7 @@ impl End {
             Self::BodyTimeout => "body-timeout",
             Self::HttpIdle => "http-idle",
             Self::SendTimeout => "send-timeout",
+            Self::TlsFault(_) => "tls-fault",
             Self::HttpFault(_) => "http-fault",
             Self::HandshakeTimeout => "handshake-timeout",
             Self::HandshakeFault => "handshake-fault",

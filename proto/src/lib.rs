@@ -53,7 +53,7 @@
 //! #     limits: Default::default(), auth, port: 18789, allowed_origins: vec![], trusted_proxies: vec![],
 //! #     allow_real_ip_fallback: false, canvas: None, node_commands: Default::default(), metrics: false,
 //! #     config_debounce_ms: 300,
-//! #     control_ui: None, strict_transport_security: None, about: About::default(),
+//! #     control_ui: None, strict_transport_security: None, tls: None, about: About::default(),
 //! # };
 //! # let now = Now { mono: Mono(0), wall: Wall(1_800_000_000_000) };
 //! # let seed = clawgate_proto::seed::Seed::new([7; 32]);
@@ -102,6 +102,7 @@ pub mod seed;
 pub mod store;
 pub mod system_run;
 pub mod time;
+pub mod tls;
 mod validate;
 pub mod wizard;
 

@@ -212,12 +212,12 @@ impl Origin {
 }
 
 /// The WebSocket address of a gateway, from what a person wrote: `http` and `https` become `ws` and `wss`, a path, a
-/// query and a usual port are left out. `None` for what names no host, or somebody's password.
-pub fn gateway_url(text: &str) -> Option<String> {
+/// query and a usual port are left out; what names no scheme has the `usual` one. `None` for what names no host, or somebody's password.
+pub fn gateway_url(text: &str, usual: &str) -> Option<String> {
     let text = text.trim();
     let (scheme, rest) = match text.split_once("://") {
         Some((scheme, rest)) => (scheme.to_ascii_lowercase(), rest),
-        None => ("ws".to_owned(), text),
+        None => (usual.to_owned(), text),
     };
     let (scheme, usual_port) = match scheme.as_str() {
         "ws" | "http" => ("ws", 80),
@@ -275,8 +275,10 @@ mod tests {
             ("fd00::1", None),
             ("wss://a b", None),
         ] {
-            assert_eq!(gateway_url(text).as_deref(), url, "{text}");
+            assert_eq!(gateway_url(text, "ws").as_deref(), url, "{text}");
         }
+        assert_eq!(gateway_url("pi.local:18789", "wss").as_deref(), Some("wss://pi.local:18789"));
+        assert_eq!(gateway_url("ws://pi.local", "wss").as_deref(), Some("ws://pi.local"));
     }
 
     #[test]
@@ -307,6 +309,7 @@ mod tests {
             canvas: None,
             control_ui: None,
             strict_transport_security: None,
+            tls: None,
             metrics: false,
             node_commands: Default::default(),
             config_debounce_ms: 300,
@@ -351,6 +354,7 @@ mod tests {
             canvas: None,
             control_ui: None,
             strict_transport_security: None,
+            tls: None,
             metrics: false,
             node_commands: Default::default(),
             config_debounce_ms: 300,

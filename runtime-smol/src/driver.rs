@@ -313,6 +313,7 @@ mod tests {
             canvas: None,
             control_ui: None,
             strict_transport_security: None,
+            tls: None,
             metrics: false,
             config_debounce_ms: 300,
             node_commands: Default::default(),

@@ -62,8 +62,8 @@ pub fn clear_text(facts: &Facts, found: &mut Vec<Finding>) {
                 "it is {}, and nothing is encrypted: whoever can read the network reads the token",
                 facts.bind.as_str()
             ),
-            "use loopback with an SSH tunnel or a TLS proxy, or a tailnet; on a network that you alone use, this may be \
-             what you want",
+            "set gateway.tls.enabled to true, which makes a certificate that clients trust by its fingerprint; or use loopback \
+             with an SSH tunnel or a TLS proxy, or a tailnet; on a network that you alone use, this may be what you want",
         ));
     }
 }

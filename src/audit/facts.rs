@@ -366,6 +366,9 @@ fn is_exposed(bind: Bind, custom: Option<Ipv4Addr>) -> bool {
 
 /// Whether what is sent to that address can be read on the way.
 pub(super) fn is_in_the_clear(facts: &Facts) -> bool {
+    if facts.config.settings.tls.enabled {
+        return false;
+    }
     let custom = facts.config.settings.custom_bind_host.as_deref();
     let custom: Option<Ipv4Addr> = custom.and_then(|host| host.trim().parse().ok());
     match facts.bind {
@@ -493,6 +496,11 @@ mod tests {
             assert!(found.contains(&id), "{id} not in {found:?}");
         }
         assert!(facts.exposed && facts.port == 5);
+        if cfg!(feature = "tls") {
+            let sealed = config.replace("port: 5", "port: 5, tls: {enabled: true}");
+            let (_folder, facts) = gather(&[("openclaw.json", sealed.as_str())], &[]);
+            assert!(facts.exposed && !ids(&facts).contains(&"bind.clear-text"));
+        }
         let shown = format!("{facts:?} {:?}", findings(&facts, Area::Security));
         assert!(!shown.contains("hunter"), "{shown}");
     }

@@ -13,8 +13,10 @@ use crate::host::facts;
 use crate::listen::Place;
 use crate::log::Logger;
 use crate::storage::{RealDisk, Storage};
+use crate::tls;
+use crate::tls::files::Files;
 use clawgate_proto::log::{Level, Record};
-use clawgate_proto::mdns::Service;
+use clawgate_proto::mdns::{Fingerprint, Service};
 use std::net::{IpAddr, SocketAddr};
 
 /// What is announced on the local network, and where.
@@ -75,6 +77,7 @@ fn gateway<'a>(plan: &'a Plan, addresses: &[SocketAddr], hostname: &'a str) -> G
         device_id: plan.identity.key.device_id(),
         has_canvas: plan.pages.canvas.is_some(),
         tailnet_dns,
+        tls: plan.tls.as_ref().and_then(|tls| tls.shown().digest()).map(Fingerprint::new),
     }
 }
 
@@ -89,6 +92,10 @@ pub(super) fn zone(environment: &Environment) -> Result<(), Failure> {
     let port = startable::port(None, &environment, &settings).map_err(Failure::Failed)?;
     let discovery = Discovery::new(&settings.discovery, &environment);
     let hostname = facts::hostname();
+    let files = Files::of(&settings.tls, &environment, &places.state_dir);
+    let shown =
+        if settings.tls.enabled { tls::shown(&files, &storage).map_err(Failure::Failed)? } else { None };
+    let tls = shown.and_then(|shown| shown.digest()).map(Fingerprint::new);
     let gateway = Gateway {
         place: Place::Tailnet,
         port,
@@ -96,6 +103,7 @@ pub(super) fn zone(environment: &Environment) -> Result<(), Failure> {
         device_id: "",
         has_canvas: false,
         tailnet_dns: discovery.tailnet_dns.clone(),
+        tls,
     };
     let zone = zone_file::zone(&discovery, &gateway).ok_or_else(|| {
         Failure::Failed(

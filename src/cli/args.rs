@@ -170,6 +170,9 @@ pub enum GatewayCommand {
     Stop(ServiceArgs),
     /// Restart the service, or the gateway that runs without one
     Restart(ServiceArgs),
+    /// Show the certificate of this machine's gateway, or make a new one
+    #[command(after_help = super::tls::HELP)]
+    Tls(super::tls::TlsArgs),
 }
 
 /// `clawgate status`.
@@ -323,6 +326,10 @@ pub struct ClientArgs {
     /// The gateway's password [default: OPENCLAW_GATEWAY_PASSWORD, the config file]
     #[arg(long, value_name = "PASSWORD")]
     pub password: Option<String>,
+    /// The one certificate to trust at a wss:// address: its SHA-256 [default: gateway.remote.tlsFingerprint, this
+    /// machine's own certificate]
+    #[arg(long, value_name = "SHA256", value_parser = super::tls::fingerprint)]
+    pub tls_fingerprint: Option<String>,
     /// How long to wait for the gateway, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
     pub timeout: u64,
@@ -741,6 +748,7 @@ impl QrArgs {
             url: None,
             token: self.token.clone(),
             password: self.password.clone(),
+            tls_fingerprint: None,
             timeout: self.timeout,
         }
     }

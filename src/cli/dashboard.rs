@@ -123,8 +123,14 @@ fn advice(place: &Place, left_ms: u64, built_in: &Value) -> String {
         ));
     } else if place.http.starts_with("http:") {
         text.push_str(
-            "Without TLS browsers lend no keys to a page of another machine: use an SSH tunnel, Tailscale Serve or a proxy \
-             with a certificate.\n",
+            "Without TLS browsers lend no keys to a page of another machine: set gateway.tls.enabled to true, or use an SSH \
+             tunnel, Tailscale Serve or a proxy with a certificate.\n",
+        );
+    }
+    if place.http.starts_with("https:") {
+        text.push_str(
+            "A browser that does not know who signed the certificate asks first: compare its SHA-256 with what `clawgate gateway \
+             tls` shows.\n",
         );
     }
     if built_in == &Value::Bool(false) {

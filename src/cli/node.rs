@@ -2,7 +2,7 @@
 
 use super::args::ClientArgs;
 use super::signals::{self, Asked, Watch};
-use super::target::{self, Address, PRIVATE_VARIABLE, Shown, Whose};
+use super::target::{self, Address, PRIVATE_VARIABLE, Shown, Whose, is_loopback_name as is_loopback};
 use super::{Failure, session};
 use crate::config::shape::setup_code;
 use crate::config::startable::{self, DEFAULT_PORT};
@@ -24,6 +24,7 @@ use crate::node::state::NodeState;
 use crate::node::wake::{self, Waker};
 use crate::profile;
 use crate::storage::{RealDisk, Storage};
+use crate::tls::{self, Secure, Trust};
 use clap::{Args, Subcommand};
 use clawgate_proto::client::ClientConfig;
 use clawgate_proto::connect::{ClientInfo, Credentials};
@@ -70,11 +71,11 @@ pub struct NodeRunArgs {
     /// Instance id of this installation [default: the one of last time, a new one]
     #[arg(long, value_name = "ID")]
     pub node_id: Option<String>,
-    /// Not in this version: connect by TLS
+    /// Connect by TLS [default: as last time; to this machine's own gateway, as gateway.tls says]
     #[arg(long)]
     pub tls: bool,
-    /// Not in this version: the certificate to expect
-    #[arg(long, value_name = "SHA256")]
+    /// The one certificate to trust: its SHA-256, as `clawgate gateway tls` shows on the gateway's machine. Means --tls
+    #[arg(long, value_name = "SHA256", value_parser = super::tls::fingerprint)]
     pub tls_fingerprint: Option<String>,
     /// Log each step
     #[arg(long, short)]
@@ -82,6 +83,12 @@ pub struct NodeRunArgs {
     /// Log as JSON, one object a line
     #[arg(long)]
     pub json: bool,
+}
+
+impl NodeRunArgs {
+    fn wants_tls(&self) -> bool {
+        self.tls || self.tls_fingerprint.is_some()
+    }
 }
 
 impl fmt::Debug for NodeRunArgs {
@@ -111,9 +118,6 @@ fn serve(args: &NodeRunArgs, environment: &Environment) -> Result<(), Failure> {
     let opened = config::open(&storage, environment).map_err(Failure::Failed)?;
     let state_dir = opened.places.state_dir.clone();
     let mut state = NodeState::load(&storage, &state_dir).map_err(Failure::Failed)?;
-    if args.tls || args.tls_fingerprint.is_some() || (state.tls && args.host.is_none()) {
-        return Err(Failure::Usage(NO_TLS.to_owned()));
-    }
     let code = args.setup_code.as_deref().map(SetupCode::read).transpose()?;
     let gateway = Gateway::choose(args, code.as_ref(), &state, &opened)?;
     let client_args =
@@ -124,8 +128,13 @@ fn serve(args: &NodeRunArgs, environment: &Environment) -> Result<(), Failure> {
         None => target::shown_by_node(&client_args, &opened, gateway.whose)?,
     };
     let private = opened.environment.is_on(PRIVATE_VARIABLE);
+    let trust = gateway.trust(args, &state, &opened, &storage)?;
+    let secure = trust.as_ref().map(|trust| tls::secure(trust, &gateway.host)).transpose();
+    let secure = secure.map_err(Failure::Usage)?;
     // What must not be done is said at once; what cannot be done yet is tried again later.
-    if let Err(failure @ Failure::Usage(_)) = target::reach(&gateway.host, gateway.port, private) {
+    if secure.is_none()
+        && let Err(failure @ Failure::Usage(_)) = target::reach(&gateway.host, gateway.port, private)
+    {
         return Err(failure);
     }
 
@@ -138,7 +147,13 @@ fn serve(args: &NodeRunArgs, environment: &Environment) -> Result<(), Failure> {
     };
     state.host = Some(gateway.host.clone());
     state.port = Some(gateway.port);
-    state.tls = false;
+    state.tls = gateway.tls;
+    state.tls_fingerprint = match &trust {
+        // This machine's own is looked up anew each time.
+        Some(Trust::Pin(_)) if gateway.whose == Whose::Home && args.tls_fingerprint.is_none() => None,
+        Some(Trust::Pin(fingerprint)) => Some(fingerprint.clone()),
+        Some(Trust::System) | None => None,
+    };
     state.display_name = name(&args.display_name).or(state.display_name).or_else(|| Some(facts::hostname()));
     state.node_id = name(&args.node_id).unwrap_or(state.node_id);
 
@@ -148,7 +163,8 @@ fn serve(args: &NodeRunArgs, environment: &Environment) -> Result<(), Failure> {
     }
     let (waker, woken) = wake::pair().map_err(cannot_run)?;
     let (stop, _watch) = stop_on_signals(&logger, &waker)?;
-    let url = format!("ws://{}:{}", gateway.host, gateway.port);
+    let scheme = if gateway.tls { "wss" } else { "ws" };
+    let url = format!("{scheme}://{}:{}", gateway.host, gateway.port);
     let record = Record::new(Level::Info, "node.starting")
         .field("gateway", &url)
         .field("name", state.display_name.as_deref().unwrap_or_default())
@@ -162,8 +178,12 @@ fn serve(args: &NodeRunArgs, environment: &Environment) -> Result<(), Failure> {
         credentials: shown.credentials.clone(),
         has_own_token: code.is_none() && (was_known || gateway.whose == Whose::Home),
         has_others_token,
-        is_loopback: gateway.is_loopback(),
-        client: client(&gateway, &state, &identity, &opened.environment),
+        is_trusted: gateway.is_loopback() || secure.as_ref().is_some_and(Secure::is_pinned),
+        client: ClientConfig {
+            tls: secure.as_ref().map(Secure::connector),
+            ..client(&gateway, &state, &identity, &opened.environment)
+        },
+        secure,
         state,
         desk: Arc::new(desk(&opened, environment)?),
         storage,
@@ -215,6 +235,7 @@ struct Gateway {
     /// IPv6 in brackets.
     host: String,
     port: u16,
+    tls: bool,
     whose: Whose,
 }
 
@@ -228,12 +249,13 @@ impl Gateway {
     ) -> Result<Self, Failure> {
         // A tunnel has another address than the gateway behind it: flags that name one are stronger.
         if let Some(code) = code.filter(|_| args.host.is_none() && args.port.is_none()) {
-            let Address { host, port, .. } = Address::parse(&code.url).map_err(|why| {
+            let Address { tls, host, port, .. } = Address::parse(&code.url).map_err(|why| {
                 Failure::Usage(format!(
                     "the address in the setup code cannot be used: {why}; --host and --port name another way there"
                 ))
             })?;
-            return Ok(Self { host: host_name(&host)?, port, whose: Whose::Unknown });
+            let tls = tls || args.wants_tls();
+            return Ok(Self { host: host_name(&host)?, port, tls, whose: Whose::Unknown });
         }
         let own_port =
             startable::port(None, &opened.environment, &opened.settings).map_err(Failure::Failed)?;
@@ -258,6 +280,7 @@ impl Gateway {
             },
         };
         let at = opened.settings.remote_url.as_deref().and_then(|url| Address::parse(url.trim()).ok());
+        let was_there = state.host.as_ref() == Some(&host) && state.port == Some(port);
         let is_there = |address: &Address| {
             host_name(&address.host).is_ok_and(|there| there == host) && address.port == port
         };
@@ -266,7 +289,48 @@ impl Gateway {
             false if is_loopback(&host) && port == own_port => Whose::Home,
             true | false => Whose::Unknown,
         };
-        Ok(Self { host, port, whose })
+        let tls = args.wants_tls()
+            || (was_there && state.tls)
+            || match whose {
+                Whose::Home => opened.settings.tls.enabled,
+                Whose::Remote => at.as_ref().is_some_and(|address| address.tls),
+                Whose::Unknown => false,
+            };
+        Ok(Self { host, port, tls, whose })
+    }
+
+    /// Which certificate is this gateway's; `None` without TLS.
+    fn trust(
+        &self,
+        args: &NodeRunArgs,
+        state: &NodeState,
+        opened: &Opened,
+        storage: &Storage<RealDisk>,
+    ) -> Result<Option<Trust>, Failure> {
+        if !self.tls {
+            return Ok(None);
+        }
+        if let Some(fingerprint) = &args.tls_fingerprint {
+            return Ok(Some(Trust::Pin(fingerprint.clone())));
+        }
+        let was_there = state.host.as_ref() == Some(&self.host) && state.port == Some(self.port);
+        if let Some(known) = state.tls_fingerprint.as_deref().filter(|_| was_there) {
+            let fingerprint = tls::fingerprint(known).ok_or_else(|| {
+                Failure::Failed(
+                    "node.json: gateway.tlsFingerprint is no SHA-256 fingerprint; say the right one with --tls-fingerprint"
+                        .to_owned(),
+                )
+            })?;
+            return Ok(Some(Trust::Pin(fingerprint)));
+        }
+        match self.whose {
+            Whose::Home if opened.settings.tls.enabled => {
+                let state_dir = &opened.places.state_dir;
+                target::own_trust(&opened.settings, &opened.environment, state_dir, storage).map(Some)
+            }
+            Whose::Remote => target::remote_trust(&opened.settings).map(Some),
+            Whose::Home | Whose::Unknown => Ok(Some(Trust::System)),
+        }
     }
 
     fn is_loopback(&self) -> bool {
@@ -291,16 +355,12 @@ fn host_name(text: &str) -> Result<String, Failure> {
     Ok(text.to_ascii_lowercase())
 }
 
-fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_matches(['[', ']']);
-    bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
-}
-
 /// Names are looked up each time: a board may start before its network does.
 fn dial(gateway: &Gateway, private: bool) -> Dial {
-    let Gateway { host, port, .. } = gateway.clone();
+    let Gateway { host, port, tls, .. } = gateway.clone();
     Arc::new(move || {
-        let addresses = match target::reach(&host, port, private) {
+        let addresses = if tls { target::resolve(&host, port) } else { target::reach(&host, port, private) };
+        let addresses = match addresses {
             Ok(addresses) => addresses,
             Err(Failure::Usage(why)) => return Err(DialFault::Forbidden(why)),
             Err(failure) => return Err(DialFault::Unreachable(failure.message())),
@@ -420,8 +480,6 @@ fn cannot_run(why: std::io::Error) -> Failure {
 }
 
 const CONNECT: Duration = Duration::from_secs(10);
-const NO_TLS: &str = "this version has no TLS: reach the gateway through an SSH tunnel (ssh -N -L \
-                      18789:127.0.0.1:18789 GATEWAY) and run the node with --host 127.0.0.1";
 
 const NODE_HELP: &str = "\
 Examples:
@@ -436,7 +494,10 @@ comes through a tunnel and shows the token), and `clawgate nodes approve REQUEST
 comes in by itself. What may run here is said by
 ~/.openclaw/exec-approvals.json on this machine: without it, every command needs an approval.
 
-Beyond this machine it talks only through a tunnel, or, with OPENCLAW_ALLOW_INSECURE_PRIVATE_WS=1, to a private network.
+  clawgate node run --host gateway.local --tls-fingerprint SHA256    by TLS, to the gateway with that certificate
+
+Beyond this machine it talks only by TLS (--tls, --tls-fingerprint), through a tunnel, or, with
+OPENCLAW_ALLOW_INSECURE_PRIVATE_WS=1, to a private network.
 SIGINT or SIGTERM stops it, and what it runs; a second one ends it at once. Exit codes: 0 stopped, 1 failed, 2 makes no
 sense, 4 the gateway does not let it in (token, password, protocol).";
 
@@ -522,9 +583,64 @@ mod tests {
         let shown = ws.shown().credentials;
         assert_eq!((shown.bootstrap_token.as_deref(), shown.token), (Some("secret-secret-secret"), None));
         let wss = code("wss://gw.example");
-        assert!(choose(&args(None, None), &wss).unwrap_err().message().contains("no TLS"));
-        assert_eq!(choose(&args(Some("127.0.0.1"), Some(9)), &wss).unwrap().port, 9);
+        let got = choose(&args(None, None), &wss).unwrap();
+        assert_eq!((got.host.as_str(), got.port, got.tls), ("gw.example", 443, true));
+        let got = choose(&args(Some("127.0.0.1"), Some(9)), &wss).unwrap();
+        assert_eq!((got.port, got.tls), (9, false));
+        assert!(!choose(&args(None, None), &ws).unwrap().tls);
         assert!(SetupCode::read("nonsense").is_err());
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn tls_is_what_flags_or_memory_or_the_configuration_say_and_is_never_forgotten_by_itself() {
+        let folder = Folder::new();
+        let storage = Storage::new(RealDisk, 1);
+        let (one, two) = ("1".repeat(64), "2".repeat(64));
+        let config = format!(
+            "{{gateway: {{mode: 'remote', remote: {{url: 'wss://far.example:9', tlsFingerprint: '{one}'}}}}}}"
+        );
+        let far = opened(&config, &folder);
+        let none = NodeState::default();
+        let known = NodeState {
+            host: Some("attic.local".into()),
+            port: Some(9),
+            tls: true,
+            tls_fingerprint: Some(two.clone()),
+            ..NodeState::default()
+        };
+        let flagged = |fingerprint: &str, host| NodeRunArgs {
+            tls_fingerprint: Some(fingerprint.to_owned()),
+            ..args(host, Some(9))
+        };
+        let pin = |fingerprint: &str| Some(Trust::Pin(fingerprint.to_owned()));
+        for (args, state, want) in [
+            (args(None, None), &none, pin(&one)),
+            (args(Some("near.example"), Some(9)), &none, None),
+            (NodeRunArgs { tls: true, ..args(Some("near.example"), None) }, &none, Some(Trust::System)),
+            (flagged(&two, Some("near.example")), &none, pin(&two)),
+            (args(None, None), &known, pin(&two)),
+            // The same gateway named by a flag is still known; another port is another gateway.
+            (args(Some("attic.local"), None), &known, pin(&two)),
+            (args(Some("attic.local"), Some(10)), &known, None),
+            (flagged(&one, Some("attic.local")), &known, pin(&one)),
+        ] {
+            let gateway = Gateway::choose(&args, None, state, &far).unwrap();
+            let trust = gateway.trust(&args, state, &far, &storage).unwrap();
+            assert_eq!(trust, want, "{args:?}");
+            assert_eq!(gateway.tls, trust.is_some());
+        }
+        let home = opened("{gateway: {mode: 'local', tls: {enabled: true}}}", &folder);
+        let gateway = Gateway::choose(&args(None, None), None, &none, &home).unwrap();
+        assert!(gateway.tls);
+        let fault = gateway.trust(&args(None, None), &none, &home, &storage).unwrap_err().message();
+        assert!(fault.contains("gateway-cert.pem is not there yet"), "{fault}");
+        let broken = NodeState { tls_fingerprint: Some("f".into()), ..known.clone() };
+        let gateway = Gateway::choose(&args(None, None), None, &broken, &far).unwrap();
+        assert!(
+            gateway.trust(&args(None, None), &broken, &far, &storage).is_err(),
+            "nothing is trusted instead"
+        );
     }
 
     #[test]

@@ -31,6 +31,8 @@ use crate::profile;
 use crate::storage::{Overlay, Storage, explain};
 use crate::tailscale::Tailscaled;
 use crate::tailscale::serve as tailscale;
+use crate::tls::files::Files as TlsFiles;
+use crate::tls::{self, Prepared};
 use clawgate_proto::config::{About, AuthConfig, AuthMode, Config, PairingRules, Reach};
 use clawgate_proto::limits::Limits;
 use clawgate_proto::log::{Level, Record};
@@ -74,6 +76,8 @@ pub(super) struct Plan {
     pub(super) identity: Identity,
     /// How it is found.
     pub(super) discovery: Discovery,
+    /// The certificate, where TLS is on.
+    pub(super) tls: Option<Prepared>,
     /// Where records are kept, and from which level on.
     pub(super) log_file: LogPlan,
     /// What was written at this start; a sentence for a person.
@@ -138,6 +142,12 @@ impl Plan {
         let program = profile::program(&environment, &places.state_dir);
         let root = file.found.as_ref().map(|found| &found.root);
         let accounts = accounts::configured(root, &places, &environment);
+        let tls = settings.tls.enabled.then(|| TlsFiles::of(&settings.tls, &environment, &places.state_dir));
+        let prepare = |names: Option<&[String]>| match &tls {
+            Some(files) => tls::prepare(files, own.oldest_tls, &storage, names).map_err(Failure::Failed),
+            None => Ok(None),
+        };
+        prepare(None)?;
         lock(&Spot { places: &places, place, port })?;
         // A later change of the file, or another restart, is judged by what the command line says.
         (flags.bind, flags.place) = (args.bind.map(Into::into), None);
@@ -146,7 +156,11 @@ impl Plan {
         secrets::refuse_open_bind(&auth, bind, &host_of(place), port).map_err(Failure::Failed)?;
         let identity =
             Identity::load_or_create(&storage, &places.state_dir, log::wall_ms()).map_err(Failure::Failed)?;
+        let names = ["OPENCLAW_MDNS_HOSTNAME", "OPENCLAW_TAILNET_DNS"]
+            .map(|name| environment.get(name).map(str::to_owned));
+        let tls = prepare(Some(&names_of_this_machine(names.iter().flatten())))?;
         let mut warnings = settings.warnings.clone();
+        warnings.extend(tls.iter().flat_map(Prepared::warnings).cloned());
         warnings.extend(exposure.warnings(&auth, &settings));
         warnings.extend(bridge_is_gone(args, &environment));
         warnings.extend(identity.notice.clone());
@@ -186,8 +200,6 @@ impl Plan {
         };
         let tailscaled = own.tailscale_socket.clone().map_or_else(Tailscaled::default, Tailscaled::at);
         let pages = Pages::new(&settings, &environment, &places.state_dir);
-        let names = ["OPENCLAW_MDNS_HOSTNAME", "OPENCLAW_TAILNET_DNS"]
-            .map(|name| environment.get(name).map(str::to_owned));
         let discovery = Discovery::new(&settings.discovery, &environment);
         Ok(Self {
             places,
@@ -207,6 +219,7 @@ impl Plan {
             names,
             identity,
             discovery,
+            tls,
             log_file,
             wrote,
             warnings,
@@ -241,7 +254,13 @@ impl Plan {
         addresses: &[SocketAddr],
         accounts: Keeper,
         logger: &Arc<Logger>,
-    ) -> (Gateway, StateHost<Overlay>) {
+    ) -> Result<(Gateway, StateHost<Overlay>), Failure> {
+        let tls = self
+            .tls
+            .as_ref()
+            .map(|tls| tls.acceptor(&self.storage, logger))
+            .transpose()
+            .map_err(Failure::Failed)?;
         let mut random = Random::new(Seed::new(entropy::bytes()));
         let port = addresses.first().map_or(self.port, SocketAddr::port);
         let facts = Facts::gather(random.uuid(), port);
@@ -251,6 +270,7 @@ impl Plan {
         watch.listening = addresses.to_vec();
         let base = Config {
             limits: Limits { config_check_ms: CONFIG_CHECK_MS, ..self.own.limits.clone() },
+            tls,
             about: self.about(&facts, addresses),
             ..Config::new(AuthConfig::new(self.auth.mode), port)
         };
@@ -279,7 +299,7 @@ impl Plan {
             host = host.with_home(home);
         }
         let host = host.with_files(files);
-        (gateway, host)
+        Ok((gateway, host))
     }
 
     /// The origins of pages that this gateway itself would serve, wherever it listens beyond loopback: no other server
@@ -307,13 +327,14 @@ impl Plan {
             }
         }
         let is_served = self.settings.tailscale_mode != TailscaleMode::Off;
-        let mut origins: Vec<String> = authorities.iter().map(|at| format!("http://{at}")).collect();
+        let http = if self.tls.is_some() { "https" } else { "http" };
+        let mut origins: Vec<String> = authorities.iter().map(|at| format!("{http}://{at}")).collect();
         if is_served || self.place == Place::Tailnet {
             match tailnet.clone().map_or_else(|| self.tailscaled.clone().within(NAME_PATIENCE).dns_name(), Ok)
             {
                 Ok(name) if is_served => origins.push(format!("https://{name}")),
                 Ok(name) => {
-                    origins.push(format!("http://{name}:{}", addresses.first().map_or(0, SocketAddr::port)))
+                    origins.push(format!("{http}://{name}:{}", addresses.first().map_or(0, SocketAddr::port)))
                 }
                 Err(why) => {
                     logger.log(&Record::new(Level::Warn, "tailscale.name-unknown").field("why", why).field(
@@ -400,7 +421,13 @@ impl Plan {
             Place::Tailnet => "gateway.bind=tailnet",
             Place::Custom(_) => "gateway.bind=custom",
         };
-        (!ip.is_loopback()).then(|| (format!("ws://{}", SocketAddr::new(ip, address.port())), source))
+        (!ip.is_loopback())
+            .then(|| (format!("{}://{}", self.scheme(), SocketAddr::new(ip, address.port())), source))
+    }
+
+    /// The scheme of its WebSocket addresses.
+    pub(super) fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "wss" } else { "ws" }
     }
 }
 
@@ -425,6 +452,25 @@ fn overrides(args: &RunArgs, environment: &Environment) -> Result<Overrides, Fai
         token: args.token.as_deref().and_then(Secret::new),
         password,
     })
+}
+
+/// What a certificate of this machine is for: the names and addresses by which it is reached. Clients that pin it do not
+/// look at them; browsers do.
+pub(super) fn names_of_this_machine<'a>(more: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let mut names = ["localhost", "127.0.0.1", "::1", "openclaw.local"].map(str::to_owned).to_vec();
+    let hostname = facts::hostname();
+    let first = hostname.split('.').next().unwrap_or_default();
+    names.extend([format!("{first}.local"), hostname.clone()]);
+    names.extend(more.cloned());
+    names.extend(interfaces::addresses().iter().map(ToString::to_string));
+    let is_name = |name: &String| {
+        let is_usual = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':');
+        !name.starts_with('.') && name.len() <= 253 && !name.is_empty() && name.chars().all(is_usual)
+    };
+    let mut known = BTreeSet::new();
+    names.retain(|name| is_name(name) && known.insert(name.to_ascii_lowercase()));
+    names.truncate(CERTIFICATE_NAMES_MAX);
+    names
 }
 
 /// The address as a refusal names it.
@@ -523,6 +569,8 @@ const IN_MEMORY: &str = "--state-in-memory: NOTHING IS STORED. Devices that are 
 pub(super) const NAME_PATIENCE: Duration = Duration::from_secs(1);
 /// A machine with more addresses than this is told in `gateway.controlUi.allowedOrigins` which of them count.
 const OWN_ORIGINS_MAX: usize = 64;
+/// Names and addresses in a certificate that is made here.
+const CERTIFICATE_NAMES_MAX: usize = 32;
 
 /// Between looks at the configuration files where the system does not say that they were changed: a system call for each
 /// of them.

@@ -124,7 +124,8 @@ impl Target {
         let url = client.url.as_deref().unwrap_or(USUAL_URL);
         let (far, path) = target::far_end(url)?;
         let tunnel = Tunnel::open(&ssh, identity.as_deref(), &far, Duration::from_millis(client.timeout))?;
-        client.url = Some(format!("ws://{}{path}", tunnel.address()));
+        let scheme = if target::Address::parse(url).is_ok_and(|at| at.tls) { "wss" } else { "ws" };
+        client.url = Some(format!("{scheme}://{}{path}", tunnel.address()));
         let mut found = Self::look(&client, environment)?;
         if found.failure.is_some()
             && let Some(why) = tunnel.fault()

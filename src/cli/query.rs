@@ -72,6 +72,9 @@ pub(super) fn look(args: &StatusArgs, environment: &Environment) -> Result<(Valu
         "uptimeMs": session.hello.0["snapshot"]["uptimeMs"],
         "latencyMs": latency,
     });
+    if let Some(secure) = &session.target.tls {
+        gateway["tlsSha256"] = secure.met().fingerprint.into();
+    }
     let deep = deep.then(|| look_deep(&mut session));
     let url = session.target.url.clone();
     let port = session.target.addresses.first().map(SocketAddr::port);

@@ -15,6 +15,7 @@ use crate::log::Logger;
 use crate::profile;
 use crate::service::{Caretaker, sockets};
 use crate::tailscale::serve as tailscale;
+use crate::tls;
 use clawgate_proto::config::AuthMode;
 use clawgate_proto::log::{Level, Record};
 use clawgate_proto::mdns::Responder;
@@ -182,11 +183,12 @@ fn serve_once(
     macro_rules! drive {
         ($driver:ident) => {{
             let (clock, stop) = ($driver::Clock::start(), $driver::Stop::new());
-            let (mut gateway, host) = plan.build(clock.now(), &bound.addresses, accounts, logger);
+            let (mut gateway, host) = plan.build(clock.now(), &bound.addresses, accounts, logger)?;
             if care.notifier.is_heard() {
                 gateway.set_beats(clock.now(), care.notifier.beat_every_ms());
             }
-            let host = Arc::new(host.with_restart_check(may_restart).with_beat(tells_it_lives(care, &bound)));
+            let host =
+                Arc::new(host.with_restart_check(may_restart).with_beat(tells_it_lives(plan, care, &bound)));
             restart = host.restart();
             let (orders, wanted, manager) = (stop.clone(), host.restart(), Arc::clone(care));
             let touched = stop.clone();
@@ -277,8 +279,12 @@ fn could_start((args, environment, care): (&RunArgs, &Environment, &Caretaker)) 
 }
 
 /// What is told to a service manager when the gateway says that it lives: the first time, that it is ready.
-fn tells_it_lives(care: &Arc<Caretaker>, bound: &Bound) -> impl Fn() + Send + Sync + 'static {
-    let (care, status) = (Arc::clone(care), format!("listening on {}", urls(bound).join(", ")));
+fn tells_it_lives(
+    plan: &Plan,
+    care: &Arc<Caretaker>,
+    bound: &Bound,
+) -> impl Fn() + Send + Sync + use<> + 'static {
+    let (care, status) = (Arc::clone(care), format!("listening on {}", urls(plan, bound).join(", ")));
     let is_ready = AtomicBool::new(false);
     move || {
         if is_ready.swap(true, Ordering::AcqRel) {
@@ -289,8 +295,8 @@ fn tells_it_lives(care: &Arc<Caretaker>, bound: &Bound) -> impl Fn() + Send + Sy
     }
 }
 
-fn urls(bound: &Bound) -> Vec<String> {
-    bound.addresses.iter().map(|address| format!("ws://{address}")).collect()
+fn urls(plan: &Plan, bound: &Bound) -> Vec<String> {
+    bound.addresses.iter().map(|address| format!("{}://{address}", plan.scheme())).collect()
 }
 
 fn warn(logger: &Logger, what: &str) {
@@ -306,7 +312,7 @@ fn announce(
     announced: &str,
     logger: &Logger,
 ) {
-    let urls = urls(bound);
+    let urls = urls(plan, bound);
     let pid = std::process::id();
     let source = plan.auth.in_force().map(|sourced| sourced.source.to_string());
     let mut record = Record::new(Level::Info, "gateway.listening")
@@ -317,6 +323,10 @@ fn announce(
         .field("auth", plan.auth.mode.as_str())
         .field("mdns", announced);
     let supervised = supervised(care);
+    let shown = plan.tls.as_ref().map(tls::Prepared::shown);
+    if let Some(shown) = shown {
+        record = record.field("tlsSha256", &shown.fingerprint);
+    }
     if let Some(supervised) = &supervised {
         record = record.field("supervised", supervised);
     }
@@ -336,6 +346,9 @@ fn announce(
     let auth = plan.auth.mode.as_str();
     line("mdns", announced);
     line("auth", &source.map_or_else(|| auth.to_owned(), |source| format!("{auth}, from {source}")));
+    if let Some(shown) = shown {
+        line("tls", &format!("sha256:{}", shown.fingerprint));
+    }
     line("config", &plan.places.config.display().to_string());
     line("state", &plan.places.state_dir.display().to_string());
     let log = logger.file().map_or_else(|| "in memory".to_owned(), |path| path.display().to_string());
@@ -344,15 +357,15 @@ fn announce(
         line("service", supervised);
     }
     line("log", &format!("{log}   {program} logs shows it"));
-    if let Some(wrote) = &plan.wrote {
-        line("note", wrote);
+    for note in plan.wrote.as_deref().into_iter().chain(plan.tls.as_ref().and_then(tls::Prepared::note)) {
+        line("note", note);
     }
     for other in others {
         line("note", &instances::sentence(other));
     }
     line("connect", &format!("{program} status"));
     if let Some(address) = bound.addresses.first() {
-        let url = |ip: IpAddr| format!("ws://{}", SocketAddr::new(ip, address.port()));
+        let url = |ip: IpAddr| format!("{}://{}", plan.scheme(), SocketAddr::new(ip, address.port()));
         let is_every = address.ip().is_unspecified();
         let here = if is_every { Ipv4Addr::LOCALHOST.into() } else { address.ip() };
         line("", &format!("OPENCLAW_GATEWAY_URL={} openclaw gateway status", url(here)));

@@ -11,11 +11,13 @@ use crate::identity::{self, HeldToken, Identity};
 use crate::instances;
 use crate::log;
 use crate::storage::{RealDisk, Storage};
+use crate::tls::{self, Secure};
 use clawgate_proto::client::policy::{self, Decision, Means, Reconnect};
 use clawgate_proto::client::{Client, ClientConfig, ClientEvent, Hello, ResponseError};
 use clawgate_proto::connect::{ClientInfo, Credentials};
 use clawgate_proto::secret;
 use clawgate_proto::seed::Seed;
+use clawgate_proto::tls::Fault;
 use clawgate_proto::{Mono, Now, Wall};
 use serde_json::Value;
 use std::io::{self, Read as _, Write as _};
@@ -129,6 +131,7 @@ impl Session {
             let config = ClientConfig {
                 path: target.path.clone(),
                 scopes: guise.scopes().iter().map(|scope| (*scope).to_owned()).collect(),
+                tls: target.tls.as_ref().map(Secure::connector),
                 caps: guise.caps().iter().map(|cap| (*cap).to_owned()).collect(),
                 auth: policy::credentials(&target.credentials, held, with_held),
                 identity: (guise != Guise::Probe).then(|| identity.key.clone()),
@@ -158,7 +161,7 @@ impl Session {
                         let _ = identity::forget_token(&storage, &places.state_dir, &device_id, ROLE);
                     }
                     let means =
-                        Means { stored_device_token: held.is_some(), trusted_endpoint: target.is_loopback };
+                        Means { stored_device_token: held.is_some(), trusted_endpoint: target.is_trusted() };
                     let decision = reconnect.ended(Some(&error), means);
                     // A command tries again for two reasons only: the one offered retry, and a gateway that is
                     // about to be ready. Everything else is for its person to know.
@@ -292,6 +295,7 @@ pub fn knock(args: &ClientArgs, environment: &Environment, origin: Option<&str>)
     let config = ClientConfig {
         path: target.path.clone(),
         origin: origin.map(str::to_owned),
+        tls: target.tls.as_ref().map(Secure::connector),
         scopes: SCOPES.iter().map(|scope| (*scope).to_owned()).collect(),
         connect_timeout_ms: args.timeout.saturating_mul(2),
         ..ClientConfig::new(target.host.clone(), client_info(Guise::Command))
@@ -333,6 +337,11 @@ fn attempt(
             ClientEvent::HelloOk(hello) => return Ok((link, hello)),
             ClientEvent::ConnectRefused(error) => refusal = Some(Box::new(error)),
             ClientEvent::Closed { code, reason, .. } => {
+                // The gateway is told why, as far as it listens.
+                let _ = link.flush();
+                if let (Some(fault), Some(secure)) = (link.client.tls_fault(), &target.tls) {
+                    return Err(Ended::Failed(tls_failed(target, secure, fault)));
+                }
                 return Err(match refusal {
                     Some(error) => Ended::Refused(error, Some((code, reason))),
                     None => Ended::Failed(closed(code, &reason)),
@@ -353,6 +362,13 @@ fn attempt(
             | ClientEvent::Unrecognised(_) => {}
         }
     }
+}
+
+fn tls_failed(target: &Target, secure: &Secure, fault: Fault) -> Failure {
+    let own = target.is_home && secure.is_pinned();
+    let (code, message) =
+        tls::explain(fault, &secure.met(), &super::render::clean(&target.url), secure.is_pinned(), own);
+    Failure::Tls { code, message }
 }
 
 /// Who is to be approved on the gateway's machine, and is that machine, may have nobody to turn to.
@@ -595,6 +611,7 @@ mod tests {
             credentials: Credentials::default(),
             from: None,
             notice: None,
+            tls: None,
             is_loopback,
             is_home,
         };
@@ -631,6 +648,7 @@ mod tests {
             credentials: Credentials { token: Some(token.to_owned()), ..Credentials::default() },
             from: Some("the environment variable X".to_owned()),
             notice: None,
+            tls: None,
             is_loopback: true,
             is_home: true,
         };

@@ -82,7 +82,8 @@ pub fn run(args: &SetupArgs, environment: &Environment) -> Result<(), Failure> {
     let by = Author { state_dir: &places.state_dir, name: "clawgate setup" };
     file.set(&storage, by, &changes, &mut |text| judge.of(text).map(|_| ())).map_err(Failure::Failed)?;
     let port = startable.port;
-    let reach = format!("ws://{}:{port}", address(startable.decided.place));
+    let scheme = if settings.tls.enabled { "wss" } else { "ws" };
+    let reach = format!("{scheme}://{}:{port}", address(startable.decided.place));
     let notes = notes(&draft, &startable, &settings, &environment, was_remote);
     if args.json {
         let said = json!({
@@ -123,7 +124,7 @@ pub fn run(args: &SetupArgs, environment: &Environment) -> Result<(), Failure> {
     if startable.decided.place == Place::Lan
         && let Some(there) = interfaces::lan_address()
     {
-        text += &format!("from another machine: ws://{there}:{port}\n");
+        text += &format!("from another machine: {scheme}://{there}:{port}\n");
     }
     print(&text)
 }

@@ -17,6 +17,9 @@ pub fn status(gateway: &Value, status: &Value) -> String {
             text(&gateway["protocol"])
         ),
     );
+    if let Some(fingerprint) = gateway["tlsSha256"].as_str() {
+        rows.add("tls", format!("sha256:{}", render::clean(fingerprint)));
+    }
     let latency = text(&gateway["latencyMs"]);
     match gateway["uptimeMs"].as_u64() {
         Some(ms) => rows.add("up", format!("{}; answered in {latency} ms", span(ms))),

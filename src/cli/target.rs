@@ -1,7 +1,8 @@
 //! Which gateway a client command talks to, and what it shows there to be let in.
 //!
 //! A credential never follows an address that somebody else chose: a `--url` needs credentials of its own, and
-//! without encryption only this machine is talked to (or, on request, a private network).
+//! without encryption only this machine is talked to (or, on request, a private network). With it, the gateway has to
+//! show a certificate that this machine trusts, or the one that was pinned; its own gateway's is pinned by itself.
 
 use super::Failure;
 use super::args::ClientArgs;
@@ -14,10 +15,13 @@ use crate::config::{self, ConfigFile, Opened, Settings};
 use crate::environment::Environment;
 use crate::interfaces;
 use crate::storage::{RealDisk, Storage};
+use crate::tls::files::Files;
+use crate::tls::{self, Secure, Trust};
 use clawgate_proto::config::AuthMode;
 use clawgate_proto::connect::Credentials;
 use clawgate_proto::secret::Secret;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
+use std::path::Path;
 
 /// A gateway and the way in.
 #[derive(Debug)]
@@ -36,6 +40,8 @@ pub struct Target {
     pub from: Option<String>,
     /// What their person should know about them; a sentence.
     pub notice: Option<String>,
+    /// TLS, and what was met by it; `None` for a `ws://` address.
+    pub tls: Option<Secure>,
     /// Whether the endpoint is this machine.
     pub is_loopback: bool,
     /// Whether it is this machine's own gateway, as far as settings can say. Only such a one is shown the device
@@ -62,10 +68,12 @@ impl Target {
                         .to_owned(),
                 )
             })?;
-            return Ok(Self { is_home: false, ..Self::at(url, shown, environment)? });
+            let trust = args.tls_fingerprint.clone().map_or(Trust::System, Trust::Pin);
+            return Ok(Self { is_home: false, ..Self::at(url, shown, environment, trust)? });
         }
-        let Opened { file, settings, environment, .. } =
+        let Opened { places, file, settings, environment, .. } =
             config::open(storage, environment).map_err(Failure::Failed)?;
+        let flag = args.tls_fingerprint.clone().map(Trust::Pin);
         let named = environment.first(&["OPENCLAW_GATEWAY_URL", "CLAWDBOT_GATEWAY_URL"]);
         if named.is_none() && settings.mode.as_deref() == Some("remote") {
             let url = settings.remote_url.as_deref().ok_or_else(|| {
@@ -74,7 +82,8 @@ impl Target {
                 )
             })?;
             let shown = explicit.map_or_else(|| remote(&settings, &environment), Ok)?;
-            let at = match Self::at(url.trim(), shown, &environment) {
+            let trust = flag.map_or_else(|| remote_trust(&settings), Ok)?;
+            let at = match Self::at(url.trim(), shown, &environment, trust) {
                 // Nothing on the command line is wrong.
                 Err(Failure::Usage(why)) => {
                     return Err(Failure::Failed(format!("gateway.remote.url: {why}")));
@@ -84,42 +93,122 @@ impl Target {
             // Not even where it leads to this machine, through a tunnel.
             return Ok(Self { is_home: false, ..at });
         }
+        // The secrets of this file are of a gateway here. In the clear nothing leaves this machine; with TLS it might.
+        let leads_away =
+            |url: &str| Address::parse(url).is_ok_and(|at| at.tls && !is_loopback_name(&at.host));
         let shown = match explicit {
             Some(shown) => shown,
+            None if named.is_some_and(|(_, url)| leads_away(url)) => of_environment(&environment)?,
             None => configured(&settings, &file, &environment)?,
         };
+        let own = || own_trust(&settings, &environment, &places.state_dir, storage);
         if let Some((_, url)) = named {
-            return Self::at(url, shown, &environment);
+            // Where it leads to this machine, it is this machine's gateway that is meant.
+            let is_here = Address::parse(url).is_ok_and(|at| at.tls && is_loopback_name(&at.host));
+            let trust = match flag {
+                Some(trust) => trust,
+                None if is_here && settings.tls.enabled => own()?,
+                None => Trust::System,
+            };
+            return Self::at(url, shown, &environment, trust);
         }
         let port = startable::port(None, &environment, &settings).map_err(Failure::Failed)?;
         let host = listening_at(&settings, &environment)?;
         let host_header = format!("{host}:{port}");
+        let tls = match (settings.tls.enabled, flag) {
+            (false, None) => None,
+            (false, Some(_)) => return Err(Failure::Usage(NO_TLS_THERE.to_owned())),
+            (true, trust) => {
+                let trust = trust.map_or_else(own, Ok)?;
+                Some(tls::secure(&trust, &host.to_string()).map_err(Failure::Failed)?)
+            }
+        };
+        let scheme = if tls.is_some() { "wss" } else { "ws" };
         Ok(Self {
-            url: format!("ws://{host_header}/"),
+            url: format!("{scheme}://{host_header}/"),
             host: host_header,
             path: "/".to_owned(),
             addresses: vec![SocketAddr::from((host, port))],
             credentials: shown.credentials,
             from: shown.from,
             notice: shown.notice,
+            tls,
             is_loopback: host.is_loopback(),
             is_home: true,
         })
     }
 
-    fn at(url: &str, shown: Shown, environment: &Environment) -> Result<Self, Failure> {
-        let Address { host, port, path } = Address::parse(url).map_err(|why| {
+    fn at(url: &str, shown: Shown, environment: &Environment, trust: Trust) -> Result<Self, Failure> {
+        let Address { tls, host, port, path } = Address::parse(url).map_err(|why| {
             // What follows these may be a secret that somebody put there.
             let named = if url.contains(['@', '?', '#']) { "the address of the gateway" } else { url };
             Failure::Usage(format!("{}: {why}", super::render::clean(named)))
         })?;
-        let addresses = reach(&host, port, environment.is_on(PRIVATE_VARIABLE))?;
+        if !tls && matches!(trust, Trust::Pin(_)) {
+            return Err(Failure::Usage(NO_TLS_THERE.to_owned()));
+        }
+        let tls = tls.then(|| tls::secure(&trust, &host)).transpose().map_err(Failure::Usage)?;
+        let addresses = match &tls {
+            Some(_) => resolve(&host, port)?,
+            None => reach(&host, port, environment.is_on(PRIVATE_VARIABLE))?,
+        };
         let is_loopback = addresses.iter().all(|address| address.ip().to_canonical().is_loopback());
         let host = format!("{host}:{port}");
-        let url = format!("ws://{host}{path}");
+        let scheme = if tls.is_some() { "wss" } else { "ws" };
+        let url = format!("{scheme}://{host}{path}");
         let Shown { credentials, from, notice } = shown;
-        Ok(Self { url, host, path, addresses, credentials, from, notice, is_loopback, is_home: is_loopback })
+        let is_home = is_loopback;
+        Ok(Self { url, host, path, addresses, credentials, from, notice, tls, is_loopback, is_home })
     }
+
+    /// Whether nobody else can be there: this machine, or the gateway with the pinned certificate. Only there may a
+    /// stored token follow a refused one.
+    pub fn is_trusted(&self) -> bool {
+        self.is_loopback || self.tls.as_ref().is_some_and(Secure::is_pinned)
+    }
+}
+
+/// The certificate of this configuration's own gateway.
+///
+/// # Errors
+/// There is none yet, or it cannot be read.
+pub fn own_trust(
+    settings: &Settings,
+    environment: &Environment,
+    state_dir: &Path,
+    storage: &Storage<RealDisk>,
+) -> Result<Trust, Failure> {
+    let files = Files::of(&settings.tls, environment, state_dir);
+    match tls::shown(&files, storage).map_err(Failure::Failed)? {
+        Some(shown) => Ok(Trust::Pin(shown.fingerprint)),
+        None => Err(Failure::Failed(format!(
+            "gateway.tls.enabled is true, and {} is not there yet: start the gateway, which makes it",
+            files.certificate.display()
+        ))),
+    }
+}
+
+/// What `gateway.remote` says about the certificate there.
+///
+/// # Errors
+/// It says something that is no fingerprint.
+pub fn remote_trust(settings: &Settings) -> Result<Trust, Failure> {
+    match &settings.remote_fingerprint {
+        None => Ok(Trust::System),
+        Some(Setting::Known(fingerprint)) => Ok(Trust::Pin(fingerprint.clone())),
+        Some(Setting::Unusable(why)) => Err(Failure::Failed(why.clone())),
+    }
+}
+
+/// Where a name leads.
+///
+/// # Errors
+/// It leads nowhere.
+pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
+    let found = (host.trim_matches(['[', ']']), port)
+        .to_socket_addrs()
+        .map_err(|why| Failure::Unreachable(format!("{host} is no known name: {why}")))?;
+    Ok(found.collect())
 }
 
 /// The gateway of an address as another machine sees it, `host:port`, and the path on it.
@@ -127,7 +216,7 @@ impl Target {
 /// # Errors
 /// It is no address.
 pub fn far_end(url: &str) -> Result<(String, String), Failure> {
-    let Address { host, port, path } = Address::parse(url)
+    let Address { host, port, path, .. } = Address::parse(url)
         .map_err(|why| Failure::Usage(format!("--url, the gateway as the other machine sees it: {why}")))?;
     Ok((format!("{host}:{port}"), path))
 }
@@ -138,18 +227,17 @@ pub fn far_end(url: &str) -> Result<(String, String), Failure> {
 /// # Errors
 /// It leads nowhere, or to none of these.
 pub fn reach(host: &str, port: u16, private: bool) -> Result<Vec<SocketAddr>, Failure> {
-    let found = (host.trim_matches(['[', ']']), port)
-        .to_socket_addrs()
-        .map_err(|why| Failure::Unreachable(format!("{host} is no known name: {why}")))?;
+    let found = resolve(host, port)?;
     let may = |address: &SocketAddr| {
         let ip = address.ip().to_canonical();
         ip.is_loopback() || (private && is_private(ip))
     };
-    let addresses: Vec<SocketAddr> = found.filter(may).collect();
+    let addresses: Vec<SocketAddr> = found.into_iter().filter(may).collect();
     if addresses.is_empty() {
         return Err(Failure::Usage(format!(
             "{host} is not this machine, and ws:// sends credentials in the clear: use an SSH tunnel (ssh -N -L \
-             {port}:127.0.0.1:{port} {host}), or for a private network you trust set {PRIVATE_VARIABLE}=1"
+             {port}:127.0.0.1:{port} {host}), TLS where the gateway speaks it (a wss:// address), or for a private network \
+             you trust set {PRIVATE_VARIABLE}=1"
         )));
     }
     Ok(addresses)
@@ -368,9 +456,11 @@ fn is_unique_or_link_local(ip: Ipv6Addr) -> bool {
 /// A WebSocket address, taken apart.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Address {
+    /// Whether it is encrypted: `wss://`.
+    pub tls: bool,
     /// IPv6 in brackets.
     pub host: String,
-    /// 80 when none is named.
+    /// 80, or with TLS 443, when none is named.
     pub port: u16,
     /// `/` when none is named.
     pub path: String,
@@ -384,15 +474,11 @@ impl Address {
     pub fn parse(url: &str) -> Result<Self, &'static str> {
         let (scheme, rest) =
             url.split_once("://").ok_or("expected an address such as ws://127.0.0.1:18789")?;
-        match scheme.to_ascii_lowercase().as_str() {
-            "ws" => {}
-            "wss" => {
-                return Err(
-                    "this version has no TLS; use ws:// to this machine, for example through a tunnel",
-                );
-            }
-            _ => return Err("expected ws://"),
-        }
+        let tls = match scheme.to_ascii_lowercase().as_str() {
+            "ws" => false,
+            "wss" => true,
+            _ => return Err("expected ws:// or wss://"),
+        };
         if url.contains(|c: char| c.is_control() || c.is_whitespace()) {
             return Err("white space and control characters have no place in an address");
         }
@@ -406,17 +492,26 @@ impl Address {
                     authority[colon + 1..].parse().map_err(|_| "the port is no number from 1 to 65535")?;
                 (&authority[..colon], port)
             }
-            None => (authority, 80),
+            None => (authority, if tls { 443 } else { 80 }),
         };
         let is_v6 = host.starts_with('[') && host.ends_with(']');
         if host.is_empty() || port == 0 || (!is_v6 && host.contains(['[', ']', ':'])) {
             return Err("expected an address such as ws://127.0.0.1:18789");
         }
         let path = if path.is_empty() { "/" } else { path };
-        Ok(Self { host: host.to_owned(), port, path: path.to_owned() })
+        Ok(Self { tls, host: host.to_owned(), port, path: path.to_owned() })
     }
 }
 
+/// A host, IPv6 in brackets, that is this machine whoever resolves it.
+pub fn is_loopback_name(host: &str) -> bool {
+    let bare = host.trim_matches(['[', ']']);
+    bare.eq_ignore_ascii_case("localhost")
+        || bare.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
+const NO_TLS_THERE: &str =
+    "a fingerprint is of a certificate, and a ws:// address has none: use a wss:// address, or leave it out";
 const TOKEN_VARIABLES: [&str; 2] = ["OPENCLAW_GATEWAY_TOKEN", "CLAWDBOT_GATEWAY_TOKEN"];
 const PASSWORD_VARIABLES: [&str; 2] = ["OPENCLAW_GATEWAY_PASSWORD", "CLAWDBOT_GATEWAY_PASSWORD"];
 /// Lets client commands and node hosts talk to a private network in the clear.
@@ -444,8 +539,11 @@ mod tests {
 
     #[test]
     fn addresses_are_taken_apart_strictly() {
-        let address =
-            |host: &str, port, path: &str| Ok(Address { host: host.into(), port, path: path.into() });
+        let address = |host: &str, port, path: &str| {
+            Ok(Address { tls: false, host: host.into(), port, path: path.into() })
+        };
+        let secure = Address { tls: true, host: "gw.example".into(), port: 443, path: "/".into() };
+        assert_eq!(Address::parse("WSS://gw.example"), Ok(secure));
         assert_eq!(Address::parse("ws://a:5"), address("a", 5, "/"));
         assert_eq!(Address::parse("WS://[::1]:5/x/y"), address("[::1]", 5, "/x/y"));
         assert_eq!(Address::parse("ws://[::1]"), address("[::1]", 80, "/"));
@@ -453,7 +551,6 @@ mod tests {
             "",
             "a:5",
             "http://a",
-            "wss://a",
             "ws://",
             "ws://:5",
             "ws://a:0",
@@ -570,10 +667,6 @@ mod tests {
             (config, "gateway.remote.password is to come from the environment (PW)"),
             ("{gateway: {mode: 'remote'}}", "gateway.remote.url is not set"),
             (
-                "{gateway: {mode: 'remote', remote: {url: 'wss://gw.example'}}}",
-                "gateway.remote.url: wss://gw.example: this",
-            ),
-            (
                 "{gateway: {mode: 'remote', remote: {url: 'ws://8.8.8.8:5', token: 't'}}}",
                 "8.8.8.8 is not this machine",
             ),
@@ -584,6 +677,49 @@ mod tests {
         // A gateway here needs none of it.
         let local = "{gateway: {mode: 'local', auth: {token: 't'}, remote: {token: '${PW}'}}}";
         assert_eq!(find(&ClientArgs::default(), &[], local).unwrap().credentials.token.as_deref(), Some("t"));
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn with_tls_a_gateway_elsewhere_is_reached_and_gets_no_secret_of_this_machines_gateway() {
+        let pin = "ab".repeat(32);
+        let config = format!(
+            "{{gateway: {{mode: 'remote', auth: {{token: 'of-this-machine'}}, \
+              remote: {{url: 'wss://203.0.113.7:7/ws', token: 'of-the-remote', tlsFingerprint: 'SHA256:{pin}'}}}}}}"
+        );
+        let target = find(&ClientArgs::default(), &[], &config).unwrap();
+        assert_eq!((target.url.as_str(), target.is_home), ("wss://203.0.113.7:7/ws", false));
+        assert_eq!(target.credentials.token.as_deref(), Some("of-the-remote"));
+        assert!(target.is_trusted() && !target.is_loopback);
+        // Without a pin only the machine's own authorities count, and a stored token follows nowhere.
+        let target = find(&url("wss://203.0.113.7", Some("t")), &[], "{}").unwrap();
+        assert_eq!((target.host.as_str(), target.is_trusted()), ("203.0.113.7:443", false));
+        // What a variable names is not the gateway of the file.
+        let local = "{gateway: {mode: 'local', auth: {token: 'of-this-machine'}}}";
+        let env = [("OPENCLAW_GATEWAY_URL", "wss://203.0.113.7:7")];
+        assert_eq!(find(&ClientArgs::default(), &env, local).unwrap().credentials.token, None);
+        let both = [env[0], ("OPENCLAW_GATEWAY_TOKEN", "said")];
+        let target = find(&ClientArgs::default(), &both, local).unwrap();
+        assert_eq!(target.credentials.token.as_deref(), Some("said"));
+        for (config, want) in [
+            (
+                "{gateway: {mode: 'remote', remote: {url: 'wss://127.0.0.1:1', tlsFingerprint: 'ab'}}}",
+                "gateway.remote.tlsFingerprint is no SHA-256 fingerprint",
+            ),
+            (
+                "{gateway: {mode: 'local', tls: {enabled: true}}}",
+                "gateway-cert.pem is not there yet: start the gateway",
+            ),
+        ] {
+            let fault = find(&ClientArgs::default(), &[], config).unwrap_err();
+            assert!(fault.message().contains(want) && fault.exit_code() == 1, "{}", fault.message());
+        }
+        // A fingerprint for an address without TLS is a misunderstanding.
+        let flagged = |address| ClientArgs { tls_fingerprint: Some(pin.clone()), ..url(address, Some("t")) };
+        assert_eq!(find(&flagged("ws://127.0.0.1:1"), &[], "{}").unwrap_err().exit_code(), 2);
+        assert!(
+            find(&flagged("wss://127.0.0.1:1"), &[], "{}").unwrap().tls.is_some_and(|tls| tls.is_pinned())
+        );
     }
 
     #[test]

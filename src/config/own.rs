@@ -6,6 +6,7 @@ use super::value::Node;
 use super::weak::Weakness;
 use crate::environment::Environment;
 use crate::storage::{Disk, Storage};
+use crate::tls::Oldest;
 use clawgate_config::validate::{shown_name, shown_text};
 use clawgate_proto::config::PairingRules;
 use clawgate_proto::limits::Limits;
@@ -26,6 +27,8 @@ pub struct Own {
     pub metrics: bool,
     /// `tailscale.socket`: where tailscaled of this machine answers, when not where it usually does.
     pub tailscale_socket: Option<PathBuf>,
+    /// `tls.minVersion`: the oldest version of TLS that is spoken, where `gateway.tls` is on.
+    pub oldest_tls: Oldest,
 }
 
 /// `trustedProxy`: what `gateway.auth.trustedProxy` of the reference's file has no words for.
@@ -84,12 +87,18 @@ pub fn of_text(text: &[u8], path: &Path, environment: &Environment) -> Result<Ow
 fn parse(root: &Node, environment: &Environment) -> Result<Own, Vec<String>> {
     let mut reader = Reader::new(root, environment);
     let mut limits = Limits::default();
-    check_names(&mut reader, "", root, &["limits", "trustedProxy", "tailscale", "nodePairing", "metrics"]);
+    check_names(
+        &mut reader,
+        "",
+        root,
+        &["limits", "trustedProxy", "tailscale", "nodePairing", "metrics", "tls"],
+    );
     for (name, known) in [
         ("trustedProxy", &["proofHeader", "proof", "dangerouslyTrustLoopback"][..]),
         ("tailscale", &["socket"]),
         ("nodePairing", &["autoApproveLocal", "autoApproveCidrs"]),
         ("metrics", &["enabled"]),
+        ("tls", &["minVersion"]),
     ] {
         if let Some(section) = reader.node(name) {
             check_names(&mut reader, &format!("{name}."), section, known);
@@ -99,6 +108,10 @@ fn parse(root: &Node, environment: &Environment) -> Result<Own, Vec<String>> {
     let pairing = pairing(&mut reader);
     let metrics = reader.switch("metrics.enabled").unwrap_or(false);
     let tailscale_socket = reader.text("tailscale.socket").map(|path| environment.path(&path));
+    let oldest_tls = match reader.choice("tls.minVersion", &["1.2", "1.3"]) {
+        Some("1.2") => Oldest::Tls12,
+        Some(_) | None => Oldest::Tls13,
+    };
     if let Some(section) = reader.node("limits") {
         let names: Vec<&str> = LIMITS.iter().map(|limit| limit.name).collect();
         check_names(&mut reader, "limits.", section, &names);
@@ -124,7 +137,7 @@ fn parse(root: &Node, environment: &Environment) -> Result<Own, Vec<String>> {
         ));
     }
     if reader.faults.is_empty() {
-        Ok(Own { limits, proxy, pairing, metrics, tailscale_socket })
+        Ok(Own { limits, proxy, pairing, metrics, tailscale_socket, oldest_tls })
     } else {
         Err(reader.faults)
     }

@@ -1,7 +1,7 @@
 //! The settings of the reference's file that this program obeys, typed.
 //!
-//! A setting that would change who may come in, and that this version cannot honour (TLS),
-//! is a fault and not a warning: silence would serve more openly than its owner asked for.
+//! A setting that would change who may come in, and that this build cannot honour (TLS, in one without it), is a fault
+//! and not a warning: silence would serve more openly than its owner asked for.
 
 use super::discovery::DiscoverySettings;
 use super::hooks::Hooks;
@@ -10,6 +10,8 @@ use super::secret_refs::SecretRef;
 use super::value::Node;
 use crate::environment::Environment;
 use crate::log::settings::Logging;
+use crate::tls;
+use crate::tls::files::TlsSettings;
 use clawgate_proto::config::{AuthMode, CONFIG_DEBOUNCE_MS, NodeCommands, RateLimit};
 use clawgate_proto::net::Cidr;
 use clawgate_proto::secret::Secret;
@@ -59,6 +61,10 @@ pub struct Settings {
     pub remote_token: Option<Setting<SecretAt>>,
     /// `gateway.remote.password`, likewise.
     pub remote_password: Option<Setting<SecretAt>>,
+    /// `gateway.remote.tlsFingerprint`: the one certificate that is trusted at `gateway.remote.url`.
+    pub remote_fingerprint: Option<Setting<String>>,
+    /// `gateway.tls`.
+    pub tls: TlsSettings,
     /// `gateway.remote.sshTarget`: whose SSH server leads to that gateway.
     pub remote_ssh: Option<String>,
     /// `gateway.remote.sshIdentity`: the private key for it.
@@ -202,7 +208,6 @@ impl Settings {
         if !matches!(root, Node::Object(_)) {
             return Err(vec![format!("the file holds {}, expected an object", root.kind())]);
         }
-        refuse_what_would_be_ignored(&mut reader);
         let settings = Self {
             mode: reader.text("gateway.mode"),
             port: reader.integer("gateway.port", 1, 65_535).and_then(|port| u16::try_from(port).ok()),
@@ -224,6 +229,8 @@ impl Settings {
             remote_url: named_elsewhere(&mut reader, "gateway.remote.url"),
             remote_token: secret_of_a_client(&mut reader, environment, "gateway.remote.token"),
             remote_password: secret_of_a_client(&mut reader, environment, "gateway.remote.password"),
+            remote_fingerprint: remote_fingerprint(&mut reader),
+            tls: tls(&mut reader),
             remote_ssh: named_elsewhere(&mut reader, "gateway.remote.sshTarget"),
             remote_ssh_identity: named_elsewhere(&mut reader, "gateway.remote.sshIdentity"),
             public_url: named_elsewhere(&mut reader, "plugins.entries.device-pair.config.publicUrl"),
@@ -436,13 +443,33 @@ fn node_commands(reader: &mut Reader<'_>) -> NodeCommands {
     NodeCommands { allow, deny }
 }
 
-fn refuse_what_would_be_ignored(reader: &mut Reader<'_>) {
-    if reader.switch("gateway.tls.enabled") == Some(true) {
+/// Matters to the commands of this machine only, so a wrong one stops no gateway.
+fn remote_fingerprint(reader: &mut Reader<'_>) -> Option<Setting<String>> {
+    const PATH: &str = "gateway.remote.tlsFingerprint";
+    let text = named_elsewhere(reader, PATH)?;
+    Some(match tls::fingerprint(&text) {
+        Some(fingerprint) => Setting::Known(fingerprint),
+        None => Setting::Unusable(format!(
+            "{PATH} is no SHA-256 fingerprint: 64 hexadecimal digits, as `clawgate gateway tls` shows on the gateway's machine"
+        )),
+    })
+}
+
+fn tls(reader: &mut Reader<'_>) -> TlsSettings {
+    let enabled = reader.switch("gateway.tls.enabled").unwrap_or(false);
+    if enabled && cfg!(not(feature = "tls")) {
         reader.faults.push(
-            "gateway.tls.enabled: this version has no TLS, and does not serve in the clear what should be \
-             encrypted; set it to false, and put a TLS proxy in front where one is needed"
+            "gateway.tls.enabled: this build has no TLS, and does not serve in the clear what should be encrypted; set it \
+             to false and put a TLS proxy in front, or take a build with the feature `tls`"
                 .to_owned(),
         );
+    }
+    TlsSettings {
+        enabled,
+        auto_generate: reader.switch("gateway.tls.autoGenerate"),
+        cert_path: reader.text("gateway.tls.certPath"),
+        key_path: reader.text("gateway.tls.keyPath"),
+        ca_path: reader.text("gateway.tls.caPath"),
     }
 }
 
@@ -537,7 +564,14 @@ mod tests {
 
     #[test]
     fn what_would_open_the_gateway_is_never_ignored() {
-        assert_eq!(read("{gateway: {tls: {enabled: true}}}").unwrap_err().len(), 1);
+        let tls = read("{gateway: {tls: {enabled: true, certPath: '~/c.pem', autoGenerate: false}}}");
+        if cfg!(feature = "tls") {
+            let tls = tls.unwrap().tls;
+            assert!(tls.enabled && tls.auto_generate == Some(false));
+            assert_eq!((tls.cert_path.as_deref(), tls.key_path), (Some("~/c.pem"), None));
+        } else {
+            assert_eq!(tls.unwrap_err().len(), 1);
+        }
     }
 
     #[test]

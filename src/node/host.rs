@@ -12,6 +12,7 @@ use crate::entropy;
 use crate::identity::{self, HeldToken};
 use crate::log::{self, Logger};
 use crate::storage::{RealDisk, Storage};
+use crate::tls::{self, Secure};
 use clawgate_proto::client::policy::{self, Means};
 use clawgate_proto::client::{Client, ClientConfig, ClientEvent, EventMessage, Hello, ResponseError};
 use clawgate_proto::connect::Credentials;
@@ -54,8 +55,11 @@ pub struct Setup {
     pub has_own_token: bool,
     /// Whether it is that of the gateway that `node.json` names, which is another one.
     pub has_others_token: bool,
-    /// Whether the endpoint is this machine: only there may a stored token follow a refused one.
-    pub is_loopback: bool,
+    /// Whether nobody else can be there (this machine, or the pinned certificate): only there may a stored token follow
+    /// a refused one.
+    pub is_trusted: bool,
+    /// TLS, and what was met by it.
+    pub secure: Option<Secure>,
     /// This machine's key, name and instance, and what it says it is.
     pub client: ClientConfig,
     /// What `node.json` is to say, once the gateway has let it in.
@@ -136,10 +140,8 @@ impl NodeHost {
                 Ok(end) => end,
                 Err(why) => return Ended::Failed(why),
             };
-            let means = Means {
-                stored_device_token: self.held().is_some(),
-                trusted_endpoint: self.setup.is_loopback,
-            };
+            let means =
+                Means { stored_device_token: self.held().is_some(), trusted_endpoint: self.setup.is_trusted };
             let next = self.fate.after(&end, means);
             self.tell(&end, &next);
             self.forsake();
@@ -260,6 +262,11 @@ impl NodeHost {
                 {
                     let id = self.device_id();
                     let _ = identity::forget_token(&self.setup.storage, &self.setup.state_dir, &id, ROLE);
+                }
+                if let (Some(fault), Some(secure)) = (client.tls_fault(), &self.setup.secure) {
+                    let (_, why) =
+                        tls::explain(fault, &secure.met(), &self.setup.url, secure.is_pinned(), false);
+                    return Some(End::Unreachable(why));
                 }
                 return Some(match (talk.refusal.take(), talk.http.take()) {
                     (Some(error), _) => End::Refused(error),
@@ -450,7 +457,12 @@ impl NodeHost {
     /// Says how a connection ended and what is next; the same again only now and then.
     fn tell(&mut self, end: &End, next: &Next) {
         let (event, why, hint) = match end {
-            End::Unreachable(why) => ("node.unreachable", why.clone(), String::new()),
+            End::Unreachable(why) => {
+                // What is to be done stands on a line of its own.
+                let mut lines = why.lines();
+                let (why, hint) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+                ("node.unreachable", why.to_owned(), hint.to_owned())
+            }
             End::Http { status, said } => {
                 ("node.unreachable", format!("it answered HTTP {status} ({said})"), String::new())
             }

@@ -21,6 +21,8 @@ pub struct NodeState {
     pub port: Option<u16>,
     /// Whether it was reached by TLS.
     pub tls: bool,
+    /// The one certificate that was trusted there.
+    pub tls_fingerprint: Option<String>,
 }
 
 impl NodeState {
@@ -43,6 +45,7 @@ impl NodeState {
             host: text(gateway.map(|gateway| &gateway["host"])),
             port: port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0),
             tls: gateway.is_some_and(|gateway| gateway["tls"] == true),
+            tls_fingerprint: text(gateway.map(|gateway| &gateway["tlsFingerprint"])),
         })
     }
 
@@ -66,6 +69,11 @@ impl NodeState {
             gateway["host"] = self.host.clone().into();
             gateway["port"] = self.port.into();
             gateway["tls"] = self.tls.into();
+            match (&self.tls_fingerprint, gateway.as_object_mut()) {
+                (Some(fingerprint), _) => gateway["tlsFingerprint"] = fingerprint.clone().into(),
+                (None, Some(members)) => drop(members.remove("tlsFingerprint")),
+                (None, None) => {}
+            }
             if now == before {
                 return Ok(());
             }

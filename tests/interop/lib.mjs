@@ -112,7 +112,8 @@ export class GatewayProcess {
       if (this.child.exitCode !== null) throw new Error(`the gateway ended: ${this.output.slice(-2000)}`);
       try {
         const answer = await fetch(`http://127.0.0.1:${this.port}/healthz`);
-        if (answer.ok) return this;
+        // One that speaks TLS is ready when it says so.
+        if (answer.ok || (answer.status === 400 && (await answer.text()).includes("speaks TLS"))) return this;
       } catch {
         // not listening yet
       }

@@ -53,7 +53,12 @@ fn every_failure_has_its_exit_code_and_its_json() {
         check("call health --params {", 2, "USAGE", &["--params is not JSON (line 1, column "]);
         check(&format!("status {url}"), 2, "USAGE", &["gateway url override requires explicit credentials"]);
         check("status --url ws://192.0.2.1:1 --token x", 2, "USAGE", &["is not this machine", "SSH tunnel"]);
-        check("status --url wss://127.0.0.1:1 --token x", 2, "USAGE", &["no TLS"]);
+        let wss = "status --url wss://127.0.0.1:1 --token x";
+        if cfg!(feature = "tls") {
+            check(wss, 3, "UNREACHABLE", &["can be reached at wss://"]);
+        } else {
+            check(wss, 2, "USAGE", &["this build has no TLS"]);
+        }
         let wrong = secrets::chosen("wrong");
         let refused = check(
             &format!("status {url} --token {wrong}"),

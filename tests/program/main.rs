@@ -21,6 +21,8 @@ mod serve;
 mod settings;
 mod setup;
 mod shell;
+#[cfg(feature = "tls")]
+mod tls;
 mod writers;
 
 /// The drivers that were compiled in.

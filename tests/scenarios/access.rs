@@ -71,7 +71,8 @@ pub(crate) fn wrong_role_calls_are_borne_ten_times(place: Place) {
 
 /// A page of the bundled Control UI, as its browser would send it.
 fn page(stage: &Stage, origin: &str, key: DeviceKey) -> ClientConfig {
-    let origin = origin.replace("PORT", &stage.config().port.to_string());
+    let origin =
+        origin.replace("PORT", &stage.config().port.to_string()).replace("HTTP", stage.place().http());
     ClientConfig { origin: Some(origin), ..stage.client_as("openclaw-control-ui", "webchat", Some(key)) }
 }
 
@@ -112,7 +113,7 @@ pub(crate) fn a_foreign_page_is_refused_in_every_mode(place: Place) {
 pub(crate) fn the_gateways_own_page_pairs_silently_with_the_secret_only(place: Place) {
     for protocol in PROTOCOLS {
         let mut stage = Stage::new(place);
-        for origin in ["http://127.0.0.1:PORT", "http://localhost:PORT"] {
+        for origin in ["HTTP://127.0.0.1:PORT", "HTTP://localhost:PORT"] {
             let key = stage.key();
             let config = speaking(protocol, page(&stage, origin, key.clone()));
             let mut wrong = config.clone();
@@ -124,7 +125,7 @@ pub(crate) fn the_gateways_own_page_pairs_silently_with_the_secret_only(place: P
         }
         let mut stage = Stage::with(place, |config| config.auth.mode = AuthMode::None);
         let key = stage.key();
-        let config = speaking(protocol, page(&stage, "http://127.0.0.1:PORT", key));
+        let config = speaking(protocol, page(&stage, "HTTP://127.0.0.1:PORT", key));
         assert_eq!(refused(&mut stage, config).detail_code(), Some("PAIRING_REQUIRED"));
     }
 }
@@ -145,7 +146,7 @@ pub(crate) fn a_command_line_with_an_origin_asks(place: Place) {
     for protocol in PROTOCOLS {
         let mut stage = Stage::new(place);
         let key = stage.key();
-        let origin = format!("http://127.0.0.1:{}", stage.config().port);
+        let origin = stage.origin();
         let config = speaking(protocol, stage.client_as("cli", "cli", Some(key)));
         let refusal = refused(&mut stage, ClientConfig { origin: Some(origin.clone()), ..config.clone() });
         assert_eq!(refusal.detail_code(), Some("PAIRING_REQUIRED"));

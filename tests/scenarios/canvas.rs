@@ -244,7 +244,7 @@ pub(crate) fn refreshed(stage: &mut Stage, protocol: u64, node: Actor) -> String
 
 /// The path of an address, for a request that comes from anywhere.
 pub(crate) fn path_of(stage: &Stage, url: &str) -> String {
-    let origin = format!("http://127.0.0.1:{}", stage.config().port);
+    let origin = stage.origin();
     url.strip_prefix(&origin).unwrap_or_else(|| panic!("{url} is not on {origin}")).to_owned()
 }
 
@@ -330,7 +330,7 @@ pub(crate) fn a_node_gets_an_address_when_its_canvas_is_approved(place: Place) {
 
 pub(crate) fn operators_see_the_canvas_in_their_own_protocol(place: Place) {
     let mut stage = canvas(place);
-    let origin = format!("http://127.0.0.1:{}", stage.config().port);
+    let origin = stage.origin();
     let key = stage.key();
     let (_, hello) = stage.admit(asking(&[ADMIN], speaking(3, stage.client(Some(key)))));
     assert_eq!(hello.0["canvasHostUrl"], json!(origin));
@@ -540,8 +540,9 @@ pub(crate) fn only_pages_of_the_canvas_listen(place: Place) {
         ..stage.client(None)
     };
     let right = stage.open(afar);
+    let origin = stage.origin();
     for _ in 0..2 {
-        page(&mut stage, "/__openclaw__/ws", Some(&format!("http://127.0.0.1:{port}")));
+        page(&mut stage, "/__openclaw__/ws", Some(&origin));
     }
     stage.pass(20);
     assert_eq!(refused(&mut stage, "/__openclaw__/ws", None), 503);

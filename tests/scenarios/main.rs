@@ -22,6 +22,7 @@ mod runs;
 mod setup;
 mod store;
 mod system;
+mod tls;
 mod wizard;
 
 use clawgate_proto::client::{ClientConfig, ClientEvent, DeviceKey, Hello};
@@ -50,6 +51,28 @@ macro_rules! play {
         mod on_smol {
             $(mod $module { $(#[test] fn $scenario() {
                 crate::$module::$scenario(clawgate_support::Place::Smol);
+            })* })*
+        }
+        mod by_tls_in_crumbs {
+            $(mod $module { $(#[test] fn $scenario() {
+                crate::$module::$scenario(clawgate_support::Place::SealedCrumbled);
+            })* })*
+        }
+    };
+}
+
+/// The same by TLS on the drivers, for those that move most bytes, end in most ways, or wait longest: what a message means is
+/// the same above it, and all of them play by TLS in memory.
+macro_rules! play_by_tls {
+    ($($module:ident: $($scenario:ident)*;)*) => {
+        mod by_tls_on_std {
+            $(mod $module { $(#[test] fn $scenario() {
+                crate::$module::$scenario(clawgate_support::Place::SealedStd);
+            })* })*
+        }
+        mod by_tls_on_smol {
+            $(mod $module { $(#[test] fn $scenario() {
+                crate::$module::$scenario(clawgate_support::Place::SealedSmol);
             })* })*
         }
     };
@@ -251,6 +274,54 @@ play! {
         nobody_makes_the_page_longer_than_it_may_be
         without_the_setting_there_is_no_such_page
         above_the_memory_ceiling_nobody_new_comes_in_and_who_is_here_stays;
+}
+
+play_by_tls! {
+    canvas:
+        files_are_served_with_their_types_and_in_a_sandbox
+        what_is_not_there_is_said_so
+        copies_and_parts_are_known
+        a_large_file_comes_in_pieces
+        a_node_gets_an_address_when_its_canvas_is_approved
+        operators_see_the_canvas_in_their_own_protocol
+        who_may_have_a_file
+        an_address_that_nobody_uses_expires
+        an_address_dies_with_the_right_to_it
+        guesses_at_the_canvas_are_counted
+        without_a_secret_only_this_machine_sees_the_canvas
+        a_page_is_told_when_a_file_has_changed
+        only_pages_of_the_canvas_listen;
+    handshake:
+        an_address_gets_32_sockets_before_hello
+        frames_behind_connect_are_answered_after_hello
+        sixteen_frames_behind_connect_are_too_many
+        a_message_before_hello_may_have_64_kib
+        nobody_reads_a_message_of_more_before_hello;
+    events:
+        the_numbers_have_no_gap
+        who_may_not_read_hears_nothing_of_presence
+        each_protocol_sees_the_other_in_its_own_shape
+        status_tells_what_has_changed
+        a_stop_is_told_and_closes_everybody;
+    devices:
+        a_removed_device_loses_its_sockets_and_its_token
+        a_removed_device_asks_for_nothing_any_more
+        a_rotated_token_closes_its_sockets
+        a_revoked_token_closes_its_sockets;
+    store:
+        a_failed_write_keeps_a_new_device_out
+        a_failed_write_leaves_a_removal_undone
+        a_failed_write_leaves_the_token_in_force
+        what_somebody_else_wrote_is_merged;
+    rivals:
+        the_latest_connection_of_a_node_is_the_node
+        two_machines_with_one_identity_do_not_go_on_for_ever
+        an_operator_of_the_same_device_is_no_rival;
+    invoke:
+        a_command_is_carried_out
+        a_node_that_leaves_is_answered_for_at_once
+        a_node_that_does_not_read_is_sent_no_more
+        what_is_too_large_for_a_node_is_never_sent;
 }
 
 /// Both protocols.

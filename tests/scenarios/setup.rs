@@ -125,7 +125,7 @@ pub(crate) fn the_owners_link_lets_one_browser_in_once(place: Place) {
         });
         let operator = admin(&mut stage, 4);
         let (answer, code) = code(&mut stage, operator, json!({"bootstrapProfile": "control-ui-owner"}));
-        let url = format!("ws://127.0.0.1:{}", stage.config().port);
+        let url = stage.origin().replacen("http", "ws", 1);
         assert_eq!(
             [&answer["gatewayUrl"], &answer["basePath"], &answer["builtIn"], &answer["access"]],
             [&json!(url), &json!("/desk"), &json!(true), &json!("control-ui-owner")]

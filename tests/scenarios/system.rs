@@ -164,7 +164,7 @@ pub(crate) fn talk_needs_somebody_to_talk_through(place: Place) {
         assert_eq!((&mode["enabled"], &mode["phase"]), (&json!(true), &json!("listening")));
         assert_eq!(stage.event(tool, "talk.mode").value(), mode);
         let key = stage.key();
-        let origin = format!("http://127.0.0.1:{}", stage.config().port);
+        let origin = stage.origin();
         let page = ClientConfig {
             origin: Some(origin),
             ..stage.client_as("openclaw-control-ui", "webchat", Some(key))

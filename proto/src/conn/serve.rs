@@ -1,7 +1,7 @@
 //! The HTTP phase of a connection: requests in order, one at a time, their answers, their time limits, and the step
 //! to a WebSocket.
 
-use super::Connection;
+use super::Clear;
 use super::encode;
 use super::http::response::ResponseEnd;
 use super::http::{HttpFault, HttpNext, HttpPhase, ReplyTo, write_continue, write_head};
@@ -16,7 +16,7 @@ use crate::seed::Random;
 use crate::time::Now;
 use bytes::Bytes;
 
-impl Connection {
+impl Clear {
     /// Reads on, until a request is complete or bytes are missing.
     pub(super) fn advance_http(&mut self, now: Now) {
         let Phase::Http(http) = &mut self.phase else { return };
@@ -130,6 +130,17 @@ impl Connection {
     fn fail_http(&mut self, now: Now, fault: HttpFault, why: End) {
         self.write_http(now, fault.response(), ReplyTo::FAULT, 0);
         self.close_http(now, why);
+    }
+
+    /// Plain HTTP came to a gateway that speaks TLS. Nothing it asked for is looked at. RFC 6797 section 7.2: no policy
+    /// goes out in the clear.
+    #[cfg(feature = "tls")]
+    pub(super) fn ask_for_tls(&mut self, now: Now) {
+        let response = HttpFault::NeedsTls.response();
+        let mut head = Vec::with_capacity(HTTP_HEAD_BYTES);
+        write_head(&response, ReplyTo::FAULT, now, &mut head);
+        self.outbox.push(Item::Plain { head, body: response.body }, 0);
+        self.close_http(now, End::HttpFault(HttpFault::NeedsTls.status()));
     }
 
     pub(super) fn http_timeout(&mut self, now: Now) {

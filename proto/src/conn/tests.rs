@@ -24,7 +24,7 @@ const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgra
 
 /// A connection with virtual time, whose facts are kept as short texts and whose bytes are all written at once.
 struct Lab {
-    conn: Connection,
+    conn: Clear,
     now: Now,
     wire: Vec<u8>,
     facts: Vec<String>,
@@ -43,6 +43,7 @@ fn config(limits: Limits) -> Arc<Config> {
         canvas: None,
         control_ui: None,
         strict_transport_security: None,
+        tls: None,
         metrics: false,
         node_commands: Default::default(),
         config_debounce_ms: 300,
@@ -58,7 +59,7 @@ impl Lab {
     fn with(limits: Limits) -> Self {
         let now = Now { mono: Mono(5_000_000), wall: Wall(1_700_000_000_000) };
         let budget = Budget::new(limits.process_bytes_max);
-        let conn = Connection::new(ConnId(1), Seed::new([7; 32]), config(limits), budget, now);
+        let conn = Clear::new(ConnId(1), Seed::new([7; 32]), config(limits), budget, now);
         Self { conn, now, wire: Vec::new(), facts: Vec::new(), rest: Vec::new() }
     }
 

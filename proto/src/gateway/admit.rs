@@ -349,7 +349,7 @@ fn check_origin(config: &Config, handshake: &Handshake, class: Class) -> Result<
     let mut listed = config.allowed_origins.iter().map(|entry| entry.trim().to_ascii_lowercase());
     let is_listed = listed.any(|entry| entry == "*" || entry == origin.text);
     let on_this_host = net::is_loopback_name(&origin.host) && handshake.address.local;
-    let own = on_this_host && origin.port == config.port && origin.text.starts_with("http://");
+    let own = on_this_host && origin.port == config.port && origin.text.starts_with(config.page_scheme());
     let pages = &config.auth.pages;
     if is_listed || on_this_host || pages.own_origins.contains(&origin.text) {
         return Ok(OriginFacts { present: true, own, by_host: false });

@@ -200,7 +200,10 @@ fn place(
     }
     if is_for_page(access) {
         // A browser lends a page its keys on this machine, or behind TLS.
-        return Ok(Place { url: format!("ws://127.0.0.1:{}", config.port), source: "gateway.port" });
+        return Ok(Place {
+            url: format!("{}://127.0.0.1:{}", config.scheme(), config.port),
+            source: "gateway.port",
+        });
     }
     let reach = &config.about.reach;
     let remote = reach.remote_url.as_deref().map(|url| (url, "gateway.remote.url"));
@@ -211,7 +214,7 @@ fn place(
         remote,
     ];
     if let Some((text, source)) = said.into_iter().flatten().next() {
-        return match net::gateway_url(text) {
+        return match net::gateway_url(text, config.scheme()) {
             Some(url) => Ok(Place { url, source }),
             None => Err(format!(
                 "{source} is no address of a gateway: it needs a host, as in wss://gateway.example"

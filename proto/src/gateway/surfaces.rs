@@ -115,7 +115,7 @@ impl Surfaces {
     }
 }
 
-/// The origin by which a peer reached us. Whether that was encrypted only a trusted proxy can say.
+/// The origin by which a peer reached us. Whether that was encrypted before it came to us only a trusted proxy can say.
 pub(super) fn origin(
     config: &Config,
     client: &ClientAddress,
@@ -124,10 +124,10 @@ pub(super) fn origin(
 ) -> Box<str> {
     let is_trusted = config.trusted_proxies.iter().any(|range| range.contains(client.socket));
     let proto = request.header("x-forwarded-proto").and_then(|list| list.split(',').next()).map(str::trim);
-    let scheme = if is_trusted && proto == Some("https") { "https" } else { "http" };
+    let scheme = if is_trusted && proto == Some("https") { "https://" } else { config.page_scheme() };
     match request.header("host") {
-        Some(host) => format!("{scheme}://{}", host.to_ascii_lowercase()),
-        None => format!("{scheme}://{local}"),
+        Some(host) => format!("{scheme}{}", host.to_ascii_lowercase()),
+        None => format!("{scheme}{local}"),
     }
     .into()
 }

@@ -96,6 +96,7 @@ impl Server {
             canvas: None,
             control_ui: None,
             strict_transport_security: None,
+            tls: None,
             metrics: false,
             node_commands: Default::default(),
             config_debounce_ms: 300,

@@ -120,6 +120,7 @@ pub(crate) fn driver() -> Arc<Driver<MemoryHost>> {
         canvas: None,
         control_ui: None,
         strict_transport_security: None,
+        tls: None,
         metrics: false,
         config_debounce_ms: 300,
         node_commands: Default::default(),

@@ -137,6 +137,7 @@ fn config(limits: Limits, port: u16) -> Config {
         canvas: None,
         control_ui: None,
         strict_transport_security: None,
+        tls: None,
         metrics: false,
         node_commands: Default::default(),
         config_debounce_ms: 300,

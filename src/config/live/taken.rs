@@ -52,6 +52,8 @@ impl Decided<'_> {
                 base_path: settings.control_ui.base_path.clone(),
             }),
             strict_transport_security: settings.strict_transport_security.as_deref().map(Into::into),
+            // Fixed for the life of the process: its certificate is taken up by itself.
+            tls: base.tls.clone(),
             metrics: own.metrics,
             node_commands: settings.node_commands.clone(),
             config_debounce_ms: settings.reload_debounce_ms,

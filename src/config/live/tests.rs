@@ -107,14 +107,13 @@ fn a_new_secret_that_had_to_wait_comes_into_force_when_its_obstacle_is_gone() {
 #[test]
 fn no_change_from_elsewhere_leaves_a_file_that_no_gateway_starts_with() {
     let rig = Rig::new(USUAL);
-    let tls = "{gateway: {mode: 'local', auth: {mode: 'token', token: 'old'}, tls: {enabled: true}}}";
     // What a start refuses beyond what the document may say: mode, auth and bind.
     let remote = "{gateway: {mode: 'remote', auth: {mode: 'token', token: 'old'}}}";
     let unset = "{gateway: {auth: {mode: 'token', token: 'old'}}}";
     let no_password = "{gateway: {mode: 'local', auth: {mode: 'password', token: 'old'}}}";
     let open = "{gateway: {mode: 'local', bind: 'lan', auth: {mode: 'none'}}}";
     let nowhere = "{gateway: {mode: 'local', bind: 'custom', auth: {mode: 'token', token: 'old'}}}";
-    for raw in [USELESS, tls, remote, unset, no_password, open, nowhere] {
+    for raw in [USELESS, remote, unset, no_password, open, nowhere] {
         assert!(matches!(rig.set(raw), Err(ConfigFault::Invalid { .. })), "{raw}");
     }
     assert_eq!(std::fs::read_to_string(&rig.file.start.path).unwrap(), USUAL);

@@ -591,6 +591,7 @@ fn config(plan: &Plan) -> Config {
         canvas: None,
         control_ui: None,
         strict_transport_security: None,
+        tls: None,
         metrics: false,
         node_commands: Default::default(),
         config_debounce_ms: 300,

@@ -17,6 +17,8 @@ pub mod needles;
 pub mod net;
 pub mod program;
 pub mod scratch;
+#[cfg(feature = "tls")]
+pub mod sealed;
 pub mod secrets;
 pub mod siege;
 pub mod small_disk;

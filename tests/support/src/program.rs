@@ -376,16 +376,20 @@ fn collect(
     })
 }
 
-/// Whether `/healthz` answers 200.
+/// Whether `/healthz` answers 200, or that it has to be asked by TLS.
 fn is_ready(addr: SocketAddr) -> bool {
     let Ok(mut stream) = TcpStream::connect_timeout(&addr, PROBE_BOUND) else { return false };
     let request = format!("GET /healthz HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
-    let mut answer = [0; 12];
-    stream.set_read_timeout(Some(PROBE_BOUND)).is_ok()
+    let mut answer = Vec::new();
+    let has_answered = stream.set_read_timeout(Some(PROBE_BOUND)).is_ok()
         && stream.write_all(request.as_bytes()).is_ok()
-        && stream.read_exact(&mut answer).is_ok()
-        && answer == *b"HTTP/1.1 200"
+        && stream.read_to_end(&mut answer).is_ok();
+    // One that speaks TLS is ready when it says so.
+    let asks_for_tls = || answer.windows(TLS_SPOKEN.len()).any(|part| part == TLS_SPOKEN.as_bytes());
+    has_answered && (answer.starts_with(b"HTTP/1.1 200") || asks_for_tls())
 }
+
+const TLS_SPOKEN: &str = "This port speaks TLS";
 
 /// Longest wait for a started program.
 const READY_BOUND: Duration = Duration::from_secs(30);

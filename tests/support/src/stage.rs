@@ -8,6 +8,8 @@ use crate::host::MemoryHost;
 use crate::loopback::{Driver, Loopback};
 use crate::net::{Line, Net, Simulated};
 use crate::program::keep_output;
+#[cfg(feature = "tls")]
+use crate::sealed;
 use crate::secrets;
 use crate::world::Cuts;
 use clawgate_proto::client::{
@@ -36,6 +38,15 @@ pub enum Place {
     Std,
     /// On `runtime-smol`.
     Smol,
+    /// In memory, with TLS, in pieces of 1 to 7 bytes.
+    #[cfg(feature = "tls")]
+    SealedCrumbled,
+    /// On `runtime-std`, with TLS.
+    #[cfg(feature = "tls")]
+    SealedStd,
+    /// On `runtime-smol`, with TLS.
+    #[cfg(feature = "tls")]
+    SealedSmol,
 }
 
 /// A gateway with clients.
@@ -44,6 +55,9 @@ pub struct Stage {
     net: Box<dyn Net>,
     seats: Vec<Seat>,
     random: Random,
+    /// Whether the last raw exchange by TLS ended with a farewell.
+    #[cfg(feature = "tls")]
+    ended_cleanly: bool,
 }
 
 /// One client of a [`Stage`].
@@ -66,6 +80,34 @@ impl Place {
         match self {
             Self::Simulated | Self::Crumbled => false,
             Self::Std | Self::Smol => true,
+            #[cfg(feature = "tls")]
+            Self::SealedCrumbled => false,
+            #[cfg(feature = "tls")]
+            Self::SealedStd | Self::SealedSmol => true,
+        }
+    }
+
+    /// Whether everything goes by TLS here.
+    #[cfg(feature = "tls")]
+    pub fn is_sealed(self) -> bool {
+        matches!(self, Self::SealedCrumbled | Self::SealedStd | Self::SealedSmol)
+    }
+
+    /// The scheme of pages here.
+    pub fn http(self) -> &'static str {
+        if self == self.in_the_clear() { "http" } else { "https" }
+    }
+
+    /// The same without TLS.
+    fn in_the_clear(self) -> Self {
+        match self {
+            #[cfg(feature = "tls")]
+            Self::SealedCrumbled => Self::Crumbled,
+            #[cfg(feature = "tls")]
+            Self::SealedStd => Self::Std,
+            #[cfg(feature = "tls")]
+            Self::SealedSmol => Self::Smol,
+            other @ (Self::Simulated | Self::Crumbled | Self::Std | Self::Smol) => other,
         }
     }
 }
@@ -87,11 +129,15 @@ impl Stage {
     /// The same, with changes to what the gateway is told.
     pub fn with(place: Place, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = config();
+        #[cfg(feature = "tls")]
+        if place.is_sealed() {
+            config.tls = Some(sealed::acceptor());
+        }
         change(&mut config);
         let host = Arc::new(MemoryHost::new());
         host.set_load(Load { cpu_ms: 1, resident_bytes: 1 << 20 });
         let seed = [7; 32];
-        let net: Box<dyn Net> = match place {
+        let net: Box<dyn Net> = match place.in_the_clear() {
             Place::Simulated => Box::new(Simulated::new(config, host, seed)),
             Place::Crumbled => {
                 let mut net = Simulated::new(config, host, seed);
@@ -101,8 +147,17 @@ impl Stage {
             }
             Place::Std => Box::new(Loopback::start(Driver::Std, config, host, seed)),
             Place::Smol => Box::new(Loopback::start(Driver::Smol, config, host, seed)),
+            #[cfg(feature = "tls")]
+            Place::SealedCrumbled | Place::SealedStd | Place::SealedSmol => unreachable!("mapped away"),
         };
-        Self { place, net, seats: Vec::new(), random: Random::new(Seed::new([9; 32])) }
+        Self {
+            place,
+            net,
+            seats: Vec::new(),
+            random: Random::new(Seed::new([9; 32])),
+            #[cfg(feature = "tls")]
+            ended_cleanly: false,
+        }
     }
 
     /// Where this plays.
@@ -123,6 +178,11 @@ impl Stage {
     /// What the gateway was told.
     pub fn config(&self) -> &Config {
         self.net.config()
+    }
+
+    /// The origin of the gateway's own pages.
+    pub fn origin(&self) -> String {
+        format!("{}://127.0.0.1:{}", self.place.http(), self.config().port)
     }
 
     /// A key nobody else has.
@@ -154,6 +214,10 @@ impl Stage {
         let mut config = ClientConfig::new(format!("127.0.0.1:{}", self.net.config().port), client);
         config.auth.token = Some(shared_token());
         config.identity = identity;
+        #[cfg(feature = "tls")]
+        if self.place.is_sealed() {
+            config.tls = Some(sealed::connector());
+        }
         config
     }
 
@@ -338,18 +402,63 @@ impl Stage {
     /// When the gateway takes no more sockets.
     pub fn exchange_from(&mut self, from: Ipv4Addr, bytes: &[u8], bound_ms: u64) -> Vec<u8> {
         let line = self.net.connect(from).expect("the gateway takes sockets");
+        #[cfg(feature = "tls")]
+        if self.place.is_sealed() {
+            return self.exchange_sealed(line, bytes, bound_ms);
+        }
         self.net.send(line, bytes);
         let until = self.net.now().mono.plus_millis(bound_ms);
         let mut answer = Vec::new();
-        let is_websocket = |answer: &[u8]| {
-            answer.starts_with(b"HTTP/1.1 101 ") && answer.windows(4).any(|four| four == b"\r\n\r\n")
-        };
         while self.net.receive(line, &mut answer) && !is_websocket(&answer) && self.net.now().mono < until {
             self.pump_all();
             self.wait(until);
         }
         self.net.shut(line);
         answer
+    }
+
+    /// Sends bytes as they are, although everything goes by TLS here, and gives what comes back until the gateway closes.
+    ///
+    /// # Panics
+    /// When the gateway takes no more sockets.
+    #[cfg(feature = "tls")]
+    pub fn exchange_in_the_clear(&mut self, bytes: &[u8], bound_ms: u64) -> Vec<u8> {
+        let place = self.place;
+        self.place = place.in_the_clear();
+        let answer = self.exchange(bytes, bound_ms);
+        self.place = place;
+        answer
+    }
+
+    #[cfg(feature = "tls")]
+    fn exchange_sealed(&mut self, line: Line, bytes: &[u8], bound_ms: u64) -> Vec<u8> {
+        let mut pipe = sealed::Pipe::new(bytes);
+        let until = self.net.now().mono.plus_millis(bound_ms);
+        let mut answer = Vec::new();
+        loop {
+            let wire = pipe.take();
+            if !wire.is_empty() {
+                self.net.send(line, &wire);
+            }
+            let mut came = Vec::new();
+            let more = self.net.receive(line, &mut came) & pipe.receive(&came, &mut answer);
+            if !more || is_websocket(&answer) || self.net.now().mono >= until {
+                break;
+            }
+            self.pump_all();
+            if came.is_empty() {
+                self.wait(until);
+            }
+        }
+        self.ended_cleanly = pipe.said_farewell();
+        self.net.shut(line);
+        answer
+    }
+
+    /// Whether the last raw exchange by TLS ended with the gateway's word that nothing follows.
+    #[cfg(feature = "tls")]
+    pub fn has_ended_cleanly(&self) -> bool {
+        self.ended_cleanly
     }
 
     /// Lets this much time pass for everybody.
@@ -505,6 +614,10 @@ impl Seat {
     }
 }
 
+fn is_websocket(answer: &[u8]) -> bool {
+    answer.starts_with(b"HTTP/1.1 101 ") && answer.windows(4).any(|four| four == b"\r\n\r\n")
+}
+
 /// The shared token of every stage.
 pub fn shared_token() -> String {
     secrets::chosen("gateway-token")
@@ -522,6 +635,7 @@ pub fn config() -> Config {
         canvas: None,
         control_ui: None,
         strict_transport_security: None,
+        tls: None,
         metrics: false,
         node_commands: Default::default(),
         config_debounce_ms: CONFIG_DEBOUNCE_MS,

@@ -50,6 +50,9 @@ pub(crate) enum HttpFault {
     ChunkEnding,
     /// Trailer fields that may not stand there.
     Trailers,
+    /// Plain HTTP where TLS is spoken.
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "a build without TLS has no such port"))]
+    NeedsTls,
     /// The head did not come in time.
     HeadTimeout,
     /// The body did not come in time.
@@ -88,6 +91,7 @@ impl HttpFault {
             | Self::ChunkSize
             | Self::ChunkEnding
             | Self::Trailers
+            | Self::NeedsTls
             | Self::UpgradeProtocol
             | Self::UpgradeBody
             | Self::UpgradeKey
@@ -141,6 +145,7 @@ impl HttpFault {
             | Self::ChunkSize
             | Self::ChunkEnding
             | Self::Trailers
+            | Self::NeedsTls
             | Self::HeadTimeout
             | Self::BodyTimeout
             | Self::UpgradeProtocol
@@ -180,6 +185,7 @@ impl HttpFault {
             Self::ChunkSize => "A chunk-size line is malformed or too long.",
             Self::ChunkEnding => "A chunk does not end with CR LF.",
             Self::Trailers => "A trailer field may not stand in a trailer.",
+            Self::NeedsTls => "This port speaks TLS: use https:// or wss:// instead of http:// or ws://.",
             Self::HeadTimeout => "The request head did not arrive in time.",
             Self::BodyTimeout => "The request body did not arrive in time.",
             Self::UpgradeMethod => "Invalid HTTP method",

@@ -325,6 +325,6 @@ fn an_idle_peer_holds_little() {
     assert_eq!(lab.conn.outbox.heap_bytes(), 0);
     assert_eq!(lab.conn.budget.used(), 0);
     let Phase::Open(_) = &lab.conn.phase else { panic!("not open") };
-    let bytes = size_of::<Connection>() + size_of::<Open>();
+    let bytes = size_of::<Clear>() + size_of::<Open>();
     assert!(bytes <= 768, "{bytes} bytes");
 }

@@ -64,6 +64,7 @@ impl Watch for Model {
                 self.input = "an ending";
                 let code = match why {
                     End::HttpFault(code) | End::WebSocketFault(code) => format!(" {code}"),
+                    End::TlsFault(fault) => format!(" {}", fault.as_str()),
                     End::PeerClosed
                     | End::PeerGone
                     | End::SocketError

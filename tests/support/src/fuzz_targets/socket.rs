@@ -32,6 +32,7 @@ pub(super) fn config(limits: Limits) -> Config {
         canvas: None,
         control_ui: None,
         strict_transport_security: None,
+        tls: None,
         metrics: false,
         node_commands: Default::default(),
         config_debounce_ms: CONFIG_DEBOUNCE_MS,

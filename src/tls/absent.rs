@@ -1,0 +1,96 @@
+//! What stands for TLS in a build without it: everything says so.
+
+use super::files::Files;
+use super::{ABSENT, Met, Oldest, Shown, Trust};
+use crate::log::Logger;
+use crate::storage::{RealDisk, Storage};
+use clawgate_proto::tls::{Acceptor, Connector};
+use std::sync::Arc;
+
+/// Cannot be made.
+#[derive(Clone, Debug)]
+pub enum Prepared {}
+
+impl Prepared {
+    /// Never called.
+    pub fn shown(&self) -> &Shown {
+        match *self {}
+    }
+
+    /// Never called.
+    pub fn note(&self) -> Option<&str> {
+        match *self {}
+    }
+
+    /// Never called.
+    pub fn warnings(&self) -> &[String] {
+        match *self {}
+    }
+
+    /// Never called.
+    ///
+    /// # Errors
+    /// None.
+    pub fn acceptor<D>(&self, _storage: &Arc<Storage<D>>, _logger: &Arc<Logger>) -> Result<Acceptor, String> {
+        match *self {}
+    }
+}
+
+/// Says that there is no TLS.
+///
+/// # Errors
+/// Always.
+pub fn prepare<D>(
+    _files: &Files,
+    _oldest: Oldest,
+    _storage: &Storage<D>,
+    _names: Option<&[String]>,
+) -> Result<Option<Prepared>, String> {
+    Err(format!("gateway.tls.enabled: {ABSENT}"))
+}
+
+/// The same.
+///
+/// # Errors
+/// Always.
+pub fn shown(_files: &Files, _storage: &Storage<RealDisk>) -> Result<Option<Shown>, String> {
+    Err(ABSENT.to_owned())
+}
+
+/// The same.
+///
+/// # Errors
+/// Always.
+pub fn renew(_files: &Files, _storage: &Storage<RealDisk>, _names: &[String]) -> Result<Shown, String> {
+    Err(ABSENT.to_owned())
+}
+
+/// Cannot be made.
+#[derive(Clone, Debug)]
+pub enum Secure {}
+
+impl Secure {
+    /// Never called.
+    pub fn connector(&self) -> Connector {
+        match *self {}
+    }
+
+    /// Never called.
+    pub fn met(&self) -> Met {
+        match *self {}
+    }
+
+    /// Never called.
+    pub fn is_pinned(&self) -> bool {
+        match *self {}
+    }
+}
+
+/// Says that there is no TLS.
+///
+/// # Errors
+/// Always.
+pub fn secure(_trust: &Trust, _host: &str) -> Result<Secure, String> {
+    Err("this build has no TLS: use a ws:// address through a tunnel, or take a build with the feature `tls`"
+        .to_owned())
+}
