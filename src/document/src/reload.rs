@@ -248,7 +248,15 @@ mod tests {
             };
             found.extend(names.into_iter().filter(|name| Reload::of(name) == Reload::Restart));
         }
-        let want = ["gateway.port", "gateway.mode", "gateway.bind", "gateway.customBindHost", "gateway.tls"];
+        let want = [
+            "discovery",
+            "gateway.port",
+            "gateway.mode",
+            "gateway.bind",
+            "gateway.customBindHost",
+            "gateway.tailscale",
+            "gateway.tls",
+        ];
         assert_eq!(found, want);
     }
 
