@@ -67,8 +67,10 @@ impl Drop for Running {
             // What it has started may hold its output open, even when it is gone itself.
             let _ = rustix::process::kill_process_group(group, Signal::KILL);
         }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // One that runs as somebody else does not let itself be killed, and is not waited for.
+        if self.child.kill().is_ok() {
+            let _ = self.child.wait();
+        }
     }
 }
 

@@ -97,8 +97,8 @@ pub(super) struct Spot<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stay {
     bind: Bind,
-    place: Place,
-    port: u16,
+    pub(super) place: Place,
+    pub(super) port: u16,
 }
 
 impl Plan {
@@ -355,6 +355,7 @@ impl Plan {
         tailscale::Wanted {
             mode: self.settings.tailscale_mode,
             port: addresses.first().map_or(self.port, SocketAddr::port),
+            tls: self.tls.is_some(),
             base_path: self.settings.control_ui.base_path.clone(),
             resets: self.settings.tailscale_resets,
             tailscaled: self.tailscaled.clone(),

@@ -109,10 +109,18 @@ impl Target {
             })?;
             let configured = settings.remote_ssh_identity.as_deref();
             identity = identity.or_else(|| configured.map(|path| opened.environment.path(path)));
+            if !is_explicit && client.url.is_some() {
+                return Err(Failure::Usage(
+                    "gateway url override requires explicit credentials\nPass --token or --password with --url.".to_owned(),
+                ));
+            }
             if !is_explicit {
                 let credentials = target::remote(settings, &opened.environment)?.credentials;
                 (client.token, client.password) = (credentials.token, credentials.password);
             }
+            // Behind a tunnel that somebody holds, the gateway's address is one of that machine.
+            client.url =
+                client.url.or_else(|| settings.remote_url.clone().filter(|url| target::is_here(url.trim())));
         } else if !is_explicit {
             return Err(Failure::Usage(
                 "what is configured is for the gateway that is configured\nPass --token or --password with --ssh, or set \
@@ -121,7 +129,7 @@ impl Target {
             ));
         }
         let ssh = SshTarget::parse(&destination).map_err(Failure::Usage)?;
-        let url = client.url.as_deref().unwrap_or(USUAL_URL);
+        let url = client.url.as_deref().unwrap_or(USUAL_URL).trim();
         let (far, path) = target::far_end(url)?;
         let tunnel = Tunnel::open(&ssh, identity.as_deref(), &far, Duration::from_millis(client.timeout))?;
         let scheme = if target::Address::parse(url).is_ok_and(|at| at.tls) { "wss" } else { "ws" };

@@ -94,7 +94,12 @@ fn serve(args: &RunArgs, environment: &Environment, care: &Arc<Caretaker>) -> Re
         let record = Record::new(Level::Error, "restart.failed").field("why", why);
         let hint = "the gateway goes on where it listened before; mend this, and restart it again";
         logger.log(&record.field("hint", hint));
-        plan = Plan::make(args, environment, Some(stay), &mut |_| Ok(()))?;
+        let spot = (stay.place, stay.port);
+        match Plan::make(args, environment, Some(stay), &mut |_| Ok(())) {
+            Ok(made) => plan = made,
+            // The very file may be what is in the way: what was in force goes on.
+            Err(_) => (plan.place, plan.port) = spot,
+        }
         plan.secrets().for_each(|secret| logger.hide(secret));
     }
 }
@@ -220,8 +225,7 @@ fn serve_once(
         Runtime::Smol => drive!(clawgate_runtime_smol),
     };
     let restarts = restart.load(Ordering::Acquire);
-    // Who restarts is served again in a moment.
-    if let Some(serving) = serving.filter(|_| !restarts) {
+    if let Some(serving) = serving {
         serving.end();
     }
     ran.map_err(|why| Failure::Failed(format!("the gateway cannot run: {why}")))?;

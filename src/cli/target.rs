@@ -93,9 +93,8 @@ impl Target {
             // Not even where it leads to this machine, through a tunnel.
             return Ok(Self { is_home: false, ..at });
         }
-        // The secrets of this file are of a gateway here. In the clear nothing leaves this machine; with TLS it might.
-        let leads_away =
-            |url: &str| Address::parse(url).is_ok_and(|at| at.tls && !is_loopback_name(&at.host));
+        // The secrets of this file are of a gateway here, and shown to no other machine.
+        let leads_away = |url: &str| Address::parse(url).is_ok_and(|at| !is_loopback_name(&at.host));
         let shown = match explicit {
             Some(shown) => shown,
             None if named.is_some_and(|(_, url)| leads_away(url)) => of_environment(&environment)?,
@@ -216,9 +215,20 @@ pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
 /// # Errors
 /// It is no address.
 pub fn far_end(url: &str) -> Result<(String, String), Failure> {
-    let Address { host, port, path, .. } = Address::parse(url)
+    let Address { host, port, path, tls, .. } = Address::parse(url)
         .map_err(|why| Failure::Usage(format!("--url, the gateway as the other machine sees it: {why}")))?;
+    if !tls && !is_loopback_name(&host) {
+        return Err(Failure::Usage(format!(
+            "{host} is not the machine with the SSH server, and ws:// sends credentials in the clear from there: use \
+             ws://127.0.0.1, or wss://"
+        )));
+    }
     Ok((format!("{host}:{port}"), path))
+}
+
+/// Whether an address leads to the machine that it is read on.
+pub fn is_here(url: &str) -> bool {
+    Address::parse(url).is_ok_and(|at| is_loopback_name(&at.host))
 }
 
 /// Where a name leads, as far as something may be sent there in the clear: this machine, and with `private` also

@@ -97,6 +97,23 @@ fn renewed(
             files.certificate.display()
         )));
     }
+    match &shown {
+        Ok(Some(_)) => {}
+        Ok(None) if !files.key.exists() => {}
+        Ok(None) => {
+            return Err(Failure::Failed(format!(
+                "there is a key in {}, and no certificate of it in {}: whose it is cannot be told, and a new one would \
+                 replace it; move it away first, or set gateway.tls.certPath to its certificate",
+                files.key.display(),
+                files.certificate.display()
+            )));
+        }
+        Err(why) => {
+            return Err(Failure::Failed(format!(
+                "{why}\nWhat cannot be read is not replaced: move it away first"
+            )));
+        }
+    }
     if !files.makes {
         return Err(Failure::Failed(
             "gateway.tls.autoGenerate is false, so no certificate is made here: put a new one in the place of the old one"

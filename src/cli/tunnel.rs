@@ -7,11 +7,12 @@
 use super::Failure;
 use super::render::clean;
 use crate::child::Running;
-use std::io::{self, IsTerminal as _, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -64,6 +65,40 @@ impl SshTarget {
 pub(super) struct Tunnel {
     address: SocketAddr,
     outcome: Receiver<Outcome>,
+    ssh: Ssh,
+}
+
+/// The program, while it runs.
+#[derive(Clone, Default)]
+struct Ssh(Arc<Mutex<Held>>);
+
+#[derive(Default)]
+enum Held {
+    /// It was not needed yet.
+    #[default]
+    Waits,
+    Runs(Running),
+    /// It has ended, or must not begin any more.
+    Over,
+}
+
+impl Ssh {
+    fn set(&self, next: Held) -> Held {
+        core::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), next)
+    }
+}
+
+impl core::fmt::Debug for Ssh {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Ssh")
+    }
+}
+
+/// One whose far end says nothing more would go on for ever.
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        drop(self.ssh.set(Held::Over));
+    }
 }
 
 /// What `ssh` had to say at its end; `None` when there was nothing wrong.
@@ -87,10 +122,8 @@ impl Tunnel {
         let mut command = Command::new("ssh");
         command.args(["-T", "-o", "ForwardAgent=no", "-o", "ClearAllForwardings=yes"]);
         command.arg("-o").arg(format!("ConnectTimeout={}", patience.as_secs().max(1)));
-        if !io::stdin().is_terminal() {
-            // Nobody is there to be asked for a password, or whether a host is known.
-            command.args(["-o", "BatchMode=yes"]);
-        }
+        // Behind its own group it could not be answered: it asks for no password, and not whether a host is known.
+        command.args(["-o", "BatchMode=yes"]);
         if let Some(identity) = identity {
             command.arg("-i").arg(identity);
         }
@@ -99,11 +132,13 @@ impl Tunnel {
         }
         command.arg("-W").arg(far).arg("--").arg(&target.destination);
         let (tell, outcome) = mpsc::channel();
+        let ssh = Ssh::default();
+        let theirs = ssh.clone();
         let carries = move || {
-            let _ = tell.send(carry(&listener, &mut command, patience));
+            let _ = tell.send(carry(&listener, &mut command, &theirs, patience));
         };
         thread::Builder::new().name("tunnel".to_owned()).spawn(carries).map_err(failed)?;
-        Ok(Self { address, outcome })
+        Ok(Self { address, outcome, ssh })
     }
 
     /// Where it begins, on this machine.
@@ -118,7 +153,7 @@ impl Tunnel {
 }
 
 /// Carries bytes of the first comer until one side ends.
-fn carry(listener: &TcpListener, command: &mut Command, patience: Duration) -> Outcome {
+fn carry(listener: &TcpListener, command: &mut Command, held: &Ssh, patience: Duration) -> Outcome {
     let said = |why: io::Error| Some(why.to_string());
     let local = match accept(listener, patience) {
         Ok(Some(local)) => local,
@@ -126,19 +161,23 @@ fn carry(listener: &TcpListener, command: &mut Command, patience: Duration) -> O
         Err(why) => return said(why),
     };
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut ssh = match Running::start(command) {
+    let mut started = match Running::start(command) {
         Ok(ssh) => ssh,
         Err(why) if why.kind() == io::ErrorKind::NotFound => {
             return Some("there is no program `ssh` on PATH".to_owned());
         }
         Err(why) => return Some(format!("it cannot be started: {why}")),
     };
-    let child = ssh.child();
+    let child = started.child();
     let (Some(mut input), Some(mut output), Some(mut errors)) =
         (child.stdin.take(), child.stdout.take(), child.stderr.take())
     else {
         return Some("it has no input or output".to_owned());
     };
+    if matches!(held.set(Held::Runs(started)), Held::Over) {
+        held.set(Held::Over);
+        return None;
+    }
     let Ok(mut from) = local.try_clone() else { return Some("no descriptor for its input".to_owned()) };
     let errors = thread::spawn(move || {
         let mut said = Vec::new();
@@ -152,6 +191,7 @@ fn carry(listener: &TcpListener, command: &mut Command, patience: Duration) -> O
     // Its end is the peer's end.
     let _ = local.shutdown(Shutdown::Both);
     let _ = inward.join();
+    let Held::Runs(mut ssh) = held.set(Held::Over) else { return None };
     let status = ssh.wait(Instant::now() + END_PATIENCE, &|| true).ok().flatten();
     drop(ssh);
     let said = errors.join().unwrap_or_default();

@@ -12,7 +12,7 @@ use super::locate::Places;
 use super::open::{load, settings_of};
 use super::own::{self, Around, Own};
 use super::secrets::Resolved;
-use super::settings::{Bind, Settings};
+use super::settings::{Bind, Settings, TailscaleMode};
 use super::start::Flags;
 use super::startable::{Beside, Startable};
 use super::watch::FileWatch;
@@ -529,8 +529,14 @@ impl<D: Disk> LiveFile<D> {
         let changes = Changes { latest: &changed, since_start: &since_start, moves, other_accounts };
         let mut decision = Decision::new(mode, changes);
         let mut refused = None;
+        let in_the_way = || {
+            if !self.storage.disk().is_kept() {
+                return Err(KEPT_IN_MEMORY.to_owned());
+            }
+            could_start.and_then(|startable| startable.is_free(&self.start.listening))
+        };
         if decision.restarts
-            && let Err(why) = could_start.and_then(|startable| startable.is_free(&self.start.listening))
+            && let Err(why) = in_the_way()
         {
             // It goes on where it is, with what it can.
             refused = Some(why);
@@ -542,6 +548,10 @@ impl<D: Disk> LiveFile<D> {
         let was_refused = if mode == Mode::Off { false } else { known.not_in_force.take().is_some() };
         if mode == Mode::Off && Decision::new(Mode::Hot, changes).hot != decision.hot {
             known.not_in_force = Some(RELOAD_IS_OFF.to_owned());
+        }
+        if decision.restarts {
+            // Should the restart be refused, the next change brings this one into force too.
+            known.not_in_force = Some(RESTARTS_FIRST.to_owned());
         }
         drop(known);
         let mut news = Box::new(ConfigNews {
@@ -595,7 +605,7 @@ impl<D: Disk> LiveFile<D> {
     /// taken its part over when this succeeds.
     fn live(&self, look: &Look) -> Result<LiveConfig, String> {
         let own = look.own.as_ref().map_err(Clone::clone)?;
-        let (settings, environment) = self.settings(&look.loaded)?;
+        let (mut settings, environment) = self.settings(&look.loaded)?;
         let Start { path, bind, base, .. } = &self.start;
         let flags = self.flags(own);
         let exposure = Exposure {
@@ -609,6 +619,9 @@ impl<D: Disk> LiveFile<D> {
             hooks.check_token(&auth)?;
             hooks.check()?;
         }
+        exposure.check(&auth, &settings)?;
+        // Tailscale goes on as it was begun until a restart: nobody gets in more easily by it meanwhile.
+        settings.tailscale_mode = TailscaleMode::of(&self.known().started.config);
         exposure.check(&auth, &settings)?;
         let wants_secret = matches!(auth.mode, AuthMode::Token | AuthMode::Password);
         if wants_secret && auth.in_force().is_none() {
@@ -804,6 +817,8 @@ fn with_secrets<T>(
     work(&service::Context { path: &name, files: &files, variables: &variables, now: &now, secrets })
 }
 
+const RESTARTS_FIRST: &str = "the gateway is to restart for it first";
+const KEPT_IN_MEMORY: &str = "the state is in memory (--state-in-memory), and a restart would lose it";
 const RELOAD_IS_OFF: &str = "gateway.reload.mode is off: nothing is taken over before a restart";
 
 #[cfg(test)]

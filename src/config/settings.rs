@@ -343,6 +343,17 @@ fn canvas(reader: &mut Reader<'_>) -> CanvasSettings {
     }
 }
 
+impl TailscaleMode {
+    /// As a valid document has it.
+    pub fn of(document: &Node) -> Self {
+        match document.at(&["gateway", "tailscale", "mode"]).and_then(Node::as_text) {
+            Some("serve") => Self::Serve,
+            Some("funnel") => Self::Funnel,
+            Some(_) | None => Self::Off,
+        }
+    }
+}
+
 fn tailscale_mode(reader: &mut Reader<'_>) -> TailscaleMode {
     match reader.choice("gateway.tailscale.mode", &["off", "serve", "funnel"]) {
         Some("serve") => TailscaleMode::Serve,

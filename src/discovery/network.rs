@@ -97,7 +97,10 @@ impl Network for Machine {
                 Errno::ADDRINUSE => "another program has UDP port 5353 for itself".to_owned(),
                 other => std::io::Error::from(other).to_string(),
             };
-            self.faults.push(format!("{}: {why}", link.name));
+            // A gateway tries again for as long as it lives, and logs it.
+            if self.reach.is_none() {
+                self.faults.push(format!("{}: {why}", link.name));
+            }
             why
         })
     }

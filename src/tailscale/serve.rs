@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -22,12 +23,21 @@ pub struct Wanted {
     pub mode: TailscaleMode,
     /// Where the gateway listens on loopback.
     pub port: u16,
+    /// Whether it speaks TLS there.
+    pub tls: bool,
     /// Of the page; for the address that is told.
     pub base_path: String,
     /// Whether it is taken back when the gateway stops: `gateway.tailscale.resetOnExit`.
     pub resets: bool,
     /// The daemon of this machine.
     pub tailscaled: Tailscaled,
+}
+
+impl Wanted {
+    /// As the command takes it: a port is plain HTTP on this machine. Its own certificate is one that signs itself.
+    fn target(&self) -> String {
+        if self.tls { format!("https+insecure://127.0.0.1:{}", self.port) } else { self.port.to_string() }
+    }
 }
 
 /// A gateway that is served, or is about to be.
@@ -44,12 +54,13 @@ pub struct Serving {
 pub fn begin(wanted: Wanted, environment: &Environment, logger: &Arc<Logger>) -> Option<Serving> {
     let verb = verb(wanted.mode)?;
     let stops = Arc::new(AtomicBool::new(false));
+    let target = wanted.target();
     let program =
         Program { path: find(environment.get("PATH").unwrap_or_default()), stops: Arc::clone(&stops) };
     let resets = wanted.resets.then_some(verb);
     let work = {
         let (program, logger) = (program.clone(), Arc::clone(logger));
-        let serves = move || serve(&program, verb, &wanted, &logger);
+        let serves = move || serve(&program, (verb, &target), &wanted, &logger);
         thread::Builder::new().name("tailscale".to_owned()).spawn(serves)
     };
     match work {
@@ -62,7 +73,8 @@ pub fn begin(wanted: Wanted, environment: &Environment, logger: &Arc<Logger>) ->
 }
 
 impl Serving {
-    /// The gateway stops: nothing is waited for any more, and what was served is taken back where that is wished.
+    /// The gateway stops or restarts: nothing is waited for any more, and what was served is taken back where that is
+    /// wished. Whether the next one serves is its own configuration's to say.
     pub fn end(self) {
         self.stops.store(true, Ordering::Release);
         let is_served = self.work.join().unwrap_or(false);
@@ -88,12 +100,14 @@ fn verb(mode: TailscaleMode) -> Option<&'static str> {
 }
 
 /// Says whether it is served now.
-fn serve(program: &Program, verb: &'static str, wanted: &Wanted, logger: &Logger) -> bool {
-    if let Err(fault) = program.run(&[verb, "--bg", "--yes", &wanted.port.to_string()], PATIENCE) {
-        if !program.stops.load(Ordering::Acquire) {
+fn serve(program: &Program, (verb, target): (&'static str, &str), wanted: &Wanted, logger: &Logger) -> bool {
+    if let Err(fault) = program.run(&[verb, "--bg", "--yes", target], PATIENCE) {
+        // One that was ended in the middle may have done it already.
+        let is_over = program.stops.load(Ordering::Acquire);
+        if !is_over {
             failed(logger, verb, &fault.why, fault.visit.as_deref());
         }
-        return false;
+        return is_over;
     }
     let mut record = Record::new(Level::Info, "tailscale.serving").field("command", verb);
     match wanted.tailscaled.clone().within(NAME_PATIENCE).dns_name() {
@@ -170,13 +184,13 @@ impl Program {
         let mut running =
             Running::start(command).map_err(|why| fault(format!("it cannot be started: {why}")))?;
         let (out, err) = (running.child().stdout.take(), running.child().stderr.take());
-        let readers = [out.map(listen), err.map(listen)];
+        let said = [out.map(listen), err.map(listen)];
         let go_on = || !self.stops.load(Ordering::Acquire);
         let ended = running.wait(Instant::now() + patience, &go_on).map_err(|why| fault(why.to_string()))?;
-        // Whoever still holds its output is gone with it.
         drop(running);
+        // Somebody else may hold its output still.
         let said: Vec<String> =
-            readers.into_iter().flatten().filter_map(|reader| reader.join().ok()).collect();
+            said.into_iter().flatten().filter_map(|said| said.recv_timeout(SAID_PATIENCE).ok()).collect();
         let said = said.join("\n");
         match ended {
             Some(status) if status.success() => Ok(()),
@@ -187,13 +201,18 @@ impl Program {
 }
 
 /// Takes what a program says, up to a bound, to its end.
-fn listen(mut from: impl Read + Send + 'static) -> JoinHandle<String> {
+fn listen(mut from: impl Read + Send + 'static) -> Receiver<String> {
+    let (tell, said) = mpsc::channel();
     thread::spawn(move || {
-        let mut said = Vec::new();
-        let _ = from.by_ref().take(SAID_BYTES_MAX).read_to_end(&mut said);
-        let _ = std::io::copy(&mut from, &mut std::io::sink());
-        String::from_utf8_lossy(&said).into_owned()
-    })
+        let mut heard = Vec::new();
+        let mut piece = [0; 512];
+        while let Ok(count @ 1..) = from.read(&mut piece) {
+            let room = SAID_BYTES_MAX - heard.len();
+            heard.extend_from_slice(&piece[..count.min(room)]);
+        }
+        let _ = tell.send(String::from_utf8_lossy(&heard).into_owned());
+    });
+    said
 }
 
 /// What its words mean.
@@ -226,7 +245,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// A gateway that stops is waited for.
 const RESET_PATIENCE: Duration = Duration::from_secs(5);
 const NAME_PATIENCE: Duration = Duration::from_secs(2);
-const SAID_BYTES_MAX: u64 = 4_096;
+const SAID_BYTES_MAX: usize = 4_096;
+const SAID_PATIENCE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

@@ -154,6 +154,13 @@ fn sentence(why: &Error) -> String {
 fn system(provider: &Arc<CryptoProvider>) -> Trusted {
     let named = std::env::var_os("SSL_CERT_FILE").map(std::path::PathBuf::from);
     let usual = AUTHORITIES.iter().map(|path| Path::new(path).to_owned());
+    // Who names one wants no others.
+    if let Some(path) = named.as_ref().filter(|path| !path.is_file()) {
+        return Trusted::Nobody(format!(
+            "SSL_CERT_FILE is {}, which is no file, so nobody is known who could have signed it",
+            path.display()
+        ));
+    }
     let Some(path) = named.into_iter().chain(usual).find(|path| path.is_file()) else {
         return Trusted::Nobody(format!(
             "this machine has no file of authorities ({}; SSL_CERT_FILE names another one), so nobody is known who could \

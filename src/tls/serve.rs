@@ -200,10 +200,11 @@ impl<D: Disk> Resolver<D> {
             Ok(Some(pair)) => {
                 // What was read may be newer than what was looked at.
                 current.marks = pair.marks;
+                // The chain behind the same certificate may be another one.
+                current.key = pair.key;
                 if pair.shown.fingerprint == current.fingerprint {
                     return;
                 }
-                current.key = pair.key;
                 current.fingerprint.clone_from(&pair.shown.fingerprint);
                 Record::new(Level::Info, "tls.certificate-changed")
                     .field("sha256", &pair.shown.fingerprint)

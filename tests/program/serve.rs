@@ -1,7 +1,7 @@
 //! `gateway.tailscale.mode`: the program `tailscale` is run, what came of it is said, and a stop takes it back where wished.
 
 use crate::RUNTIMES;
-use crate::shell::{start, stop, with_text};
+use crate::shell::{config_text, start, stop, with_text};
 use clawgate_support::{Program, Settings, secrets};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -94,5 +94,24 @@ fn a_gateway_that_is_to_stop_does_not_wait_for_tailscale() {
         assert!(settings_told().starts_with("funnel --bg --yes "), "{}", settings_told());
         let said = stop(gateway);
         assert!(!said.contains("tailscale.serve-failed"), "{said}");
+    }
+}
+
+#[test]
+fn what_is_switched_off_is_taken_back() {
+    for runtime in RUNTIMES {
+        let settings = settings(runtime, "{mode: 'funnel', resetOnExit: true}", "");
+        let gateway = start(&settings);
+        until_said(&gateway, "tailscale.serving");
+        let text = config_text(&settings).replace("'funnel'", "'off'");
+        fs::write(settings.config_path(), text).unwrap();
+        for _ in 0..600 {
+            if told(&settings).contains("funnel reset") {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert!(told(&settings).ends_with("\nfunnel reset\n"), "{}\n{}", told(&settings), gateway.output());
+        stop(gateway);
     }
 }

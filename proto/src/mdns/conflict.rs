@@ -38,14 +38,26 @@ pub(super) fn contradicted(
 
 /// The names for which somebody else is probing at the same time, with records that go before ours (RFC 6762 section
 /// 8.2): he may have them.
-pub(super) fn lost_ties(zone: &Zone, link: &Link, packet: &Packet<'_>) -> BTreeSet<Claim> {
+///
+/// A machine that is on one network by several links hears itself: that is nobody else.
+pub(super) fn lost_ties(
+    zone: &Zone,
+    link: &Link,
+    packet: &Packet<'_>,
+    own: &BTreeSet<IpAddr>,
+) -> BTreeSet<Claim> {
     let loses = |claim: &Claim| {
         let name = zone.name(*claim);
         if !packet.questions.iter().any(|question| question.qname == *name) {
             return false;
         }
-        let theirs = packet.name_servers.iter().filter(|record| record.name == *name);
-        let theirs = in_order(theirs);
+        let theirs: Vec<_> = packet.name_servers.iter().filter(|record| record.name == *name).collect();
+        let is_own =
+            |record: &&ResourceRecord<'_>| address(record).is_some_and(|address| own.contains(&address));
+        if *claim == Claim::Host && theirs.iter().all(is_own) {
+            return false;
+        }
+        let theirs = in_order(theirs.into_iter());
         let ours = zone.all(&Zone::claimed(*claim), link);
         !theirs.is_empty() && in_order(ours.iter()).cmp(&theirs) == Ordering::Less
     };

@@ -247,9 +247,15 @@ impl Responder {
             return;
         }
         let Some(packet) = message::read(bytes) else { return };
+        let own: BTreeSet<IpAddr> = self
+            .links
+            .values()
+            .flat_map(|link| link.addresses.iter().copied().chain(link.subnets.iter().map(|net| net.address)))
+            .collect();
         let voice = Voice { id, zone: &self.zone, link };
         if !packet.has_flags(PacketFlag::RESPONSE) {
-            let lost = if port.is_probing() { lost_ties(&self.zone, link, &packet) } else { BTreeSet::new() };
+            let lost =
+                if port.is_probing() { lost_ties(&self.zone, link, &packet, &own) } else { BTreeSet::new() };
             port.query(now, voice, source, &packet, &mut self.random, out);
             if !lost.is_empty() {
                 port.probe_again(now, TIE_WAIT_MS, &mut self.random);
@@ -261,11 +267,6 @@ impl Responder {
         if source.port() != PORT {
             return;
         }
-        let own: BTreeSet<IpAddr> = self
-            .links
-            .values()
-            .flat_map(|link| link.addresses.iter().copied().chain(link.subnets.iter().map(|net| net.address)))
-            .collect();
         let lost = contradicted(&self.zone, link, &packet, &own);
         if lost.is_empty() {
             return port.heard(now, repeated(&self.zone, link, &packet), &mut self.random);

@@ -172,6 +172,7 @@ const RELOADS: &[(&str, Reload)] = &[
     ("plugins.entries.device-pair.config.publicUrl", Reload::Hot),
     ("plugins", Reload::None),
     ("clawgate.json.tailscale", Reload::Restart),
+    ("clawgate.json.tls", Reload::Restart),
     ("clawgate.json", Reload::Hot),
     ("meta", Reload::None),
     ("wizard", Reload::None),
@@ -231,6 +232,7 @@ mod tests {
             ("agents.list[0].id", Reload::None),
             ("clawgate.json.limits.socketsMax", Reload::Hot),
             ("clawgate.json.tailscale.socket", Reload::Restart),
+            ("clawgate.json.tls.minVersion", Reload::Restart),
         ] {
             assert_eq!(Reload::of(path), want, "{path}");
         }
