@@ -24,6 +24,8 @@ use crate::listen::Place;
 use crate::log::plan::LogPlan;
 use crate::log::{Logger, timestamp, wall_ms};
 use crate::storage::{Disk, PutFault, Storage};
+use crate::tls;
+use crate::tls::files::Files as TlsFiles;
 use clawgate_config::Node;
 use clawgate_config::merge::{PATHS_MAX, changed_paths};
 use clawgate_config::place::line_of;
@@ -533,7 +535,7 @@ impl<D: Disk> LiveFile<D> {
             if !self.storage.disk().is_kept() {
                 return Err(KEPT_IN_MEMORY.to_owned());
             }
-            could_start.and_then(|startable| startable.is_free(&self.start.listening))
+            could_start.and_then(|startable| self.could_serve(&startable, &look.loaded, &look.own))
         };
         if decision.restarts
             && let Err(why) = in_the_way()
@@ -697,9 +699,27 @@ impl<D: Disk> LiveFile<D> {
         Startable::judge(&beside, is_there, loaded)
     }
 
-    /// The same, and whether it could listen there.
+    /// The same, and whether it could listen there, with the certificate that it would have.
     fn could_start(&self, is_there: bool, loaded: &Loaded) -> Result<(), String> {
-        self.startable(is_there, loaded, &self.read_own().0)?.is_free(&self.start.listening)
+        let own = self.read_own().0;
+        let startable = self.startable(is_there, loaded, &own)?;
+        self.could_serve(&startable, loaded, &own)
+    }
+
+    fn could_serve(
+        &self,
+        startable: &Startable,
+        loaded: &Loaded,
+        own: &Result<Own, String>,
+    ) -> Result<(), String> {
+        startable.is_free(&self.start.listening)?;
+        let (settings, environment) = self.settings(loaded)?;
+        if settings.tls.enabled {
+            let oldest = own.as_ref().map_err(Clone::clone)?.oldest_tls;
+            let files = TlsFiles::of(&settings.tls, &environment, &self.start.state_dir);
+            tls::prepare(&files, oldest, &self.storage, None)?;
+        }
+        Ok(())
     }
 
     /// Whether this gateway could start again with what is on the disk now.

@@ -233,3 +233,19 @@ fn where_tls_is_new_commands_say_that_the_gateway_has_to_be_restarted() {
     run(&settings, "status").failed(3, &["does not speak TLS", "restart the gateway"]);
     drop(gateway);
 }
+
+#[test]
+fn a_change_over_the_wire_that_nobody_could_serve_by_is_refused() {
+    for runtime in RUNTIMES {
+        let settings = configured(runtime);
+        let gateway = start(&settings);
+        let before = config_text(&settings);
+        let hash = run(&settings, "call config.get").json()["hash"].as_str().unwrap().to_owned();
+        let raw = json!({"gateway": {"tls": {"enabled": true, "autoGenerate": false}}}).to_string();
+        let params = json!({"raw": raw, "baseHash": hash}).to_string().replace(' ', "");
+        run(&settings, &format!("call config.patch --params {params}"))
+            .failed(5, &["invalid config", "cert/key missing"]);
+        assert_eq!(config_text(&settings), before, "nothing was written");
+        stop(gateway);
+    }
+}
