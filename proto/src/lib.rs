@@ -47,14 +47,9 @@
 //! }
 //!
 //! # use clawgate_proto::{Mono, Peer, Wall};
-//! # use clawgate_proto::config::{About, AuthConfig, AuthMode, Config};
+//! # use clawgate_proto::config::{AuthConfig, AuthMode, Config};
 //! # let auth = AuthConfig::new(AuthMode::None);
-//! # let config = Config {
-//! #     limits: Default::default(), auth, port: 18789, allowed_origins: vec![], trusted_proxies: vec![],
-//! #     allow_real_ip_fallback: false, canvas: None, node_commands: Default::default(), metrics: false,
-//! #     config_debounce_ms: 300,
-//! #     control_ui: None, strict_transport_security: None, tls: None, about: About::default(),
-//! # };
+//! # let config = Config::new(auth, 18789);
 //! # let now = Now { mono: Mono(0), wall: Wall(1_800_000_000_000) };
 //! # let seed = clawgate_proto::seed::Seed::new([7; 32]);
 //! let mut gateway = Gateway::new(config, seed, now);

@@ -252,8 +252,7 @@ const AUTHORITY_BYTES_MAX: usize = 270;
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
-    use crate::config::{About, AuthConfig, AuthMode};
-    use crate::limits::Limits;
+    use crate::config::{AuthConfig, AuthMode};
 
     #[test]
     fn addresses_of_gateways_as_people_write_them() {
@@ -300,20 +299,9 @@ mod tests {
     fn a_hop_that_is_no_address_ends_the_search() {
         // Compatibility row hop-unreadable.
         let mut config = Config {
-            limits: Limits::default(),
-            auth: AuthConfig::new(AuthMode::None),
-            port: 1,
-            allowed_origins: Vec::new(),
             trusted_proxies: vec![Cidr::parse("10.0.0.0/8").unwrap()],
             allow_real_ip_fallback: true,
-            canvas: None,
-            control_ui: None,
-            strict_transport_security: None,
-            tls: None,
-            metrics: false,
-            node_commands: Default::default(),
-            config_debounce_ms: 300,
-            about: About::default(),
+            ..Config::new(AuthConfig::new(AuthMode::None), 1)
         };
         let mut client = |headers: &[(&str, &str)], falls_back: bool| {
             let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -345,20 +333,8 @@ mod tests {
         let request = HttpRequest { headers, ..HttpRequest::default() };
         let auth = AuthConfig::new(AuthMode::None);
         let config = Config {
-            limits: Limits::default(),
-            auth,
-            port: 1,
-            allowed_origins: Vec::new(),
             trusted_proxies: vec![Cidr::parse("10.0.0.1").unwrap(), Cidr::parse("127.0.0.1").unwrap()],
-            allow_real_ip_fallback: false,
-            canvas: None,
-            control_ui: None,
-            strict_transport_security: None,
-            tls: None,
-            metrics: false,
-            node_commands: Default::default(),
-            config_debounce_ms: 300,
-            about: About::default(),
+            ..Config::new(auth, 1)
         };
         // Compatibility rows proxied-loopback and forwarded-local.
         for socket in ["10.0.0.1", "::ffff:10.0.0.1", "127.0.0.1"] {

@@ -258,9 +258,9 @@ mod tests {
 
     use super::*;
     use bytes::Bytes;
-    use clawgate_proto::config::{About, AuthConfig, AuthMode, Config};
+    use clawgate_proto::config::{AuthConfig, AuthMode, Config};
     use clawgate_proto::host::{Document, HostFault, StoreFault, Version, Write};
-    use clawgate_proto::limits::Limits;
+
     use clawgate_proto::seed::Seed;
     use std::process::Command;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -303,22 +303,7 @@ mod tests {
 
     fn driver(panics: bool) -> Arc<Driver<NoHost>> {
         let auth = AuthConfig::new(AuthMode::None);
-        let config = Config {
-            limits: Limits::default(),
-            auth,
-            port: 1,
-            allowed_origins: Vec::new(),
-            trusted_proxies: Vec::new(),
-            allow_real_ip_fallback: false,
-            canvas: None,
-            control_ui: None,
-            strict_transport_security: None,
-            tls: None,
-            metrics: false,
-            config_debounce_ms: 300,
-            node_commands: Default::default(),
-            about: About::default(),
-        };
+        let config = Config::new(auth, 1);
         let clock = Clock::start();
         let host = Arc::new(NoHost { panics, ..NoHost::default() });
         Arc::new(Driver::new(Gateway::new(config, Seed::new([7; 32]), clock.now()), host, clock))

@@ -7,11 +7,10 @@ use crate::disk::SimulatedDisk;
 use crate::host_on;
 use clawgate::host::StateHost;
 use clawgate_proto::client::{Client, ClientConfig, ClientEvent, DeviceKey};
-use clawgate_proto::config::{About, AuthConfig, AuthMode, Config};
+use clawgate_proto::config::{AuthConfig, AuthMode, Config};
 use clawgate_proto::connect::Credentials;
 use clawgate_proto::host::{self, HostRequest};
 use clawgate_proto::id::{ConnId, Ticket};
-use clawgate_proto::limits::Limits;
 use clawgate_proto::secret::Secret;
 use clawgate_proto::seed::Seed;
 use clawgate_proto::{Connection, Gateway, Input, Mono, Next, Now, Output, Peer, Wall};
@@ -39,22 +38,7 @@ impl Lab {
     /// Starts a gateway on a disk, as far as its first look at the store.
     pub(crate) fn start(disk: SimulatedDisk, seed: u64) -> Self {
         let auth = AuthConfig { token: Secret::new(&shared_token()), ..AuthConfig::new(AuthMode::Token) };
-        let config = Config {
-            limits: Limits::default(),
-            auth,
-            port: 18_789,
-            allowed_origins: Vec::new(),
-            trusted_proxies: Vec::new(),
-            allow_real_ip_fallback: false,
-            canvas: None,
-            control_ui: None,
-            strict_transport_security: None,
-            tls: None,
-            metrics: false,
-            node_commands: Default::default(),
-            config_debounce_ms: 300,
-            about: About::default(),
-        };
+        let config = Config::new(auth, 18_789);
         let now = Now { mono: Mono(1_000_000), wall: Wall(1_795_336_353_595) };
         let mut bytes = [7; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());

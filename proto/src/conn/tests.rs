@@ -7,7 +7,7 @@ mod keepalive;
 mod open;
 
 use super::*;
-use crate::config::{About, AuthConfig, AuthMode};
+use crate::config::{AuthConfig, AuthMode};
 use crate::dialect::Dialect;
 use crate::frame::{ErrorShape, EventFrame, Payload, StateVersion};
 use crate::http::HttpResponse;
@@ -33,22 +33,7 @@ struct Lab {
 }
 
 fn config(limits: Limits) -> Arc<Config> {
-    Arc::new(Config {
-        limits,
-        auth: AuthConfig::new(AuthMode::None),
-        port: 18789,
-        allowed_origins: Vec::new(),
-        trusted_proxies: Vec::new(),
-        allow_real_ip_fallback: false,
-        canvas: None,
-        control_ui: None,
-        strict_transport_security: None,
-        tls: None,
-        metrics: false,
-        node_commands: Default::default(),
-        config_debounce_ms: 300,
-        about: About::default(),
-    })
+    Arc::new(Config { limits, ..Config::new(AuthConfig::new(AuthMode::None), 18789) })
 }
 
 impl Lab {

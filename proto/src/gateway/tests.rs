@@ -27,22 +27,7 @@ impl Rig {
     fn new(limits: Limits) -> Self {
         let now = Now { mono: Mono(0), wall: Wall(1_800_000_000_000) };
         let auth = AuthConfig::new(AuthMode::None);
-        let config = Config {
-            limits,
-            auth,
-            port: 18_789,
-            allowed_origins: Vec::new(),
-            trusted_proxies: Vec::new(),
-            allow_real_ip_fallback: false,
-            canvas: None,
-            control_ui: None,
-            strict_transport_security: None,
-            tls: None,
-            metrics: false,
-            node_commands: Default::default(),
-            config_debounce_ms: 300,
-            about: About::default(),
-        };
+        let config = Config { limits, ..Config::new(auth, 18_789) };
         Self { gateway: Gateway::new(config, Seed::new([7; 32]), now), now, conns: 0 }
     }
 

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use bytes::Bytes;
-use clawgate_proto::config::{About, AuthConfig, AuthMode, Config};
+use clawgate_proto::config::{AuthConfig, AuthMode, Config};
 use clawgate_proto::host::{Document, HostFault, StoreFault, Version, Write};
 use clawgate_proto::limits::Limits;
 use clawgate_proto::log::Record;
@@ -86,22 +86,7 @@ impl Server {
     pub(crate) fn start_with(limits: Limits, stop: Stop) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
-        let config = Config {
-            limits,
-            auth: AuthConfig::new(AuthMode::None),
-            port: addr.port(),
-            allowed_origins: Vec::new(),
-            trusted_proxies: Vec::new(),
-            allow_real_ip_fallback: false,
-            canvas: None,
-            control_ui: None,
-            strict_transport_security: None,
-            tls: None,
-            metrics: false,
-            node_commands: Default::default(),
-            config_debounce_ms: 300,
-            about: About::default(),
-        };
+        let config = Config { limits, ..Config::new(AuthConfig::new(AuthMode::None), addr.port()) };
         let host = Arc::<MemoryHost>::default();
         let clock = Clock::start();
         let gateway = Gateway::new(config, Seed::new([1; 32]), clock.now());

@@ -4,8 +4,7 @@
 use super::*;
 use crate::reader;
 use crate::wake::Wake;
-use clawgate_proto::config::{About, AuthConfig, AuthMode, Config};
-use clawgate_proto::limits::Limits;
+use clawgate_proto::config::{AuthConfig, AuthMode, Config};
 use clawgate_proto::seed::Seed;
 use clawgate_support::MemoryHost;
 use std::io::{Read as _, Write as _};
@@ -110,22 +109,7 @@ const LONG: Duration = Duration::from_secs(60);
 
 /// A driver without its own threads.
 pub(crate) fn driver() -> Arc<Driver<MemoryHost>> {
-    let config = Config {
-        limits: Limits::default(),
-        auth: AuthConfig::new(AuthMode::None),
-        port: 1,
-        allowed_origins: Vec::new(),
-        trusted_proxies: Vec::new(),
-        allow_real_ip_fallback: false,
-        canvas: None,
-        control_ui: None,
-        strict_transport_security: None,
-        tls: None,
-        metrics: false,
-        config_debounce_ms: 300,
-        node_commands: Default::default(),
-        about: About::default(),
-    };
+    let config = Config::new(AuthConfig::new(AuthMode::None), 1);
     let clock = Clock::start();
     let gateway = Gateway::new(config, Seed::new([3; 32]), clock.now());
     let keeper = Keeper::new(Arc::new(Wake::new().unwrap()));

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use bytes::Bytes;
-use clawgate_proto::config::{About, AuthConfig, AuthMode, Config};
+use clawgate_proto::config::{AuthConfig, AuthMode, Config};
 use clawgate_proto::host::{Document, HostFault, StoreFault, Version, Write};
 use clawgate_proto::limits::Limits;
 use clawgate_proto::log::Record;
@@ -127,22 +127,7 @@ pub(crate) fn listener() -> TcpListener {
 }
 
 fn config(limits: Limits, port: u16) -> Config {
-    Config {
-        limits,
-        auth: AuthConfig::new(AuthMode::None),
-        port,
-        allowed_origins: Vec::new(),
-        trusted_proxies: Vec::new(),
-        allow_real_ip_fallback: false,
-        canvas: None,
-        control_ui: None,
-        strict_transport_security: None,
-        tls: None,
-        metrics: false,
-        node_commands: Default::default(),
-        config_debounce_ms: 300,
-        about: About::default(),
-    }
+    Config { limits, ..Config::new(AuthConfig::new(AuthMode::None), port) }
 }
 
 /// The defaults, with room for many silent peers of one address.

@@ -578,23 +578,6 @@ fn config(plan: &Plan) -> Config {
     let secret = |wanted| if setup.mode == wanted { Secret::new(&shared_secret()) } else { None };
     Config {
         limits: setup.limits.clone(),
-        auth: AuthConfig {
-            token: secret(AuthMode::Token),
-            password: secret(AuthMode::Password),
-            rate_limit: setup.rate_limit,
-            ..AuthConfig::new(setup.mode)
-        },
-        port: PORT,
-        allowed_origins: Vec::new(),
-        trusted_proxies: Vec::new(),
-        allow_real_ip_fallback: false,
-        canvas: None,
-        control_ui: None,
-        strict_transport_security: None,
-        tls: None,
-        metrics: false,
-        node_commands: Default::default(),
-        config_debounce_ms: 300,
         about: About {
             version: "0.0.0-sim".to_owned(),
             host: "gw-host".to_owned(),
@@ -608,6 +591,15 @@ fn config(plan: &Plan) -> Config {
             public_key: "gateway".to_owned(),
             reach: Reach::default(),
         },
+        ..Config::new(
+            AuthConfig {
+                token: secret(AuthMode::Token),
+                password: secret(AuthMode::Password),
+                rate_limit: setup.rate_limit,
+                ..AuthConfig::new(setup.mode)
+            },
+            PORT,
+        )
     }
 }
 

@@ -15,10 +15,9 @@ use crate::world::Cuts;
 use clawgate_proto::client::{
     Client, ClientConfig, ClientEvent, DeviceKey, EventMessage, Hello, Response, ResponseError,
 };
-use clawgate_proto::config::{About, AuthConfig, AuthMode, CONFIG_DEBOUNCE_MS, Config, Reach};
+use clawgate_proto::config::{About, AuthConfig, AuthMode, Config, Reach};
 use clawgate_proto::connect::ClientInfo;
 use clawgate_proto::host::Load;
-use clawgate_proto::limits::Limits;
 use clawgate_proto::secret::Secret;
 use clawgate_proto::seed::{Random, Seed};
 use clawgate_proto::time::Now;
@@ -626,19 +625,6 @@ pub fn shared_token() -> String {
 /// A gateway of token mode, on the default port, about a host that does not exist.
 pub fn config() -> Config {
     Config {
-        limits: Limits::default(),
-        auth: AuthConfig { token: Secret::new(&shared_token()), ..AuthConfig::new(AuthMode::Token) },
-        port: 18_789,
-        allowed_origins: Vec::new(),
-        trusted_proxies: Vec::new(),
-        allow_real_ip_fallback: false,
-        canvas: None,
-        control_ui: None,
-        strict_transport_security: None,
-        tls: None,
-        metrics: false,
-        node_commands: Default::default(),
-        config_debounce_ms: CONFIG_DEBOUNCE_MS,
         about: About {
             version: "0.1.0".to_owned(),
             host: "gw-host".to_owned(),
@@ -652,6 +638,10 @@ pub fn config() -> Config {
             public_key: "A".repeat(43),
             reach: Reach::default(),
         },
+        ..Config::new(
+            AuthConfig { token: Secret::new(&shared_token()), ..AuthConfig::new(AuthMode::Token) },
+            18_789,
+        )
     }
 }
 

@@ -3,10 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use clawgate_proto::client::{Client, ClientConfig, ClientEvent, DeviceKey, policy};
-use clawgate_proto::config::{About, AuthConfig, AuthMode, Config};
+use clawgate_proto::config::{AuthConfig, AuthMode, Config};
 use clawgate_proto::connect::Credentials;
 use clawgate_proto::host::{Document, perform};
-use clawgate_proto::limits::Limits;
 use clawgate_proto::secret::Secret;
 use clawgate_proto::seed::Seed;
 use clawgate_proto::{Connection, Gateway, Host as _, Input, Mono, Next, Now, Output, Peer, Wall};
@@ -33,22 +32,7 @@ impl Bench {
     fn new() -> Self {
         let token = Secret::new(&secrets::chosen("shared"));
         let auth = AuthConfig { token, ..AuthConfig::new(AuthMode::Token) };
-        let config = Config {
-            limits: Limits::default(),
-            auth,
-            port: 18_789,
-            allowed_origins: Vec::new(),
-            trusted_proxies: Vec::new(),
-            allow_real_ip_fallback: false,
-            canvas: None,
-            control_ui: None,
-            strict_transport_security: None,
-            tls: None,
-            metrics: false,
-            node_commands: Default::default(),
-            config_debounce_ms: 300,
-            about: About::default(),
-        };
+        let config = Config::new(auth, 18_789);
         let mut bench =
             Self { gateway: Gateway::new(config, Seed::new([9; 32]), NOW), host: MemoryHost::new() };
         bench.handle(Input::Tick, None);

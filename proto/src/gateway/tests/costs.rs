@@ -24,23 +24,15 @@ impl Lab {
         let rate_limit = RateLimit { attempts_max: 2, exempt_loopback: false, ..RateLimit::default() };
         let config = Config {
             limits,
-            auth: AuthConfig {
-                password: Secret::new("open"),
-                rate_limit: Some(rate_limit),
-                ..AuthConfig::new(AuthMode::Password)
-            },
-            port: 18789,
-            allowed_origins: Vec::new(),
-            trusted_proxies: Vec::new(),
-            allow_real_ip_fallback: false,
-            canvas: None,
-            control_ui: None,
-            strict_transport_security: None,
-            tls: None,
-            metrics: false,
-            node_commands: Default::default(),
-            config_debounce_ms: 300,
             about: About { config_path: "/c".to_owned(), ..About::default() },
+            ..Config::new(
+                AuthConfig {
+                    password: Secret::new("open"),
+                    rate_limit: Some(rate_limit),
+                    ..AuthConfig::new(AuthMode::Password)
+                },
+                18789,
+            )
         };
         let now = Now { mono: Mono(0), wall: Wall(1_700_000_000_000) };
         let gateway = Gateway::new(config, Seed::new([7; 32]), now);

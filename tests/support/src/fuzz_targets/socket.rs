@@ -7,7 +7,7 @@ use crate::frame::raw_frame;
 use bytes::Bytes;
 use clawgate_proto::admission::Admission;
 use clawgate_proto::budget::Budget;
-use clawgate_proto::config::{About, AuthConfig, AuthMode, CONFIG_DEBOUNCE_MS, Config};
+use clawgate_proto::config::{AuthConfig, AuthMode, Config};
 use clawgate_proto::dialect::Dialect;
 use clawgate_proto::frame::{CloseFrame, ErrorShape, Payload, StateVersion};
 use clawgate_proto::http::{HttpRequest, HttpResponse};
@@ -22,22 +22,7 @@ use std::sync::Arc;
 
 /// The configuration of the byte targets: small bounds, so that short inputs reach them.
 pub(super) fn config(limits: Limits) -> Config {
-    Config {
-        limits,
-        auth: AuthConfig::new(AuthMode::None),
-        port: 18789,
-        allowed_origins: Vec::new(),
-        trusted_proxies: Vec::new(),
-        allow_real_ip_fallback: false,
-        canvas: None,
-        control_ui: None,
-        strict_transport_security: None,
-        tls: None,
-        metrics: false,
-        node_commands: Default::default(),
-        config_debounce_ms: CONFIG_DEBOUNCE_MS,
-        about: About::default(),
-    }
+    Config { limits, ..Config::new(AuthConfig::new(AuthMode::None), 18789) }
 }
 
 /// Small bounds, so that short inputs reach them.
