@@ -4,7 +4,7 @@
 pub mod cgroup;
 pub mod facts;
 pub mod files;
-mod watch;
+pub(crate) mod watch;
 
 use crate::accounts::Keeper;
 use crate::config::live::LiveFile;

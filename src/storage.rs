@@ -16,6 +16,7 @@ pub(crate) use disk::mark;
 pub use disk::{Disk, FolderLock, RealDisk};
 pub use overlay::Overlay;
 
+use crate::entropy;
 use clawgate_proto::host::Version;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -94,6 +95,13 @@ impl<D: Disk> Held<'_, D> {
             // What stays is swept by the next one, or at a start, which tells.
             let _ = self.storage.sweep_older(folder, Duration::ZERO);
         }
+    }
+}
+
+impl Storage<RealDisk> {
+    /// On the real disk, with a nonce of its own.
+    pub fn on_disk() -> Self {
+        Self::new(RealDisk, u64::from_ne_bytes(entropy::bytes()))
     }
 }
 

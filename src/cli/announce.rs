@@ -7,12 +7,11 @@ use crate::config::{self, Opened, startable};
 use crate::discovery::network::Reach;
 use crate::discovery::zone_file::{self, Written};
 use crate::discovery::{Discovery, Gateway};
-use crate::entropy;
 use crate::environment::Environment;
 use crate::host::facts;
 use crate::listen::Place;
 use crate::log::Logger;
-use crate::storage::{RealDisk, Storage};
+use crate::storage::Storage;
 use crate::tls;
 use crate::tls::files::Files;
 use clawgate_proto::log::{Level, Record};
@@ -68,7 +67,7 @@ pub(super) fn in_dns(plan: &Plan, addresses: &[SocketAddr], logger: &Logger) {
 
 fn gateway<'a>(plan: &'a Plan, addresses: &[SocketAddr], hostname: &'a str) -> Gateway<'a> {
     let is_served = plan.settings.tailscale_mode != TailscaleMode::Off;
-    let asked = || plan.tailscaled.clone().within(super::plan::NAME_PATIENCE).dns_name().ok();
+    let asked = || plan.tailnet_name().ok();
     let tailnet_dns = plan.discovery.tailnet_dns.clone().or_else(|| is_served.then(asked).flatten());
     Gateway {
         place: plan.place,
@@ -86,7 +85,7 @@ fn gateway<'a>(plan: &'a Plan, addresses: &[SocketAddr], hostname: &'a str) -> G
 /// # Errors
 /// There is to be none, or it cannot be known.
 pub(super) fn zone(environment: &Environment) -> Result<(), Failure> {
-    let storage = Storage::new(RealDisk, u64::from_ne_bytes(entropy::bytes()));
+    let storage = Storage::on_disk();
     let Opened { places, settings, environment, .. } =
         config::open(&storage, environment).map_err(Failure::Failed)?;
     let port = startable::port(None, &environment, &settings).map_err(Failure::Failed)?;

@@ -11,7 +11,6 @@ use crate::config::own::{self, ProxyProof};
 use crate::config::start::Flags;
 use crate::config::startable::{Beside, Startable};
 use crate::config::write::{self, ConfigPut};
-use crate::entropy;
 use crate::environment::Environment;
 use crate::instances;
 use crate::log::wall_ms;
@@ -114,7 +113,7 @@ impl ConfigCommand {
 /// # Errors
 /// There is no such setting, the value is refused, or the file cannot be read or written.
 pub fn run(command: &ConfigCommand, environment: &Environment) -> Result<(), Failure> {
-    let storage = Storage::new(RealDisk, u64::from_ne_bytes(entropy::bytes()));
+    let storage = Storage::on_disk();
     let open = || File::open(&storage, environment, false);
     let hold = || File::open(&storage, environment, true);
     match command {

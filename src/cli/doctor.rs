@@ -11,8 +11,8 @@ use crate::audit::{self, Area, Facts, Finding, Severity, mend};
 use crate::environment::Environment;
 use crate::listen;
 use crate::lock::Owner;
+use crate::profile;
 use crate::storage::{Put, PutFault, RealDisk, Storage, explain};
-use crate::{entropy, profile};
 use serde_json::{Value, json};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -161,7 +161,7 @@ fn disk(facts: &Facts) -> Option<Step> {
     if !state.is_dir() {
         return None;
     }
-    let storage = Storage::new(RealDisk, u64::from_ne_bytes(entropy::bytes()));
+    let storage = Storage::on_disk();
     let path = state.join(format!("clawgate-doctor-{}.tmp", std::process::id()));
     let put =
         Put { path: &path, expected: None, content: b"clawgate doctor looks whether this can be written\n" };

@@ -114,7 +114,7 @@ pub fn run(command: &NodeCommand, environment: &Environment) -> Result<(), Failu
 }
 
 fn serve(args: &NodeRunArgs, environment: &Environment) -> Result<(), Failure> {
-    let storage = Storage::new(RealDisk, u64::from_ne_bytes(entropy::bytes()));
+    let storage = Storage::on_disk();
     let opened = config::open(&storage, environment).map_err(Failure::Failed)?;
     let state_dir = opened.places.state_dir.clone();
     let mut state = NodeState::load(&storage, &state_dir).map_err(Failure::Failed)?;
@@ -417,7 +417,7 @@ fn desk(opened: &Opened, environment: &Environment) -> Result<Desk, Failure> {
         Some(Value::from(node.as_text().unwrap_or_default()))
     };
     let fallback = Fallback { security: word("security"), ask: word("ask") };
-    let storage = Storage::new(RealDisk, u64::from_ne_bytes(entropy::bytes()));
+    let storage = Storage::on_disk();
     Ok(Desk {
         approvals: ApprovalsFile::new(storage, home.join(".openclaw/exec-approvals.json"), fallback),
         seal: Seal::new(entropy::bytes()),

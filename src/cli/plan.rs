@@ -44,8 +44,8 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Everything that is decided before a socket is bound.
@@ -68,7 +68,9 @@ pub(super) struct Plan {
     own: Own,
     /// What a changed configuration file is read with.
     watch: Start,
-    pub(super) tailscaled: Tailscaled,
+    tailscaled: Tailscaled,
+    /// What the daemon said that this machine is called, once it was asked.
+    tailnet_name: OnceLock<Result<String, String>>,
     /// The folders that are served.
     pub(super) pages: Pages,
     /// `OPENCLAW_MDNS_HOSTNAME` and `OPENCLAW_TAILNET_DNS`: what this machine is called, when it is not what it says.
@@ -215,6 +217,7 @@ impl Plan {
             own,
             watch,
             tailscaled,
+            tailnet_name: OnceLock::new(),
             pages,
             names,
             identity,
@@ -330,8 +333,7 @@ impl Plan {
         let http = if self.tls.is_some() { "https" } else { "http" };
         let mut origins: Vec<String> = authorities.iter().map(|at| format!("{http}://{at}")).collect();
         if is_served || self.place == Place::Tailnet {
-            match tailnet.clone().map_or_else(|| self.tailscaled.clone().within(NAME_PATIENCE).dns_name(), Ok)
-            {
+            match tailnet.clone().map_or_else(|| self.tailnet_name(), Ok) {
                 Ok(name) if is_served => origins.push(format!("https://{name}")),
                 Ok(name) => {
                     origins.push(format!("{http}://{name}:{}", addresses.first().map_or(0, SocketAddr::port)))
@@ -348,6 +350,11 @@ impl Plan {
         let origins = origins.iter().filter_map(|origin| Origin::parse(origin)).map(|origin| origin.text);
         let mut known = BTreeSet::new();
         origins.filter(|origin| known.insert(origin.clone())).take(OWN_ORIGINS_MAX).collect()
+    }
+
+    /// What this machine is called in its tailnet, by the daemon: asked once, since each question may take its time.
+    pub(super) fn tailnet_name(&self) -> Result<String, String> {
+        self.tailnet_name.get_or_init(|| self.tailscaled.clone().within(NAME_PATIENCE).dns_name()).clone()
     }
 
     /// What Tailscale is to do, for a gateway that listens there.
@@ -567,7 +574,7 @@ fn exposed_file(path: &Path) -> Option<String> {
 const IN_MEMORY: &str = "--state-in-memory: NOTHING IS STORED. Devices that are paired, tokens, settings and wake words are \
                          gone when this gateway ends or restarts, and every device has to be paired again";
 /// A daemon that takes longer to say what this machine is called keeps no start waiting.
-pub(super) const NAME_PATIENCE: Duration = Duration::from_secs(1);
+const NAME_PATIENCE: Duration = Duration::from_secs(1);
 /// A machine with more addresses than this is told in `gateway.controlUi.allowedOrigins` which of them count.
 const OWN_ORIGINS_MAX: usize = 64;
 /// Names and addresses in a certificate that is made here.

@@ -6,10 +6,9 @@ use super::session::{Guise, Session};
 use super::tunnel::{SshTarget, Tunnel};
 use super::{Failure, print, print_json, target};
 use crate::config;
-use crate::entropy;
 use crate::environment::Environment;
 use crate::log::wall_ms;
-use crate::storage::{RealDisk, Storage};
+use crate::storage::Storage;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -99,7 +98,7 @@ impl Target {
         let (named, mut identity) = (!ssh.is_empty(), args.ssh_identity.clone());
         let mut destination = ssh.to_owned();
         if !named {
-            let storage = Storage::new(RealDisk, u64::from_ne_bytes(entropy::bytes()));
+            let storage = Storage::on_disk();
             let opened = config::open(&storage, environment).map_err(Failure::Failed)?;
             let settings = &opened.settings;
             destination = settings.remote_ssh.clone().ok_or_else(|| {
@@ -130,9 +129,10 @@ impl Target {
         }
         let ssh = SshTarget::parse(&destination).map_err(Failure::Usage)?;
         let url = client.url.as_deref().unwrap_or(USUAL_URL).trim();
-        let (far, path) = target::far_end(url)?;
+        let target::Address { tls, host, port, path } = target::far_end(url)?;
+        let far = format!("{host}:{port}");
         let tunnel = Tunnel::open(&ssh, identity.as_deref(), &far, Duration::from_millis(client.timeout))?;
-        let scheme = if target::Address::parse(url).is_ok_and(|at| at.tls) { "wss" } else { "ws" };
+        let scheme = if tls { "wss" } else { "ws" };
         client.url = Some(format!("{scheme}://{}{path}", tunnel.address()));
         let mut found = Self::look(&client, environment)?;
         if found.failure.is_some()

@@ -113,7 +113,7 @@ impl Session {
         let started = Instant::now();
         let bound = started + Duration::from_millis(args.timeout);
         let places = Places::find(environment).map_err(Failure::Failed)?;
-        let storage = Storage::new(RealDisk, u64::from_ne_bytes(entropy::bytes()));
+        let storage = Storage::on_disk();
         let target = Target::find(args, environment, &storage)?;
         let identity =
             Identity::load_or_create(&storage, &places.state_dir, log::wall_ms()).map_err(Failure::Failed)?;

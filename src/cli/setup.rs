@@ -13,7 +13,6 @@ use crate::config::start::{BIND_VARIABLE, Flags};
 use crate::config::startable::{self, Beside, Startable};
 use crate::config::write::backup_of;
 use crate::config::{self, Node, Opened, Settings};
-use crate::entropy;
 use crate::environment::Environment;
 use crate::listen::Place;
 use crate::storage::{RealDisk, Storage, explain};
@@ -31,7 +30,7 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// An answer or a flag makes no sense, no gateway would start with what they come to, or the file cannot be written.
 pub fn run(args: &SetupArgs, environment: &Environment) -> Result<(), Failure> {
-    let storage = Storage::new(RealDisk, u64::from_ne_bytes(entropy::bytes()));
+    let storage = Storage::on_disk();
     let Opened { mut file, settings, places, environment, base } =
         config::open(&storage, environment).map_err(Failure::Failed)?;
     let is_asked = !args.non_interactive && io::stdin().is_terminal() && io::stderr().is_terminal();

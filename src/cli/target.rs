@@ -210,20 +210,21 @@ pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
     Ok(found.collect())
 }
 
-/// The gateway of an address as another machine sees it, `host:port`, and the path on it.
+/// The gateway of an address as another machine sees it.
 ///
 /// # Errors
 /// It is no address.
-pub fn far_end(url: &str) -> Result<(String, String), Failure> {
-    let Address { host, port, path, tls, .. } = Address::parse(url)
+pub fn far_end(url: &str) -> Result<Address, Failure> {
+    let at = Address::parse(url)
         .map_err(|why| Failure::Usage(format!("--url, the gateway as the other machine sees it: {why}")))?;
-    if !tls && !is_loopback_name(&host) {
+    if !at.tls && !is_loopback_name(&at.host) {
         return Err(Failure::Usage(format!(
-            "{host} is not the machine with the SSH server, and ws:// sends credentials in the clear from there: use \
-             ws://127.0.0.1, or wss://"
+            "{} is not the machine with the SSH server, and ws:// sends credentials in the clear from there: use \
+             ws://127.0.0.1, or wss://",
+            at.host
         )));
     }
-    Ok((format!("{host}:{port}"), path))
+    Ok(at)
 }
 
 /// Whether an address leads to the machine that it is read on.

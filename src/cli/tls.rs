@@ -4,7 +4,6 @@
 use super::plan::names_of_this_machine;
 use super::{Failure, print, print_json};
 use crate::config::{self, Opened, own};
-use crate::entropy;
 use crate::environment::Environment;
 use crate::log::timestamp;
 use crate::storage::{RealDisk, Storage};
@@ -65,7 +64,7 @@ pub(super) fn fingerprint(text: &str) -> Result<String, &'static str> {
 /// # Errors
 /// It cannot be read or made.
 pub fn run(args: &TlsArgs, environment: &Environment) -> Result<(), Failure> {
-    let storage = Storage::new(RealDisk, u64::from_ne_bytes(entropy::bytes()));
+    let storage = Storage::on_disk();
     let Opened { places, settings, environment, .. } =
         config::open(&storage, environment).map_err(Failure::Failed)?;
     let own = own::read(&storage, &places.own_config(), &environment).map_err(Failure::Failed)?;

@@ -4,9 +4,8 @@ use super::args::TokenArgs;
 use super::{Failure, print, print_json};
 use crate::config::secrets::{Overrides, Resolved};
 use crate::config::{self, Opened};
-use crate::entropy;
 use crate::environment::Environment;
-use crate::storage::{RealDisk, Storage};
+use crate::storage::Storage;
 use clawgate_proto::config::AuthMode;
 use serde_json::json;
 use std::io::{self, Write as _};
@@ -16,7 +15,7 @@ use std::io::{self, Write as _};
 /// # Errors
 /// There is none.
 pub fn show(args: &TokenArgs, environment: &Environment) -> Result<(), Failure> {
-    let storage = Storage::new(RealDisk, u64::from_ne_bytes(entropy::bytes()));
+    let storage = Storage::on_disk();
     let Opened { file, settings, environment, .. } =
         config::open(&storage, environment).map_err(Failure::Failed)?;
     let auth =

@@ -218,7 +218,9 @@ impl Settings {
             password: secret(&mut reader, environment, "gateway.auth.password"),
             trusted_proxy: trusted_proxy(&mut reader),
             allow_tailscale: reader.switch("gateway.auth.allowTailscale"),
-            tailscale_mode: tailscale_mode(&mut reader),
+            tailscale_mode: TailscaleMode::named(
+                reader.choice("gateway.tailscale.mode", &["off", "serve", "funnel"]),
+            ),
             tailscale_resets: reader.switch("gateway.tailscale.resetOnExit") == Some(true),
             rate_limit: rate_limit(&mut reader),
             allowed_origins: reader.texts("gateway.controlUi.allowedOrigins"),
@@ -346,19 +348,15 @@ fn canvas(reader: &mut Reader<'_>) -> CanvasSettings {
 impl TailscaleMode {
     /// As a valid document has it.
     pub fn of(document: &Node) -> Self {
-        match document.at(&["gateway", "tailscale", "mode"]).and_then(Node::as_text) {
+        Self::named(document.at(&["gateway", "tailscale", "mode"]).and_then(Node::as_text))
+    }
+
+    fn named(word: Option<&str>) -> Self {
+        match word {
             Some("serve") => Self::Serve,
             Some("funnel") => Self::Funnel,
             Some(_) | None => Self::Off,
         }
-    }
-}
-
-fn tailscale_mode(reader: &mut Reader<'_>) -> TailscaleMode {
-    match reader.choice("gateway.tailscale.mode", &["off", "serve", "funnel"]) {
-        Some("serve") => TailscaleMode::Serve,
-        Some("funnel") => TailscaleMode::Funnel,
-        Some(_) | None => TailscaleMode::Off,
     }
 }
 

@@ -176,16 +176,8 @@ mod kernel {
         }
     }
 
-    const CHANGES: WatchFlags = WatchFlags::CREATE
-        .union(WatchFlags::MODIFY)
-        .union(WatchFlags::ATTRIB)
-        .union(WatchFlags::CLOSE_WRITE)
-        .union(WatchFlags::MOVED_FROM)
-        .union(WatchFlags::MOVED_TO)
-        .union(WatchFlags::DELETE)
-        .union(WatchFlags::DELETE_SELF)
-        .union(WatchFlags::MOVE_SELF)
-        .union(WatchFlags::ONLYDIR);
+    /// Rights count as well.
+    const CHANGES: WatchFlags = crate::host::watch::CHANGES.union(WatchFlags::ATTRIB);
     /// Between two words of changes; less than any look takes to come.
     const PAUSE: Duration = Duration::from_millis(5);
     const STACK_BYTES: usize = 64 * 1024;

@@ -79,6 +79,9 @@ fn folders(root: &Path) -> io::Result<Option<Vec<PathBuf>>> {
 const FOLDERS_MAX: usize = 256;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) use kernel::CHANGES;
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
 mod kernel {
     use super::{Found, counts, folders};
     use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
@@ -152,7 +155,8 @@ mod kernel {
         Ok(first)
     }
 
-    const CHANGES: WatchFlags = WatchFlags::CREATE
+    /// What may make a file in a folder another one.
+    pub(crate) const CHANGES: WatchFlags = WatchFlags::CREATE
         .union(WatchFlags::MODIFY)
         .union(WatchFlags::CLOSE_WRITE)
         .union(WatchFlags::MOVED_FROM)

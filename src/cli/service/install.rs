@@ -6,7 +6,6 @@ use crate::cli::args::RunArgs;
 use crate::cli::plan::Plan;
 use crate::cli::{Failure, print, print_json};
 use crate::config::startable;
-use crate::entropy;
 use crate::environment::Environment;
 use crate::service::files::{self, Found, Looked, Wanted};
 use crate::service::recipe::{self, Recipe};
@@ -257,7 +256,7 @@ fn by_procd(args: &InstallArgs, named: &Named, wanted: &[Wanted]) -> Result<Repo
 
 /// What lies there. What somebody changed is theirs, unless they say otherwise.
 fn look(args: &InstallArgs, wanted: &[Wanted]) -> Result<(Storage<RealDisk>, Vec<Looked>), Refusal> {
-    let storage = Storage::new(RealDisk, u64::from_ne_bytes(entropy::bytes()));
+    let storage = Storage::on_disk();
     let looked: Result<Vec<Looked>, String> = wanted.iter().map(|file| files::look(&storage, file)).collect();
     let looked = looked.map_err(|why| Refusal::new("FAILED", why))?;
     for (file, looked) in wanted.iter().zip(&looked) {
@@ -415,7 +414,7 @@ fn away_from_procd(named: &Named) -> Result<Report, Refusal> {
 
 /// What somebody wrote is kept beside it when the file goes.
 fn keep_changed(paths: &[PathBuf]) -> Result<(), Refusal> {
-    let storage = Storage::new(RealDisk, u64::from_ne_bytes(entropy::bytes()));
+    let storage = Storage::on_disk();
     for path in paths {
         files::keep_if_changed(&storage, path).map_err(|why| Refusal::new("FAILED", why))?;
     }
