@@ -117,14 +117,17 @@ impl Plan {
             auth: overrides(args, environment)?,
             bind: stay.map(|stay| stay.bind).or(args.bind.map(Into::into)),
             place: stay.map(|stay| stay.place),
+            tailscale: args.tailscale.map(Into::into),
+            tailscale_resets: args.tailscale_reset_on_exit,
             allow_unconfigured: args.allow_unconfigured,
             proxy: ProxyProof::default(),
             pairing: PairingRules::default(),
         };
         let disk = if args.state_in_memory { Overlay::in_memory() } else { Overlay::on_disk() };
         let storage = Arc::new(Storage::new(disk, u64::from_ne_bytes(entropy::bytes())));
-        let Opened { places, mut file, settings, environment, base } =
+        let Opened { places, mut file, mut settings, environment, base } =
             config::open(&storage, environment).map_err(Failure::Failed)?;
+        flags.put_over(&mut settings);
         // Where there is no file yet, this start writes one for a gateway.
         flags.allow_unconfigured |= file.found.is_none();
         let around = Around {

@@ -624,6 +624,7 @@ impl<D: Disk> LiveFile<D> {
         exposure.check(&auth, &settings)?;
         // Tailscale goes on as it was begun until a restart: nobody gets in more easily by it meanwhile.
         settings.tailscale_mode = TailscaleMode::of(&self.known().started.config);
+        flags.put_over(&mut settings);
         exposure.check(&auth, &settings)?;
         let wants_secret = matches!(auth.mode, AuthMode::Token | AuthMode::Password);
         if wants_secret && auth.in_force().is_none() {
@@ -678,11 +679,12 @@ impl<D: Disk> LiveFile<D> {
         Flags { proxy: own.proxy.clone(), pairing: own.pairing.clone(), ..self.start.flags.clone() }
     }
 
-    /// What a gateway would read out of the document, and the variables that hold with it.
+    /// What this gateway would read out of the document, its command line included, and the variables that hold with it.
     fn settings(&self, loaded: &Loaded) -> Result<(Settings, Environment), String> {
         let mut environment = self.start.environment.clone();
         environment.complete(variables_of(&loaded.source));
-        let settings = settings_of(loaded, &environment).map_err(|faults| faults.join("; "))?;
+        let mut settings = settings_of(loaded, &environment).map_err(|faults| faults.join("; "))?;
+        self.start.flags.put_over(&mut settings);
         Ok((settings, environment))
     }
 
