@@ -528,7 +528,11 @@ impl<D: Disk> LiveFile<D> {
             // By the settings alone.
             (Err(_), _) | (Ok(_), None) => says_where(&since_start),
         };
-        let changes = Changes { latest: &changed, since_start: &since_start, moves, other_accounts };
+        let counting = |paths: &[String]| -> Vec<String> {
+            paths.iter().filter(|path| !self.start.flags.are_over(path)).cloned().collect()
+        };
+        let (latest, since_start) = (counting(&changed), counting(&since_start));
+        let changes = Changes { latest: &latest, since_start: &since_start, moves, other_accounts };
         let mut decision = Decision::new(mode, changes);
         let mut refused = None;
         let in_the_way = || {

@@ -38,6 +38,15 @@ impl Flags {
         settings.tailscale_mode = self.tailscale.unwrap_or(settings.tailscale_mode);
         settings.tailscale_resets |= self.tailscale_resets;
     }
+
+    /// Whether what the file says at this path does not count, whatever it is.
+    pub fn are_over(&self, path: &str) -> bool {
+        match path {
+            "gateway.tailscale.mode" => self.tailscale.is_some(),
+            "gateway.tailscale.resetOnExit" => self.tailscale_resets,
+            _ => false,
+        }
+    }
 }
 
 /// What a start decided.

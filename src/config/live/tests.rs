@@ -195,10 +195,10 @@ fn what_the_command_line_says_of_tailscale_outlives_changes_of_the_file() {
     let rig = Rig::with(serve, &with(""));
     let live = rig.edit(&with(", trustedProxies: ['10.0.0.1']")).unwrap().live.unwrap();
     assert!(live.config.auth.allow_tailscale, "it is served, and its identities count");
-    assert!(
-        rig.set(&with(", tailscale: {mode: 'funnel'}")).is_ok(),
-        "what is not in force is in nobody's way"
-    );
+    let news = rig.set(&with(", tailscale: {mode: 'funnel'}")).unwrap().news.unwrap();
+    assert!(!news.restart_now && news.restart.is_empty(), "it is in nobody's way: {news:?}");
+    let news = rig.edit(&with(", tailscale: {mode: 'off', resetOnExit: true}")).unwrap();
+    assert_eq!(news.restart, ["gateway.tailscale.resetOnExit"], "no flag says anything of that");
     let off = Flags { tailscale: Some(TailscaleMode::Off), ..Flags::default() };
     let rig = Rig::with(off, &with(", tailscale: {mode: 'serve'}"));
     let live =
