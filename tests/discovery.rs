@@ -158,6 +158,16 @@ fn a_gateway_for_a_network_is_found_there_until_it_ends() {
         assert_eq!((&beacon["sshPort"], &beacon["cliPath"]), (&Value::Null, &Value::Null));
         // Whoever only looks keeps nothing of what he saw.
         assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
+        // Beside what a probe asks. What is announced is no target of it.
+        let prober = temp_dir();
+        let Output { stdout, .. } = network.command(&prober, "gateway probe --json").output().unwrap();
+        let report: Value = serde_json::from_slice(&stdout).unwrap();
+        let told = &report["discovery"];
+        assert_eq!((&told["timeoutMs"], &told["count"]), (&json!(1_200), &json!(1)), "{report}");
+        assert_eq!(told["beacons"][0]["wsUrl"], "ws://10.77.0.1:18789", "{report}");
+        assert_eq!(told["beacons"][0]["tailnetDns"], Value::Null, "{report}");
+        let targets = report["targets"].as_array().unwrap();
+        assert_eq!((targets.len(), &targets[0]["id"]), (1, &json!("localLoopback")), "{report}");
         gateway.stop();
         assert_eq!(network.sockets(), 0, "{runtime}");
         assert_eq!(network.discover(&home, 500)["count"], 0, "{runtime}");

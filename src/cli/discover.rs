@@ -3,6 +3,7 @@
 
 use super::{Failure, print, print_json, render};
 use crate::discovery::look::{Found, look};
+use crate::environment::Environment;
 use clap::Args;
 use clawgate_proto::mdns::Beacon;
 use serde_json::{Map, Value, json};
@@ -58,6 +59,22 @@ pub fn run(args: &DiscoverArgs) -> Result<(), Failure> {
     print(&table)
 }
 
+/// What a probe tells of them, in the reference's shape: whoever says something within so long. Where announcements are
+/// switched off (`OPENCLAW_DISABLE_BONJOUR`), this machine asks nobody either.
+pub(super) fn beside_a_probe(environment: &Environment, timeout_ms: u64) -> Value {
+    let is_off = environment.is_on("OPENCLAW_DISABLE_BONJOUR");
+    let timeout_ms = if is_off { 0 } else { timeout_ms.min(PROBE_MS_MAX) };
+    let found = if is_off { None } else { look(Duration::from_millis(timeout_ms)).ok() };
+    let beacons = found.map(|found| found.beacons).unwrap_or_default();
+    let shown: Vec<Value> = beacons.iter().map(|beacon| few_of(&shape(beacon))).collect();
+    json!({ "timeoutMs": timeout_ms, "count": shown.len(), "beacons": shown })
+}
+
+fn few_of(shown: &Value) -> Value {
+    let members = OF_A_PROBE.map(|name| (name.to_owned(), shown.get(name).cloned().unwrap_or(Value::Null)));
+    Value::Object(members.into_iter().collect())
+}
+
 /// In the reference's shape; what was not said is left out. Numbers and names that decide where to connect come from where
 /// the service is, not from what its text says.
 fn shape(beacon: &Beacon) -> Value {
@@ -106,6 +123,21 @@ fn url(host: &str, port: u16, addresses: &[IpAddr], has_tls: bool) -> String {
     }
 }
 
+/// The reference waits no longer for them beside a probe.
+const PROBE_MS_MAX: u64 = 1_200;
+/// What a probe tells of one.
+const OF_A_PROBE: [&str; 9] = [
+    "instanceName",
+    "displayName",
+    "domain",
+    "host",
+    "lanHost",
+    "tailnetDns",
+    "gatewayPort",
+    "sshPort",
+    "wsUrl",
+];
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -141,6 +173,20 @@ mod tests {
                     "role": "gateway",
                 },
             })
+        );
+    }
+
+    #[test]
+    fn beside_a_probe_there_is_less_and_what_is_missing_is_null() {
+        let few = few_of(&shape(&beacon(&[("lanHost", "openclaw.local"), ("gatewayTlsSha256", "ab")])));
+        let names: Vec<&str> = few.as_object().unwrap().keys().map(String::as_str).collect();
+        let mut want = OF_A_PROBE;
+        want.sort_unstable();
+        assert_eq!(names, want);
+        assert_eq!((&few["host"], &few["sshPort"]), (&json!("openclaw.local"), &Value::Null));
+        assert_eq!(
+            (&few["wsUrl"], &few["lanHost"]),
+            (&json!("ws://192.168.1.2:18789"), &json!("openclaw.local"))
         );
     }
 

@@ -4,7 +4,7 @@
 use super::args::{ClientArgs, ProbeArgs};
 use super::session::{Guise, Session};
 use super::tunnel::{SshTarget, Tunnel};
-use super::{Failure, print, print_json, target};
+use super::{Failure, discover, print, print_json, target};
 use crate::config::{self, Opened};
 use crate::environment::Environment;
 use crate::log::wall_ms;
@@ -13,6 +13,7 @@ use crate::tls::Trust;
 use serde_json::{Value, json};
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Looks.
@@ -21,10 +22,15 @@ use std::time::{Duration, Instant};
 /// Nothing can be reached.
 pub fn run(args: &ProbeArgs, environment: &Environment) -> Result<(), Failure> {
     let started = Instant::now();
+    // The network is asked meanwhile. What it says is shown, and used for nothing.
+    let (around, timeout_ms) = (environment.clone(), args.client.timeout);
+    let announced =
+        args.client.json.then(|| thread::spawn(move || discover::beside_a_probe(&around, timeout_ms)));
     let target = find(args, environment)?;
-    let duration_ms = millis(started);
-    if args.client.json {
-        print_json(&target.report(args.client.timeout, duration_ms))?;
+    if let Some(announced) = announced {
+        let announced =
+            announced.join().unwrap_or_else(|_| json!({"timeoutMs": 0, "count": 0, "beacons": []}));
+        print_json(&target.report(args.client.timeout, millis(started), announced))?;
         // A program has the whole report already, and needs the code alone.
         return if target.failure.is_some() { Err(Failure::Reported(1)) } else { Ok(()) };
     }
@@ -216,7 +222,7 @@ impl Target {
     }
 
     /// In the reference's shape.
-    fn report(&self, timeout_ms: u64, duration_ms: u64) -> Value {
+    fn report(&self, timeout_ms: u64, duration_ms: u64, announced: Value) -> Value {
         let [health, status, presence, config] = &self.answers;
         let own = presence.as_array().and_then(|list| list.iter().find(|entry| entry["reason"] == "self"));
         let mut warnings = Vec::new();
@@ -243,8 +249,7 @@ impl Target {
                 "localLoopbackUrl": if self.id == "localLoopback" { json!(self.url) } else { Value::Null },
                 "localTailnetUrl": null, "tailnetIPv4": null,
             },
-            // This version does not look for gateways that nobody named.
-            "discovery": {"timeoutMs": 0, "count": 0, "beacons": []},
+            "discovery": announced,
             "targets": [{
                 "id": self.id, "kind": self.id, "url": self.url, "active": true, "tunnel": self.tunnel,
                 "connect": {
