@@ -152,7 +152,7 @@ pub enum GatewayCommand {
     Status(GatewayStatusArgs),
     /// Say whether a gateway can be reached, and how much of it
     Probe(ProbeArgs),
-    /// Look which gateways say on the local network that they are there
+    /// Look which gateways say on the local network, or in discovery.wideArea.domain, that they are there
     #[command(after_help = "Example:\n  clawgate gateway discover --timeout 5000 --json")]
     Discover(DiscoverArgs),
     /// Print the DNS zone file by which this gateway is found (discovery.wideArea)
