@@ -1,7 +1,9 @@
 //! `clawgate probe`: which gateway it goes to, and on which way. `.ci/remote` does it through a real SSH server.
 
 use crate::RUNTIMES;
-use crate::shell::{config_text, configured, run, start, stop, with_text};
+#[cfg(feature = "tls")]
+use crate::shell::config_text;
+use crate::shell::{configured, run, start, stop, with_text};
 use clawgate_support::{Program, Settings};
 use serde_json::{Value, json};
 use std::fs;
