@@ -78,6 +78,8 @@ pub struct PortId {
 /// What has happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact<'a> {
+    /// This is what there is to say of the service now. May come at any time; what is no change does nothing.
+    Service(Service),
     /// These are the links now. Answers [`Order::Look`], and may come at any time.
     Links(Vec<Link>),
     /// An ordered socket cannot be had; a sentence that says why.

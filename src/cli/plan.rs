@@ -32,7 +32,7 @@ use crate::storage::{Overlay, Storage, explain};
 use crate::tailscale::Tailscaled;
 use crate::tailscale::serve as tailscale;
 use crate::tls::files::Files as TlsFiles;
-use crate::tls::{self, Prepared};
+use crate::tls::{self, Prepared, Served};
 use clawgate_proto::config::{About, AuthConfig, AuthMode, Config, PairingRules, Reach};
 use clawgate_proto::limits::Limits;
 use clawgate_proto::log::{Level, Record};
@@ -253,20 +253,21 @@ impl Plan {
             .map_err(|why| Failure::Failed(format!("no thread for the channel accounts: {why}")))
     }
 
-    /// The core and its host.
+    /// The core, its host, and the certificate in force.
     pub(super) fn build(
         &self,
         now: Now,
         addresses: &[SocketAddr],
         accounts: Keeper,
         logger: &Arc<Logger>,
-    ) -> Result<(Gateway, StateHost<Overlay>), Failure> {
+    ) -> Result<(Gateway, StateHost<Overlay>, Option<Served>), Failure> {
         let tls = self
             .tls
             .as_ref()
             .map(|tls| tls.acceptor(&self.storage, logger))
             .transpose()
             .map_err(Failure::Failed)?;
+        let (tls, served) = tls.unzip();
         let mut random = Random::new(Seed::new(entropy::bytes()));
         let port = addresses.first().map_or(self.port, SocketAddr::port);
         let facts = Facts::gather(random.uuid(), port);
@@ -305,7 +306,7 @@ impl Plan {
             host = host.with_home(home);
         }
         let host = host.with_files(files);
-        Ok((gateway, host))
+        Ok((gateway, host, served))
     }
 
     /// The origins of pages that this gateway itself would serve, wherever it listens beyond loopback: no other server

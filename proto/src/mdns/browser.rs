@@ -92,7 +92,7 @@ impl Browser {
                 self.ports.remove(&port);
             }
             Fact::Datagram { port, source, bytes } => self.datagram(now, port, source, bytes),
-            Fact::Tick => {}
+            Fact::Service(_) | Fact::Tick => {}
             Fact::Stop => {
                 self.is_over = true;
                 out.extend(self.ports.keys().map(|port| Order::Close(*port)));
