@@ -9,6 +9,7 @@ mod canvas;
 mod config;
 mod control_ui;
 mod devices;
+mod ends;
 mod events;
 mod handshake;
 mod invoke;
@@ -224,6 +225,8 @@ play! {
         sixteen_frames_behind_connect_are_too_many
         a_message_before_hello_may_have_64_kib
         nobody_reads_a_message_of_more_before_hello;
+    ends:
+        what_was_said_before_the_end_is_done;
     events:
         the_numbers_have_no_gap
         who_may_not_read_hears_nothing_of_presence
@@ -297,6 +300,8 @@ play_by_tls! {
         sixteen_frames_behind_connect_are_too_many
         a_message_before_hello_may_have_64_kib
         nobody_reads_a_message_of_more_before_hello;
+    ends:
+        what_was_said_before_the_end_is_done;
     events:
         the_numbers_have_no_gap
         who_may_not_read_hears_nothing_of_presence

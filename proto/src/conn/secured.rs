@@ -4,7 +4,8 @@
 //! - bytes of the peer feed its liveness as they arrive, also where no record is complete yet;
 //! - the handshake is part of the head: its time, its place in the limits; what is not known by then is cut;
 //! - nothing falls back: who does not speak TLS is told so in the clear, and nothing else is ever said in the clear;
-//! - a clean end says so (RFC 8446 section 6.1); one that loses bytes does not.
+//! - a clean end says so (RFC 8446 section 6.1); one that loses bytes does not;
+//! - what the peer said before its end is listened to before the end, also where TLS still holds it.
 
 use super::{Clear, Next};
 use crate::budget::Budget;
@@ -22,6 +23,8 @@ use std::sync::Arc;
 pub struct Connection {
     clear: Clear,
     tls: Option<Box<Layer>>,
+    /// No more wire bytes come.
+    at_end: bool,
 }
 
 impl Connection {
@@ -33,7 +36,7 @@ impl Connection {
         if acceptor.is_some() && tls.is_none() {
             clear.abandon(End::TlsFault(Fault::Protocol));
         }
-        Self { clear, tls: tls.map(Box::new) }
+        Self { clear, tls: tls.map(Box::new), at_end: false }
     }
 
     /// Which socket this is.
@@ -76,7 +79,11 @@ impl Connection {
         if self.tls.as_ref().is_some_and(|tls| tls.is_handshaking() && tls.fault().is_none()) {
             return self.clear.abandon(End::PeerGone);
         }
-        self.clear.receive_end(now);
+        self.at_end = true;
+        if self.tls.is_none() {
+            return self.clear.receive_end(now);
+        }
+        self.pass_on(now);
     }
 
     /// The next fact. Call until it gives [`Next::NeedData`] or [`Next::Paused`].
@@ -166,7 +173,7 @@ impl Connection {
                 break;
             }
         }
-        if tls.unread() == 0 && tls.peer_has_closed() && !self.clear.is_at_end() {
+        if tls.unread() == 0 && (self.at_end || tls.peer_has_closed()) && !self.clear.is_at_end() {
             self.clear.receive_end(now);
         }
     }
