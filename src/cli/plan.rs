@@ -276,12 +276,13 @@ impl Plan {
         accounts: Keeper,
         logger: &Arc<Logger>,
     ) -> Result<(Gateway, StateHost<Overlay>), Failure> {
-        let tls = self
-            .tls
-            .as_ref()
-            .map(|tls| tls.acceptor(&self.storage, logger))
-            .transpose()
-            .map_err(Failure::Failed)?;
+        let (tls, certificate) = match &self.tls {
+            Some(tls) => {
+                let keeper = tls.keeper(&self.storage, logger);
+                (Some(tls.acceptor(&keeper).map_err(Failure::Failed)?), Some(keeper))
+            }
+            None => (None, None),
+        };
         let mut random = Random::new(Seed::new(entropy::bytes()));
         let port = addresses.first().map_or(self.port, SocketAddr::port);
         let facts = Facts::gather(random.uuid(), port);
@@ -316,7 +317,8 @@ impl Plan {
             Arc::clone(&files),
             watch,
             self.seen.clone(),
-        );
+        )
+        .with_certificate(certificate);
         gateway.set_hot_reload(now, file.hot_reload());
         let mut host = StateHost::new(storage, self.places.state_dir.clone(), facts, Arc::clone(logger))
             .with_accounts(accounts)

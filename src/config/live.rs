@@ -59,6 +59,7 @@ pub struct LiveFile<D> {
     logger: Arc<Logger>,
     files: Arc<Files>,
     start: Start,
+    certificate: Option<Arc<tls::Keeper<D>>>,
     known: Mutex<Known>,
     watch: Mutex<Option<FileWatch>>,
 }
@@ -152,7 +153,20 @@ impl<D: Disk> LiveFile<D> {
             fault: None,
             not_in_force: None,
         };
-        Self { storage, logger, files, start, known: Mutex::new(known), watch: Mutex::default() }
+        Self {
+            storage,
+            logger,
+            files,
+            start,
+            certificate: None,
+            known: Mutex::new(known),
+            watch: Mutex::default(),
+        }
+    }
+
+    /// The same, which looks after the files of this certificate as well.
+    pub fn with_certificate(self, certificate: Option<Arc<tls::Keeper<D>>>) -> Self {
+        Self { certificate, ..self }
     }
 
     /// Whether a change comes into force by itself, as far as it can.
@@ -170,7 +184,8 @@ impl<D: Disk> LiveFile<D> {
             Err(why) => self.cannot_watch(&why),
         }
         // Nobody told of what was changed before, and a start may have waited long for its address.
-        if !self.is_as_known(&self.known()) {
+        let has_other_certificate = self.certificate.as_ref().is_some_and(|kept| kept.is_behind());
+        if has_other_certificate || !self.is_as_known(&self.known()) {
             tell();
         }
     }
@@ -203,6 +218,7 @@ impl<D: Disk> LiveFile<D> {
         if paths.is_empty() {
             paths = vec![self.start.path.clone(), self.start.own.clone()];
         }
+        paths.extend(self.certificate.iter().flat_map(|kept| kept.paths()));
         paths
     }
 
@@ -322,6 +338,9 @@ impl<D: Disk> LiveFile<D> {
 
     /// Whether the files are other ones, and what that brings once they are at rest.
     fn check(&self) -> ConfigOutcome {
+        if let Some(kept) = &self.certificate {
+            kept.look();
+        }
         let mut known = self.known();
         let checked = |answer, news| ConfigOutcome { answer, news };
         if self.is_as_known(&known) {

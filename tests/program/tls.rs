@@ -144,7 +144,7 @@ fn a_new_certificate_is_shown_to_who_comes_and_nobody_is_sent_away() {
         for path in files(&settings) {
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         }
-        // The files are looked at once a second.
+        // The gateway takes it up a moment later.
         let bound = Instant::now() + Duration::from_secs(30);
         let trusted = pinned(&new);
         while let Err(why) = connect(&gateway, &trusted) {
