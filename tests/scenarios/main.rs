@@ -5,6 +5,7 @@
 mod access;
 mod admission;
 mod approvals;
+mod bench;
 mod canvas;
 mod config;
 mod control_ui;
@@ -24,6 +25,7 @@ mod setup;
 mod store;
 mod system;
 mod tls;
+mod tls_budget;
 mod wizard;
 
 use clawgate_proto::client::{ClientConfig, ClientEvent, DeviceKey, Hello};
