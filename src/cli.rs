@@ -113,7 +113,7 @@ impl Failure {
             | Self::NoServiceManager(message) => message.clone(),
             Self::Reported(_) => String::new(),
             Self::Advised { error, advice } => {
-                format!("Gateway call failed: {}\n{advice}", render::clean(&error.to_string()))
+                format!("Gateway call failed: {}\n{advice}", render::error(error))
             }
             Self::Answered(error) => {
                 let advice = match error.message.as_str() {
@@ -135,7 +135,7 @@ impl Failure {
                     "unknown nodeId" => "\n`clawgate nodes list` shows the nodes by their whole ids.",
                     _ => "",
                 };
-                format!("Gateway call failed: {}{advice}", render::clean(&error.to_string()))
+                format!("Gateway call failed: {}{advice}", render::error(error))
             }
         }
     }

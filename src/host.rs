@@ -99,7 +99,7 @@ impl<D: Disk> StateHost<D> {
 
     /// Has somebody told, from now on, when the configuration file may have been changed. Where the system cannot tell, it
     /// is only looked at every so often.
-    pub fn watch_config(&self, tell: impl Fn() + Send + 'static) {
+    pub fn watch_config(&self, tell: impl Fn() + Send + Sync + 'static) {
         if let Some(config) = &self.config {
             config.watch(tell);
         }

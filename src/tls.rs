@@ -19,11 +19,11 @@ mod serve;
 pub use explain::explain;
 
 #[cfg(not(feature = "tls"))]
-pub use absent::{Prepared, Secure, Served, prepare, renew, secure, shown};
+pub use absent::{Keeper, Prepared, Secure, prepare, renew, secure, shown};
 #[cfg(feature = "tls")]
 pub use client::{Secure, secure};
 #[cfg(feature = "tls")]
-pub use serve::{Prepared, Served, prepare, renew, shown};
+pub use serve::{Keeper, Prepared, prepare, renew, shown};
 
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;

@@ -1,6 +1,6 @@
 //! What a start tells the network of its gateway, and `clawgate gateway zone`.
 
-use super::plan::Plan;
+use super::plan::{Certificate, Plan};
 use super::{Failure, print};
 use crate::config::settings::TailscaleMode;
 use crate::config::{self, Opened, startable};
@@ -14,7 +14,6 @@ use crate::listen::Place;
 use crate::log::Logger;
 use crate::storage::Storage;
 use crate::tls;
-use crate::tls::Served;
 use crate::tls::files::Files as TlsFiles;
 use clawgate_proto::log::{Level, Record};
 use clawgate_proto::mdns::{Fingerprint, Service};
@@ -35,7 +34,7 @@ pub(super) fn on_networks(plan: &Plan, addresses: &[SocketAddr]) -> Result<(Serv
 pub(super) fn as_it_is(
     plan: &Plan,
     first: &Service,
-    (served, files): (Option<Served>, Arc<Files>),
+    (served, files): (Certificate, Arc<Files>),
 ) -> impl FnMut() -> Service + Send + use<> + 'static {
     let (discovery, first) = (plan.discovery.clone(), first.clone());
     let (place, device_id) = (plan.place, plan.identity.key.device_id().to_owned());
@@ -47,7 +46,7 @@ pub(super) fn as_it_is(
             device_id: &device_id,
             has_canvas: files.has_canvas(),
             tailnet_dns: first.tailnet_dns.clone(),
-            tls: served.as_ref().and_then(Served::digest).map(Fingerprint::new),
+            tls: served.as_ref().and_then(|keeper| keeper.digest()).map(Fingerprint::new),
         })
     }
 }
