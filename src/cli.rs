@@ -113,7 +113,7 @@ impl Failure {
             | Self::NoServiceManager(message) => message.clone(),
             Self::Reported(_) => String::new(),
             Self::Advised { error, advice } => {
-                format!("Gateway call failed: {}\n{advice}", render::clean(&error.to_string()))
+                format!("Gateway call failed: {}\n{advice}", render::error(error))
             }
             Self::Answered(error) => {
                 let advice = match error.message.as_str() {
@@ -135,7 +135,7 @@ impl Failure {
                     "unknown nodeId" => "\n`clawgate nodes list` shows the nodes by their whole ids.",
                     _ => "",
                 };
-                format!("Gateway call failed: {}{advice}", render::clean(&error.to_string()))
+                format!("Gateway call failed: {}{advice}", render::error(error))
             }
         }
     }
@@ -205,7 +205,7 @@ fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
             Some(GatewayCommand::Call(call)) => query::call(&call, environment),
             Some(GatewayCommand::Health(client)) => query::health(&client, environment),
             Some(GatewayCommand::Probe(args)) => probe::run(&args, environment),
-            Some(GatewayCommand::Discover(args)) => discover::run(&args),
+            Some(GatewayCommand::Discover(args)) => discover::run(&args, environment),
             Some(GatewayCommand::Zone) => announce::zone(environment),
             Some(GatewayCommand::Status(status)) => service::status::run(&status, environment),
             Some(GatewayCommand::Install(args)) => service::install::install(&args, environment),

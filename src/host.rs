@@ -99,7 +99,7 @@ impl<D: Disk> StateHost<D> {
 
     /// Has somebody told, from now on, when the configuration file may have been changed. Where the system cannot tell, it
     /// is only looked at every so often.
-    pub fn watch_config(&self, tell: impl Fn() + Send + 'static) {
+    pub fn watch_config(&self, tell: impl Fn() + Send + Sync + 'static) {
         if let Some(config) = &self.config {
             config.watch(tell);
         }
@@ -123,6 +123,11 @@ impl<D: Disk> StateHost<D> {
     /// The same host, which serves these files.
     pub fn with_files(self, files: Arc<Files>) -> Self {
         Self { files, ..self }
+    }
+
+    /// The files that are served.
+    pub fn files(&self) -> Arc<Files> {
+        Arc::clone(&self.files)
     }
 
     /// Whether the program is to start again when the run has ended; the gateway or a signal decides.

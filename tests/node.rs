@@ -474,7 +474,13 @@ fn by_tls_one_certificate_is_trusted_and_remembered() {
         };
         let log = until(&["--tls"], "is not trusted");
         assert!(log.contains(&format!("--tls-fingerprint {known}")), "{log}");
-        until(&["--tls-fingerprint", &"0".repeat(64)], "gateway tls fingerprint mismatch");
+        // Only a person can tell whether that is the gateway.
+        let mut node = Node::start(&home, port, &token, &["--tls-fingerprint", &"0".repeat(64)]);
+        assert_eq!(node.ended(), Some(3), "{}", node.log());
+        for said in ["node.untrusted", "gateway tls fingerprint mismatch", &known, "Nothing was sent"] {
+            assert!(node.log().contains(said), "{said} not in {}", node.log());
+        }
+        drop(node);
         until(&[], "This port speaks TLS");
         assert!(!home.join("state/node.json").exists());
         until(&["--tls-fingerprint", &known.to_uppercase()], "node.connected");
@@ -485,6 +491,39 @@ fn by_tls_one_certificate_is_trusted_and_remembered() {
         );
         until(&[], "node.connected");
     }
+}
+
+/// The certificate that a node host of the same installation trusts is the one that is there.
+#[cfg(feature = "tls")]
+#[test]
+fn at_home_a_renewed_certificate_is_looked_up() {
+    let settings = Settings::new(EXE, RUNTIMES[0]);
+    let mut config: Value =
+        serde_json::from_str(&fs::read_to_string(settings.config_path()).unwrap()).unwrap();
+    config["gateway"]["tls"] = json!({ "enabled": true });
+    let settings = settings.with_config(&config);
+    let gateway = settings.start().unwrap_or_else(|why| panic!("{why}"));
+    let home = settings.temporary_dir().to_owned();
+    let log = File::options().create(true).append(true).open(home.join("log")).unwrap();
+    let child = settings.command(["node", "run"]).stdin(Stdio::null()).stderr(log).spawn().unwrap();
+    let mut node = Node { home, child };
+    let until = |node: &mut Node, want: &str, count: usize| {
+        let bound = Instant::now() + BOUND;
+        while node.log().matches(want).count() < count {
+            assert!(Instant::now() < bound, "no {want} in {}", node.log());
+            assert!(node.child.try_wait().unwrap().is_none(), "{}", node.log());
+            thread::sleep(Duration::from_millis(20));
+        }
+    };
+    until(&mut node, "node.connected", 1);
+    let renewed = settings.command(["gateway", "tls", "renew", "--yes"]).output().unwrap();
+    assert!(renewed.status.success(), "{renewed:?}");
+    drop(gateway);
+    let gateway = settings.start().unwrap_or_else(|why| panic!("{why}"));
+    until(&mut node, "node.connected", 2);
+    node.signal(Signal::TERM);
+    assert_eq!(node.ended(), Some(0));
+    drop(gateway);
 }
 
 /// Compatibility row node-remembers.

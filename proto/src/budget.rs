@@ -49,6 +49,12 @@ impl Budget {
         self.used().checked_add(bytes).is_some_and(|sum| sum <= self.spare_max())
     }
 
+    /// Counts `bytes` that are there whether or not there is room: for what is bounded elsewhere and cannot be refused.
+    /// Others find less room then.
+    pub fn add(&self, bytes: usize) {
+        self.0.used.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// Gives `bytes` back.
     pub fn give(&self, bytes: usize) {
         let before = self.0.used.fetch_sub(bytes, Ordering::Relaxed);

@@ -51,7 +51,7 @@ pub struct Limits {
     pub queued_bytes_high: usize,
     /// Bytes queued towards one peer at which we read again.
     pub queued_bytes_low: usize,
-    /// Bytes that inbound messages being assembled and outbound queues may hold in the whole process.
+    /// Bytes that inbound messages being assembled, outbound queues and TLS may hold in the whole process.
     pub process_bytes_max: usize,
     /// Requests of one connection that may wait for an answer; reading stops until some are answered.
     pub requests_in_flight_max: usize,
@@ -252,6 +252,12 @@ pub struct Limits {
 
 /// One configuration file, and the text of `config.set`, `config.patch` and `config.apply`.
 pub const CONFIG_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// What a connection with TLS holds as long as it is there, beside what one in the clear does: keys, the state of its
+/// handshake and a buffer of 4 KiB (measured with rustls 0.23). It counts in [`Limits::process_bytes_max`], where no
+/// connection is let in that does not fit. What is read beyond that buffer counts there too, for as long as it is held: one
+/// record and its plaintext (RFC 8446 section 5.2), about 34 KiB, or a handshake message of 64 KiB.
+pub const TLS_CONNECTION_BYTES: usize = 8 * 1024;
 
 impl Default for Limits {
     fn default() -> Self {

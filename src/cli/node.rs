@@ -16,7 +16,7 @@ use crate::log::settings::Levels;
 use crate::log::{self, Logger};
 use crate::node::approvals::ApprovalsFile;
 use crate::node::desk::Desk;
-use crate::node::host::{Dial, DialFault, Ended, NodeHost, ROLE, Setup};
+use crate::node::host::{Dial, DialFault, Ended, NodeHost, OwnSecure, ROLE, Setup};
 use crate::node::invoke;
 use crate::node::plan::Seal;
 use crate::node::policy::Fallback;
@@ -24,6 +24,7 @@ use crate::node::state::NodeState;
 use crate::node::wake::{self, Waker};
 use crate::profile;
 use crate::storage::{RealDisk, Storage};
+use crate::tls::files::Files as TlsFiles;
 use crate::tls::{self, Secure, Trust};
 use clap::{Args, Subcommand};
 use clawgate_proto::client::ClientConfig;
@@ -148,9 +149,12 @@ fn serve(args: &NodeRunArgs, environment: &Environment) -> Result<(), Failure> {
     state.host = Some(gateway.host.clone());
     state.port = Some(gateway.port);
     state.tls = gateway.tls;
+    // This machine's own is looked up anew each time.
+    let is_own = gateway.whose == Whose::Home && args.tls_fingerprint.is_none();
+    let own_secure = secure.as_ref().filter(|secure| is_own && secure.is_pinned());
+    let own_secure = own_secure.map(|_| own_secure_of(&opened, &gateway.host));
     state.tls_fingerprint = match &trust {
-        // This machine's own is looked up anew each time.
-        Some(Trust::Pin(_)) if gateway.whose == Whose::Home && args.tls_fingerprint.is_none() => None,
+        Some(Trust::Pin(_)) if is_own => None,
         Some(Trust::Pin(fingerprint)) => Some(fingerprint.clone()),
         Some(Trust::System) | None => None,
     };
@@ -184,6 +188,7 @@ fn serve(args: &NodeRunArgs, environment: &Environment) -> Result<(), Failure> {
             ..client(&gateway, &state, &identity, &opened.environment)
         },
         secure,
+        own_secure,
         state,
         desk: Arc::new(desk(&opened, environment)?),
         storage,
@@ -203,9 +208,20 @@ fn serve(args: &NodeRunArgs, environment: &Environment) -> Result<(), Failure> {
             let hint = session::wrong_secret_from(shown.from.as_deref(), &shown.credentials, &error);
             Err(session::refused(error, &Vec::from_iter(hint)))
         }
+        Ended::Untrusted { code, why } => Err(Failure::Tls { code, message: why }),
         Ended::Forbidden(why) => Err(Failure::Usage(why)),
         Ended::Failed(why) => Err(Failure::Failed(why)),
     }
+}
+
+/// TLS to this installation's own gateway with the certificate that it has when that is asked.
+fn own_secure_of(opened: &Opened, host: &str) -> OwnSecure {
+    let files = TlsFiles::of(&opened.settings.tls, &opened.environment, &opened.places.state_dir);
+    let host = host.to_owned();
+    Box::new(move || {
+        let shown = tls::shown(&files, &Storage::on_disk()).ok().flatten()?;
+        tls::secure(&Trust::Pin(shown.fingerprint), &host).ok()
+    })
 }
 
 /// A setup code. `Debug` would show a secret: there is none.
@@ -499,7 +515,7 @@ comes in by itself. What may run here is said by
 Beyond this machine it talks only by TLS (--tls, --tls-fingerprint), through a tunnel, or, with
 OPENCLAW_ALLOW_INSECURE_PRIVATE_WS=1, to a private network.
 SIGINT or SIGTERM stops it, and what it runs; a second one ends it at once. Exit codes: 0 stopped, 1 failed, 2 makes no
-sense, 4 the gateway does not let it in (token, password, protocol).";
+sense, 3 the gateway's certificate is not the pinned one, 4 the gateway does not let it in (token, password, protocol).";
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ use super::{Failure, announce};
 use crate::accounts::{self, Account, Keeper};
 use crate::config::first_run::{Author, generate_token};
 use crate::config::live::taken::Pages;
-use crate::config::live::{self, LiveFile, Start};
+use crate::config::live::{self, LiveFile, Marks, Seen, Start, Text, secret_marks};
 use crate::config::own::{Around, Own, ProxyProof};
 use crate::config::secrets::{self, Overrides, Resolved, Source, Sourced};
 use crate::config::settings::{Bind, TailscaleMode};
@@ -33,6 +33,7 @@ use crate::tailscale::Tailscaled;
 use crate::tailscale::serve as tailscale;
 use crate::tls::files::Files as TlsFiles;
 use crate::tls::{self, Prepared};
+use clawgate_config::service::Loaded;
 use clawgate_proto::config::{About, AuthConfig, AuthMode, Config, PairingRules, Reach};
 use clawgate_proto::limits::Limits;
 use clawgate_proto::log::{Level, Record};
@@ -68,6 +69,8 @@ pub(super) struct Plan {
     own: Own,
     /// What a changed configuration file is read with.
     watch: Start,
+    /// The files as they were when this was made of them.
+    seen: Seen,
     tailscaled: Tailscaled,
     /// What the daemon said that this machine is called, once it was asked.
     tailnet_name: OnceLock<Result<String, String>>,
@@ -103,6 +106,9 @@ pub(super) struct Stay {
     pub(super) port: u16,
 }
 
+/// The certificate in force, where there is TLS.
+pub(super) type Certificate = Option<Arc<tls::Keeper<Overlay>>>;
+
 impl Plan {
     /// Reads everything, refuses what must be refused (in the reference's order: spec auth 2), and writes the
     /// configuration where it has to be written. `lock` is called before anything is written, with what was decided.
@@ -117,22 +123,27 @@ impl Plan {
             auth: overrides(args, environment)?,
             bind: stay.map(|stay| stay.bind).or(args.bind.map(Into::into)),
             place: stay.map(|stay| stay.place),
+            tailscale: args.tailscale.map(Into::into),
+            tailscale_resets: args.tailscale_reset_on_exit,
             allow_unconfigured: args.allow_unconfigured,
             proxy: ProxyProof::default(),
             pairing: PairingRules::default(),
         };
         let disk = if args.state_in_memory { Overlay::in_memory() } else { Overlay::on_disk() };
         let storage = Arc::new(Storage::new(disk, u64::from_ne_bytes(entropy::bytes())));
-        let Opened { places, mut file, settings, environment, base } =
+        let Opened { places, mut file, mut settings, environment, base, mut loaded } =
             config::open(&storage, environment).map_err(Failure::Failed)?;
+        flags.put_over(&mut settings);
         // Where there is no file yet, this start writes one for a gateway.
         flags.allow_unconfigured |= file.found.is_none();
         let around = Around {
             sockets_max: args.max_connections.and_then(|count| usize::try_from(count).ok()),
             memory_limit: cgroup::memory_limit(),
         };
-        let own = own::read(&storage, &places.own_config(), &environment).map_err(Failure::Failed)?;
+        let own_path = places.own_config();
+        let (own, own_text) = own::read_marked(&storage, &own_path, &environment).map_err(Failure::Failed)?;
         let own = own.with(around);
+        let secret_marks = secret_marks(&storage, &settings);
         flags.proxy.clone_from(&own.proxy);
         flags.pairing.clone_from(&own.pairing);
         let Decided { bind, place, mut auth, exposure } =
@@ -155,6 +166,9 @@ impl Plan {
         (flags.bind, flags.place) = (args.bind.map(Into::into), None);
         let wrote = complete(&mut file, (&storage, &places), &mut auth, &flags.auth, &settings)
             .map_err(Failure::Failed)?;
+        if wrote.is_some() {
+            relearn(&mut loaded, &file, &base);
+        }
         secrets::refuse_open_bind(&auth, bind, &host_of(place), port).map_err(Failure::Failed)?;
         let identity =
             Identity::load_or_create(&storage, &places.state_dir, log::wall_ms()).map_err(Failure::Failed)?;
@@ -183,6 +197,15 @@ impl Plan {
         }
         let log_file = LogPlan::make(args.log_file.as_deref(), args.verbose, &settings.logging, &environment);
         let home = environment.home();
+        let config_text = file.found.as_ref().map(|found| (found.text.as_slice(), found.mark));
+        let own_text = own_text.as_ref().map(|(text, mark)| (text.as_slice(), *mark));
+        let seen = Seen::new(
+            Text::of(&file.path, config_text),
+            (&loaded.0, loaded.1.clone()),
+            Text::of(&own_path, own_text),
+            secret_marks,
+            log_file.clone(),
+        );
         let watch = Start {
             path: file.path.clone(),
             state_dir: places.state_dir.clone(),
@@ -193,7 +216,7 @@ impl Plan {
             verbose: args.verbose,
             bind,
             exposure,
-            own: places.own_config(),
+            own: own_path,
             spot: Some((place, port)),
             log_flag: args.log_file.clone(),
             around,
@@ -216,6 +239,7 @@ impl Plan {
             accounts,
             own,
             watch,
+            seen,
             tailscaled,
             tailnet_name: OnceLock::new(),
             pages,
@@ -250,20 +274,21 @@ impl Plan {
             .map_err(|why| Failure::Failed(format!("no thread for the channel accounts: {why}")))
     }
 
-    /// The core and its host.
+    /// The core, its host, and the certificate in force.
     pub(super) fn build(
         &self,
         now: Now,
         addresses: &[SocketAddr],
         accounts: Keeper,
         logger: &Arc<Logger>,
-    ) -> Result<(Gateway, StateHost<Overlay>), Failure> {
-        let tls = self
-            .tls
-            .as_ref()
-            .map(|tls| tls.acceptor(&self.storage, logger))
-            .transpose()
-            .map_err(Failure::Failed)?;
+    ) -> Result<(Gateway, StateHost<Overlay>, Certificate), Failure> {
+        let (tls, certificate) = match &self.tls {
+            Some(tls) => {
+                let keeper = tls.keeper(&self.storage, logger);
+                (Some(tls.acceptor(&keeper).map_err(Failure::Failed)?), Some(keeper))
+            }
+            None => (None, None),
+        };
         let mut random = Random::new(Seed::new(entropy::bytes()));
         let port = addresses.first().map_or(self.port, SocketAddr::port);
         let facts = Facts::gather(random.uuid(), port);
@@ -292,7 +317,14 @@ impl Plan {
         let storage = Arc::clone(&self.storage);
         let files = Arc::new(Files::default());
         self.pages.serve(&files);
-        let file = LiveFile::new(Arc::clone(&storage), Arc::clone(logger), Arc::clone(&files), watch);
+        let file = LiveFile::new(
+            Arc::clone(&storage),
+            Arc::clone(logger),
+            Arc::clone(&files),
+            watch,
+            self.seen.clone(),
+        )
+        .with_certificate(certificate.clone());
         gateway.set_hot_reload(now, file.hot_reload());
         let mut host = StateHost::new(storage, self.places.state_dir.clone(), facts, Arc::clone(logger))
             .with_accounts(accounts)
@@ -302,7 +334,7 @@ impl Plan {
             host = host.with_home(home);
         }
         let host = host.with_files(files);
-        Ok((gateway, host))
+        Ok((gateway, host, certificate))
     }
 
     /// The origins of pages that this gateway itself would serve, wherever it listens beyond loopback: no other server
@@ -539,6 +571,16 @@ fn complete(
     let source = Source::Config { file: file.path.clone(), setting: "gateway.auth.token" };
     auth.token = Some(Sourced { secret: token, source });
     Ok(Some(wrote))
+}
+
+/// This start wrote the file itself: that is no news. But where an included file is another one by now, all of it is, or
+/// that would never be any.
+fn relearn(known: &mut (Loaded, Marks), file: &ConfigFile, base: &Environment) {
+    let text = file.found.as_ref().map(|found| found.text.as_slice());
+    let written = config::open::load_marked(&file.path, text, base);
+    if written.1 == known.1 {
+        *known = written;
+    }
 }
 
 /// What is left of the TCP bridge in flags and variables; those of the configuration file are its reader's.

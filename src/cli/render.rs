@@ -1,11 +1,30 @@
 //! Values as text for people: tables, outlines, ages. What peers chose is freed of control characters first, so
 //! that a device's name cannot drive a terminal.
 
+use clawgate_proto::client::ResponseError;
 use serde_json::Value;
 
 /// A text without control characters, invisible characters and direction marks.
 pub fn clean(text: &str) -> String {
     text.chars().map(|c| if is_bad(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// What a gateway answered, clean, with one code before it: a gateway says on a node's behalf what that said, with the
+/// code of each in front, and the last is the one that tells most.
+pub fn error(error: &ResponseError) -> String {
+    let whole = error.to_string();
+    let (mut code, mut rest) = ("", whole.as_str());
+    while let Some((first, behind)) = rest.split_once(": ").filter(|(first, _)| is_code(first)) {
+        code = if first == "Error" { code } else { first };
+        rest = behind;
+    }
+    if code.is_empty() { clean(rest) } else { clean(&format!("{code}: {rest}")) }
+}
+
+/// A stable code, or the word that stands for one.
+fn is_code(word: &str) -> bool {
+    let is_upper = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    word == "Error" || (!word.is_empty() && word.bytes().all(is_upper))
 }
 
 /// JSON over several lines, with its line end. What could drive a terminal, or say something other than it shows, is
@@ -173,6 +192,36 @@ mod tests {
             vec!["long".into(), String::new(), "y".into()],
         ];
         assert_eq!(table(&["ID", "GONE", "N"], rows.into_iter()), "ID    N\na     x\nlong  y\n");
+    }
+
+    #[test]
+    fn an_answer_of_a_node_has_one_code() {
+        for (code, message, want) in [
+            ("UNAVAILABLE", "UNAVAILABLE: SYSTEM_RUN_DENIED: no", "SYSTEM_RUN_DENIED: no"),
+            (
+                "UNAVAILABLE",
+                "INVALID_REQUEST: Error: INVALID_REQUEST: bins required",
+                "INVALID_REQUEST: bins required",
+            ),
+            (
+                "UNAVAILABLE",
+                "UNAVAILABLE: cannot list it: No such file",
+                "UNAVAILABLE: cannot list it: No such file",
+            ),
+            ("INVALID_REQUEST", "unknown method: x", "INVALID_REQUEST: unknown method: x"),
+            ("UNAVAILABLE", "Error: node disconnected", "UNAVAILABLE: node disconnected"),
+            ("UNAVAILABLE", "a\u{1b}[1m", "UNAVAILABLE: a\u{fffd}[1m"),
+            ("", "", ": "),
+        ] {
+            let said = ResponseError {
+                code: code.to_owned(),
+                message: message.to_owned(),
+                details: None,
+                retryable: None,
+                retry_after_ms: None,
+            };
+            assert_eq!(error(&said), want);
+        }
     }
 
     #[test]

@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 /// An answer or a flag makes no sense, no gateway would start with what they come to, or the file cannot be written.
 pub fn run(args: &SetupArgs, environment: &Environment) -> Result<(), Failure> {
     let storage = Storage::on_disk();
-    let Opened { mut file, settings, places, environment, base } =
+    let Opened { mut file, settings, places, environment, base, .. } =
         config::open(&storage, environment).map_err(Failure::Failed)?;
     let is_asked = !args.non_interactive && io::stdin().is_terminal() && io::stderr().is_terminal();
     if is_asked {

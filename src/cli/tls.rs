@@ -78,7 +78,11 @@ pub fn run(args: &TlsArgs, environment: &Environment) -> Result<(), Failure> {
     if args.json() {
         return print_json(&report(enabled, &files, shown.as_ref(), own.oldest_tls));
     }
-    print(&text(enabled, &files, shown.as_ref(), own.oldest_tls))
+    let mut text = text(enabled, &files, shown.as_ref(), own.oldest_tls);
+    if args.command.is_some() && enabled {
+        text.push_str(TAKEN_UP);
+    }
+    print(&text)
 }
 
 fn renewed(
@@ -192,12 +196,18 @@ fn text(enabled: bool, files: &Files, shown: Option<&Shown>, oldest: Oldest) -> 
     text
 }
 
+/// Below a renewal.
+const TAKEN_UP: &str = "
+A running gateway takes it up by itself, about a second from now; where the system does not tell of changed files (a network
+file system), within five. Until then it shows the old one, and whoever expects the new one is refused.
+";
+
 /// Below the help of the command.
 pub(super) const HELP: &str = "\
 Examples:
   clawgate gateway tls                  the certificate and its fingerprint
   clawgate gateway tls --json
-  clawgate gateway tls renew --yes      a new key; a running gateway shows it from the next connection on
+  clawgate gateway tls renew --yes      a new key; a running gateway takes it up about a second later
 
 TLS is on with gateway.tls.enabled in the configuration. A certificate is made at the first start, unless gateway.tls.certPath
 and gateway.tls.keyPath name yours.";

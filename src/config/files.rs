@@ -2,8 +2,10 @@
 //! regular files with one name; not too large; and none that this program or the reference keeps there itself, in which
 //! secrets stand at places where nobody would look for them.
 
-use crate::storage::{explain, is_single_name};
+use crate::storage::{explain, is_single_name, mark};
 use clawgate_config::include::{FILE_BYTES_MAX, Files, Included};
+use clawgate_proto::host::Version;
+use std::cell::RefCell;
 use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
 
@@ -15,6 +17,8 @@ pub struct FilesBeside {
     state_dir: Option<PathBuf>,
     /// The name of the configuration file.
     config: Option<String>,
+    /// What was read, or looked for, so far.
+    seen: RefCell<Vec<(PathBuf, Version)>>,
 }
 
 impl FilesBeside {
@@ -25,7 +29,14 @@ impl FilesBeside {
             folder: real(config.parent().unwrap_or(Path::new("/"))),
             state_dir: state_dir.map(real),
             config: config.file_name().and_then(|name| name.to_str()).map(str::to_owned),
+            seen: RefCell::default(),
         }
+    }
+
+    /// The files that were read, or looked for, by the names under which they were, each with the mark of what was found:
+    /// where a name is a link, with that of what it led to. A link that leads elsewhere by now has another mark.
+    pub fn into_seen(self) -> Vec<(PathBuf, Version)> {
+        self.seen.into_inner()
     }
 
     /// Whether a file below the folder, links followed, is one of a gateway's own.
@@ -53,6 +64,27 @@ impl FilesBeside {
 
 impl Files for FilesBeside {
     fn read(&self, from: Option<&str>, name: &str) -> Result<Included, String> {
+        let asked = self.place(from, name).map(PathBuf::from);
+        // Before it is opened: what is put there meanwhile is another one.
+        let found = asked.as_ref().and_then(|asked| std::fs::metadata(asked).ok()).as_ref().map(mark);
+        let read = self.open(from, name);
+        if let Some(asked) = asked {
+            let mark = read.as_ref().map_or(found.unwrap_or(Version::MISSING), |(_, mark)| *mark);
+            self.seen.borrow_mut().push((asked, mark));
+        }
+        read.map(|(included, _)| included)
+    }
+
+    fn place(&self, from: Option<&str>, name: &str) -> Option<String> {
+        let folder = from.and_then(|from| Path::new(from).parent()).unwrap_or(&self.folder);
+        let asked = plain(&folder.join(name));
+        let may_be = !name.is_empty() && !name.contains('\0') && asked.starts_with(&self.folder);
+        may_be.then(|| asked.display().to_string())
+    }
+}
+
+impl FilesBeside {
+    fn open(&self, from: Option<&str>, name: &str) -> Result<(Included, Version), String> {
         let outside = || {
             format!(
                 "{name:?} is outside of {}; only files in this folder can be included",
@@ -91,20 +123,15 @@ impl Files for FilesBeside {
             return Err(too_large());
         }
         let file = std::fs::File::open(&path).map_err(failed)?;
+        // As it was before a byte of it was read.
+        let mark = mark(&file.metadata().map_err(failed)?);
         let mut content = Vec::new();
         file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut content).map_err(failed)?;
         if content.len() > FILE_BYTES_MAX {
             return Err(too_large());
         }
         let text = String::from_utf8(content).map_err(|_| format!("{} is not UTF-8", path.display()))?;
-        Ok(Included { path: path.display().to_string(), text })
-    }
-
-    fn place(&self, from: Option<&str>, name: &str) -> Option<String> {
-        let folder = from.and_then(|from| Path::new(from).parent()).unwrap_or(&self.folder);
-        let asked = plain(&folder.join(name));
-        let may_be = !name.is_empty() && !name.contains('\0') && asked.starts_with(&self.folder);
-        may_be.then(|| asked.display().to_string())
+        Ok((Included { path: path.display().to_string(), text }, mark))
     }
 }
 

@@ -3,13 +3,14 @@
 //! Files that cannot be used never stop a gateway: the settings in force stay, and what is wrong is told, once and with its
 //! place, until it is mended. A change counts as a whole: all files as two looks found them, or nothing.
 
+mod seen;
 mod settle;
 pub mod taken;
 
 use super::exposure::Exposure;
 use super::files::FilesBeside;
 use super::locate::Places;
-use super::open::{load, settings_of};
+use super::open::{load, load_marked, settings_of};
 use super::own::{self, Around, Own};
 use super::secrets::Resolved;
 use super::settings::{Bind, Settings, TailscaleMode};
@@ -27,9 +28,9 @@ use crate::storage::{Disk, PutFault, Storage};
 use crate::tls;
 use crate::tls::files::Files as TlsFiles;
 use clawgate_config::Node;
-use clawgate_config::merge::{PATHS_MAX, changed_paths};
+use clawgate_config::merge::PATHS_MAX;
 use clawgate_config::place::line_of;
-use clawgate_config::reload::{Changes, Decision, Mode, OWN, says_where};
+use clawgate_config::reload::{Changes, Decision, Mode, says_where};
 use clawgate_config::service::{self, Change, Edited, Loaded, variables_of};
 use clawgate_config::value::ParseFault;
 use clawgate_proto::config::{AuthMode, Config};
@@ -41,7 +42,10 @@ use clawgate_proto::host::config::{
 use clawgate_proto::limits::CONFIG_BYTES_MAX;
 use clawgate_proto::log::{Level, Record};
 use clawgate_proto::secret::Secret;
-use settle::{Marks, Settling};
+use seen::{Documents, is_same, mark_of};
+pub use seen::{Seen, Text, secret_marks};
+pub use settle::Marks;
+use settle::Settling;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -55,6 +59,7 @@ pub struct LiveFile<D> {
     logger: Arc<Logger>,
     files: Arc<Files>,
     start: Start,
+    certificate: Option<Arc<tls::Keeper<D>>>,
     known: Mutex<Known>,
     watch: Mutex<Option<FileWatch>>,
 }
@@ -103,9 +108,9 @@ struct Known {
     settling: Settling,
     hash: String,
     /// The latest documents that could be used.
-    latest: Documents,
+    latest: Arc<Documents>,
     /// Those that the gateway started with.
-    started: Documents,
+    started: Arc<Documents>,
     log_plan: Option<LogPlan>,
     /// Settings that need a restart.
     restart: Vec<String>,
@@ -115,66 +120,53 @@ struct Known {
     not_in_force: Option<String>,
 }
 
-/// The two files, as documents.
-#[derive(Clone, Debug, PartialEq)]
-struct Documents {
-    config: Node,
-    own: Node,
-}
-
-impl Documents {
-    fn empty() -> Self {
-        Self { config: Node::empty(), own: Node::empty() }
-    }
-
-    /// Dotted paths at which the others differ.
-    fn changed(&self, after: &Self) -> Vec<String> {
-        let mut paths = changed_paths(&self.config, &after.config);
-        let own = changed_paths(&self.own, &after.own);
-        paths.extend(own.into_iter().map(|path| format!("{OWN}.{path}")));
-        paths
-    }
-}
-
 /// The files as they were read together.
 #[derive(Debug)]
 struct Look {
     found: Read,
     loaded: Loaded,
+    included: Marks,
     own: Result<Own, String>,
     own_text: Vec<u8>,
     own_mark: Version,
 }
 
 impl<D: Disk> LiveFile<D> {
-    /// Begins with what is on the disk now; the gateway has just been started with it.
-    pub fn new(storage: Arc<Storage<D>>, logger: Arc<Logger>, files: Arc<Files>, start: Start) -> Self {
+    /// Begins with what the gateway was started with: whatever was changed since it was read is news for the first look.
+    pub fn new(
+        storage: Arc<Storage<D>>,
+        logger: Arc<Logger>,
+        files: Arc<Files>,
+        start: Start,
+        seen: Seen,
+    ) -> Self {
+        let Seen { marks, secret_marks, hash, documents, log_plan } = seen;
         let known = Known {
-            marks: Vec::new(),
-            secret_marks: Vec::new(),
+            marks,
+            secret_marks,
             settling: Settling::default(),
-            hash: String::new(),
-            latest: Documents::empty(),
-            started: Documents::empty(),
-            log_plan: None,
+            hash,
+            latest: Arc::clone(&documents),
+            started: documents,
+            log_plan: Some(log_plan),
             restart: Vec::new(),
             fault: None,
             not_in_force: None,
         };
-        let file = Self { storage, logger, files, start, known: Mutex::new(known), watch: Mutex::default() };
-        if let Ok(look) = file.look() {
-            let mut known = file.known();
-            known.marks = file.marks(&look);
-            known.secret_marks = file.secret_marks(&look.loaded);
-            known.hash = service::hash(look.found.text());
-            known.latest = look.documents();
-            known.started = look.documents();
-            known.log_plan = file
-                .settings(&look.loaded)
-                .ok()
-                .map(|(settings, environment)| file.log_plan(&settings, &environment));
+        Self {
+            storage,
+            logger,
+            files,
+            start,
+            certificate: None,
+            known: Mutex::new(known),
+            watch: Mutex::default(),
         }
-        file
+    }
+
+    /// The same, which looks after the files of this certificate as well.
+    pub fn with_certificate(self, certificate: Option<Arc<tls::Keeper<D>>>) -> Self {
+        Self { certificate, ..self }
     }
 
     /// Whether a change comes into force by itself, as far as it can.
@@ -183,11 +175,18 @@ impl<D: Disk> LiveFile<D> {
     }
 
     /// Has somebody told, from now on, when one of the files may have been changed.
-    pub fn watch(&self, tell: impl Fn() + Send + 'static) {
+    pub fn watch(&self, tell: impl Fn() + Send + Sync + 'static) {
         let paths = self.followed();
-        match FileWatch::begin(&paths, tell) {
+        let tell = Arc::new(tell);
+        let tells = Arc::clone(&tell);
+        match FileWatch::begin(&paths, move || tells()) {
             Ok(watch) => *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = Some(watch),
             Err(why) => self.cannot_watch(&why),
+        }
+        // Nobody told of what was changed before, and a start may have waited long for its address.
+        let has_other_certificate = self.certificate.as_ref().is_some_and(|kept| kept.is_behind());
+        if has_other_certificate || !self.is_as_known(&self.known()) {
+            tell();
         }
     }
 
@@ -219,6 +218,7 @@ impl<D: Disk> LiveFile<D> {
         if paths.is_empty() {
             paths = vec![self.start.path.clone(), self.start.own.clone()];
         }
+        paths.extend(self.certificate.iter().flat_map(|kept| kept.paths()));
         paths
     }
 
@@ -247,7 +247,7 @@ impl<D: Disk> LiveFile<D> {
     fn get(&self) -> Result<ConfigOutcome, ConfigFault> {
         let found = self.read().map_err(ConfigFault::Failed)?;
         // What was changed a moment ago is shown, and counts when it has come to rest.
-        let mut snapshot = self.with_context(|context| service::snapshot(found.as_option(), context)).0;
+        let mut snapshot = self.with_context(|context| service::snapshot(found.as_option(), context)).0.0;
         let known = self.known();
         let (waiting, not_in_force) = (known.restart.clone(), known.not_in_force.clone());
         drop(known);
@@ -273,8 +273,9 @@ impl<D: Disk> LiveFile<D> {
     ) -> Result<ConfigOutcome, ConfigFault> {
         let held = self.storage.hold(&self.start.path).map_err(ConfigFault::Failed)?;
         let found = self.read().map_err(ConfigFault::Failed)?;
-        let Edited { text, loaded, .. } =
-            self.with_context(|context| service::change(change, write, found.as_option(), context))?;
+        let (edited, included) =
+            self.with_context(|context| service::change(change, write, found.as_option(), context));
+        let Edited { text, loaded, .. } = edited?;
         self.refuse_new_programs(&found, &loaded)?;
         // A gateway that could start with what is there must be able to start with what comes: who sits elsewhere could
         // not mend it. With a document that is of no use already any change is a step forward.
@@ -302,7 +303,7 @@ impl<D: Disk> LiveFile<D> {
         let config = loaded.shown_config().to_json();
         let (own, own_text, own_mark) = self.read_own();
         let found = Read { content: Some((text.into_bytes(), mark)) };
-        let news = self.observe(&Look { found, loaded, own, own_text, own_mark });
+        let news = self.observe(&Look { found, loaded, included, own, own_text, own_mark });
         let written = ConfigWritten {
             method,
             path: self.start.path.display().to_string(),
@@ -337,13 +338,16 @@ impl<D: Disk> LiveFile<D> {
 
     /// Whether the files are other ones, and what that brings once they are at rest.
     fn check(&self) -> ConfigOutcome {
+        if let Some(kept) = &self.certificate {
+            kept.look();
+        }
         let mut known = self.known();
         let checked = |answer, news| ConfigOutcome { answer, news };
-        if !known.marks.is_empty() && self.is_same(known.marks.iter().chain(&known.secret_marks)) {
+        if self.is_as_known(&known) {
             known.settling.forget();
             return checked(ConfigAnswer::Checked, None);
         }
-        let is_like_before = self.is_same(known.settling.marks());
+        let is_like_before = is_same(&self.storage, known.settling.marks());
         drop(known);
         let look = self.look();
         let marks = match &look {
@@ -356,7 +360,8 @@ impl<D: Disk> LiveFile<D> {
         };
         let mut known = self.known();
         // Files that were changed while they were read are those of no moment.
-        let has_settled = known.settling.has_settled(&marks) && is_like_before && self.is_same(&marks);
+        let has_settled =
+            known.settling.has_settled(&marks) && is_like_before && is_same(&self.storage, &marks);
         if !has_settled {
             return checked(ConfigAnswer::Unsettled, None);
         }
@@ -378,16 +383,17 @@ impl<D: Disk> LiveFile<D> {
         checked(ConfigAnswer::Checked, news)
     }
 
-    fn is_same<'a>(&self, marks: impl IntoIterator<Item = &'a (PathBuf, Version)>) -> bool {
-        marks.into_iter().all(|(path, mark)| self.storage.mark(path).unwrap_or(Version::MISSING) == *mark)
+    /// Whether the files are those that are known.
+    fn is_as_known(&self, known: &Known) -> bool {
+        is_same(&self.storage, known.marks.iter().chain(&known.secret_marks))
     }
 
     /// Reads all of it.
     fn look(&self) -> Result<Look, String> {
         let found = self.read()?;
-        let loaded = self.load(&found);
+        let (loaded, included) = load_marked(&self.start.path, found.as_option(), &self.start.environment);
         let (own, own_text, own_mark) = self.read_own();
-        Ok(Look { found, loaded, own, own_text, own_mark })
+        Ok(Look { found, loaded, included, own, own_text, own_mark })
     }
 
     fn read_own(&self) -> (Result<Own, String>, Vec<u8>, Version) {
@@ -498,7 +504,7 @@ impl<D: Disk> LiveFile<D> {
     fn observe(&self, look: &Look) -> Option<Box<ConfigNews>> {
         let hash = service::hash(look.found.text());
         let (marks, secret_marks) = (self.marks(look), self.secret_marks(&look.loaded));
-        let documents = look.documents();
+        let documents = Arc::new(Documents::of(&look.loaded, &look.own_text));
         let mut known = self.known();
         known.marks = marks;
         let has_other_secrets = known.secret_marks != secret_marks;
@@ -517,10 +523,10 @@ impl<D: Disk> LiveFile<D> {
         let since_start = known.started.changed(&documents);
         known.hash.clone_from(&hash);
         known.latest = documents;
-        let started = known.started.config.clone();
+        let started = Arc::clone(&known.started);
         drop(known);
         self.follow();
-        let other_accounts = self.accounts(&started) != self.accounts(&look.loaded.resolved);
+        let other_accounts = self.accounts(&started.config) != self.accounts(&look.loaded.resolved);
         let mode = Mode::of(&look.loaded.resolved);
         let could_start = self.startable(true, &look.loaded, &look.own);
         let moves = match (&could_start, self.start.spot) {
@@ -528,7 +534,11 @@ impl<D: Disk> LiveFile<D> {
             // By the settings alone.
             (Err(_), _) | (Ok(_), None) => says_where(&since_start),
         };
-        let changes = Changes { latest: &changed, since_start: &since_start, moves, other_accounts };
+        let counting = |paths: &[String]| -> Vec<String> {
+            paths.iter().filter(|path| !self.start.flags.are_over(path)).cloned().collect()
+        };
+        let (latest, since_start) = (counting(&changed), counting(&since_start));
+        let changes = Changes { latest: &latest, since_start: &since_start, moves, other_accounts };
         let mut decision = Decision::new(mode, changes);
         let mut refused = None;
         let in_the_way = || {
@@ -624,6 +634,7 @@ impl<D: Disk> LiveFile<D> {
         exposure.check(&auth, &settings)?;
         // Tailscale goes on as it was begun until a restart: nobody gets in more easily by it meanwhile.
         settings.tailscale_mode = TailscaleMode::of(&self.known().started.config);
+        flags.put_over(&mut settings);
         exposure.check(&auth, &settings)?;
         let wants_secret = matches!(auth.mode, AuthMode::Token | AuthMode::Password);
         if wants_secret && auth.in_force().is_none() {
@@ -678,11 +689,12 @@ impl<D: Disk> LiveFile<D> {
         Flags { proxy: own.proxy.clone(), pairing: own.pairing.clone(), ..self.start.flags.clone() }
     }
 
-    /// What a gateway would read out of the document, and the variables that hold with it.
+    /// What this gateway would read out of the document, its command line included, and the variables that hold with it.
     fn settings(&self, loaded: &Loaded) -> Result<(Settings, Environment), String> {
         let mut environment = self.start.environment.clone();
         environment.complete(variables_of(&loaded.source));
-        let settings = settings_of(loaded, &environment).map_err(|faults| faults.join("; "))?;
+        let mut settings = settings_of(loaded, &environment).map_err(|faults| faults.join("; "))?;
+        self.start.flags.put_over(&mut settings);
         Ok((settings, environment))
     }
 
@@ -740,19 +752,15 @@ impl<D: Disk> LiveFile<D> {
         load(&self.start.path, found.as_option(), &self.start.environment)
     }
 
-    fn with_context<T>(&self, work: impl FnOnce(&service::Context<'_>) -> T) -> T {
+    fn with_context<T>(&self, work: impl FnOnce(&service::Context<'_>) -> T) -> (T, Marks) {
         let secrets = self.logger.hidden();
-        with_secrets(&self.start.path, &self.start.environment, &secrets, work)
+        with_files(&self.start.path, &self.start.environment, &secrets, work)
     }
 
     fn marks(&self, look: &Look) -> Marks {
         let root = look.found.content.as_ref().map_or(Version::MISSING, |(_, mark)| *mark);
         let mut marks = vec![(self.start.path.clone(), root), (self.start.own.clone(), look.own_mark)];
-        for path in &look.loaded.included {
-            let path = PathBuf::from(path);
-            let mark = self.storage.mark(&path).unwrap_or(Version::MISSING);
-            marks.push((path, mark));
-        }
+        marks.extend(look.included.iter().cloned());
         marks
     }
 
@@ -760,24 +768,15 @@ impl<D: Disk> LiveFile<D> {
         let mut environment = self.start.environment.clone();
         environment.complete(variables_of(&loaded.source));
         let Ok(settings) = settings_of(loaded, &environment) else { return Vec::new() };
-        let mark = |path: &Path| (path.to_owned(), self.storage.mark(path).unwrap_or(Version::MISSING));
-        settings.secret_files().map(mark).collect()
+        secret_marks(&self.storage, &settings)
     }
 
     fn mark_of_root(&self) -> Marks {
-        let mark = self.storage.mark(&self.start.path).unwrap_or(Version::MISSING);
-        vec![(self.start.path.clone(), mark)]
+        vec![(self.start.path.clone(), mark_of(&self.storage, &self.start.path))]
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Look {
-    fn documents(&self) -> Documents {
-        let own = Node::parse(&String::from_utf8_lossy(&self.own_text)).unwrap_or_else(|_| Node::empty());
-        Documents { config: self.loaded.resolved.clone(), own }
     }
 }
 
@@ -821,20 +820,23 @@ pub fn with_context<T>(
     environment: &Environment,
     work: impl FnOnce(&service::Context<'_>) -> T,
 ) -> T {
-    with_secrets(path, environment, &[], work)
+    with_files(path, environment, &[], work).0
 }
 
-fn with_secrets<T>(
+/// The same where these secrets are, with the marks of the files that were included.
+pub fn with_files<T>(
     path: &Path,
     environment: &Environment,
     secrets: &[Secret],
     work: impl FnOnce(&service::Context<'_>) -> T,
-) -> T {
+) -> (T, Marks) {
     let variables = |name: &str| environment.get(name).map(str::to_owned);
     let (name, now) = (path.display().to_string(), timestamp(wall_ms()));
     let state_dir = Places::find(environment).ok().map(|places| places.state_dir);
     let files = FilesBeside::of(path, state_dir.as_deref());
-    work(&service::Context { path: &name, files: &files, variables: &variables, now: &now, secrets })
+    let done =
+        work(&service::Context { path: &name, files: &files, variables: &variables, now: &now, secrets });
+    (done, files.into_seen())
 }
 
 const RESTARTS_FIRST: &str = "the gateway is to restart for it first";

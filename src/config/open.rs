@@ -3,7 +3,7 @@
 
 use super::dotenv;
 use super::first_run::{ConfigFile, invalid};
-use super::live::with_context;
+use super::live::{Marks, with_context, with_files};
 use super::locate::Places;
 use super::settings::Settings;
 use crate::environment::Environment;
@@ -24,6 +24,8 @@ pub struct Opened {
     pub environment: Environment,
     /// The same without the file's `env` section: what a changed file starts from.
     pub base: Environment,
+    /// The document of that file, and the marks of the files that it includes.
+    pub loaded: (Loaded, Marks),
 }
 
 /// Reads an installation.
@@ -34,21 +36,21 @@ pub fn open<D: Disk>(storage: &Storage<D>, environment: &Environment) -> Result<
     let Surroundings { places, mut environment } = surroundings(storage, environment)?;
     let file = ConfigFile::load(storage, &places.config)?;
     let base = environment.clone();
-    let settings = match &file.found {
-        Some(found) => {
-            let loaded = load(&file.path, Some(&found.text), &environment);
-            if !loaded.is_valid() {
-                let mut faults: Vec<String> = loaded.issues.iter().map(ToString::to_string).collect();
-                faults
-                    .push("`clawgate config validate` checks it again without starting anything".to_owned());
-                return Err(invalid(&file.path, &faults));
-            }
-            environment.complete(variables_of(&loaded.source));
-            settings_of(&loaded, &environment).map_err(|faults| invalid(&file.path, &faults))?
+    let text = file.found.as_ref().map(|found| found.text.as_slice());
+    let loaded = load_marked(&file.path, text, &environment);
+    let settings = if text.is_some() {
+        let loaded = &loaded.0;
+        if !loaded.is_valid() {
+            let mut faults: Vec<String> = loaded.issues.iter().map(ToString::to_string).collect();
+            faults.push("`clawgate config validate` checks it again without starting anything".to_owned());
+            return Err(invalid(&file.path, &faults));
         }
-        None => Settings::default(),
+        environment.complete(variables_of(&loaded.source));
+        settings_of(loaded, &environment).map_err(|faults| invalid(&file.path, &faults))?
+    } else {
+        Settings::default()
     };
-    Ok(Opened { places, file, settings, environment, base })
+    Ok(Opened { places, file, settings, environment, base, loaded })
 }
 
 /// Where an installation is, and the variables that hold there.
@@ -79,6 +81,11 @@ pub fn surroundings<D: Disk>(
 /// A file's text with its included files and the variables of this environment.
 pub fn load(path: &Path, text: Option<&[u8]>, environment: &Environment) -> Loaded {
     with_context(path, environment, |context| Loaded::read(text, context))
+}
+
+/// The same with the marks of the included files, as they were when they were read.
+pub fn load_marked(path: &Path, text: Option<&[u8]>, environment: &Environment) -> (Loaded, Marks) {
+    with_files(path, environment, &[], |context| Loaded::read(text, context))
 }
 
 /// The settings of a valid document.

@@ -9,6 +9,7 @@ use crate::storage::{Disk, Storage};
 use crate::tls::Oldest;
 use clawgate_config::validate::{shown_name, shown_text};
 use clawgate_proto::config::PairingRules;
+use clawgate_proto::host::Version;
 use clawgate_proto::limits::Limits;
 use clawgate_proto::net::Cidr;
 use clawgate_proto::secret::Secret;
@@ -61,15 +62,29 @@ impl Own {
     }
 }
 
+/// What was read, with the mark that it had; nothing where there is no file.
+pub type Text = Option<(Vec<u8>, Version)>;
+
 /// Reads that file. Where a secret is asked for, `${NAME}` stands for a variable of `environment`.
 ///
 /// # Errors
 /// The file is there and wrong; a sentence for a person.
 pub fn read<D: Disk>(storage: &Storage<D>, path: &Path, environment: &Environment) -> Result<Own, String> {
-    match storage.read(path)? {
-        Some((text, _)) => of_text(&text, path, environment),
-        None => Ok(Own::default()),
-    }
+    read_marked(storage, path, environment).map(|(own, _)| own)
+}
+
+/// The same, and the text with the mark that it had.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_marked<D: Disk>(
+    storage: &Storage<D>,
+    path: &Path,
+    environment: &Environment,
+) -> Result<(Own, Text), String> {
+    let found = storage.read(path)?;
+    let own = found.as_ref().map_or_else(|| Ok(Own::default()), |(text, _)| of_text(text, path, environment));
+    Ok((own?, found))
 }
 
 /// The same of a text that was read at that path.

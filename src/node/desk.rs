@@ -4,7 +4,7 @@ use super::approvals::ApprovalsFile;
 use super::files::{self, Machine};
 use super::invoke::{Command, Ended, Fault, Invoke, Notify, Run};
 use super::plan::{self, Files as _, Plan, Seal};
-use super::policy::{Approval, Executable, Verdict};
+use super::policy::{Approval, Executable, Security, Verdict};
 use super::run::{self, Cancel, Job};
 use super::{argv, device, env};
 use crate::entropy;
@@ -134,6 +134,10 @@ impl Desk {
         }
         let home = self.home.as_deref();
         let is_steered = !run.env.keys().all(|name| env::is_harmless(name));
+        let env = env::of_command(self.own.clone(), &run.env, is_shell(run, program.as_ref()))
+            .map_err(|why| denied("env", format!("SYSTEM_RUN_DENIED: {why}")));
+        // No approval would help: that is said before somebody is asked for one.
+        let env = if policy.security == Security::Deny { env } else { Ok(env?) };
         let judge = |approval| {
             policy.judge(program.as_ref(), is_steered, approval, home, &|path| files::folder_of(path))
         };
@@ -141,12 +145,7 @@ impl Desk {
             Verdict::Run { remember } => remember,
             Verdict::Denied { reason, message } => return Err(denied(reason, message)),
         };
-        let env = env::of_command(self.own.clone(), &run.env, is_shell(run, program.as_ref())).map_err(
-            |names| {
-                let names = names.join(", ");
-                denied("env", format!("SYSTEM_RUN_DENIED: env must not set {names} on this node"))
-            },
-        )?;
+        let env = env?;
         match &run.plan {
             Some(plan) if run.approval != Approval::None => {
                 plan.check(run, &self.seal, &machine).map_err(|fault| ("approval-changed", fault))?;
@@ -330,7 +329,19 @@ mod tests {
             (
                 full(),
                 json!({"command": ["nice", "sh", "-c", "id"], "env": {"MINE": "1"}}),
-                "env must not set MINE",
+                "env must not set MINE for a shell on this node, which may run what a variable says",
+            ),
+            // Before anybody is asked for an approval that would be of no use.
+            (
+                json!({"version": 1}),
+                json!({"command": ["sh", "-c", "id"], "env": {"MINE": "1"}}),
+                "Say it in the script instead",
+            ),
+            (json!({"version": 1}), json!({"command": ["id"], "env": {"PATH": "/x"}}), "must not set PATH"),
+            (
+                json!({"defaults": {"security": "deny"}}),
+                json!({"command": ["id"], "env": {"PATH": "/x"}}),
+                "SYSTEM_RUN_DISABLED: security=deny",
             ),
         ] {
             let place = place(&file);

@@ -5,25 +5,58 @@
 
 use super::VARIABLES_MAX;
 use std::collections::BTreeMap;
+use std::fmt;
+
+/// Why a caller's variables are refused. Names are sorted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// These steer programs, or are no names.
+    Steering(Vec<String>),
+    /// These are fine for other programs, and a shell may read them as commands.
+    Shell(Vec<String>),
+    /// There are too many of them.
+    Many,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Steering(names) => write!(f, "env must not set {} on this node", names.join(", ")),
+            Self::Shell(names) => write!(
+                f,
+                "env must not set {} for a shell on this node, which may run what a variable says: it is given {} and LC_* \
+                 only. Say it in the script instead: NAME=value; ...",
+                names.join(", "),
+                FOR_SHELLS.join(", ")
+            ),
+            Self::Many => write!(f, "env must not set more than {VARIABLES_MAX} variables on this node"),
+        }
+    }
+}
 
 /// The variables of a command.
 ///
 /// # Errors
-/// The caller wants to set what must not be set; the names, sorted.
+/// The caller wants to set what must not be set.
 pub fn of_command(
     own: impl IntoIterator<Item = (String, String)>,
     set: &BTreeMap<String, String>,
     is_shell: bool,
-) -> Result<BTreeMap<String, String>, Vec<String>> {
-    let may = |(name, value): (&String, &String)| {
-        is_name(name) && !value.contains('\0') && may_set(name) && (!is_shell || may_set_for_shell(name))
+) -> Result<BTreeMap<String, String>, Refused> {
+    let but = |may: &dyn Fn(&str, &str) -> bool| -> Vec<String> {
+        let refused = set.iter().filter(|(name, value)| !may(name, value));
+        refused.map(|(name, _)| name.clone()).collect()
     };
-    let refused: Vec<String> = set.iter().filter(|pair| !may(*pair)).map(|(name, _)| name.clone()).collect();
-    if !refused.is_empty() {
-        return Err(refused);
+    let steering = but(&|name, value| is_name(name) && !value.contains('\0') && may_set(name));
+    if !steering.is_empty() {
+        return Err(Refused::Steering(steering));
+    }
+    let for_others = but(&|name, _| !is_shell || may_set_for_shell(name));
+    if !for_others.is_empty() {
+        return Err(Refused::Shell(for_others));
     }
     if set.len() > VARIABLES_MAX {
-        return Err(set.keys().skip(VARIABLES_MAX).cloned().collect());
+        return Err(Refused::Many);
     }
     let inherited = own.into_iter().filter(|(name, _)| is_inherited(name));
     Ok(inherited.chain(set.iter().map(|(name, value)| (name.clone(), value.clone()))).collect())
@@ -53,7 +86,7 @@ fn may_set(name: &str) -> bool {
 
 /// A shell reads many variables as commands: only looks may be chosen for it.
 fn may_set_for_shell(name: &str) -> bool {
-    matches!(name, "TERM" | "LANG" | "COLORTERM" | "NO_COLOR" | "FORCE_COLOR") || name.starts_with("LC_")
+    FOR_SHELLS.contains(&name) || name.starts_with("LC_")
 }
 
 /// Whether it makes a program load or run something that its command line does not name.
@@ -67,6 +100,7 @@ fn is_name(name: &str) -> bool {
         && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
+const FOR_SHELLS: [&str; 5] = ["TERM", "LANG", "COLORTERM", "NO_COLOR", "FORCE_COLOR"];
 const OUR_PREFIXES: &[&str] = &["OPENCLAW_", "CLAWDBOT_", "CLAWGATE_"];
 const SECRET_WORDS: &[&str] = &["TOKEN", "PASSWORD", "SECRET", "KEY", "CREDENTIAL"];
 const HARMLESS: &[&str] =
@@ -295,7 +329,7 @@ mod tests {
             "HTTPS_PROXY",
         ] {
             let got = of_command(BTreeMap::new(), &map(&[(name, "x"), ("FINE", "y")]), false);
-            assert_eq!(got, Err(vec![name.to_owned()]), "{name}");
+            assert_eq!(got, Err(Refused::Steering(vec![name.to_owned()])), "{name}");
         }
         assert!(of_command(BTreeMap::new(), &map(&[("FINE", "a\0b")]), false).is_err());
     }
@@ -305,16 +339,16 @@ mod tests {
         let set = map(&[("LC_ALL", "C"), ("TERM", "dumb")]);
         assert_eq!(of_command(BTreeMap::new(), &set, true), Ok(set));
         let got = of_command(BTreeMap::new(), &map(&[("FINE", "y")]), true);
-        assert_eq!(got, Err(vec!["FINE".to_owned()]));
+        assert_eq!(got, Err(Refused::Shell(vec!["FINE".to_owned()])));
+        // What is for nobody is said as such, for a shell too.
+        let got = of_command(BTreeMap::new(), &map(&[("FINE", "y"), ("PATH", "/x")]), true);
+        assert_eq!(got, Err(Refused::Steering(vec!["PATH".to_owned()])));
     }
 
     #[test]
     fn a_caller_sets_so_many_variables_and_no_more() {
         let many = |n: usize| (0..n).map(|n| (format!("V{n:03}"), String::new())).collect();
         assert!(of_command(BTreeMap::new(), &many(VARIABLES_MAX), false).is_ok());
-        assert_eq!(
-            of_command(BTreeMap::new(), &many(VARIABLES_MAX + 1), false),
-            Err(vec![format!("V{VARIABLES_MAX:03}")])
-        );
+        assert_eq!(of_command(BTreeMap::new(), &many(VARIABLES_MAX + 1), false), Err(Refused::Many));
     }
 }

@@ -1,6 +1,7 @@
 //! What becomes of a node host whose connection ended: when it tries again, and when only a person can help. Pure. A
 //! board should come up by itself once somebody at the gateway has approved it, so what a person does *there* is waited
-//! for; what is wrong *here* (a token that is not the gateway's) ends it, because guessing again locks the address out.
+//! for; what is wrong *here* (a token or a pinned certificate that is not the gateway's) ends it, because guessing again locks
+//! the address out, and a certificate does not become the right one by itself.
 
 use clawgate_proto::client::ResponseError;
 use clawgate_proto::client::policy::{Decision, Means, Reconnect};
@@ -10,6 +11,13 @@ use clawgate_proto::client::policy::{Decision, Means, Reconnect};
 pub enum End {
     /// Nobody answered; for a person.
     Unreachable(String),
+    /// The certificate there is not the one that was pinned.
+    Untrusted {
+        /// For programs.
+        code: &'static str,
+        /// For a person, with what to do.
+        why: String,
+    },
     /// Something that is no gateway answered, or a gateway that has no room (503).
     Http {
         /// Status code.
@@ -57,6 +65,8 @@ impl Fate {
     /// one identity, of which each pushes the other out, come back more and more slowly.
     pub fn after(&mut self, end: &End, means: Means) -> Next {
         let decision = match end {
+            // Whoever asks again and again may in the end trust what stands between.
+            End::Untrusted { .. } => return Next::GiveUp,
             End::Unreachable(_) | End::Http { .. } | End::Lost { open_ms: None, .. } => {
                 self.reconnect.ended(None, means)
             }
@@ -78,7 +88,7 @@ impl Fate {
         // A gateway may know better when it is worth trying.
         let asked = match end {
             End::Refused(error) => error.retry_after_ms.unwrap_or(0).min(LOCKED_MAX_MS),
-            End::Unreachable(_) | End::Http { .. } | End::Lost { .. } => 0,
+            End::Unreachable(_) | End::Untrusted { .. } | End::Http { .. } | End::Lost { .. } => 0,
         };
         match decision {
             Decision::Retry { after_ms } => Next::Again(after_ms.max(asked)),
@@ -178,6 +188,8 @@ mod tests {
                 "{code}"
             );
         }
+        let other = End::Untrusted { code: "TLS_FINGERPRINT_MISMATCH", why: String::new() };
+        assert_eq!(Fate::default().after(&other, ALL), Next::GiveUp);
         let elsewhere = refused(json!({"code": "NODE_CONNECTED_ELSEWHERE"}), Some(45_000));
         assert_eq!(Fate::default().after(&elsewhere, ALL), Next::Again(45_000));
     }

@@ -4,7 +4,7 @@
 
 use super::desk::{Desk, Note};
 use super::fate::{End, Fate, Next};
-use super::invoke::{self, Fault, Invoke};
+use super::invoke::{self, Fault as InvokeFault, Invoke};
 use super::jobs::{Finished, Jobs};
 use super::state::NodeState;
 use super::wake::{self, Waker, Woken};
@@ -18,6 +18,7 @@ use clawgate_proto::client::{Client, ClientConfig, ClientEvent, EventMessage, He
 use clawgate_proto::connect::Credentials;
 use clawgate_proto::log::{Level, Record};
 use clawgate_proto::seed::Seed;
+use clawgate_proto::tls::Fault;
 use clawgate_proto::{Mono, Now, Wall};
 use rustix::event::PollFlags;
 use std::io::{self, Read as _, Write as _};
@@ -41,6 +42,9 @@ pub enum DialFault {
 /// Opens a socket to the gateway. It may block: it runs on a thread of its own.
 pub type Dial = Arc<dyn Fn() -> Result<TcpStream, DialFault> + Send + Sync>;
 
+/// TLS to this installation's own gateway, looked up anew.
+pub type OwnSecure = Box<dyn Fn() -> Option<Secure>>;
+
 /// What a node host is made of. It holds secrets: there is no `Debug`.
 pub struct Setup {
     /// How the gateway is reached.
@@ -60,6 +64,9 @@ pub struct Setup {
     pub is_trusted: bool,
     /// TLS, and what was met by it.
     pub secure: Option<Secure>,
+    /// Where the gateway is this installation's own: TLS with the certificate that it has now, which may be another one
+    /// than when this began.
+    pub own_secure: Option<OwnSecure>,
     /// This machine's key, name and instance, and what it says it is.
     pub client: ClientConfig,
     /// What `node.json` is to say, once the gateway has let it in.
@@ -87,6 +94,13 @@ pub enum Ended {
     Stopped,
     /// A person here has to do something first.
     Refused(Box<ResponseError>),
+    /// The certificate there is not the one that was pinned.
+    Untrusted {
+        /// For programs.
+        code: &'static str,
+        /// For a person, with what to do.
+        why: String,
+    },
     /// The gateway must not be talked to; for a person.
     Forbidden(String),
     /// The system is in the way; for a person.
@@ -150,6 +164,7 @@ impl NodeHost {
                 Next::GiveUp => {
                     return match end {
                         End::Refused(error) => Ended::Refused(error),
+                        End::Untrusted { code, why } => Ended::Untrusted { code, why },
                         End::Unreachable(_) | End::Http { .. } | End::Lost { .. } => Ended::Stopped,
                     };
                 }
@@ -196,6 +211,9 @@ impl NodeHost {
     fn serve(&mut self, mut stream: TcpStream) -> Result<End, String> {
         let setup = |why: io::Error| format!("the socket cannot be used: {why}");
         stream.set_nonblocking(true).map_err(setup)?;
+        if self.connection > 1 {
+            self.look_up_own();
+        }
         let _ = stream.set_nodelay(true);
         let held = self.held();
         let with_held = self.fate.wants_stored_device_token();
@@ -264,9 +282,7 @@ impl NodeHost {
                     let _ = identity::forget_token(&self.setup.storage, &self.setup.state_dir, &id, ROLE);
                 }
                 if let (Some(fault), Some(secure)) = (client.tls_fault(), &self.setup.secure) {
-                    let (_, why) =
-                        tls::explain(fault, &secure.met(), &self.setup.url, secure.is_pinned(), false);
-                    return Some(End::Unreachable(why));
+                    return Some(self.untrusted(fault, secure));
                 }
                 return Some(match (talk.refusal.take(), talk.http.take()) {
                     (Some(error), _) => End::Refused(error),
@@ -285,6 +301,22 @@ impl NodeHost {
             | ClientEvent::Unrecognised(_) => {}
         }
         None
+    }
+
+    /// What becomes of a connection whose TLS failed.
+    fn untrusted(&self, fault: Fault, secure: &Secure) -> End {
+        let is_own = self.setup.own_secure.is_some();
+        let (code, why) = tls::explain(fault, &secure.met(), &self.setup.url, secure.is_pinned(), is_own);
+        // The own one is looked up before the next time.
+        if fault == Fault::Pin && !is_own { End::Untrusted { code, why } } else { End::Unreachable(why) }
+    }
+
+    /// The certificate of this installation's own gateway may have been renewed.
+    fn look_up_own(&mut self) {
+        if let Some(secure) = self.setup.own_secure.as_ref().and_then(|look| look()) {
+            self.setup.client.tls = Some(secure.connector());
+            self.setup.secure = Some(secure);
+        }
     }
 
     fn admitted(&mut self, talk: &mut Talk, hello: &Hello) {
@@ -346,7 +378,7 @@ impl NodeHost {
                 let record = Record::new(Level::Debug, "node.invoked").field("command", &invoke.command);
                 self.setup.logger.log(&record);
                 let started = match self.is_stopping() {
-                    true => Err(Box::new((invoke, Fault::unavailable("this node is stopping")))),
+                    true => Err(Box::new((invoke, InvokeFault::unavailable("this node is stopping")))),
                     false => self.jobs.start(self.connection, invoke),
                 };
                 if let Err(refused) = started {
@@ -462,6 +494,11 @@ impl NodeHost {
                 let mut lines = why.lines();
                 let (why, hint) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
                 ("node.unreachable", why.to_owned(), hint.to_owned())
+            }
+            End::Untrusted { why, .. } => {
+                let mut lines = why.lines();
+                let (why, hint) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+                ("node.untrusted", why.to_owned(), hint.to_owned())
             }
             End::Http { status, said } => {
                 ("node.unreachable", format!("it answered HTTP {status} ({said})"), String::new())

@@ -125,7 +125,6 @@ impl Running {
     fn finish(mut self, limit: Duration, cancel: &Cancel) -> Ended {
         let mut out = Stream::of(self.child.stdout.take().map(OwnedFd::from));
         let mut err = Stream::of(self.child.stderr.take().map(OwnedFd::from));
-        let mut left = OUTPUT_BYTES_MAX;
         let deadline = Instant::now().checked_add(limit);
         let mut ended = Ended::default();
         let mut killed: Option<Instant> = None;
@@ -158,18 +157,18 @@ impl Running {
                 (None, None) => deadline,
             };
             let time = wake_by.map(|by| by.saturating_duration_since(now));
-            let streams = [&mut out, &mut err];
-            let open = streams.iter().filter_map(|stream| stream.pipe.as_ref());
+            let open = [&out, &err].into_iter().filter_map(|stream| stream.pipe.as_ref());
             let fds: Vec<_> = std::iter::once(self.woken.as_fd())
                 .chain(open.map(File::as_fd))
                 .map(|fd| (fd, PollFlags::IN))
                 .collect();
             let ready = wake::wait(&fds, time).unwrap_or_default();
             let mut ready = ready.into_iter().skip(1);
-            for stream in streams {
-                if stream.pipe.is_some() && ready.next() == Some(true) {
-                    stream.read(&mut left);
-                }
+            if out.pipe.is_some() && ready.next() == Some(true) {
+                out.read(&mut err);
+            }
+            if err.pipe.is_some() && ready.next() == Some(true) {
+                err.read(&mut out);
             }
         };
         // A process that cannot be killed is left to the system; waiting for it would never end.
@@ -204,29 +203,55 @@ impl Stream {
         self.pipe.is_none()
     }
 
-    /// Reads what is there, and keeps it as far as `left` bytes allow.
-    fn read(&mut self, left: &mut usize) {
+    /// Reads what is there, and keeps it as far as both streams together allow.
+    fn read(&mut self, other: &mut Self) {
         let Some(pipe) = &mut self.pipe else { return };
         let mut buffer = [0; 8 * 1024];
         match pipe.read(&mut buffer) {
             Ok(0) => self.pipe = None,
-            Ok(count) => {
-                let kept = count.min(*left);
-                self.bytes.extend_from_slice(&buffer[..kept]);
-                *left -= kept;
-                self.is_cut |= kept < count;
-            }
+            Ok(count) => self.keep(&buffer[..count], other),
             Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => self.pipe = None,
         }
     }
 
+    /// A stream may have what the other does not use, and gives it back: half of the bound is each one's own, or what is
+    /// wrong could not be said behind much output.
+    fn keep(&mut self, bytes: &[u8], other: &mut Self) {
+        if self.is_cut {
+            return;
+        }
+        let room = OUTPUT_BYTES_MAX - self.bytes.len() - other.bytes.len();
+        let own = (OUTPUT_BYTES_MAX / 2).saturating_sub(self.bytes.len());
+        let more = bytes.len().min(own).saturating_sub(room);
+        if more > 0 {
+            other.bytes.truncate(other.bytes.len() - more);
+            other.is_cut = true;
+        }
+        let kept = bytes.len().min(room + more);
+        self.bytes.extend_from_slice(&bytes[..kept]);
+        self.is_cut = kept < bytes.len();
+    }
+
     fn text(&self) -> String {
-        let mut text = String::from_utf8_lossy(&self.bytes).into_owned();
+        let whole = if self.is_cut { whole(&self.bytes) } else { &self.bytes };
+        let mut text = String::from_utf8_lossy(whole).into_owned();
         if self.is_cut {
             text.push_str("\n... (truncated)");
         }
         text
+    }
+}
+
+/// Without the beginning of a character (RFC 3629 section 3) whose rest was cut off.
+fn whole(bytes: &[u8]) -> &[u8] {
+    let from = bytes.len().saturating_sub(3);
+    let begun = bytes[from..].iter().rposition(|byte| *byte >= 0xc0).map(|at| from + at);
+    match begun {
+        Some(at) if std::str::from_utf8(&bytes[at..]).is_err_and(|why| why.error_len().is_none()) => {
+            &bytes[..at]
+        }
+        Some(_) | None => bytes,
     }
 }
 
@@ -288,6 +313,47 @@ mod tests {
         let kept = of(&ended.stdout, 'a') + of(&ended.stderr, 'b') - of("... (truncated)", 'a');
         assert!((OUTPUT_BYTES_MAX - 2..=OUTPUT_BYTES_MAX).contains(&kept), "{kept}");
         assert!(ended.stderr.ends_with("\n... (truncated)"));
+    }
+
+    #[test]
+    fn neither_stream_takes_the_half_of_the_other() {
+        // Much, and at its end what is wrong; and the other way round.
+        for (much, little) in [("", ">&2"), (">&2", "")] {
+            let ended = done(&format!(
+                "head -c 300000 /dev/zero | tr '\\0' a {much}; head -c 30000 /dev/zero | tr '\\0' b {little}"
+            ));
+            let (many, few) =
+                if much.is_empty() { (&ended.stdout, &ended.stderr) } else { (&ended.stderr, &ended.stdout) };
+            assert_eq!(few.len(), 30_000);
+            assert_eq!(many.len(), OUTPUT_BYTES_MAX - 30_000 + "\n... (truncated)".len());
+        }
+        let ended = done(
+            "head -c 300000 /dev/zero | tr '\\0' a; head -c 300000 /dev/zero | tr '\\0' b >&2; echo Z; echo Z >&2",
+        );
+        let cut = OUTPUT_BYTES_MAX / 2 + "\n... (truncated)".len();
+        assert_eq!((ended.stdout.len(), ended.stderr.len()), (cut, cut));
+        assert!(!(ended.stdout.contains('Z') || ended.stderr.contains('Z')), "nothing stands behind a gap");
+    }
+
+    #[test]
+    fn a_character_is_kept_whole_or_not_at_all() {
+        for (bytes, want) in [
+            (&b"ab"[..], "ab"),
+            ("a\u{e4}".as_bytes(), "a\u{e4}"),
+            (&"a\u{e4}".as_bytes()[..2], "a"),
+            (&"a\u{20ac}".as_bytes()[..3], "a"),
+            (&"a\u{1f980}".as_bytes()[..4], "a"),
+            ("\u{1f980}".as_bytes(), "\u{1f980}"),
+            // What is no UTF-8 at all is shown as such.
+            (b"a\xff", "a\u{fffd}"),
+            (b"a\x80\x80", "a\u{fffd}\u{fffd}"),
+            (b"", ""),
+        ] {
+            assert_eq!(String::from_utf8_lossy(whole(bytes)), want, "{bytes:?}");
+        }
+        // Three bytes each, and the bound is no multiple of three.
+        let ended = done("yes '\u{20ac}' | tr -d '\\n' | head -c 300000");
+        assert!(!ended.stdout.contains('\u{fffd}') && ended.stdout.ends_with("\u{20ac}\n... (truncated)"));
     }
 
     #[test]

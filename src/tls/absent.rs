@@ -5,6 +5,9 @@ use super::{ABSENT, Met, Oldest, Shown, Trust};
 use crate::log::Logger;
 use crate::storage::{RealDisk, Storage};
 use clawgate_proto::tls::{Acceptor, Connector};
+use std::convert::Infallible;
+use std::marker::PhantomData;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Cannot be made.
@@ -28,11 +31,42 @@ impl Prepared {
     }
 
     /// Never called.
+    pub fn keeper<D>(&self, _storage: &Arc<Storage<D>>, _logger: &Arc<Logger>) -> Arc<Keeper<D>> {
+        match *self {}
+    }
+
+    /// Never called.
     ///
     /// # Errors
     /// None.
-    pub fn acceptor<D>(&self, _storage: &Arc<Storage<D>>, _logger: &Arc<Logger>) -> Result<Acceptor, String> {
+    pub fn acceptor<D>(&self, _keeper: &Arc<Keeper<D>>) -> Result<Acceptor, String> {
         match *self {}
+    }
+}
+
+/// Cannot be made.
+#[derive(Debug)]
+pub struct Keeper<D>(Infallible, PhantomData<D>);
+
+impl<D> Keeper<D> {
+    /// Never called.
+    pub fn digest(&self) -> Option<[u8; 32]> {
+        match self.0 {}
+    }
+
+    /// Never called.
+    pub fn paths(&self) -> [PathBuf; 2] {
+        match self.0 {}
+    }
+
+    /// Never called.
+    pub fn is_behind(&self) -> bool {
+        match self.0 {}
+    }
+
+    /// Never called.
+    pub fn look(&self) {
+        match self.0 {}
     }
 }
 

@@ -16,10 +16,11 @@ use rustls::crypto::ring::default_provider;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
+use sha2::{Digest as _, Sha256};
 use std::fmt;
 use std::os::unix::fs::PermissionsExt as _;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 /// A certificate that a gateway can start with.
 #[derive(Clone, Debug)]
@@ -124,36 +125,33 @@ impl Prepared {
         &self.warnings
     }
 
-    /// How connections are taken with it. When its files change, later connections get what they say then.
+    /// What keeps it for a gateway that runs: later connections get what its files say then.
+    pub fn keeper<D: Disk>(&self, storage: &Arc<Storage<D>>, logger: &Arc<Logger>) -> Arc<Keeper<D>> {
+        let known = Known { fingerprint: self.pair.shown.fingerprint.clone(), marks: self.pair.marks };
+        Arc::new(Keeper {
+            files: self.files.clone(),
+            storage: Arc::clone(storage),
+            logger: Arc::clone(logger),
+            key: Mutex::new(Arc::clone(&self.pair.key)),
+            known: Mutex::new(known),
+        })
+    }
+
+    /// How connections are taken with what is kept there.
     ///
     /// # Errors
     /// rustls does not like it.
-    pub fn acceptor<D: Disk>(
-        &self,
-        storage: &Arc<Storage<D>>,
-        logger: &Arc<Logger>,
-    ) -> Result<Acceptor, String> {
+    pub fn acceptor<D: Disk>(&self, keeper: &Arc<Keeper<D>>) -> Result<Acceptor, String> {
         let versions: &[_] = match self.oldest {
             Oldest::Tls13 => &[&TLS13],
             Oldest::Tls12 => &[&TLS13, &TLS12],
         };
-        let current = Current {
-            key: Arc::clone(&self.pair.key),
-            fingerprint: self.pair.shown.fingerprint.clone(),
-            marks: self.pair.marks,
-            looked: Instant::now(),
-        };
-        let resolver = Resolver {
-            files: self.files.clone(),
-            storage: Arc::clone(storage),
-            logger: Arc::clone(logger),
-            current: Mutex::new(current),
-        };
+        let keeper: Arc<dyn ResolvesServerCert> = Arc::<Keeper<D>>::clone(keeper);
         let mut config = ServerConfig::builder_with_provider(default_provider().into())
             .with_protocol_versions(versions)
             .map_err(|why| format!("gateway tls: {why}"))?
             .with_no_client_auth()
-            .with_cert_resolver(Arc::new(resolver));
+            .with_cert_resolver(keeper);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
@@ -161,51 +159,75 @@ impl Prepared {
     }
 }
 
-/// Gives each connection the certificate that its files hold now.
-struct Resolver<D> {
+/// Gives each connection the certificate of the latest look. Connections never look themselves: a folder that does not
+/// answer must not keep them waiting.
+pub struct Keeper<D> {
     files: Files,
     storage: Arc<Storage<D>>,
     logger: Arc<Logger>,
-    current: Mutex<Current>,
+    /// Held for as long as it takes to point at it.
+    key: Mutex<Arc<CertifiedKey>>,
+    /// Held for as long as files take.
+    known: Mutex<Known>,
 }
 
-struct Current {
-    key: Arc<CertifiedKey>,
+struct Known {
     fingerprint: String,
     /// What the files were when they were read last, or refused.
     marks: [Version; 2],
-    looked: Instant,
 }
 
-impl<D: Disk> ResolvesServerCert for Resolver<D> {
+impl<D: Disk> ResolvesServerCert for Keeper<D> {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.looked.elapsed() >= LOOK_AGAIN {
-            current.looked = Instant::now();
-            self.look(&mut current);
-        }
-        Some(Arc::clone(&current.key))
+        Some(self.key())
     }
 }
 
-impl<D: Disk> Resolver<D> {
-    /// Two system calls where nothing has changed.
-    fn look(&self, current: &mut Current) {
+impl<D: Disk> Keeper<D> {
+    fn key(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.key.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The SHA-256 of the certificate that connections get now.
+    pub fn digest(&self) -> Option<[u8; 32]> {
+        self.key().cert.first().map(|certificate| Sha256::digest(certificate).into())
+    }
+
+    /// The files, for who watches them.
+    pub fn paths(&self) -> [PathBuf; 2] {
+        [self.files.certificate.clone(), self.files.key.clone()]
+    }
+
+    /// Whether the files are others than those of the latest look.
+    pub fn is_behind(&self) -> bool {
+        self.known.try_lock().is_ok_and(|known| {
+            pair::marks(&self.files, &self.storage).is_some_and(|marks| marks != known.marks)
+        })
+    }
+
+    /// Takes up what the files say now: two system calls where nothing has changed. May block for as long as they do not
+    /// answer; whoever looks meanwhile goes on at once.
+    pub fn look(&self) {
+        let mut known = match self.known.try_lock() {
+            Ok(known) => known,
+            Err(TryLockError::Poisoned(known)) => known.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
         let Some(marks) = pair::marks(&self.files, &self.storage) else { return };
-        if marks == current.marks {
+        if marks == known.marks {
             return;
         }
-        current.marks = marks;
+        known.marks = marks;
         let record = match pair::read(&self.files, &self.storage, log::wall_ms()) {
             Ok(Some(pair)) => {
                 // What was read may be newer than what was looked at.
-                current.marks = pair.marks;
+                known.marks = pair.marks;
                 // The chain behind the same certificate may be another one.
-                current.key = pair.key;
-                if pair.shown.fingerprint == current.fingerprint {
+                *self.key.lock().unwrap_or_else(PoisonError::into_inner) = pair.key;
+                if pair.shown.fingerprint == known.fingerprint {
                     return;
                 }
-                current.fingerprint.clone_from(&pair.shown.fingerprint);
+                known.fingerprint.clone_from(&pair.shown.fingerprint);
                 Record::new(Level::Info, "tls.certificate-changed")
                     .field("sha256", &pair.shown.fingerprint)
                     .field("until", log::timestamp(pair.shown.not_after_ms))
@@ -225,13 +247,132 @@ fn unusable(why: &str) -> Record {
 }
 
 /// It leads to a private key.
-impl<D> fmt::Debug for Resolver<D> {
+impl<D> fmt::Debug for Keeper<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Resolver").field("files", &self.files).finish_non_exhaustive()
+        f.debug_struct("Keeper").field("files", &self.files).finish_non_exhaustive()
     }
 }
 
-/// How often the files are looked at, when connections come.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Two weeks.
 const SOON_MS: u64 = 14 * 86_400_000;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::scratch::Folder;
+    use std::fs::File;
+    use std::io;
+    use std::path::Path;
+    use std::sync::Condvar;
+    use std::time::Duration;
+
+    /// The real disk, unless it does not answer.
+    #[derive(Default)]
+    struct Stalling {
+        /// Whether it is stalled, and how many wait for it.
+        state: Mutex<(bool, u32)>,
+        changed: Condvar,
+    }
+
+    impl Stalling {
+        fn stall(&self, is_stalled: bool) {
+            self.state.lock().unwrap().0 = is_stalled;
+            self.changed.notify_all();
+        }
+
+        fn awake(&self) {
+            let mut state = self.state.lock().unwrap();
+            state.1 += 1;
+            self.changed.notify_all();
+            state = self.changed.wait_while(state, |state| state.0).unwrap();
+            state.1 -= 1;
+        }
+
+        /// Until somebody waits for it.
+        fn is_waited_for(&self) -> bool {
+            let state = self.state.lock().unwrap();
+            let bound = Duration::from_secs(20);
+            let waited = self.changed.wait_timeout_while(state, bound, |state| state.1 == 0).unwrap();
+            !waited.1.timed_out()
+        }
+    }
+
+    impl Disk for Stalling {
+        type File = File;
+        fn mark(&self, path: &Path) -> io::Result<Version> {
+            self.awake();
+            RealDisk.mark(path)
+        }
+        fn read(&self, path: &Path) -> io::Result<Option<(Vec<u8>, Version)>> {
+            self.awake();
+            RealDisk.read(path)
+        }
+        fn create_folder(&self, folder: &Path) -> io::Result<()> {
+            RealDisk.create_folder(folder)
+        }
+        fn create(&self, path: &Path) -> io::Result<File> {
+            RealDisk.create(path)
+        }
+        fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
+            RealDisk.write(file, bytes)
+        }
+        fn sync(&self, file: &File) -> io::Result<()> {
+            RealDisk.sync(file)
+        }
+        fn sync_named(&self, path: &Path) -> io::Result<()> {
+            RealDisk.sync_named(path)
+        }
+        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+            RealDisk.rename(from, to)
+        }
+        fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+            RealDisk.sync_folder(folder)
+        }
+        fn mark_of(&self, file: &File) -> io::Result<Version> {
+            RealDisk.mark_of(file)
+        }
+        fn remove(&self, path: &Path) -> io::Result<()> {
+            RealDisk.remove(path)
+        }
+        fn entries(&self, folder: &Path) -> io::Result<Vec<(String, Duration)>> {
+            RealDisk.entries(folder)
+        }
+    }
+
+    #[test]
+    fn a_folder_that_does_not_answer_keeps_no_handshake_waiting() {
+        let folder = Folder::new();
+        let files = Files {
+            certificate: folder.path().join("cert.pem"),
+            key: folder.path().join("key.pem"),
+            authorities: None,
+            makes: true,
+        };
+        let names = ["localhost".to_owned()];
+        let storage = Arc::new(Storage::new(Stalling::default(), 1));
+        let prepared = prepare(&files, Oldest::Tls13, &storage, Some(&names)).unwrap().unwrap();
+        let keeper = prepared.keeper(&storage, &Arc::new(Logger::new(None, false)));
+        prepared.acceptor(&keeper).unwrap();
+        let first = keeper.key();
+        keeper.look();
+        assert!(!keeper.is_behind() && Arc::ptr_eq(&first, &keeper.key()));
+
+        let new = renew(&files, &Storage::new(RealDisk, 2), &names).unwrap();
+        assert!(keeper.is_behind() && Arc::ptr_eq(&first, &keeper.key()), "a connection does not look");
+        storage.disk().stall(true);
+        let looks = {
+            let keeper = Arc::clone(&keeper);
+            std::thread::spawn(move || keeper.look())
+        };
+        assert!(storage.disk().is_waited_for());
+        // Neither a connection nor the next look waits with it: or this test would not end.
+        assert!(Arc::ptr_eq(&first, &keeper.key()));
+        keeper.look();
+        storage.disk().stall(false);
+        looks.join().unwrap();
+        assert_eq!(super::super::fingerprint_of(&keeper.key().cert[0]), new.fingerprint);
+        assert!(!keeper.is_behind());
+    }
+}

@@ -75,6 +75,7 @@ play! {
     pages:
         a_page_cannot_guess_the_password_from_loopback
         only_our_own_page_is_paired_silently
+        the_control_page_reaches_its_own_gateway_only
         a_foreign_page_comes_in_in_no_mode;
     proxies:
         a_program_of_this_host_is_not_the_proxy

@@ -2,8 +2,10 @@
 
 use super::{PROTOCOLS, refused, speaking, with_password};
 use clawgate_proto::client::{ClientConfig, DeviceKey};
-use clawgate_proto::config::AuthMode;
+use clawgate_proto::config::{AuthMode, ControlUi};
+use clawgate_proto::host::files::FileRoot;
 use clawgate_proto::secret::Secret;
+use clawgate_support::stage::ANSWER_MS;
 use clawgate_support::{Place, Stage, secrets};
 
 /// A page of the bundled Control UI at this origin, as its browser would send it; `PORT` is the gateway's.
@@ -116,3 +118,50 @@ pub(crate) fn a_foreign_page_comes_in_in_no_mode(place: Place) {
         }
     }
 }
+
+/// CVE-2026-25253: the control page took the gateway's address from its own query, and sent token and device identity
+/// there. Here the page is the same whatever its address says, and what came with it is all that it may reach: a browser
+/// lets it connect to its own origin only.
+pub(crate) fn the_control_page_reaches_its_own_gateway_only(place: Place) {
+    let mut stage = Stage::with(place, |config| {
+        config.control_ui = Some(ControlUi { built_in: true, base_path: String::new() });
+    });
+    stage.host().put_file(FileRoot::ControlPage, "index.html", CONTROL_PAGE);
+    let mut get = |target: &str| {
+        let request = super::get(target, "");
+        let answer = String::from_utf8(stage.exchange(request.as_bytes(), ANSWER_MS)).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 "), "{target}: {head}");
+        let policy = head.lines().find_map(|line| line.strip_prefix("Content-Security-Policy: ")).unwrap();
+        (policy.to_owned(), body.to_owned())
+    };
+    let (policy, plain) = get("/");
+    for query in
+        ["?gatewayUrl=ws://evil.example/&token=x", "?gateway=wss%3A%2F%2Fevil.example", "?url=//evil.example"]
+    {
+        let (with, page) = get(&format!("/{query}"));
+        assert_eq!((&with, &page), (&policy, &plain), "{query}");
+        assert!(!page.contains("evil.example"));
+    }
+    let parts: Vec<&str> = policy.split("; ").collect();
+    for part in [
+        "default-src 'none'",
+        "script-src 'self'",
+        "connect-src 'self'",
+        "form-action 'none'",
+        "base-uri 'none'",
+    ] {
+        assert!(parts.contains(&part), "{part} not in {policy}");
+    }
+    // Also where somebody has put the page elsewhere, and its headers with it are lost.
+    assert!(
+        plain.contains("http-equiv=\"Content-Security-Policy\"") && plain.contains("connect-src 'self';")
+    );
+    // Its own gateway lets it in: it is a page of this origin that knows the secret.
+    let key = stage.key();
+    let config = page(&stage, 4, "http://127.0.0.1:PORT", key);
+    stage.admit(config);
+}
+
+/// The page that comes with the program.
+const CONTROL_PAGE: &str = include_str!("../../src/web/control/index.html");

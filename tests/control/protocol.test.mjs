@@ -5,6 +5,8 @@ import {
   GatewayError, OWNER_SCOPES, PAGE_CLIENT, afterRefusal, connectParams, nextStep, retryAfter, signedSecret, signedText, takeLink, tokenIsDead,
 } from "../../src/web/control/protocol.js";
 
+import { socketUrl } from "../../src/web/control/client.js";
+
 const challenge = { nonce: "n-1", ts: 1_700_000_000_000 };
 
 test("a device signs the payload of version 3, with platform and family in lower case", () => {
@@ -84,4 +86,20 @@ test("each refusal that asks a person says what to do", () => {
   }
   assert.match(nextStep(new GatewayError({ details: { code: "AUTH_BOOTSTRAP_TOKEN_INVALID" } })), /works once/);
   assert.equal(nextStep(new GatewayError({ message: "m" })), "");
+});
+
+test("the page's own gateway is the one beside it, whatever else its address says", () => {
+  const before = globalThis.location;
+  try {
+    for (const [href, want] of [
+      ["http://127.0.0.1:18789/", "ws://127.0.0.1:18789/"],
+      ["https://gw.example/desk/?gatewayUrl=wss://evil.example/&token=t#nodes", "wss://gw.example/desk/"],
+      ["http://gw.local:1/index.html?url=//evil.example/#gateway=ws://evil.example", "ws://gw.local:1/"],
+    ]) {
+      globalThis.location = { href };
+      assert.equal(socketUrl(), want);
+    }
+  } finally {
+    globalThis.location = before;
+  }
 });

@@ -138,13 +138,15 @@ fn a_new_certificate_is_shown_to_who_comes_and_nobody_is_sent_away() {
         let mut stays = connect(&gateway, &pinned(&old)).unwrap();
         run(&settings, "gateway tls renew").failed(2, &["--yes"]);
         assert_eq!(fingerprint(&settings), old);
+        let said = run(&settings, "gateway tls renew --yes");
+        assert!(said.done().contains("Until then it shows the old one"), "{said:?}");
         let renewed = run(&settings, "gateway tls renew --yes --json").json();
         let new = renewed["sha256"].as_str().unwrap().to_owned();
         assert_ne!(new, old);
         for path in files(&settings) {
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         }
-        // The files are looked at once a second.
+        // The gateway takes it up a moment later.
         let bound = Instant::now() + Duration::from_secs(30);
         let trusted = pinned(&new);
         while let Err(why) = connect(&gateway, &trusted) {

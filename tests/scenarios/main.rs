@@ -5,10 +5,12 @@
 mod access;
 mod admission;
 mod approvals;
+mod bench;
 mod canvas;
 mod config;
 mod control_ui;
 mod devices;
+mod ends;
 mod events;
 mod handshake;
 mod invoke;
@@ -23,6 +25,7 @@ mod setup;
 mod store;
 mod system;
 mod tls;
+mod tls_budget;
 mod wizard;
 
 use clawgate_proto::client::{ClientConfig, ClientEvent, DeviceKey, Hello};
@@ -224,6 +227,8 @@ play! {
         sixteen_frames_behind_connect_are_too_many
         a_message_before_hello_may_have_64_kib
         nobody_reads_a_message_of_more_before_hello;
+    ends:
+        what_was_said_before_the_end_is_done;
     events:
         the_numbers_have_no_gap
         who_may_not_read_hears_nothing_of_presence
@@ -297,6 +302,8 @@ play_by_tls! {
         sixteen_frames_behind_connect_are_too_many
         a_message_before_hello_may_have_64_kib
         nobody_reads_a_message_of_more_before_hello;
+    ends:
+        what_was_said_before_the_end_is_done;
     events:
         the_numbers_have_no_gap
         who_may_not_read_hears_nothing_of_presence

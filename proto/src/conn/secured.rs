@@ -4,13 +4,15 @@
 //! - bytes of the peer feed its liveness as they arrive, also where no record is complete yet;
 //! - the handshake is part of the head: its time, its place in the limits; what is not known by then is cut;
 //! - nothing falls back: who does not speak TLS is told so in the clear, and nothing else is ever said in the clear;
-//! - a clean end says so (RFC 8446 section 6.1); one that loses bytes does not.
+//! - a clean end says so (RFC 8446 section 6.1); one that loses bytes does not;
+//! - what the peer said before its end is listened to before the end, also where TLS still holds it.
 
 use super::{Clear, Next};
 use crate::budget::Budget;
 use crate::config::Config;
 use crate::id::ConnId;
 use crate::input::End;
+use crate::limits::TLS_CONNECTION_BYTES;
 use crate::output::Order;
 use crate::seed::Seed;
 use crate::time::{Mono, Now};
@@ -22,18 +24,25 @@ use std::sync::Arc;
 pub struct Connection {
     clear: Clear,
     tls: Option<Box<Layer>>,
+    /// What TLS holds.
+    claim: Claim,
+    /// No more wire bytes come.
+    at_end: bool,
 }
 
 impl Connection {
     /// A fresh socket. `seed` makes its nonce.
     pub fn new(id: ConnId, seed: Seed, config: Arc<Config>, budget: Budget, now: Now) -> Self {
         let acceptor = config.tls.clone();
+        let mut claim = Claim { budget: budget.clone(), bytes: 0 };
         let mut clear = Clear::new(id, seed, config, budget, now);
-        let tls = acceptor.as_ref().and_then(|acceptor| acceptor.layer());
-        if acceptor.is_some() && tls.is_none() {
-            clear.abandon(End::TlsFault(Fault::Protocol));
+        let Some(acceptor) = acceptor else { return Self { clear, tls: None, claim, at_end: false } };
+        let tls = claim.begin().then(|| acceptor.layer()).flatten();
+        if tls.is_none() {
+            let why = if claim.bytes > 0 { End::TlsFault(Fault::Protocol) } else { End::MemoryBudget };
+            clear.abandon(why);
         }
-        Self { clear, tls: tls.map(Box::new) }
+        Self { clear, tls: tls.map(Box::new), claim, at_end: false }
     }
 
     /// Which socket this is.
@@ -48,9 +57,16 @@ impl Connection {
         // A record begins with a number below 32, a request with its method.
         if !tls.has_heard() && bytes.first().is_some_and(u8::is_ascii_alphabetic) {
             self.tls = None;
+            self.claim.set(0);
             self.clear.ask_for_tls(now);
             return self.clear.receive(now, bytes);
         }
+        let taken = self.receive_sealed(now, bytes);
+        self.count();
+        taken
+    }
+
+    fn receive_sealed(&mut self, now: Now, bytes: &[u8]) -> usize {
         let mut taken = 0;
         while taken < bytes.len() && self.wants_read() {
             let Some(tls) = &mut self.tls else { break };
@@ -76,12 +92,17 @@ impl Connection {
         if self.tls.as_ref().is_some_and(|tls| tls.is_handshaking() && tls.fault().is_none()) {
             return self.clear.abandon(End::PeerGone);
         }
-        self.clear.receive_end(now);
+        self.at_end = true;
+        if self.tls.is_none() {
+            return self.clear.receive_end(now);
+        }
+        self.pass_on(now);
     }
 
     /// The next fact. Call until it gives [`Next::NeedData`] or [`Next::Paused`].
     pub fn next_event(&mut self, now: Now) -> Next {
         self.pass_on(now);
+        self.count();
         self.clear.next_event(now)
     }
 
@@ -158,6 +179,13 @@ impl Connection {
         self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
     }
 
+    /// Counts what TLS holds now.
+    fn count(&mut self) {
+        if let Some(tls) = &self.tls {
+            self.claim.set(TLS_CONNECTION_BYTES + tls.held_bytes());
+        }
+    }
+
     /// Hands on what the peer said, as far as it is listened to.
     fn pass_on(&mut self, now: Now) {
         let Some(tls) = &mut self.tls else { return };
@@ -166,9 +194,40 @@ impl Connection {
                 break;
             }
         }
-        if tls.unread() == 0 && tls.peer_has_closed() && !self.clear.is_at_end() {
+        if tls.unread() == 0 && (self.at_end || tls.peer_has_closed()) && !self.clear.is_at_end() {
             self.clear.receive_end(now);
         }
+    }
+}
+
+/// What TLS holds of the process-wide budget, given back when dropped.
+struct Claim {
+    budget: Budget,
+    bytes: usize,
+}
+
+impl Claim {
+    /// For a connection that begins, if there is room for it.
+    fn begin(&mut self) -> bool {
+        let fits = self.budget.take(TLS_CONNECTION_BYTES);
+        self.bytes = if fits { TLS_CONNECTION_BYTES } else { 0 };
+        fits
+    }
+
+    /// So much it is by now. It is bounded by rustls, and who is here already is not sent away for it.
+    fn set(&mut self, bytes: usize) {
+        if bytes > self.bytes {
+            self.budget.add(bytes - self.bytes);
+        } else if bytes < self.bytes {
+            self.budget.give(self.bytes - bytes);
+        }
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.set(0);
     }
 }
 

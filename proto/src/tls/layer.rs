@@ -70,6 +70,8 @@ pub(crate) struct Layer {
     session: rustls::Connection,
     /// Plaintext that waits to be read, in bytes.
     unread: usize,
+    /// Wire bytes that may be held: those since plaintext came last, and those that came with it.
+    sealed: usize,
     /// Taken wire bytes that are not written yet, with the plaintext in them.
     marks: VecDeque<Mark>,
     has_heard: bool,
@@ -92,6 +94,7 @@ impl Layer {
         Self {
             session,
             unread: 0,
+            sealed: 0,
             marks: VecDeque::new(),
             has_heard: false,
             peer_has_closed: false,
@@ -124,12 +127,14 @@ impl Layer {
                 self.unread = state.plaintext_bytes_to_read();
                 self.peer_has_closed = state.peer_has_closed();
                 let taken = before - bytes.len();
+                self.sealed = if self.unread > 0 { taken } else { self.sealed + taken };
                 Ok(if self.peer_has_closed { before } else { taken })
             }
             Err(fault) => {
                 self.fault = Some(fault);
                 self.is_closed = true;
                 self.unread = 0;
+                self.sealed = 0;
                 Err(fault)
             }
         }
@@ -138,6 +143,12 @@ impl Layer {
     /// Plaintext that waits to be read, in bytes.
     pub(crate) fn unread(&self) -> usize {
         self.unread
+    }
+
+    /// What is held of what the peer sent, at most, beyond the small buffer that is always there. That grows to a record and
+    /// stays so until less is read.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.unread + self.sealed.saturating_sub(READ_BYTES)
     }
 
     /// Offers plaintext to whoever takes some of it, and says how much that was.
@@ -291,6 +302,8 @@ const REFUSALS: [AlertDescription; 6] = [
 
 /// Plaintext in one record (RFC 8446 section 5.1).
 const RECORD_BYTES: usize = 16 * 1024;
+/// What rustls reads at once, unless a record is on its way that is longer.
+const READ_BYTES: usize = 4 * 1024;
 /// What rustls may keep that is not written: one record, and what TLS says by itself.
 const QUEUED_BYTES_MAX: usize = 64 * 1024;
 

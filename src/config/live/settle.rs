@@ -6,7 +6,7 @@ use clawgate_proto::host::Version;
 use std::path::PathBuf;
 
 /// The files of one configuration, each with its mark.
-pub(super) type Marks = Vec<(PathBuf, Version)>;
+pub type Marks = Vec<(PathBuf, Version)>;
 
 /// Looks at files that are not those that were known.
 #[derive(Debug, Default)]

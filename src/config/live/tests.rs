@@ -52,8 +52,19 @@ impl Rig {
             base: Config::new(AuthConfig::new(AuthMode::None), 0),
         };
         let storage = Arc::new(Storage::new(RealDisk, 1));
-        let file = LiveFile::new(storage, Arc::new(Logger::new(None, false)), Arc::default(), start);
+        let seen = seen(&storage, &start);
+        let file = LiveFile::new(storage, Arc::new(Logger::new(None, false)), Arc::default(), start, seen);
         Self { file, _folder: folder }
+    }
+
+    /// Another gateway of this folder, which was started with what is there, and heard of `edit` between its start and its
+    /// first look.
+    fn late(&self, edit: impl FnOnce()) -> Self {
+        let seen = seen(&self.file.storage, &self.file.start);
+        edit();
+        let (storage, logger) = (Arc::clone(&self.file.storage), Arc::clone(&self.file.logger));
+        let file = LiveFile::new(storage, logger, Arc::default(), self.file.start.clone(), seen);
+        Self { file, _folder: Folder::new() }
     }
 
     fn edit(&self, text: &str) -> Option<Box<ConfigNews>> {
@@ -92,6 +103,21 @@ impl Rig {
         };
         shown.warnings.iter().map(|issue| format!("{issue}\n")).collect()
     }
+}
+
+/// What a start reads.
+fn seen(storage: &Storage<RealDisk>, start: &Start) -> Seen {
+    let found = read(storage, &start.path).unwrap();
+    let (loaded, included) = load_marked(&start.path, found.as_option(), &start.environment);
+    let mut environment = start.environment.clone();
+    environment.complete(variables_of(&loaded.source));
+    let settings = settings_of(&loaded, &environment).unwrap();
+    let config = found.content.as_ref().map(|(text, mark)| (text.as_slice(), *mark));
+    let own = storage.read(&start.own).unwrap();
+    let own = own.as_ref().map(|(text, mark)| (text.as_slice(), *mark));
+    let plan = LogPlan::make(start.log_flag.as_deref(), false, &settings.logging, &environment);
+    let (config, own) = (Text::of(&start.path, config), Text::of(&start.own, own));
+    Seen::new(config, (&loaded, included), own, secret_marks(storage, &settings), plan)
 }
 
 #[test]
@@ -185,6 +211,25 @@ fn what_a_start_would_refuse_does_not_come_into_force() {
     assert!(live.config.auth.token.unwrap().matches("88aa10ce3f9c2e71"));
     assert_eq!(rig.file.may_restart(), Ok(()));
     assert!(matches!(rig.set(&with("changeme")), Err(ConfigFault::Invalid { .. })));
+}
+
+#[test]
+fn what_the_command_line_says_of_tailscale_outlives_changes_of_the_file() {
+    let with =
+        |more: &str| format!("{{gateway: {{mode: 'local', auth: {{token: '3f9c2e71b04d5a66'}}{more}}}}}");
+    let serve = Flags { tailscale: Some(TailscaleMode::Serve), ..Flags::default() };
+    let rig = Rig::with(serve, &with(""));
+    let live = rig.edit(&with(", trustedProxies: ['10.0.0.1']")).unwrap().live.unwrap();
+    assert!(live.config.auth.allow_tailscale, "it is served, and its identities count");
+    let news = rig.set(&with(", tailscale: {mode: 'funnel'}")).unwrap().news.unwrap();
+    assert!(!news.restart_now && news.restart.is_empty(), "it is in nobody's way: {news:?}");
+    let news = rig.edit(&with(", tailscale: {mode: 'off', resetOnExit: true}")).unwrap();
+    assert_eq!(news.restart, ["gateway.tailscale.resetOnExit"], "no flag says anything of that");
+    let off = Flags { tailscale: Some(TailscaleMode::Off), ..Flags::default() };
+    let rig = Rig::with(off, &with(", tailscale: {mode: 'serve'}"));
+    let live =
+        rig.edit(&with(", tailscale: {mode: 'serve'}, trustedProxies: ['10.0.0.1']")).unwrap().live.unwrap();
+    assert!(!live.config.auth.allow_tailscale);
 }
 
 #[test]
@@ -411,6 +456,99 @@ fn included_files_and_the_own_one_count_as_the_file_itself() {
     let live = rig.check().unwrap().live.unwrap();
     assert!(live.config.auth.token.unwrap().matches("new"));
     assert_eq!(live.config.limits, clawgate_proto::limits::Limits::default());
+}
+
+#[test]
+fn what_is_changed_between_the_start_and_the_first_look_is_news() {
+    let folder = Folder::new();
+    let place = folder.path().join("secret");
+    let store = |secret: &str| {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::write(&place, secret).unwrap();
+        std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    store("first");
+    let text = format!(
+        "{{gateway: {{$include: 'part.json', mode: 'local', auth: {{mode: 'token', token: {{source: 'file', provider: 'p', \
+         id: 'value'}}}}}}, secrets: {{providers: {{p: {{source: 'file', mode: 'singleValue', path: '{}'}}}}}}}}",
+        place.display()
+    );
+    let rig = Rig::new(USUAL);
+    let (path, own) = (rig.file.start.path.clone(), rig.file.start.own.clone());
+    let part = rig._folder.path().join("part.json");
+    let reset = || {
+        std::fs::write(&path, &text).unwrap();
+        std::fs::write(&part, "{allowRealIpFallback: false}").unwrap();
+        let _ = std::fs::remove_file(&own);
+        store("first");
+    };
+    reset();
+    assert!(rig.late(|| {}).check().is_none(), "nothing was changed");
+    let edits: [&dyn Fn(); 4] = [
+        &|| std::fs::write(&path, MENDED).unwrap(),
+        &|| std::fs::write(&part, "{allowRealIpFallback: true}").unwrap(),
+        &|| std::fs::write(&own, "{limits: {socketsMax: 77}}").unwrap(),
+        &|| store("second, which is longer"),
+    ];
+    for (at, edit) in edits.into_iter().enumerate() {
+        reset();
+        let late = rig.late(edit);
+        let live = late.check().unwrap_or_else(|| panic!("edit {at} is news")).live.unwrap().config;
+        let token = live.auth.token.unwrap();
+        let new = [
+            token.matches("new"),
+            live.allow_real_ip_fallback,
+            live.limits.sockets_max == 77,
+            token.matches("second, which is longer"),
+        ];
+        assert_eq!(new.iter().filter(|new| **new).count(), 1, "{at}");
+        assert!(new[at] && late.check().is_none(), "{at}: once");
+    }
+    // Nor does it wait for somebody to look.
+    reset();
+    let late = rig.late(edits[1]);
+    let (told, hears) = std::sync::mpsc::sync_channel(64);
+    late.file.watch(move || {
+        let _ = told.try_send(());
+    });
+    hears.recv_timeout(std::time::Duration::from_secs(10)).unwrap();
+}
+
+#[test]
+fn an_include_is_what_its_name_leads_to() {
+    let text = "{gateway: {mode: 'local', auth: {mode: 'token', token: 'old'}, $include: 'on/part.json'}}";
+    let rig = Rig::new(USUAL);
+    let folder = rig._folder.path();
+    for (name, text) in [("a", "{allowRealIpFallback: false}"), ("b", "{allowRealIpFallback: true}")] {
+        std::fs::create_dir(folder.join(name)).unwrap();
+        std::fs::write(folder.join(name).join("part.json"), text).unwrap();
+    }
+    let lead = |to: &str| {
+        let _ = std::fs::remove_file(folder.join("new"));
+        std::os::unix::fs::symlink(to, folder.join("new")).unwrap();
+        std::fs::rename(folder.join("new"), folder.join("on")).unwrap();
+    };
+    lead("a");
+    assert!(rig.edit(text).unwrap().fault.is_none());
+    assert!(rig.check().is_none());
+    // Neither of the files is changed.
+    lead("b");
+    assert!(rig.check().unwrap().live.unwrap().config.allow_real_ip_fallback);
+    lead("a");
+    assert!(!rig.check().unwrap().live.unwrap().config.allow_real_ip_fallback);
+}
+
+#[test]
+fn what_is_written_while_the_rest_is_judged_is_not_taken_for_known() {
+    let text = "{gateway: {$include: 'part.json', mode: 'local', auth: {mode: 'token', token: 'old'}}}";
+    let rig = Rig::new(USUAL);
+    let part = rig._folder.path().join("part.json");
+    std::fs::write(&part, "{allowRealIpFallback: false}").unwrap();
+    std::fs::write(&rig.file.start.path, text).unwrap();
+    let look = rig.file.look().unwrap();
+    std::fs::write(&part, "{allowRealIpFallback: true}").unwrap();
+    rig.file.observe(&look);
+    assert!(rig.check().unwrap().live.unwrap().config.allow_real_ip_fallback);
 }
 
 #[test]

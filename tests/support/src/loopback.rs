@@ -7,10 +7,12 @@ use clawgate_proto::config::Config;
 use clawgate_proto::seed::Seed;
 use clawgate_proto::time::{Mono, Now};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+#[cfg(target_os = "linux")]
+use rustix::net::sockopt::set_tcp_cork;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -44,6 +46,8 @@ struct Socket {
     /// What the kernel has not taken yet.
     unsent: Vec<u8>,
     ended: bool,
+    /// Nothing follows what is unsent.
+    last: bool,
 }
 
 impl Loopback {
@@ -118,7 +122,7 @@ impl Net for Loopback {
         stream.set_nodelay(true).expect("a socket takes options");
         self.lines += 1;
         let line = Line(self.lines);
-        self.sockets.insert(line, Socket { stream, unsent: Vec::new(), ended: false });
+        self.sockets.insert(line, Socket { stream, unsent: Vec::new(), ended: false, last: false });
         Some(line)
     }
 
@@ -142,6 +146,17 @@ impl Net for Loopback {
             }
         }
         false
+    }
+
+    fn send_last(&mut self, line: Line, bytes: &[u8]) {
+        if let Some(socket) = self.sockets.get_mut(&line) {
+            // What fits into a segment waits for the end and travels with it.
+            #[cfg(target_os = "linux")]
+            set_tcp_cork(&socket.stream, true).expect("a socket takes options");
+            socket.unsent.extend_from_slice(bytes);
+            socket.last = true;
+            socket.flush();
+        }
     }
 
     fn shut(&mut self, line: Line) {
@@ -201,6 +216,10 @@ impl Socket {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(_) => self.unsent.clear(),
             }
+        }
+        if std::mem::take(&mut self.last) {
+            // Fails when the gateway was faster.
+            let _ = self.stream.shutdown(Shutdown::Write);
         }
     }
 }

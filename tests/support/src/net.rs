@@ -24,6 +24,9 @@ pub trait Net {
     /// Appends what has arrived; says whether more may come.
     fn receive(&mut self, line: Line, bytes: &mut Vec<u8>) -> bool;
 
+    /// Sends bytes, in one piece with the end behind them; still reads.
+    fn send_last(&mut self, line: Line, bytes: &[u8]);
+
     /// Shuts a socket.
     fn shut(&mut self, line: Line);
 
@@ -93,6 +96,11 @@ impl Net for Simulated {
         self.world.run();
         bytes.append(&mut self.world.receive(ConnId(line.0)));
         self.world.is_open(ConnId(line.0))
+    }
+
+    fn send_last(&mut self, line: Line, bytes: &[u8]) {
+        self.send(line, bytes);
+        self.world.end(ConnId(line.0));
     }
 
     fn shut(&mut self, line: Line) {

@@ -102,6 +102,11 @@ impl Pipe {
         Self { session, said_farewell: false }
     }
 
+    /// Says that nothing follows what was given (RFC 8446 section 6.1).
+    pub fn farewell(&mut self) {
+        self.session.send_close_notify();
+    }
+
     /// What is to be sent now.
     ///
     /// # Panics

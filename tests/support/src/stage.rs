@@ -386,6 +386,17 @@ impl Stage {
         }
     }
 
+    /// The client does something, and sends nothing after it: its end follows at once, in one piece with it.
+    pub fn last_words(&mut self, actor: Actor, act: impl FnOnce(&mut Client)) {
+        let seat = &mut self.seats[actor.0];
+        act(&mut seat.client);
+        if let Some(line) = seat.line {
+            let mut wire = Vec::new();
+            seat.client.take_wire(&mut wire);
+            self.net.send_last(line, &wire);
+        }
+    }
+
     /// Sends bytes over a socket of their own and gives what comes back until the gateway closes it, or has made a
     /// WebSocket of it.
     ///
