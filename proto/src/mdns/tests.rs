@@ -538,7 +538,7 @@ fn what_is_to_be_said_changes_at_once_and_what_does_not_change_is_not_said_again
             .iter()
             .filter_map(|record| {
                 let RData::TXT(txt) = &record.rdata else { return None };
-                Some((record.cache_flush, super::browser::texts_of(txt)))
+                Some((record.cache_flush, browser::texts_of(txt)))
             })
             .collect();
         let [(true, texts)] = &texts[..] else { panic!("{texts:?}") };
@@ -560,7 +560,7 @@ fn what_changes_before_the_names_are_its_own_is_said_with_them() {
         let said = format!("{:?}", packet.answers);
         assert!(
             packet.answers.iter().any(|record| matches!(&record.rdata, RData::TXT(txt)
-            if super::browser::texts_of(txt)["canvasPort"] == "9")),
+            if browser::texts_of(txt)["canvasPort"] == "9")),
             "{said}"
         );
     }
