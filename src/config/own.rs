@@ -70,7 +70,10 @@ pub fn read<D: Disk>(storage: &Storage<D>, path: &Path, environment: &Environmen
     read_marked(storage, path, environment).map(|(own, _)| own)
 }
 
-/// The same, and the text with the mark that it had.
+/// A text and the mark that it had; `None` where there is no file.
+pub type Marked = Option<(Vec<u8>, Version)>;
+
+/// Reads that file as [`read`] does, and gives its text as well.
 ///
 /// # Errors
 /// As [`read`].
@@ -78,7 +81,7 @@ pub fn read_marked<D: Disk>(
     storage: &Storage<D>,
     path: &Path,
     environment: &Environment,
-) -> Result<(Own, Option<(Vec<u8>, Version)>), String> {
+) -> Result<(Own, Marked), String> {
     let found = storage.read(path)?;
     let own = found.as_ref().map_or_else(|| Ok(Own::default()), |(text, _)| of_text(text, path, environment));
     Ok((own?, found))
