@@ -951,7 +951,7 @@ Exit codes:
   5  the gateway answered the call with an error
   6  no service manager answers here
   70  the gateway found itself unsound and ended: a defect, please report it
-  130, 143  ended at once by a second SIGINT or SIGTERM
+  130, 143  ended at once by a second SIGINT or SIGTERM; tui by the first
 
 Environment:
   OPENCLAW_CONFIG_PATH, OPENCLAW_STATE_DIR, OPENCLAW_HOME     where configuration and state are

@@ -1,4 +1,5 @@
 //! `clawgate tui` on a pseudo-terminal, read as its person would: what is on the screen, and what is left of it afterwards.
+//! The row of `docs/compatibility.md` that is held here: `tui`.
 
 use crate::RUNTIMES;
 use crate::shell::{assert_shows_nothing, configured, run, start, stop, unconfigured};
@@ -121,7 +122,11 @@ impl Screen {
 }
 
 impl Desk {
-    fn open(settings: &Settings, args: &[&str]) -> Self {
+    fn open(settings: &Settings) -> Self {
+        Self::open_with(settings, &[("TERM", "xterm")])
+    }
+
+    fn open_with(settings: &Settings, variables: &[(&str, &str)]) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -132,8 +137,8 @@ impl Desk {
         let keys = File::from(master);
         set_size(&keys, &screen, 100, 30);
         let before = tcgetattr(&here).unwrap();
-        let mut command = settings.command(args);
-        command.env("TERM", "xterm").env_remove("NO_COLOR");
+        let mut command = settings.command(["tui"]);
+        command.env_remove("NO_COLOR").envs(variables.iter().copied());
         let child = command.stdin(terminal()).stdout(terminal()).stderr(terminal()).spawn().unwrap();
         let (mut from, seen) = (keys.try_clone().unwrap(), Arc::clone(&screen));
         std::thread::spawn(move || {
@@ -169,13 +174,17 @@ impl Desk {
         }
     }
 
-    /// Waits until it was there, even if it is gone by now.
-    fn until_seen(&self, want: &str) {
+    fn until_held(&self, what: &str, holds: impl Fn(&Self) -> bool) {
         let bound = Instant::now() + BOUND;
-        while !self.screen.lock().unwrap().all.contains(want) {
-            assert!(Instant::now() < bound, "never: {want}\n{}", self.text());
+        while !holds(self) {
+            assert!(Instant::now() < bound, "never: {what}\n{}", self.text());
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Waits until it was there, even if it is gone by now.
+    fn until_seen(&self, want: &str) {
+        self.until_held(want, |desk| desk.screen.lock().unwrap().all.contains(want));
     }
 
     fn signal(&self, signal: Signal) {
@@ -240,7 +249,7 @@ fn a_gateway_is_watched_and_a_pairing_decided() {
         let gateway = start(&settings);
         let mut first =
             TestClient::connect(gateway.addr(), named(&gateway, &client::fresh_key(), "Lighthouse")).unwrap();
-        let mut desk = Desk::open(&settings, &["tui"]);
+        let mut desk = Desk::open(&settings);
         desk.until(&[
             "Uptime",
             env!("CARGO_PKG_VERSION"),
@@ -278,7 +287,7 @@ fn a_gateway_is_watched_and_a_pairing_decided() {
             "a approve",
         ]);
         desk.press("a");
-        desk.until(&["Approve device Phone", "y yes"]);
+        desk.until(&["Approve device Phone", "y yes, n no", "A device's name is what"]);
         desk.press("y");
         desk.until(&["Approved device Phone", "Nobody is waiting to be paired."]);
         let paired = run(&settings, "devices list --json").json()["paired"].clone();
@@ -307,6 +316,13 @@ fn a_gateway_is_watched_and_a_pairing_decided() {
         desk.press("7");
         desk.until(&["PAIRING_REQUIRED", "see Pairing"]);
 
+        // Whoever stops it has the terminal as it was, and then the screen again.
+        desk.signal(Signal::TSTP);
+        desk.until_held("the terminal as it was", Desk::is_given_back);
+        desk.signal(Signal::CONT);
+        desk.until(&["PAIRING_REQUIRED", "q quit"]);
+        desk.until_held("the screen", |desk| !desk.is_given_back());
+
         // A smaller window shows the same in less.
         set_size(&desk.keys, &desk.screen, 60, 12);
         desk.signal(Signal::WINCH);
@@ -325,7 +341,7 @@ fn a_gateway_that_goes_is_waited_for() {
     for runtime in RUNTIMES {
         let settings = configured(runtime);
         let mut gateway = start(&settings);
-        let mut desk = Desk::open(&settings, &["tui"]);
+        let mut desk = Desk::open(&settings);
         desk.until(&["connected", "well"]);
         gateway.signal(Signal::USR1);
         desk.until_seen("gateway restarting, expected back in 1.5 s");
@@ -338,11 +354,12 @@ fn a_gateway_that_goes_is_waited_for() {
         });
         desk.signal(Signal::TERM);
         let (code, all) = desk.ended(&settings);
-        assert_eq!(code, Some(143), "{all}");
-        let mut desk = Desk::open(&settings, &["tui"]);
+        assert!(code == Some(143) && all.contains("\u{1b}[0;3"), "{all:?}");
+        let mut desk = Desk::open_with(&settings, &[("TERM", "xterm"), ("NO_COLOR", "1")]);
         desk.until(&["connected", "well"]);
         desk.press("\u{3}");
-        assert_eq!(desk.ended(&settings).0, Some(0));
+        let (code, all) = desk.ended(&settings);
+        assert!(code == Some(0) && !all.contains("\u{1b}[0;3"), "{all:?}");
         stop(gateway);
     }
 }
@@ -351,6 +368,8 @@ fn a_gateway_that_goes_is_waited_for() {
 fn without_a_terminal_the_overview_is_printed_when_it_is_asked_for() {
     let nobody = unconfigured(RUNTIMES[0]);
     run(&nobody, "tui").failed(2, &["no terminal", "clawgate tui --once", "clawgate status --json"]);
+    let help = run(&nobody, "tui --help");
+    assert!(help.done().contains("It is no chat") && help.out.contains("clawgate tui --once"), "{help:?}");
     let json = run(&nobody, "tui --json");
     assert_eq!((json.code, &json.json()["error"]["code"]), (2, &json!("USAGE")));
     for runtime in RUNTIMES {
@@ -379,10 +398,19 @@ fn without_a_terminal_the_overview_is_printed_when_it_is_asked_for() {
     let settings = configured(RUNTIMES[0]);
     run(&settings, "tui --once").failed(3, &["no gateway can be reached"]);
     // On a terminal too it is said before anything is drawn.
-    let desk = Desk::open(&settings, &["tui"]);
+    let desk = Desk::open(&settings);
     desk.until_seen("no gateway can be reached");
     let (code, all) = desk.ended(&settings);
     assert!(code == Some(3) && !all.contains("1049"), "{all}");
+}
+
+#[test]
+fn a_terminal_that_cannot_be_drawn_on_is_told_so() {
+    let settings = unconfigured(RUNTIMES[0]);
+    let desk = Desk::open_with(&settings, &[("TERM", "dumb")]);
+    desk.until_seen("TERM=dumb");
+    let (code, all) = desk.ended(&settings);
+    assert!(code == Some(2) && all.contains("clawgate tui --once") && !all.contains("1049"), "{all}");
 }
 
 const BOUND: Duration = Duration::from_secs(60);

@@ -282,7 +282,7 @@ fn title_of(entry: &Value, kind: Kind) -> String {
     let asked = &entry["request"];
     let argv = asked["commandArgv"]
         .as_array()
-        .map(|argv| argv.iter().map(|part| render::text(part)).collect::<Vec<_>>().join(" "));
+        .map(|argv| argv.iter().map(render::text).collect::<Vec<_>>().join(" "));
     let command = [&asked["command"], &asked["systemRunPlan"]["commandText"]];
     let found = match kind {
         Kind::Plugin => render::text(&asked["title"]),

@@ -1,5 +1,9 @@
 //! What the person at the terminal does: which view is open, what is selected, what is typed, and what a key means. Pure: a
 //! key goes in, an act for the loop comes out.
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "most keys mean nothing in most places, and a new one would not either"
+)]
 
 use super::facts::Fact;
 use super::keys::Key;
@@ -219,6 +223,8 @@ impl Ui {
 
     /// A key was pressed.
     pub(super) fn press(&mut self, key: Key, model: &mut Model, now: Now) -> Option<Act> {
+        // It was there to be read.
+        self.notice = None;
         match key {
             Key::Control('c') => return Some(Act::Quit),
             Key::Control('z') => return Some(Act::Suspend),
@@ -314,7 +320,6 @@ impl Ui {
             Key::Char('x') => self.ask(Answer::No, model, now),
             Key::Enter => self.show_selected(model, now),
             Key::Escape => {
-                self.notice = None;
                 self.selected.remove(&self.panel);
                 self.filters.remove(&self.panel);
             }

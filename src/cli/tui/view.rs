@@ -22,7 +22,7 @@ pub(super) fn view(ui: &Ui, model: &Model, now: Now) -> Vec<Line> {
         }
     };
     let second = match &ui.sheet {
-        Some(sheet) => Line::of(Ink::Bold, format!(" {}", sheet.title)),
+        Some(sheet) => title(sheet, ui.size),
         None => tabs(ui, model, now),
     };
     let mut lines = vec![header(ui, model, now), second];
@@ -99,19 +99,8 @@ fn footer(ui: &Ui, model: &Model, now: Now) -> Line {
     if let Some((mood, text, _)) = &ui.notice {
         return Line::of(*mood, format!(" {text}"));
     }
-    if let Some(sheet) = &ui.sheet {
-        return match &sheet.ask {
-            Some(ask) if sheet.shows_end(ui.size) => {
-                // The keys are to be seen however long the name is.
-                let keys = "  y yes, n no ";
-                let room = ui.size.columns.saturating_sub(width(keys) + 3);
-                Line::of(Ink::Waits, format!(" {}? ", cut(&ask.text(), room))).and(Ink::Bold, keys)
-            }
-            Some(_) => {
-                Line::of(Ink::Waits, " there is more of it: page down to its end, then y is yes; n no")
-            }
-            None => Line::of(Ink::Quiet, " escape closes it   up, down, page up, page down move"),
-        };
+    if ui.sheet.is_some() {
+        return Line::of(Ink::Quiet, " escape closes it   up, down, page up, page down move");
     }
     let mut keys = vec!["q quit", "? help", "tab next view", "r refresh"];
     let can_decide = |items: Vec<&Item>| items.iter().any(|item| item.question.is_some());
@@ -128,6 +117,15 @@ fn footer(ui: &Ui, model: &Model, now: Now) -> Line {
     };
     keys.splice(1..1, shown);
     Line::of(Ink::Quiet, format!(" {}", keys.join("   ")))
+}
+
+/// The title of a sheet, or the question. Its keys are to be seen however long the name is, and whatever else there is to
+/// say.
+fn title(sheet: &Sheet, size: Size) -> Line {
+    let Some(ask) = &sheet.ask else { return Line::of(Ink::Bold, format!(" {}", sheet.title)) };
+    let keys = if sheet.shows_end(size) { "y yes, n no" } else { "page down to its end, then y yes; n no" };
+    let room = size.columns.saturating_sub(width(keys) + 5);
+    Line::of(Ink::Waits, format!(" {}?  ", cut(&ask.text(), room))).and(Ink::Bold, keys)
 }
 
 fn sheet_lines(sheet: &Sheet, size: Size) -> Vec<Line> {
@@ -406,7 +404,7 @@ mod tests {
         ui.press(Key::Char('a'), &mut model, NOW);
         let text = shown(&ui, &model);
         assert!(text.contains("y yes, n no"), "{text}");
-        assert_eq!(text.matches('x').count() >= 300, true, "{text}");
+        assert!(text.matches('x').count() >= 300, "{text}");
         ui.size = Size { columns: 60, rows: 5 };
         assert!(shown(&ui, &model).contains("page down to its end"));
     }
