@@ -5,6 +5,7 @@ use super::facts::Fact;
 use super::rows::{self, Answer, Item, Kind, Mood, Question, When, items, short, text};
 use super::stream::Stream;
 use super::text::span;
+use super::ui::Panel;
 use crate::cli::render;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -278,6 +279,19 @@ impl Model {
             (Link::Gone { why, .. }, None) => Some(why.clone()),
             (Link::Open, None) => None,
         }
+    }
+
+    /// How many entries a view leaves out, because there are too many.
+    pub(super) fn left_out(&self, panel: Panel) -> usize {
+        let lists: &[&List] = match panel {
+            Panel::Pairing => &[&self.device_pairings, &self.node_pairings],
+            Panel::Approvals => &[&self.exec, &self.plugin],
+            Panel::Nodes => &[&self.nodes],
+            Panel::People => &[&self.attached, &self.paired],
+            Panel::Refusals => &[&self.refusals],
+            Panel::Overview | Panel::Events | Panel::Log => &[],
+        };
+        lists.iter().map(|list| list.all.saturating_sub(list.items.len())).sum()
     }
 
     /// Pending pairings of devices and of what nodes offer, in the order they came.

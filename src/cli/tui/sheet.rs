@@ -32,19 +32,20 @@ impl Sheet {
 
     /// An entry of a list.
     pub(super) fn of(item: &Item, wall_ms: u64) -> Self {
-        let mut paragraphs = vec![(item.mood, item.tag.clone())];
+        let mut paragraphs = Vec::new();
         let mut say = |mood, text: String| {
             if !text.is_empty() {
                 paragraphs.push((mood, text));
             }
         };
-        // What it is about comes first.
+        say(item.mood, item.tag.clone());
+        // What it is about comes before who says so.
         item.more.iter().for_each(|text| say(Mood::Plain, text.clone()));
         let (label, grants) = &item.grants;
         if !grants.is_empty() {
             say(Mood::Plain, format!("{label}: {}", grants.join(", ")));
         }
-        item.facts.iter().for_each(|fact| say(Mood::Quiet, fact.clone()));
+        say(Mood::Quiet, item.facts.join(" \u{b7} "));
         say(Mood::Quiet, when_text(&item.when, wall_ms));
         Self { title: item.name.clone(), paragraphs, scroll: 0, ask: None }
     }

@@ -105,6 +105,8 @@ pub(super) struct Now {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Row<'a> {
     Head(&'static str),
+    /// That a part of it is empty.
+    Note(&'static str),
     Item(&'a Item),
     Line(&'a Entry),
 }
@@ -113,7 +115,7 @@ impl Row<'_> {
     /// What tells it from others; `None` for what cannot be selected.
     pub(super) fn key(&self) -> Option<String> {
         match self {
-            Self::Head(_) => None,
+            Self::Head(_) | Self::Note(_) => None,
             Self::Item(item) => Some(item.key.clone()),
             Self::Line(entry) => Some(entry.id.to_string()),
         }
@@ -179,8 +181,12 @@ impl Ui {
             Panel::Approvals => model.approvals(wall_ms).into_iter().map(Row::Item).collect(),
             Panel::Nodes => list(&model.nodes.items).collect(),
             Panel::People => {
-                let attached = std::iter::once(Row::Head("Attached now")).chain(list(&model.attached.items));
-                attached.chain([Row::Head("Paired devices")]).chain(list(&model.paired.items)).collect()
+                let part = |head, items: &'a [Item], empty| {
+                    let note = items.is_empty().then_some(Row::Note(empty));
+                    std::iter::once(Row::Head(head)).chain(note).chain(list(items))
+                };
+                let attached = part("Attached now", &model.attached.items, "Nobody is attached.");
+                attached.chain(part("Paired devices", &model.paired.items, "No device is paired.")).collect()
             }
             Panel::Refusals => list(&model.refusals.items).collect(),
             Panel::Events => {
@@ -364,7 +370,7 @@ impl Ui {
             Some(Row::Line(entry)) => {
                 Some(Sheet::line(&format!("{} {}", entry.at, entry.head), entry.mood, &entry.text))
             }
-            Some(Row::Head(_)) | None => None,
+            Some(Row::Head(_) | Row::Note(_)) | None => None,
         };
         if sheet.is_some() {
             self.sheet = sheet;

@@ -102,7 +102,7 @@ fn footer(ui: &Ui, model: &Model, now: Now) -> Line {
     if ui.sheet.is_some() {
         return Line::of(Ink::Quiet, " escape closes it   up, down, page up, page down move");
     }
-    let mut keys = vec!["q quit", "? help", "tab next view", "r refresh"];
+    let mut keys = vec!["q quit", "? help", "tab next", "r refresh"];
     let can_decide = |items: Vec<&Item>| items.iter().any(|item| item.question.is_some());
     let shown = match ui.panel {
         Panel::Overview => vec!["2 pairing", "3 approvals"],
@@ -141,21 +141,21 @@ fn panel_lines(ui: &Ui, model: &Model, body: usize, now: Now) -> Vec<Line> {
         let top = ui.scroll.min(lines.len().saturating_sub(body));
         return lines.into_iter().skip(top).take(body).collect();
     }
-    let mut out = Vec::new();
-    if let Some(told) = told(ui, model) {
-        out.push(Line::of(Ink::Quiet, format!(" {told}")));
-    }
     let rows = ui.rows(model, now.wall_ms);
     let cursor = ui.cursor(&rows);
+    let excuse = model.excuse(ui.panel.facts());
+    let mut out: Vec<Line> =
+        told(ui, model).into_iter().map(|told| Line::of(Ink::Quiet, format!(" {told}"))).collect();
     if !rows.iter().any(|row| row.key().is_some()) {
-        let excuse = model.excuse(ui.panel.facts());
         out.push(Line::of(Ink::Quiet, format!(" {}", excuse.unwrap_or_else(|| empty(ui.panel).to_owned()))));
         return out;
     }
+    // A part of it may be there all the same.
+    out.extend(excuse.map(|excuse| Line::of(Ink::Quiet, format!(" {excuse}"))));
     let room = body.saturating_sub(out.len());
     let about = match cursor.map(|at| rows[at]) {
         Some(Row::Item(item)) if room >= ABOUT_ROOM_MIN => about(item, ui.size, room / 3, now),
-        Some(Row::Item(_) | Row::Head(_) | Row::Line(_)) | None => Vec::new(),
+        Some(Row::Item(_) | Row::Head(_) | Row::Note(_) | Row::Line(_)) | None => Vec::new(),
     };
     let room = room - about.len();
     let top = match cursor {
@@ -168,18 +168,19 @@ fn panel_lines(ui: &Ui, model: &Model, body: usize, now: Now) -> Vec<Line> {
         .iter()
         .filter_map(|row| match row {
             Row::Item(item) => Some(*item),
-            Row::Head(_) | Row::Line(_) => None,
+            Row::Head(_) | Row::Note(_) | Row::Line(_) => None,
         })
         .collect();
     let mut items = table(&items, columns, now.wall_ms).into_iter();
     let heads = shown.iter().filter_map(|row| match row {
         Row::Line(entry) => Some(width(&entry.head)),
-        Row::Head(_) | Row::Item(_) => None,
+        Row::Head(_) | Row::Note(_) | Row::Item(_) => None,
     });
     let head = heads.max().unwrap_or_default().min(columns / 3);
     for (at, row) in shown.iter().enumerate() {
         let line = match row {
             Row::Head(title) => Line::of(Ink::Bold, format!(" {title}")),
+            Row::Note(text) => Line::of(Ink::Quiet, format!(" {text}")),
             Row::Item(_) => items.next().unwrap_or_default(),
             Row::Line(entry) => Line::of(Ink::Quiet, format!(" {} ", entry.at))
                 .and(
@@ -214,7 +215,10 @@ fn told(ui: &Ui, model: &Model) -> Option<String> {
         | Panel::Approvals
         | Panel::Nodes
         | Panel::People
-        | Panel::Refusals => None,
+        | Panel::Refusals => match model.left_out(ui.panel) {
+            0 => None,
+            count => Some(format!("{count} more are not shown")),
+        },
     }
 }
 
@@ -390,6 +394,14 @@ mod tests {
         assert!(text.contains("gateway is gone, trying again in 4 s"), "{text}");
         assert!(text.contains(" the gateway closed the connection\n"), "{text}");
         assert!(text.contains("No node yet."), "{text}");
+        model.learn(Fact::Presence, &json!([{"host": "desk", "mode": "webchat", "instanceId": "i"}]));
+        let text = shown(&screen(Panel::People, 80, 24), &model);
+        for want in ["Not shown: missing scope", "desk", "No device is paired."] {
+            assert!(text.contains(want), "{want} in {text}");
+        }
+        let many: Vec<Value> = (0..1_003).map(|i| json!({"nodeId": format!("n{i}")})).collect();
+        model.learn(Fact::Nodes, &json!({"nodes": many}));
+        assert!(shown(&screen(Panel::Nodes, 80, 24), &model).contains("3 more are not shown"));
     }
 
     #[test]
