@@ -2,6 +2,8 @@
 //! The row of `docs/compatibility.md` that is held here: `tui`.
 
 use crate::RUNTIMES;
+#[cfg(feature = "tls")]
+use crate::shell::config_text;
 use crate::shell::{assert_shows_nothing, configured, run, start, stop, unconfigured};
 use clawgate_proto::client::{ClientConfig, DeviceKey};
 use clawgate_support::program::keep_output;
@@ -332,6 +334,70 @@ fn a_gateway_is_watched_and_a_pairing_decided() {
         desk.press("q");
         let (code, all) = desk.ended(&settings);
         assert_eq!(code, Some(0), "{all}");
+        stop(gateway);
+    }
+}
+
+#[test]
+fn a_node_is_shown_and_what_it_offers_is_approved() {
+    for runtime in RUNTIMES {
+        let settings = configured(runtime);
+        let gateway = start(&settings);
+        let mut desk = Desk::open(&settings);
+        desk.press("4");
+        desk.until(&["No node yet."]);
+        let key = client::fresh_key();
+        let config =
+            client::config_as(gateway.addr(), "node-host", "node", Some(&gateway.token()), Some(key));
+        let mut config = ClientConfig {
+            role: "node".to_owned(),
+            scopes: Vec::new(),
+            caps: vec!["canvas".to_owned()],
+            commands: vec!["canvas.present".to_owned(), "canvas.hide".to_owned()],
+            min_protocol: 4,
+            ..config
+        };
+        config.client.platform = "web".to_owned();
+        config.client.display_name = Some("Attic".to_owned());
+        let _node = TestClient::connect(gateway.addr(), config).unwrap();
+        desk.until(&["2 Pairing (1)", "Attic", "connected", "Waits for approval under Pairing: canvas."]);
+        desk.press("2x");
+        desk.until(&["Reject node Attic", "canvas.present", "canvas.hide"]);
+        // Any other key is no.
+        desk.press("q");
+        desk.until(&["nothing was decided", "wants its commands approved"]);
+        desk.press("a");
+        desk.until(&["Approve node Attic", "y yes, n no"]);
+        desk.press("y");
+        desk.until(&["Approved node Attic", "Nobody is waiting to be paired."]);
+        desk.press("4\r");
+        desk.until(&["Attic", "Commands: canvas.hide, canvas.present"]);
+        let nodes = run(&settings, "nodes list --json").json();
+        assert_eq!(nodes["nodes"][0]["commands"], json!(["canvas.hide", "canvas.present"]), "{nodes}");
+        // Escape alone closes it, though other keys begin like that.
+        desk.press("\u{1b}");
+        desk.until(&["4 Nodes", "q quit"]);
+        desk.press("q");
+        assert_eq!(desk.ended(&settings).0, Some(0));
+        stop(gateway);
+    }
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_gateway_with_tls_is_watched_likewise() {
+    for runtime in RUNTIMES {
+        let settings = configured(runtime);
+        let mut config: Value = serde_json::from_str(&config_text(&settings)).unwrap();
+        config["gateway"]["tls"] = json!({"enabled": true});
+        let settings = settings.with_config(&config);
+        let gateway = start(&settings);
+        let mut desk = Desk::open(&settings);
+        desk.until(&["connected", "wss://127.0.0.1:", "well"]);
+        desk.press("8");
+        desk.until(&["peer.admitted"]);
+        desk.press("q");
+        assert_eq!(desk.ended(&settings).0, Some(0));
         stop(gateway);
     }
 }

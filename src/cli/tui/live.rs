@@ -192,11 +192,15 @@ impl Desk<'_> {
         let painted = self.screen.paint(view(&self.ui, &self.model, now), self.ui.size.columns);
         self.drawn_ms = Some(now.mono_ms);
         self.is_changed = false;
-        if painted.is_empty() { Ok(()) } else { terminal.write(&painted) }
+        if !painted.is_empty() {
+            terminal.write(&painted)?;
+        }
+        self.ui.drawn();
+        Ok(())
     }
 
     fn resized(&mut self, terminal: &Terminal) {
-        self.ui.size = terminal.size();
+        self.ui.resize(terminal.size());
         self.screen.forget();
         self.is_changed = true;
     }

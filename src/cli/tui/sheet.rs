@@ -11,6 +11,8 @@ pub(super) struct Sheet {
     pub(super) title: String,
     paragraphs: Vec<(Mood, String)>,
     pub(super) scroll: usize,
+    /// Whether it is on the screen as it is now.
+    pub(super) is_drawn: bool,
     pub(super) ask: Option<Ask>,
 }
 
@@ -27,7 +29,7 @@ impl Sheet {
     /// The keys.
     pub(super) fn help() -> Self {
         let paragraphs = HELP.iter().map(|line| (Mood::Plain, (*line).to_owned())).collect();
-        Self { title: "Keys".to_owned(), paragraphs, scroll: 0, ask: None }
+        Self { title: "Keys".to_owned(), paragraphs, scroll: 0, is_drawn: false, ask: None }
     }
 
     /// An entry of a list.
@@ -47,12 +49,18 @@ impl Sheet {
         }
         say(Mood::Quiet, item.facts.join(" \u{b7} "));
         say(Mood::Quiet, when_text(&item.when, wall_ms));
-        Self { title: item.name.clone(), paragraphs, scroll: 0, ask: None }
+        Self { title: item.name.clone(), paragraphs, scroll: 0, is_drawn: false, ask: None }
     }
 
     /// A line of a stream.
     pub(super) fn line(title: &str, mood: Mood, text: &str) -> Self {
-        Self { title: title.to_owned(), paragraphs: vec![(mood, text.to_owned())], scroll: 0, ask: None }
+        Self {
+            title: title.to_owned(),
+            paragraphs: vec![(mood, text.to_owned())],
+            scroll: 0,
+            is_drawn: false,
+            ask: None,
+        }
     }
 
     /// An entry, and whether it shall be so.
@@ -75,6 +83,7 @@ impl Sheet {
     pub(super) fn scroll_by(&mut self, lines: isize, size: Size) {
         let most = self.lines(size).len().saturating_sub(size.body());
         self.scroll = self.scroll.min(most).saturating_add_signed(lines).min(most);
+        self.is_drawn = false;
     }
 
     /// Whether its end is on the screen. A screen without room shows nothing.

@@ -227,6 +227,21 @@ impl Ui {
         }
     }
 
+    /// The screen shows what was there to be shown.
+    pub(super) fn drawn(&mut self) {
+        if let Some(sheet) = &mut self.sheet {
+            sheet.is_drawn = true;
+        }
+    }
+
+    /// The screen has another size.
+    pub(super) fn resize(&mut self, size: Size) {
+        self.size = size;
+        if let Some(sheet) = &mut self.sheet {
+            sheet.is_drawn = false;
+        }
+    }
+
     /// A key was pressed.
     pub(super) fn press(&mut self, key: Key, model: &mut Model, now: Now) -> Option<Act> {
         // It was there to be read.
@@ -282,6 +297,10 @@ impl Ui {
         }
         match (&sheet.ask, key) {
             (Some(ask), Key::Char('y')) => {
+                // Keys that were typed ahead are no answer to what nobody has seen.
+                if !sheet.is_drawn {
+                    return None;
+                }
                 if !sheet.shows_end(size) {
                     self.say(Mood::Waits, "first read it to its end: page down, or a larger window", now);
                     return None;
@@ -447,13 +466,16 @@ mod tests {
     }
 
     fn press(ui: &mut Ui, model: &mut Model, keys: &str) -> Option<Act> {
+        ui.drawn();
         keys.chars().map(|c| ui.press(Key::Char(c), model, at(0))).last().flatten()
     }
 
     #[test]
     fn a_pairing_is_approved_after_a_second_word() {
         let (mut ui, mut model) = (screen(), model(&["operator.admin"]));
-        assert_eq!(press(&mut ui, &mut model, "2ja"), None);
+        assert_eq!(press(&mut ui, &mut model, "2jay"), None, "nobody has seen the question yet");
+        ui.resize(Size { columns: 70, rows: 24 });
+        assert_eq!(ui.press(Key::Char('y'), &mut model, at(0)), None);
         let Some(Act::Decide(ask)) = press(&mut ui, &mut model, "y") else { panic!("{ui:?}") };
         assert_eq!((ask.question.id.as_str(), ask.answer), ("r1", Answer::Yes));
         assert!(ui.sheet.is_none());
