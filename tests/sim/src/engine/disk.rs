@@ -17,6 +17,7 @@ impl Engine<'_> {
                 *manner
             }
         };
+        self.counts.asked(&request);
         self.jobs.insert(ticket, request);
         let slow_us = 1_000 * self.plan.setup.limits.host_timeout_ms;
         let delay_us = match manner {
@@ -64,7 +65,7 @@ impl Engine<'_> {
         }
     }
 
-    fn contents(&self) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+    pub(super) fn contents(&self) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
         (self.host.content(Document::DevicesPaired), self.host.content(Document::DevicesPending))
     }
 
