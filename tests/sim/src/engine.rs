@@ -9,7 +9,7 @@ mod look;
 
 use crate::model::{Model, Said};
 use crate::peer::Peer;
-use crate::plan::{DEVICES, Dice, Ending, HostManner, Kind, Plan, STAYING_DEVICES, Sabotage, Timed};
+use crate::plan::{Dice, Ending, HostManner, Kind, Plan, Sabotage, Timed};
 use crate::transcript::{Hashes, Transcript};
 use clawgate_proto::Mono;
 use clawgate_proto::client::{ClientEvent, ClosedBy, DeviceKey};
@@ -144,7 +144,7 @@ impl<'a> Engine<'a> {
         host.set_system_info(r#"{"machine":"sim"}"#);
         let mut transcript = Transcript::new(plan.start, keeps_lines);
         let mut key_dice = Dice::new(plan.seed, "keys");
-        let keys: Vec<DeviceKey> = (0..DEVICES + STAYING_DEVICES)
+        let keys: Vec<DeviceKey> = (0..plan.devices)
             .map(|at| {
                 let key = DeviceKey::from_seed(&key_dice.random().bytes());
                 transcript.name(key.device_id(), &format!("d{}", at + 1));

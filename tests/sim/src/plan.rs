@@ -22,6 +22,8 @@ pub struct Plan {
     pub acts: Vec<Timed>,
     /// How it ends.
     pub ending: Ending,
+    /// How many devices there are.
+    pub devices: u8,
     /// By how much a driver may be late: for a socket, and many times that for a deadline of the gateway.
     pub jitter_us: u64,
     /// What is secretly done wrong, to see whether anybody notices.
@@ -103,26 +105,6 @@ pub enum Act {
     Clear(usize),
     /// Somebody counts what the gateway holds.
     Look,
-}
-
-impl Act {
-    /// The same, done by peers whose numbers are higher by so much.
-    #[must_use]
-    fn of_others(self, by: usize) -> Self {
-        match self {
-            Self::Open(opening) => Self::Open(Opening { peer: opening.peer + by, ..opening }),
-            Self::Call(peer, call) => Self::Call(peer + by, call),
-            Self::Raw(peer, raw) => Self::Raw(peer + by, raw),
-            Self::Close(peer) => Self::Close(peer + by),
-            Self::Reset(peer) => Self::Reset(peer + by),
-            Self::HalfClose(peer) => Self::HalfClose(peer + by),
-            Self::Stall(peer) => Self::Stall(peer + by),
-            Self::Resume(peer) => Self::Resume(peer + by),
-            Self::Mute(peer) => Self::Mute(peer + by),
-            Self::Clear(peer) => Self::Clear(peer + by),
-            Self::Disk(_) | Self::Host(..) | Self::Edit(_) | Self::Wall(_) | Self::Stop | Self::Look => self,
-        }
-    }
 }
 
 /// A peer that connects.
@@ -463,7 +445,5 @@ pub fn narrow() -> Limits {
 
 /// Devices that plans know.
 pub const DEVICES: u8 = 4;
-/// Devices behind these that only a day knows, since nobody else is to take them away.
-pub const STAYING_DEVICES: u8 = 2;
 /// The gateway's own origin.
 pub const OWN_ORIGIN: &str = "http://127.0.0.1:18789";

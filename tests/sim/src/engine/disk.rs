@@ -65,7 +65,7 @@ impl Engine<'_> {
         }
     }
 
-    pub(super) fn contents(&self) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+    fn contents(&self) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
         (self.host.content(Document::DevicesPaired), self.host.content(Document::DevicesPending))
     }
 

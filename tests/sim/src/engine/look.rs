@@ -3,7 +3,7 @@
 use super::Engine;
 use clawgate_proto::Mono;
 use clawgate_proto::gateway::Census;
-use clawgate_proto::host::HostRequest;
+use clawgate_proto::host::{Document, HostRequest};
 use std::collections::BTreeMap;
 
 /// What was found.
@@ -22,8 +22,8 @@ pub struct Look {
     pub text_bytes: usize,
     /// The gateway's next deadline.
     pub next_deadline: Option<Mono>,
-    /// Content of the store.
-    pub stored_bytes: usize,
+    /// The documents of the store, by size.
+    pub stored_bytes: Vec<usize>,
     /// How often the gateway was told that a deadline has passed.
     pub wakes: u64,
     /// How often a driver looked after a socket.
@@ -56,20 +56,21 @@ impl Engine<'_> {
         let gateway = self.world.gateway();
         let text = format!("{gateway:?}");
         let of_connections: String = self.world.connections().map(|conn| format!("{conn:?}")).collect();
-        let (paired, pending) = self.contents();
-        self.looks.push(Look {
+        let size = |document| self.host.content(document).map_or(0, |bytes| bytes.len());
+        let look = Look {
             at: self.world.now().mono,
             census: gateway.census(),
             things: things(&text),
             connection_things: things(&of_connections),
             text_bytes: text.len() + of_connections.len(),
             next_deadline: gateway.next_deadline(),
-            stored_bytes: paired.map_or(0, |bytes| bytes.len()) + pending.map_or(0, |bytes| bytes.len()),
+            stored_bytes: DOCUMENTS.map(size).to_vec(),
             wakes: self.counts.wakes,
             turns: self.counts.turns,
             asked: self.counts.asked.clone(),
             reached: self.model.borrow().reached().clone(),
-        });
+        };
+        self.looks.push(look);
     }
 }
 
@@ -77,3 +78,12 @@ impl Engine<'_> {
 fn things(text: &str) -> usize {
     text.matches([',', '{', '[', '(']).count()
 }
+
+/// The store.
+const DOCUMENTS: [Document; 5] = [
+    Document::DevicesPaired,
+    Document::DevicesPending,
+    Document::DevicesSetup,
+    Document::Nodes,
+    Document::NodeRequests,
+];

@@ -16,7 +16,7 @@ impl Plan {
         let mut maker = Maker::new(dice);
         let acts = (0..acts).map(|_| maker.next()).collect();
         let ending = if maker.dice.chance(50) { Ending::AllLeave } else { Ending::Stop };
-        Self { seed, start, setup, acts, ending, jitter_us: 300, sabotage: None }
+        Self { seed, start, setup, acts, ending, devices: DEVICES, jitter_us: 300, sabotage: None }
     }
 }
 
