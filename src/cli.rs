@@ -205,7 +205,7 @@ fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
             Some(GatewayCommand::Call(call)) => query::call(&call, environment),
             Some(GatewayCommand::Health(client)) => query::health(&client, environment),
             Some(GatewayCommand::Probe(args)) => probe::run(&args, environment),
-            Some(GatewayCommand::Discover(args)) => discover::run(&args),
+            Some(GatewayCommand::Discover(args)) => discover::run(&args, environment),
             Some(GatewayCommand::Zone) => announce::zone(environment),
             Some(GatewayCommand::Status(status)) => service::status::run(&status, environment),
             Some(GatewayCommand::Install(args)) => service::install::install(&args, environment),

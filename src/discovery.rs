@@ -3,6 +3,7 @@
 
 pub mod look;
 pub mod network;
+pub mod wide_area;
 pub mod zone;
 pub mod zone_file;
 
@@ -49,10 +50,8 @@ pub struct Gateway<'a> {
 impl Discovery {
     /// Reads the environment. Nothing is opened or asked.
     pub fn new(settings: &DiscoverySettings, environment: &Environment) -> Self {
-        let domain = settings.domain.clone();
-        let domain = domain.or_else(|| environment.get("OPENCLAW_WIDE_AREA_DOMAIN").map(str::to_owned));
-        let wide_area = settings.wide_area.then(|| match domain {
-            Some(domain) => zone::domain(&domain),
+        let wide_area = settings.wide_area.then(|| match wide_area_domain(settings, environment) {
+            Some(domain) => domain,
             None => Err(
                 "discovery.wideArea.enabled is true, but there is no domain; set discovery.wideArea.domain"
                     .to_owned(),
@@ -120,6 +119,16 @@ impl Discovery {
             detail,
         }
     }
+}
+
+/// The domain in which gateways are announced by DNS, when one is named: the file's, else
+/// `OPENCLAW_WIDE_AREA_DOMAIN`. It is looked in whether or not this machine's gateway is to be there.
+pub fn wide_area_domain(
+    settings: &DiscoverySettings,
+    environment: &Environment,
+) -> Option<Result<String, String>> {
+    let domain = settings.domain.as_deref().or_else(|| environment.get("OPENCLAW_WIDE_AREA_DOMAIN"));
+    domain.map(zone::domain)
 }
 
 const SSH_PORT: u16 = 22;

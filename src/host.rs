@@ -125,6 +125,11 @@ impl<D: Disk> StateHost<D> {
         Self { files, ..self }
     }
 
+    /// The files that are served.
+    pub fn files(&self) -> Arc<Files> {
+        Arc::clone(&self.files)
+    }
+
     /// Whether the program is to start again when the run has ended; the gateway or a signal decides.
     pub fn restart(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.restart)

@@ -19,11 +19,11 @@ mod serve;
 pub use explain::explain;
 
 #[cfg(not(feature = "tls"))]
-pub use absent::{Prepared, Secure, prepare, renew, secure, shown};
+pub use absent::{Prepared, Secure, Served, prepare, renew, secure, shown};
 #[cfg(feature = "tls")]
 pub use client::{Secure, secure};
 #[cfg(feature = "tls")]
-pub use serve::{Prepared, prepare, renew, shown};
+pub use serve::{Prepared, Served, prepare, renew, shown};
 
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
@@ -54,12 +54,16 @@ pub struct Shown {
 impl Shown {
     /// The fingerprint as bytes.
     pub fn digest(&self) -> Option<[u8; 32]> {
-        let mut digest = [0; 32];
-        for (byte, two) in digest.iter_mut().zip(self.fingerprint.as_bytes().chunks(2)) {
-            *byte = u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok()?;
-        }
-        Some(digest)
+        digest(&self.fingerprint)
     }
+}
+
+fn digest(fingerprint: &str) -> Option<[u8; 32]> {
+    let mut digest = [0; 32];
+    for (byte, two) in digest.iter_mut().zip(fingerprint.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok()?;
+    }
+    Some(digest)
 }
 
 /// Whom a client trusts.

@@ -101,11 +101,23 @@ struct Gateway {
 impl Gateway {
     /// Starts one, and waits for an event of its log.
     fn start(network: &Network, line: &str, mode: &str, disabled: Option<&str>, event: &str) -> Self {
+        Self::start_with(network, line, mode, disabled, event, false)
+    }
+
+    /// The same, with TLS or without.
+    fn start_with(
+        network: &Network,
+        line: &str,
+        mode: &str,
+        disabled: Option<&str>,
+        event: &str,
+        tls: bool,
+    ) -> Self {
         let home = temp_dir();
         let state = home.path().join(".openclaw");
         fs::create_dir_all(&state).unwrap();
         let auth = json!({ "mode": "token", "token": secrets::chosen("gateway-token") });
-        let config = json!({ "gateway": { "mode": "local", "auth": auth }, "discovery": { "mdns": { "mode": mode } } });
+        let config = json!({ "gateway": { "mode": "local", "auth": auth, "tls": { "enabled": tls } }, "discovery": { "mdns": { "mode": mode } } });
         fs::write(state.join("openclaw.json"), config.to_string()).unwrap();
         let log = File::create(home.path().join("log")).unwrap();
         let mut command = network.command(&home, &format!("gateway --json {line}"));
@@ -158,9 +170,68 @@ fn a_gateway_for_a_network_is_found_there_until_it_ends() {
         assert_eq!((&beacon["sshPort"], &beacon["cliPath"]), (&Value::Null, &Value::Null));
         // Whoever only looks keeps nothing of what he saw.
         assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
+        // Beside what a probe asks. What is announced is no target of it.
+        let prober = temp_dir();
+        let Output { stdout, .. } = network.command(&prober, "gateway probe --json").output().unwrap();
+        let report: Value = serde_json::from_slice(&stdout).unwrap();
+        let told = &report["discovery"];
+        assert_eq!((&told["timeoutMs"], &told["count"]), (&json!(1_200), &json!(1)), "{report}");
+        assert_eq!(told["beacons"][0]["wsUrl"], "ws://10.77.0.1:18789", "{report}");
+        assert_eq!(told["beacons"][0]["tailnetDns"], Value::Null, "{report}");
+        let targets = report["targets"].as_array().unwrap();
+        assert_eq!((targets.len(), &targets[0]["id"]), (1, &json!("localLoopback")), "{report}");
         gateway.stop();
         assert_eq!(network.sockets(), 0, "{runtime}");
         assert_eq!(network.discover(&home, 500)["count"], 0, "{runtime}");
+    }
+}
+
+/// Looks until the one gateway that is there says this, or nothing, of one thing.
+fn until_it_says(network: &Network, name: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    let (home, until) = (temp_dir(), Instant::now() + BOUND);
+    loop {
+        let found = network.discover(&home, 700);
+        if found["count"] == 1 && holds(&found["beacons"][0][name]) {
+            return found["beacons"][0][name].clone();
+        }
+        assert!(Instant::now() < until, "{name} in {found}");
+    }
+}
+
+#[test]
+fn what_changes_without_a_restart_is_announced_without_one() {
+    for runtime in RUNTIMES {
+        let Some(network) = Network::new() else { return };
+        let line = format!("--port 18789 --bind lan --runtime {runtime}");
+        let gateway = Gateway::start(&network, &line, "minimal", None, "mdns.announced");
+        let shows_canvas = |txt: &Value| txt["canvasPort"] == "18789";
+        until_it_says(&network, "txt", shows_canvas);
+        let path = gateway.home.path().join(".openclaw/openclaw.json");
+        let mut config: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        config["canvasHost"] = json!({ "enabled": false });
+        fs::write(&path, config.to_string()).unwrap();
+        until_it_says(&network, "txt", |txt| txt["canvasPort"].is_null() && txt["role"] == "gateway");
+        assert!(gateway.log().contains("mdns.changed"), "{}", gateway.log());
+        assert_eq!(gateway.log().matches("gateway.listening").count(), 1, "{}", gateway.log());
+        gateway.stop();
+    }
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn another_certificate_is_announced_when_it_is_shown() {
+    for runtime in RUNTIMES {
+        let Some(network) = Network::new() else { return };
+        let line = format!("--port 18789 --bind lan --runtime {runtime}");
+        let gateway = Gateway::start_with(&network, &line, "minimal", None, "mdns.announced", true);
+        let first = until_it_says(&network, "gatewayTlsFingerprintSha256", Value::is_string);
+        let renewed = network.command(&gateway.home, "gateway tls renew --yes --json").output().unwrap();
+        assert!(renewed.status.success(), "{renewed:?}");
+        let told: Value = serde_json::from_slice(&renewed.stdout).unwrap();
+        let second = until_it_says(&network, "gatewayTlsFingerprintSha256", |shown| *shown != first);
+        assert_eq!(second, told["sha256"], "{told}");
+        assert_eq!(gateway.log().matches("gateway.listening").count(), 1, "{}", gateway.log());
+        gateway.stop();
     }
 }
 

@@ -139,6 +139,8 @@ fn edits_at_random(runtime: &str, edits: u64, seed: u64) {
     let mut guest = with_secret(&program, &admitted);
     files.put_part();
     files.put(files.text());
+    // From here on there is always a text with a number in force.
+    until("the first text in force", || in_force(addr) == Some(1));
     // Texts of use that may be in force while the files are of none.
     let mut candidates = vec![1];
     let mut is_of_use = true;

@@ -1,6 +1,6 @@
 //! Multicast DNS (RFC 6762) and DNS-based service discovery (RFC 6763) for one service, without I/O: how a gateway says
 //! on its local network that it is there ([`Responder`]), and how others are found ([`Browser`]). [`Station`] carries out
-//! what either of them orders.
+//! what either of them orders. [`Lookup`] asks ordinary DNS the same of a domain.
 //!
 //! Facts go in: which links there are, datagrams with their link and source, the time, the end. Orders come out: open and
 //! close a socket, send a datagram, look at the links again. Whoever carries the orders out decides nothing.
@@ -13,6 +13,7 @@ mod budget;
 mod conflict;
 pub mod limits;
 mod link;
+mod lookup;
 mod message;
 mod port;
 mod records;
@@ -24,6 +25,7 @@ mod tests;
 
 pub use browser::{Beacon, Browser};
 pub use link::{Link, LinkId, Subnet};
+pub use lookup::{Ask, ExchangeId, Lookup, Silence, Transport};
 pub use responder::Responder;
 pub use service::{Detail, Fingerprint, Service, host_label};
 pub use station::{Network, Speaker, Station};
@@ -76,6 +78,8 @@ pub struct PortId {
 /// What has happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact<'a> {
+    /// This is what there is to say of the service now. May come at any time; what is no change does nothing.
+    Service(Service),
     /// These are the links now. Answers [`Order::Look`], and may come at any time.
     Links(Vec<Link>),
     /// An ordered socket cannot be had; a sentence that says why.

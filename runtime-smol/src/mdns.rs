@@ -5,7 +5,7 @@ use crate::clock::Clock;
 use crate::mailbox::lock;
 use async_io::{Async, Timer};
 use clawgate_proto::log::Record;
-use clawgate_proto::mdns::{Family, Link, Network, PortId, Responder, Station};
+use clawgate_proto::mdns::{Family, Link, Network, PortId, Responder, Service, Station};
 use core::fmt;
 use std::future::{Future as _, poll_fn};
 use std::net::{SocketAddr, UdpSocket};
@@ -92,6 +92,10 @@ impl Network for Watched {
 
     fn look(&mut self) -> Vec<Link> {
         self.0.look()
+    }
+
+    fn service(&mut self) -> Option<Service> {
+        self.0.service()
     }
 
     fn open(&mut self, link: &Link, family: Family) -> Result<Self::Socket, String> {

@@ -9,14 +9,17 @@ use crate::discovery::zone_file::{self, Written};
 use crate::discovery::{Discovery, Gateway};
 use crate::environment::Environment;
 use crate::host::facts;
+use crate::host::files::Files;
 use crate::listen::Place;
 use crate::log::Logger;
 use crate::storage::Storage;
 use crate::tls;
-use crate::tls::files::Files;
+use crate::tls::Served;
+use crate::tls::files::Files as TlsFiles;
 use clawgate_proto::log::{Level, Record};
 use clawgate_proto::mdns::{Fingerprint, Service};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 /// What is announced on the local network, and where.
 ///
@@ -25,6 +28,28 @@ use std::net::{IpAddr, SocketAddr};
 pub(super) fn on_networks(plan: &Plan, addresses: &[SocketAddr]) -> Result<(Service, Reach), &'static str> {
     let hostname = facts::hostname();
     plan.discovery.announcement(&gateway(plan, addresses, &hostname))
+}
+
+/// What there is to say of it by the time it is asked for: the machine may get another name, the certificate another
+/// key, and the canvas may come and go, all without a restart.
+pub(super) fn as_it_is(
+    plan: &Plan,
+    first: &Service,
+    (served, files): (Option<Served>, Arc<Files>),
+) -> impl FnMut() -> Service + Send + use<> + 'static {
+    let (discovery, first) = (plan.discovery.clone(), first.clone());
+    let (place, device_id) = (plan.place, plan.identity.key.device_id().to_owned());
+    move || {
+        discovery.service(&Gateway {
+            place,
+            port: first.port,
+            hostname: &facts::hostname(),
+            device_id: &device_id,
+            has_canvas: files.has_canvas(),
+            tailnet_dns: first.tailnet_dns.clone(),
+            tls: served.as_ref().and_then(Served::digest).map(Fingerprint::new),
+        })
+    }
 }
 
 /// One line for people.
@@ -91,7 +116,7 @@ pub(super) fn zone(environment: &Environment) -> Result<(), Failure> {
     let port = startable::port(None, &environment, &settings).map_err(Failure::Failed)?;
     let discovery = Discovery::new(&settings.discovery, &environment);
     let hostname = facts::hostname();
-    let files = Files::of(&settings.tls, &environment, &places.state_dir);
+    let files = TlsFiles::of(&settings.tls, &environment, &places.state_dir);
     let shown =
         if settings.tls.enabled { tls::shown(&files, &storage).map_err(Failure::Failed)? } else { None };
     let tls = shown.and_then(|shown| shown.digest()).map(Fingerprint::new);

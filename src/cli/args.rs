@@ -8,7 +8,7 @@ use super::invoke::{DescribeArgs, InvokeArgs, NodeShellArgs, NotifyArgs};
 use super::node::NodeCommand;
 use super::service::status::GatewayStatusArgs;
 use super::service::{InstallArgs, ServiceArgs};
-use crate::config::settings::Bind;
+use crate::config::settings::{Bind, TailscaleMode};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clawgate_proto::config::AuthMode;
@@ -152,7 +152,7 @@ pub enum GatewayCommand {
     Status(GatewayStatusArgs),
     /// Say whether a gateway can be reached, and how much of it
     Probe(ProbeArgs),
-    /// Look which gateways say on the local network that they are there
+    /// Look which gateways say on the local network, or in discovery.wideArea.domain, that they are there
     #[command(after_help = "Example:\n  clawgate gateway discover --timeout 5000 --json")]
     Discover(DiscoverArgs),
     /// Print the DNS zone file by which this gateway is found (discovery.wideArea)
@@ -281,6 +281,13 @@ pub struct RunArgs {
     /// Read the shared password from a file
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
+    /// Have Tailscale serve the gateway: to the tailnet (serve), to everybody (funnel), or not at all [default:
+    /// gateway.tailscale.mode, off]
+    #[arg(long, value_name = "MODE")]
+    pub tailscale: Option<TailscaleArg>,
+    /// Take back what Tailscale serves when the gateway stops or restarts [default: gateway.tailscale.resetOnExit]
+    #[arg(long)]
+    pub tailscale_reset_on_exit: bool,
     /// What runs the connections: blocking threads or an async executor
     #[arg(long, value_name = "RUNTIME")]
     pub runtime: Option<Runtime>,
@@ -372,6 +379,7 @@ impl fmt::Debug for RunArgs {
             .field("port", &self.port)
             .field("bind", &self.bind)
             .field("auth", &self.auth)
+            .field("tailscale", &self.tailscale)
             .field("runtime", &self.runtime)
             .finish_non_exhaustive()
     }
@@ -843,6 +851,27 @@ impl From<BindArg> for Bind {
     }
 }
 
+/// Values of `--tailscale`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TailscaleArg {
+    /// Nothing is served, whatever the file says
+    Off,
+    /// The tailnet is served
+    Serve,
+    /// Everybody is served; needs a password
+    Funnel,
+}
+
+impl From<TailscaleArg> for TailscaleMode {
+    fn from(arg: TailscaleArg) -> Self {
+        match arg {
+            TailscaleArg::Off => Self::Off,
+            TailscaleArg::Serve => Self::Serve,
+            TailscaleArg::Funnel => Self::Funnel,
+        }
+    }
+}
+
 /// A fault of the command line without what may be a secret at the wrong place: the value of `--auth`, and words that
 /// belong to nothing, as of a passphrase without quotes.
 pub fn without_values(mut why: clap::Error) -> clap::Error {
@@ -980,6 +1009,7 @@ Examples:
   clawgate gateway                          loopback, token from the config file (made when there is none)
   clawgate gateway --bind lan --password-file /run/secrets/gateway
   clawgate gateway --port 0 --auth none     a throw-away gateway on a free port of loopback
+  clawgate gateway --tailscale serve --tailscale-reset-on-exit    in the tailnet, for as long as it runs
 
 SIGINT or SIGTERM stops it gently: clients are told, and writes are finished. A second one ends it at once.";
 
@@ -1063,7 +1093,12 @@ mod tests {
 
     #[test]
     fn mistakes_are_usage_errors() {
-        for words in ["gateway --bind everywhere", "gateway --port 70000", "devices approve x --latest"] {
+        for words in [
+            "gateway --bind everywhere",
+            "gateway --tailscale on",
+            "gateway --port 70000",
+            "devices approve x --latest",
+        ] {
             let words = ["clawgate"].into_iter().chain(words.split(' '));
             assert_eq!(Cli::try_parse_from(words).unwrap_err().exit_code(), 2);
         }

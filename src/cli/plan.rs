@@ -32,7 +32,7 @@ use crate::storage::{Overlay, Storage, explain};
 use crate::tailscale::Tailscaled;
 use crate::tailscale::serve as tailscale;
 use crate::tls::files::Files as TlsFiles;
-use crate::tls::{self, Prepared};
+use crate::tls::{self, Prepared, Served};
 use clawgate_proto::config::{About, AuthConfig, AuthMode, Config, PairingRules, Reach};
 use clawgate_proto::limits::Limits;
 use clawgate_proto::log::{Level, Record};
@@ -117,14 +117,17 @@ impl Plan {
             auth: overrides(args, environment)?,
             bind: stay.map(|stay| stay.bind).or(args.bind.map(Into::into)),
             place: stay.map(|stay| stay.place),
+            tailscale: args.tailscale.map(Into::into),
+            tailscale_resets: args.tailscale_reset_on_exit,
             allow_unconfigured: args.allow_unconfigured,
             proxy: ProxyProof::default(),
             pairing: PairingRules::default(),
         };
         let disk = if args.state_in_memory { Overlay::in_memory() } else { Overlay::on_disk() };
         let storage = Arc::new(Storage::new(disk, u64::from_ne_bytes(entropy::bytes())));
-        let Opened { places, mut file, settings, environment, base } =
+        let Opened { places, mut file, mut settings, environment, base } =
             config::open(&storage, environment).map_err(Failure::Failed)?;
+        flags.put_over(&mut settings);
         // Where there is no file yet, this start writes one for a gateway.
         flags.allow_unconfigured |= file.found.is_none();
         let around = Around {
@@ -250,20 +253,21 @@ impl Plan {
             .map_err(|why| Failure::Failed(format!("no thread for the channel accounts: {why}")))
     }
 
-    /// The core and its host.
+    /// The core, its host, and the certificate in force.
     pub(super) fn build(
         &self,
         now: Now,
         addresses: &[SocketAddr],
         accounts: Keeper,
         logger: &Arc<Logger>,
-    ) -> Result<(Gateway, StateHost<Overlay>), Failure> {
+    ) -> Result<(Gateway, StateHost<Overlay>, Option<Served>), Failure> {
         let tls = self
             .tls
             .as_ref()
             .map(|tls| tls.acceptor(&self.storage, logger))
             .transpose()
             .map_err(Failure::Failed)?;
+        let (tls, served) = tls.unzip();
         let mut random = Random::new(Seed::new(entropy::bytes()));
         let port = addresses.first().map_or(self.port, SocketAddr::port);
         let facts = Facts::gather(random.uuid(), port);
@@ -302,7 +306,7 @@ impl Plan {
             host = host.with_home(home);
         }
         let host = host.with_files(files);
-        Ok((gateway, host))
+        Ok((gateway, host, served))
     }
 
     /// The origins of pages that this gateway itself would serve, wherever it listens beyond loopback: no other server

@@ -4,12 +4,16 @@
 use super::args::{ClientArgs, ProbeArgs};
 use super::session::{Guise, Session};
 use super::tunnel::{SshTarget, Tunnel};
-use super::{Failure, print, print_json, target};
-use crate::config;
+use super::{Failure, discover, print, print_json, target};
+use crate::config::{self, Opened};
 use crate::environment::Environment;
 use crate::log::wall_ms;
 use crate::storage::Storage;
+use crate::tls::Trust;
 use serde_json::{Value, json};
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Looks.
@@ -18,20 +22,66 @@ use std::time::{Duration, Instant};
 /// Nothing can be reached.
 pub fn run(args: &ProbeArgs, environment: &Environment) -> Result<(), Failure> {
     let started = Instant::now();
-    let target = match &args.ssh {
-        None => Target::look(&args.client, environment)?,
-        Some(ssh) => Target::look_through(ssh, args, environment)?,
-    };
-    let duration_ms = millis(started);
-    if args.client.json {
-        print_json(&target.report(args.client.timeout, duration_ms))?;
+    // The network is asked meanwhile. What it says is shown, and used for nothing.
+    let (around, timeout_ms) = (environment.clone(), args.client.timeout);
+    let announced =
+        args.client.json.then(|| thread::spawn(move || discover::beside_a_probe(&around, timeout_ms)));
+    let target = find(args, environment)?;
+    if let Some(announced) = announced {
+        let announced =
+            announced.join().unwrap_or_else(|_| json!({"timeoutMs": 0, "count": 0, "beacons": []}));
+        print_json(&target.report(args.client.timeout, millis(started), announced))?;
         // A program has the whole report already, and needs the code alone.
         return if target.failure.is_some() { Err(Failure::Reported(1)) } else { Ok(()) };
+    }
+    if let Some(why) = target.tunnel_fault.as_ref().filter(|_| target.tunnel.is_none()) {
+        let _ = writeln!(io::stderr(), "{}; looked without it", super::render::clean(why));
     }
     match &target.failure {
         None => print(&target.text()),
         Some(failure) => Err(Failure::Failed(failure.message())),
     }
+}
+
+/// Looks there where the flags say, else where the configuration does.
+fn find(args: &ProbeArgs, environment: &Environment) -> Result<Target, Failure> {
+    let client = &args.client;
+    match args.ssh.as_deref() {
+        Some(ssh) if !ssh.is_empty() => return Target::look_through_typed(ssh, args, environment),
+        None if client.url.is_some() || environment.first(&URL_VARIABLES).is_some() => {
+            return Target::look("explicit", client, environment);
+        }
+        Some(_) | None => {}
+    }
+    let opened = match config::open(&Storage::on_disk(), environment) {
+        Ok(opened) => opened,
+        // What is wrong is found there once more, and is in the report then.
+        Err(_) if args.ssh.is_none() => return Target::look("localLoopback", client, environment),
+        Err(why) => return Err(Failure::Failed(why)),
+    };
+    let configured = opened.settings.remote_ssh.as_deref();
+    if args.ssh.is_some() {
+        let destination = configured.ok_or_else(|| {
+            Failure::Usage("--ssh needs a destination, or gateway.remote.sshTarget one: user@host".to_owned())
+        })?;
+        return Target::look_through_configured(destination, args, &opened, environment);
+    }
+    if opened.settings.mode.as_deref() != Some("remote") {
+        return Target::look("localLoopback", client, environment);
+    }
+    let mut fault = None;
+    if let Some(destination) = configured.filter(|_| !opened.settings.remote_is_direct) {
+        // Nothing on the command line is wrong.
+        let found = match Target::look_through_configured(destination, args, &opened, environment) {
+            Err(Failure::Usage(why)) => return Err(Failure::Failed(format!("gateway.remote: {why}"))),
+            found => found?,
+        };
+        if found.tunnel_fault.is_none() {
+            return Ok(found);
+        }
+        fault = found.tunnel_fault;
+    }
+    Ok(Target { tunnel_fault: fault, ..Target::look("configRemote", client, environment)? })
 }
 
 /// What was found at one address.
@@ -42,6 +92,8 @@ struct Target {
     failure: Option<Failure>,
     /// The SSH server it was reached through.
     tunnel: Option<Value>,
+    /// Why there was no way through it.
+    tunnel_fault: Option<String>,
     /// A method was refused for want of a scope.
     scope_limited: Option<String>,
     /// By method; what was refused is null.
@@ -49,17 +101,16 @@ struct Target {
 }
 
 impl Target {
-    fn look(args: &ClientArgs, environment: &Environment) -> Result<Self, Failure> {
+    fn look(id: &'static str, args: &ClientArgs, environment: &Environment) -> Result<Self, Failure> {
         let started = Instant::now();
-        let named = environment.first(&["OPENCLAW_GATEWAY_URL", "CLAWDBOT_GATEWAY_URL"]);
-        let id = if args.url.is_some() || named.is_some() { "explicit" } else { "localLoopback" };
-        let url = args.url.clone().or_else(|| named.map(|(_, url)| url.to_owned())).unwrap_or_default();
+        let named = environment.first(&URL_VARIABLES).map(|(_, url)| url.to_owned());
         let mut target = Self {
             id,
-            url,
+            url: args.url.clone().or(named).unwrap_or_default(),
             latency_ms: None,
             failure: None,
             tunnel: None,
+            tunnel_fault: None,
             scope_limited: None,
             answers: [Value::Null, Value::Null, Value::Null, Value::Null],
         };
@@ -90,61 +141,80 @@ impl Target {
         Ok(target)
     }
 
-    /// Through the SSH server of another machine. A destination that is typed is shown what is typed beside it, one that
-    /// is configured what is configured for it.
-    fn look_through(ssh: &str, args: &ProbeArgs, environment: &Environment) -> Result<Self, Failure> {
-        let mut client = args.client.clone();
-        let is_explicit = client.token.is_some() || client.password.is_some();
-        let (named, mut identity) = (!ssh.is_empty(), args.ssh_identity.clone());
-        let mut destination = ssh.to_owned();
-        if !named {
-            let storage = Storage::on_disk();
-            let opened = config::open(&storage, environment).map_err(Failure::Failed)?;
-            let settings = &opened.settings;
-            destination = settings.remote_ssh.clone().ok_or_else(|| {
-                Failure::Usage(
-                    "--ssh needs a destination, or gateway.remote.sshTarget one: user@host".to_owned(),
-                )
-            })?;
-            let configured = settings.remote_ssh_identity.as_deref();
-            identity = identity.or_else(|| configured.map(|path| opened.environment.path(path)));
-            if !is_explicit && client.url.is_some() {
-                return Err(Failure::Usage(
-                    "gateway url override requires explicit credentials\nPass --token or --password with --url.".to_owned(),
-                ));
-            }
-            if !is_explicit {
-                let credentials = target::remote(settings, &opened.environment)?.credentials;
-                (client.token, client.password) = (credentials.token, credentials.password);
-            }
-            // Behind a tunnel that somebody holds, the gateway's address is one of that machine.
-            client.url =
-                client.url.or_else(|| settings.remote_url.clone().filter(|url| target::is_here(url.trim())));
-        } else if !is_explicit {
+    /// Through the SSH server of another machine, to whom nothing is shown but what was typed.
+    fn look_through_typed(ssh: &str, args: &ProbeArgs, environment: &Environment) -> Result<Self, Failure> {
+        let client = args.client.clone();
+        if client.token.is_none() && client.password.is_none() {
             return Err(Failure::Usage(
                 "what is configured is for the gateway that is configured\nPass --token or --password with --ssh, or set \
                  gateway.remote.sshTarget and gateway.remote.token"
                     .to_owned(),
             ));
         }
-        let ssh = SshTarget::parse(&destination).map_err(Failure::Usage)?;
-        let url = client.url.as_deref().unwrap_or(USUAL_URL).trim();
+        Self::look_through(ssh, args.ssh_identity.as_deref(), client, environment)
+    }
+
+    /// Through the SSH server that is configured, which is shown what is configured for the gateway there.
+    fn look_through_configured(
+        destination: &str,
+        args: &ProbeArgs,
+        opened: &Opened,
+        environment: &Environment,
+    ) -> Result<Self, Failure> {
+        let Opened { settings, environment: theirs, .. } = opened;
+        let mut client = args.client.clone();
+        if client.token.is_none() && client.password.is_none() {
+            if client.url.is_some() {
+                return Err(Failure::Usage(
+                    "gateway url override requires explicit credentials\nPass --token or --password with --url.".to_owned(),
+                ));
+            }
+            let credentials = target::remote(settings, theirs)?.credentials;
+            (client.token, client.password) = (credentials.token, credentials.password);
+        }
+        if client.url.is_none() {
+            // However the way leads there, it is the gateway with that certificate.
+            if client.tls_fingerprint.is_none()
+                && let Trust::Pin(pinned) = target::remote_trust(settings)?
+            {
+                client.tls_fingerprint = Some(pinned);
+            }
+            let is_pinned = client.tls_fingerprint.is_some();
+            let configured = settings.remote_url.as_deref().map(str::trim);
+            client.url =
+                configured.filter(|url| target::is_for_the_far_side(url, is_pinned)).map(str::to_owned);
+        }
+        let configured = settings.remote_ssh_identity.as_deref().map(|path| theirs.path(path));
+        let identity = args.ssh_identity.clone().or(configured);
+        Self::look_through(destination, identity.as_deref(), client, environment)
+    }
+
+    fn look_through(
+        destination: &str,
+        identity: Option<&Path>,
+        mut client: ClientArgs,
+        environment: &Environment,
+    ) -> Result<Self, Failure> {
+        let ssh = SshTarget::parse(destination).map_err(Failure::Usage)?;
+        // A pinned certificate is met nowhere else than behind TLS.
+        let usual = if client.tls_fingerprint.is_some() { USUAL_SECURE_URL } else { USUAL_URL };
+        let url = client.url.as_deref().unwrap_or(usual).trim();
         let target::Address { tls, host, port, path } = target::far_end(url)?;
         let far = format!("{host}:{port}");
-        let tunnel = Tunnel::open(&ssh, identity.as_deref(), &far, Duration::from_millis(client.timeout))?;
+        let tunnel = Tunnel::open(&ssh, identity, &far, Duration::from_millis(client.timeout))?;
         let scheme = if tls { "wss" } else { "ws" };
         client.url = Some(format!("{scheme}://{}{path}", tunnel.address()));
-        let mut found = Self::look(&client, environment)?;
+        let mut found = Self::look("sshTunnel", &client, environment)?;
         if found.failure.is_some()
             && let Some(why) = tunnel.fault()
         {
+            found.tunnel_fault = Some(format!("ssh {}: {why}", ssh.text()));
             found.failure = Some(Failure::Unreachable(format!(
                 "ssh {}: {why}\nTry `ssh {}` by hand: the host must be known, and let this user in without being asked",
                 ssh.text(),
                 ssh.text()
             )));
         }
-        found.id = "sshTunnel";
         found.tunnel = Some(json!({
             "kind": "ssh", "target": ssh.text(), "localPort": tunnel.address().port(), "remote": far,
         }));
@@ -152,10 +222,14 @@ impl Target {
     }
 
     /// In the reference's shape.
-    fn report(&self, timeout_ms: u64, duration_ms: u64) -> Value {
+    fn report(&self, timeout_ms: u64, duration_ms: u64, announced: Value) -> Value {
         let [health, status, presence, config] = &self.answers;
         let own = presence.as_array().and_then(|list| list.iter().find(|entry| entry["reason"] == "self"));
         let mut warnings = Vec::new();
+        if let Some(why) = &self.tunnel_fault {
+            warnings
+                .push(json!({ "code": "ssh_tunnel_failed", "message": format!("SSH tunnel failed: {why}") }));
+        }
         if let Some(missing) = &self.scope_limited {
             warnings.push(json!({
                 "code": "probe_scope_limited", "targetIds": [self.id],
@@ -175,8 +249,7 @@ impl Target {
                 "localLoopbackUrl": if self.id == "localLoopback" { json!(self.url) } else { Value::Null },
                 "localTailnetUrl": null, "tailnetIPv4": null,
             },
-            // This version does not look for gateways that nobody named.
-            "discovery": {"timeoutMs": 0, "count": 0, "beacons": []},
+            "discovery": announced,
             "targets": [{
                 "id": self.id, "kind": self.id, "url": self.url, "active": true, "tunnel": self.tunnel,
                 "connect": {
@@ -212,5 +285,9 @@ fn millis(since: Instant) -> u64 {
 
 /// Where a gateway is when nothing else is said.
 const USUAL_URL: &str = "ws://127.0.0.1:18789/";
+/// The same where it speaks TLS.
+const USUAL_SECURE_URL: &str = "wss://127.0.0.1:18789/";
+/// Where the environment says that a gateway is.
+const URL_VARIABLES: [&str; 2] = ["OPENCLAW_GATEWAY_URL", "CLAWDBOT_GATEWAY_URL"];
 /// What is asked, in the order of [`Target::answers`].
 const METHODS: [&str; 4] = ["health", "status", "system-presence", "config.get"];

@@ -190,13 +190,14 @@ fn serve_once(
     macro_rules! drive {
         ($driver:ident) => {{
             let (clock, stop) = ($driver::Clock::start(), $driver::Stop::new());
-            let (mut gateway, host) = plan.build(clock.now(), &bound.addresses, accounts, logger)?;
+            let (mut gateway, host, served) = plan.build(clock.now(), &bound.addresses, accounts, logger)?;
             if care.notifier.is_heard() {
                 gateway.set_beats(clock.now(), care.notifier.beat_every_ms());
             }
             let host =
                 Arc::new(host.with_restart_check(may_restart).with_beat(tells_it_lives(plan, care, &bound)));
             restart = host.restart();
+            let files = host.files();
             let (orders, wanted, manager) = (stop.clone(), host.restart(), Arc::clone(care));
             let touched = stop.clone();
             host.watch_config(move || touched.config_touched());
@@ -212,9 +213,12 @@ fn serve_once(
             });
             announce((plan, care), &bound, runtime, &others, &announced::line(&told), logger);
             serving = tailscale::begin(plan.tailscale(&bound.addresses), environment, logger);
-            let announcer = told.map(|(service, reach)| $driver::Announcer {
-                responder: Responder::new(service, Seed::new(entropy::bytes()), clock.now().mono),
-                network: Box::new(Machine::for_gateway(reach, Arc::clone(logger))),
+            let announcer = told.map(|(service, reach)| {
+                let says = announced::as_it_is(plan, &service, (served, files));
+                $driver::Announcer {
+                    responder: Responder::new(service, Seed::new(entropy::bytes()), clock.now().mono),
+                    network: Box::new(Machine::for_gateway(reach, Arc::clone(logger), says)),
+                }
             });
             let announcer = announcer.ok();
             $driver::run($driver::Setup { listeners: bound.listeners, gateway, host, clock, stop, announcer })

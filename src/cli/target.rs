@@ -227,9 +227,10 @@ pub fn far_end(url: &str) -> Result<Address, Failure> {
     Ok(at)
 }
 
-/// Whether an address leads to the machine that it is read on.
-pub fn is_here(url: &str) -> bool {
-    Address::parse(url).is_ok_and(|at| is_loopback_name(&at.host))
+/// Whether an address of the configuration says something to the machine with the SSH server, too: behind a tunnel that
+/// somebody holds it is one of that machine, and with a pinned certificate nobody else can be there.
+pub fn is_for_the_far_side(url: &str, is_pinned: bool) -> bool {
+    Address::parse(url).is_ok_and(|at| is_loopback_name(&at.host) || (at.tls && is_pinned))
 }
 
 /// Where a name leads, as far as something may be sent there in the clear: this machine, and with `private` also

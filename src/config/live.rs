@@ -528,7 +528,11 @@ impl<D: Disk> LiveFile<D> {
             // By the settings alone.
             (Err(_), _) | (Ok(_), None) => says_where(&since_start),
         };
-        let changes = Changes { latest: &changed, since_start: &since_start, moves, other_accounts };
+        let counting = |paths: &[String]| -> Vec<String> {
+            paths.iter().filter(|path| !self.start.flags.are_over(path)).cloned().collect()
+        };
+        let (latest, since_start) = (counting(&changed), counting(&since_start));
+        let changes = Changes { latest: &latest, since_start: &since_start, moves, other_accounts };
         let mut decision = Decision::new(mode, changes);
         let mut refused = None;
         let in_the_way = || {
@@ -624,6 +628,7 @@ impl<D: Disk> LiveFile<D> {
         exposure.check(&auth, &settings)?;
         // Tailscale goes on as it was begun until a restart: nobody gets in more easily by it meanwhile.
         settings.tailscale_mode = TailscaleMode::of(&self.known().started.config);
+        flags.put_over(&mut settings);
         exposure.check(&auth, &settings)?;
         let wants_secret = matches!(auth.mode, AuthMode::Token | AuthMode::Password);
         if wants_secret && auth.in_force().is_none() {
@@ -678,11 +683,12 @@ impl<D: Disk> LiveFile<D> {
         Flags { proxy: own.proxy.clone(), pairing: own.pairing.clone(), ..self.start.flags.clone() }
     }
 
-    /// What a gateway would read out of the document, and the variables that hold with it.
+    /// What this gateway would read out of the document, its command line included, and the variables that hold with it.
     fn settings(&self, loaded: &Loaded) -> Result<(Settings, Environment), String> {
         let mut environment = self.start.environment.clone();
         environment.complete(variables_of(&loaded.source));
-        let settings = settings_of(loaded, &environment).map_err(|faults| faults.join("; "))?;
+        let mut settings = settings_of(loaded, &environment).map_err(|faults| faults.join("; "))?;
+        self.start.flags.put_over(&mut settings);
         Ok((settings, environment))
     }
 

@@ -65,6 +65,8 @@ pub struct Settings {
     pub remote_fingerprint: Option<Setting<String>>,
     /// `gateway.tls`.
     pub tls: TlsSettings,
+    /// `gateway.remote.transport` is `direct`: no SSH server leads to that gateway.
+    pub remote_is_direct: bool,
     /// `gateway.remote.sshTarget`: whose SSH server leads to that gateway.
     pub remote_ssh: Option<String>,
     /// `gateway.remote.sshIdentity`: the private key for it.
@@ -233,6 +235,7 @@ impl Settings {
             remote_password: secret_of_a_client(&mut reader, environment, "gateway.remote.password"),
             remote_fingerprint: remote_fingerprint(&mut reader),
             tls: tls(&mut reader),
+            remote_is_direct: reader.choice("gateway.remote.transport", &["ssh", "direct"]) == Some("direct"),
             remote_ssh: named_elsewhere(&mut reader, "gateway.remote.sshTarget"),
             remote_ssh_identity: named_elsewhere(&mut reader, "gateway.remote.sshIdentity"),
             public_url: named_elsewhere(&mut reader, "plugins.entries.device-pair.config.publicUrl"),

@@ -5,7 +5,7 @@
 use super::exposure::Exposure;
 use super::own::ProxyProof;
 use super::secrets::{Overrides, Resolved};
-use super::settings::{Bind, Setting, Settings};
+use super::settings::{Bind, Setting, Settings, TailscaleMode};
 use crate::environment::Environment;
 use crate::listen::Place;
 use clawgate_proto::config::PairingRules;
@@ -20,12 +20,33 @@ pub struct Flags {
     pub bind: Option<Bind>,
     /// The addresses that this bind stands for, where they are known already: a gateway goes on where it was.
     pub place: Option<Place>,
+    /// `--tailscale`.
+    pub tailscale: Option<TailscaleMode>,
+    /// `--tailscale-reset-on-exit`.
+    pub tailscale_resets: bool,
     /// `--allow-unconfigured`: the file need not say that it is a gateway's.
     pub allow_unconfigured: bool,
     /// Not of the command line, but as strong: what this program's own settings say of proxies.
     pub proxy: ProxyProof,
     /// Likewise: which devices are paired without a person.
     pub pairing: PairingRules,
+}
+
+impl Flags {
+    /// Has the settings of the file say what is stronger here, where nothing else than the settings is asked later.
+    pub fn put_over(&self, settings: &mut Settings) {
+        settings.tailscale_mode = self.tailscale.unwrap_or(settings.tailscale_mode);
+        settings.tailscale_resets |= self.tailscale_resets;
+    }
+
+    /// Whether what the file says at this path does not count, whatever it is.
+    pub fn are_over(&self, path: &str) -> bool {
+        match path {
+            "gateway.tailscale.mode" => self.tailscale.is_some(),
+            "gateway.tailscale.resetOnExit" => self.tailscale_resets,
+            _ => false,
+        }
+    }
 }
 
 /// What a start decided.
@@ -41,7 +62,7 @@ pub struct Decided {
     pub exposure: Exposure,
 }
 
-/// Decides, for the settings of the file at `config`.
+/// Decides, for the settings of the file at `config`, with the flags [put over](Flags::put_over) them.
 ///
 /// # Errors
 /// A gateway would not start; what is wrong, and what to do.
@@ -124,7 +145,8 @@ mod tests {
 
     fn decided(flags: &Flags, text: &str) -> Result<Decided, String> {
         let environment = Environment::default();
-        let settings = Settings::read(&Node::parse(text).unwrap(), &environment).unwrap();
+        let mut settings = Settings::read(&Node::parse(text).unwrap(), &environment).unwrap();
+        flags.put_over(&mut settings);
         decide(flags, &settings, Path::new("/c"), &environment)
     }
 
@@ -216,6 +238,29 @@ mod tests {
             let text = format!("{{gateway: {{mode: 'local', auth: {{{auth}}}}}, hooks: {{{hooks}}}}}");
             assert_eq!(decided(&Flags::default(), &text).map(|_| ()), Ok(()), "{text}");
         }
+    }
+
+    #[test]
+    fn what_tailscale_serves_is_the_command_line_s_to_say() {
+        let text = "{gateway: {mode: 'local', tailscale: {mode: 'funnel'}, auth: {token: '3f9c2e71b04d5a6688aa10ce'}}}";
+        let tailscale = |mode| Flags { tailscale: Some(mode), ..Flags::default() };
+        for mode in [TailscaleMode::Off, TailscaleMode::Serve] {
+            assert_eq!(decided(&tailscale(mode), text).map(|_| ()), Ok(()));
+        }
+        let open = "{gateway: {mode: 'local', bind: 'lan', auth: {token: '3f9c2e71b04d5a6688aa10ce'}}}";
+        for (mode, want) in [
+            (TailscaleMode::Serve, "tailscale serve/funnel requires gateway bind=loopback"),
+            (TailscaleMode::Funnel, "tailscale funnel requires gateway auth mode=password"),
+        ] {
+            let fault = decided(&tailscale(mode), open).unwrap_err();
+            assert!(fault.starts_with(want), "{fault}");
+        }
+        let mut settings = Settings::default();
+        Flags { tailscale_resets: true, ..Flags::default() }.put_over(&mut settings);
+        assert_eq!((settings.tailscale_mode, settings.tailscale_resets), (TailscaleMode::Off, true));
+        settings.tailscale_mode = TailscaleMode::Serve;
+        Flags::default().put_over(&mut settings);
+        assert_eq!((settings.tailscale_mode, settings.tailscale_resets), (TailscaleMode::Serve, true));
     }
 
     #[test]

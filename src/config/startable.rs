@@ -46,8 +46,9 @@ impl Startable {
         }
         let mut environment = beside.environment.clone();
         environment.complete(variables_of(&loaded.source));
-        let settings = settings_of(loaded, &environment).map_err(|faults| faults.join("; "))?;
+        let mut settings = settings_of(loaded, &environment).map_err(|faults| faults.join("; "))?;
         let mut flags = beside.flags.clone();
+        flags.put_over(&mut settings);
         flags.allow_unconfigured |= !is_there;
         let decided = start::decide(&flags, &settings, beside.path, &environment)?;
         let port = port(beside.port, &environment, &settings)?;

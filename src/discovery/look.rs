@@ -1,6 +1,7 @@
-//! A look for gateways on the local network: asks, waits, and tells who answered.
+//! A look for gateways, on the local network and in a domain of ordinary DNS: asks, waits, and tells who answered.
 
 use super::network::Machine;
+use super::wide_area::{self, WideArea};
 use crate::entropy;
 use clawgate_proto::Mono;
 use clawgate_proto::mdns::{Beacon, Browser, PortId, Station};
@@ -8,22 +9,78 @@ use clawgate_proto::seed::Seed;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::net::UdpSocket;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// What was found.
 #[derive(Clone, Debug)]
 pub struct Found {
     /// By name.
-    pub beacons: Vec<Beacon>,
+    pub gateways: Vec<Seen>,
     /// What could not be asked, one sentence each.
     pub warnings: Vec<String>,
 }
 
-/// Looks for so long.
+/// A gateway, and where somebody said that it is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// `local.`, or a domain of ordinary DNS with its last dot.
+    pub domain: String,
+    /// What was said.
+    pub beacon: Beacon,
+}
+
+/// Looks for so long on the local network, if it is to, and in a domain, if there is one.
 ///
 /// # Errors
 /// Nobody could be asked; a sentence for a person.
-pub fn look(patience: Duration) -> Result<Found, String> {
+pub fn look(patience: Duration, is_local: bool, wide: Option<&WideArea>) -> Result<Found, String> {
+    let (near, far) = thread::scope(|scope| {
+        let far = wide.map(|wide| scope.spawn(move || wide_area::look(wide, patience)));
+        let near = is_local.then(|| look_around(patience));
+        (near, far.and_then(|far| far.join().ok()))
+    });
+    let mut found = Found { gateways: Vec::new(), warnings: Vec::new() };
+    match near {
+        Some(Ok((beacons, warnings))) => {
+            found.warnings = warnings;
+            found.add(LOCAL, beacons);
+        }
+        Some(Err(why)) if far.is_none() => return Err(why),
+        Some(Err(why)) => found.warnings.push(why),
+        None => {}
+    }
+    if let (Some(wide), Some((beacons, warning))) = (wide, far) {
+        found.warnings.extend(warning);
+        found.add(&format!("{}.", wide.domain), beacons);
+    }
+    found.gateways.sort_by_cached_key(|seen| seen.name().to_lowercase());
+    Ok(found)
+}
+
+impl Found {
+    fn add(&mut self, domain: &str, beacons: Vec<Beacon>) {
+        for beacon in beacons {
+            let seen = Seen { domain: domain.to_owned(), beacon };
+            if !self.gateways.contains(&seen) {
+                self.gateways.push(seen);
+            }
+        }
+    }
+}
+
+impl Seen {
+    /// The name for people: what it says, else that of the service.
+    pub fn name(&self) -> &str {
+        let said = self.beacon.texts.get("displayName").filter(|name| !name.is_empty());
+        said.map_or_else(|| self.beacon.instance.trim_end_matches(" (OpenClaw)"), String::as_str)
+    }
+}
+
+/// The domain of multicast DNS.
+pub const LOCAL: &str = "local.";
+
+fn look_around(patience: Duration) -> Result<(Vec<Beacon>, Vec<String>), String> {
     let start = Instant::now();
     let now = || Mono(u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX));
     let browser = Browser::new(Seed::new(entropy::bytes()), now());
@@ -46,7 +103,7 @@ pub fn look(patience: Duration) -> Result<Found, String> {
             station.read(now(), port);
         }
     }
-    let found = Found { beacons: station.speaker().beacons(), warnings: station.network().faults.clone() };
+    let found = (station.speaker().beacons(), station.network().faults.clone());
     station.stop(now());
     Ok(found)
 }
@@ -65,7 +122,7 @@ fn wait(station: &Station<Browser, Machine>, now: Mono, until: Mono) -> Vec<Port
         Ok(_) => {}
         Err(Errno::INTR) => return Vec::new(),
         Err(_) => {
-            std::thread::sleep(Duration::from_millis(10));
+            thread::sleep(Duration::from_millis(10));
             return Vec::new();
         }
     }

@@ -7,10 +7,11 @@
 use crate::interfaces::{self, Interface};
 use crate::log::Logger;
 use clawgate_proto::log::Record;
-use clawgate_proto::mdns::{Family, Link, LinkId, Network, PORT, Subnet};
+use clawgate_proto::mdns::{Family, Link, LinkId, Network, PORT, Service, Subnet};
 use rustix::io::Errno;
 use rustix::net::sockopt;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, ipproto, socket_with};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -24,11 +25,21 @@ pub enum Reach {
     Only(Ipv4Addr),
 }
 
+/// Tells what there is to say of the gateway, as it is by then.
+struct Says(Box<dyn FnMut() -> Service + Send>);
+
+impl fmt::Debug for Says {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Says")
+    }
+}
+
 /// This machine.
 #[derive(Debug)]
 pub struct Machine {
     /// None: nobody is announced, somebody is looked for.
     reach: Option<Reach>,
+    says: Option<Says>,
     logger: Option<Arc<Logger>>,
     /// Why sockets could not be had.
     pub faults: Vec<String>,
@@ -38,13 +49,18 @@ pub struct Machine {
 
 impl Machine {
     /// For a gateway that is announced.
-    pub fn for_gateway(reach: Reach, logger: Arc<Logger>) -> Self {
-        Self { reach: Some(reach), logger: Some(logger), faults: Vec::new(), has_networks: false }
+    pub fn for_gateway(
+        reach: Reach,
+        logger: Arc<Logger>,
+        says: impl FnMut() -> Service + Send + 'static,
+    ) -> Self {
+        let says = Some(Says(Box::new(says)));
+        Self { reach: Some(reach), says, logger: Some(logger), faults: Vec::new(), has_networks: false }
     }
 
     /// For somebody who looks for gateways.
     pub fn for_looking() -> Self {
-        Self { reach: None, logger: None, faults: Vec::new(), has_networks: false }
+        Self { reach: None, says: None, logger: None, faults: Vec::new(), has_networks: false }
     }
 
     /// Whether the service is reached at an address.
@@ -78,6 +94,10 @@ impl Network for Machine {
             .collect();
         self.has_networks |= !links.is_empty();
         links
+    }
+
+    fn service(&mut self) -> Option<Service> {
+        self.says.as_mut().map(|says| says.0())
     }
 
     fn open(&mut self, link: &Link, family: Family) -> Result<UdpSocket, String> {

@@ -61,6 +61,11 @@ impl Files {
         }
     }
 
+    /// Whether there is a canvas.
+    pub fn has_canvas(&self) -> bool {
+        self.roots().canvas.is_some()
+    }
+
     fn roots(&self) -> RwLockReadGuard<'_, Roots> {
         self.roots.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -31,7 +31,22 @@ impl Prepared {
     ///
     /// # Errors
     /// None.
-    pub fn acceptor<D>(&self, _storage: &Arc<Storage<D>>, _logger: &Arc<Logger>) -> Result<Acceptor, String> {
+    pub fn acceptor<D>(
+        &self,
+        _storage: &Arc<Storage<D>>,
+        _logger: &Arc<Logger>,
+    ) -> Result<(Acceptor, Served), String> {
+        match *self {}
+    }
+}
+
+/// Cannot be made.
+#[derive(Debug)]
+pub enum Served {}
+
+impl Served {
+    /// Never called.
+    pub fn digest(&self) -> Option<[u8; 32]> {
         match *self {}
     }
 }

@@ -18,7 +18,7 @@ use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use std::fmt;
 use std::os::unix::fs::PermissionsExt as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A certificate that a gateway can start with.
@@ -124,7 +124,8 @@ impl Prepared {
         &self.warnings
     }
 
-    /// How connections are taken with it. When its files change, later connections get what they say then.
+    /// How connections are taken with it, and what they get. When its files change, later connections get what they say
+    /// then.
     ///
     /// # Errors
     /// rustls does not like it.
@@ -132,7 +133,7 @@ impl Prepared {
         &self,
         storage: &Arc<Storage<D>>,
         logger: &Arc<Logger>,
-    ) -> Result<Acceptor, String> {
+    ) -> Result<(Acceptor, Served), String> {
         let versions: &[_] = match self.oldest {
             Oldest::Tls13 => &[&TLS13],
             Oldest::Tls12 => &[&TLS13, &TLS12],
@@ -149,15 +150,34 @@ impl Prepared {
             logger: Arc::clone(logger),
             current: Mutex::new(current),
         };
+        let resolver = Arc::new(resolver);
         let mut config = ServerConfig::builder_with_provider(default_provider().into())
             .with_protocol_versions(versions)
             .map_err(|why| format!("gateway tls: {why}"))?
             .with_no_client_auth()
-            .with_cert_resolver(Arc::new(resolver));
+            .with_cert_resolver(Arc::<Resolver<D>>::clone(&resolver));
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(Acceptor::new(config.into()))
+        let served = Served(Box::new(move || resolver.current().fingerprint.clone()));
+        Ok((Acceptor::new(config.into()), served))
+    }
+}
+
+/// Which certificate connections get now.
+pub struct Served(Box<dyn Fn() -> String + Send + Sync>);
+
+impl Served {
+    /// Its fingerprint as bytes.
+    pub fn digest(&self) -> Option<[u8; 32]> {
+        super::digest(&(self.0)())
+    }
+}
+
+/// It leads to a private key.
+impl fmt::Debug for Served {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Served")
     }
 }
 
@@ -179,16 +199,21 @@ struct Current {
 
 impl<D: Disk> ResolvesServerCert for Resolver<D> {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.current().key))
+    }
+}
+
+impl<D: Disk> Resolver<D> {
+    /// What holds now.
+    fn current(&self) -> MutexGuard<'_, Current> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.looked.elapsed() >= LOOK_AGAIN {
             current.looked = Instant::now();
             self.look(&mut current);
         }
-        Some(Arc::clone(&current.key))
+        current
     }
-}
 
-impl<D: Disk> Resolver<D> {
     /// Two system calls where nothing has changed.
     fn look(&self, current: &mut Current) {
         let Some(marks) = pair::marks(&self.files, &self.storage) else { return };
@@ -231,7 +256,7 @@ impl<D> fmt::Debug for Resolver<D> {
     }
 }
 
-/// How often the files are looked at, when connections come.
+/// How often the files are looked at, when connections come or somebody is told which certificate it is.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Two weeks.
 const SOON_MS: u64 = 14 * 86_400_000;

@@ -14,6 +14,7 @@ mod devices;
 mod doctor;
 mod first_run;
 mod logs;
+mod probe;
 mod qr;
 mod restarts;
 mod running;

@@ -1,8 +1,9 @@
 //! `gateway.tailscale.mode`: the program `tailscale` is run, what came of it is said, and a stop takes it back where wished.
 
 use crate::RUNTIMES;
-use crate::shell::{config_text, start, stop, with_text};
+use crate::shell::{config_text, run, start, stop, with_text};
 use clawgate_support::{Program, Settings, secrets};
+use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
@@ -27,8 +28,13 @@ fn told(settings: &Settings) -> String {
 
 /// Waits until the gateway has said this.
 fn until_said(gateway: &Program, what: &str) {
+    until_said_again(gateway, what, 1);
+}
+
+/// Waits until the gateway has said this so many times.
+fn until_said_again(gateway: &Program, what: &str, count: usize) {
     for _ in 0..600 {
-        if gateway.output().contains(what) {
+        if gateway.output().matches(what).count() >= count {
             return;
         }
         std::thread::sleep(Duration::from_millis(50));
@@ -112,6 +118,49 @@ fn what_is_switched_off_is_taken_back() {
             std::thread::sleep(Duration::from_millis(50));
         }
         assert!(told(&settings).ends_with("\nfunnel reset\n"), "{}\n{}", told(&settings), gateway.output());
+        // Between the two it listens to no signal.
+        until_said_again(&gateway, "listening on ws://", 2);
         stop(gateway);
+    }
+}
+
+#[test]
+fn flags_are_stronger_than_the_file_and_outlive_a_restart() {
+    for runtime in RUNTIMES {
+        let off = settings(runtime, "{mode: 'serve'}", "").arg("--tailscale").arg("off");
+        let gateway = start(&off);
+        stop(gateway);
+        assert_eq!(told(&off), "", "nothing is begun");
+        let settings = settings(runtime, "{mode: 'off'}", "")
+            .arg("--tailscale")
+            .arg("funnel")
+            .arg("--tailscale-reset-on-exit");
+        let gateway = start(&settings);
+        until_said(&gateway, "tailscale.serving");
+        gateway.signal(Signal::USR1);
+        until_said_again(&gateway, "tailscale.serving", 2);
+        let port = gateway.addr().port();
+        stop(gateway);
+        let once = format!("funnel --bg --yes {port}\nfunnel reset\n");
+        assert_eq!(told(&settings), format!("{once}{once}"));
+    }
+}
+
+#[test]
+fn what_tailscale_cannot_serve_is_refused_before_anything_is_listened_on() {
+    for (flags, said) in [
+        (
+            &["--tailscale", "serve", "--bind", "lan"][..],
+            "tailscale serve/funnel requires gateway bind=loopback",
+        ),
+        (
+            &["--tailscale", "funnel", "--auth", "none"],
+            "tailscale funnel requires gateway auth mode=password",
+        ),
+    ] {
+        let settings = settings(RUNTIMES[0], "{mode: 'off'}", "");
+        let line = format!("gateway --port 0 {}", flags.join(" "));
+        run(&settings, &line).failed(1, &[said]);
+        assert_eq!(told(&settings), "");
     }
 }

@@ -66,7 +66,7 @@ pub(crate) fn error(dialect: Dialect, error: &InvokeError) -> ErrorShape {
     match error {
         InvokeError::Approvals { command } => ErrorShape {
             details: Some(json!({"command": command})),
-            ..super::invalid(
+            ..super::errors::invalid(
                 "node.invoke does not allow system.execApprovals.*; use exec.approvals.node.*".to_owned(),
             )
         },
@@ -103,7 +103,7 @@ pub(crate) fn error(dialect: Dialect, error: &InvokeError) -> ErrorShape {
         InvokeError::Run { code, message, details } => {
             let mut details = details.clone();
             details["code"] = json!(code);
-            ErrorShape { details: Some(details), ..super::invalid((*message).to_owned()) }
+            ErrorShape { details: Some(details), ..super::errors::invalid((*message).to_owned()) }
         }
         InvokeError::Timeout { is_sent } => {
             let message = "node invoke timed out";
@@ -161,12 +161,12 @@ fn away(dialect: Dialect) -> ErrorShape {
 fn denied(reason: &str, command: &str, why: &str) -> ErrorShape {
     ErrorShape {
         details: Some(json!({"reason": reason, "command": command})),
-        ..super::invalid(format!("node command not allowed: {why}"))
+        ..super::errors::invalid(format!("node command not allowed: {why}"))
     }
 }
 
 fn unavailable(message: String, details: Option<Value>) -> ErrorShape {
-    ErrorShape { code: "UNAVAILABLE", details, ..super::invalid(message) }
+    ErrorShape { code: "UNAVAILABLE", details, ..super::errors::invalid(message) }
 }
 
 /// What a node said, as far as it said anything.

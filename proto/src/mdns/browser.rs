@@ -14,7 +14,7 @@ use super::{Fact, Family, Order, PORT, PortId, SERVICE_TYPE};
 use crate::seed::{Random, Seed};
 use crate::time::Mono;
 use core::net::{IpAddr, SocketAddr};
-use simple_dns::rdata::{PTR, RData};
+use simple_dns::rdata::{PTR, RData, TXT};
 use simple_dns::{CLASS, Name, PacketFlag, QCLASS, QTYPE, Question, ResourceRecord, TYPE};
 use std::collections::BTreeMap;
 
@@ -92,7 +92,7 @@ impl Browser {
                 self.ports.remove(&port);
             }
             Fact::Datagram { port, source, bytes } => self.datagram(now, port, source, bytes),
-            Fact::Tick => {}
+            Fact::Service(_) | Fact::Tick => {}
             Fact::Stop => {
                 self.is_over = true;
                 out.extend(self.ports.keys().map(|port| Order::Close(*port)));
@@ -261,13 +261,7 @@ impl Browser {
         if let RData::SRV(srv) = &record.rdata {
             instance.place = Some((srv.target.to_string(), srv.port));
         } else if let RData::TXT(txt) = &record.rdata {
-            let mut texts = BTreeMap::new();
-            for (name, value) in txt.iter_raw().take(TEXTS_MAX) {
-                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-                // RFC 6763 section 6.4: of two with one name the first counts.
-                texts.entry(text(name)).or_insert_with(|| value.map(text).unwrap_or_default());
-            }
-            instance.texts = Some(texts);
+            instance.texts = Some(texts_of(txt));
         }
     }
 
@@ -287,6 +281,17 @@ impl Browser {
             addresses.push(found);
         }
     }
+}
+
+/// What a TXT record says, as far as it is remembered.
+pub(super) fn texts_of(txt: &TXT<'_>) -> BTreeMap<String, String> {
+    let mut texts = BTreeMap::new();
+    for (name, value) in txt.iter_raw().take(TEXTS_MAX) {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        // RFC 6763 section 6.4: of two with one name the first counts.
+        texts.entry(text(name)).or_insert_with(|| value.map(text).unwrap_or_default());
+    }
+    texts
 }
 
 fn kind() -> Name<'static> {

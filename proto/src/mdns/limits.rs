@@ -72,3 +72,14 @@ pub const BEACONS_MAX: usize = 64;
 pub const HOSTS_MAX: usize = 64;
 /// Texts of one TXT record that are remembered.
 pub const TEXTS_MAX: usize = 32;
+
+/// Servers of ordinary DNS that are asked, one after the other; a resolver's usual number.
+pub const LOOKUP_SERVERS_MAX: usize = 3;
+/// Attempts at one question of ordinary DNS.
+pub const LOOKUP_ATTEMPTS_MAX: u32 = 6;
+/// How long an attempt waits while each server was asked once at most; twice as long with every further round.
+pub const LOOKUP_WAIT_MS: u64 = 500;
+/// Questions to ordinary DNS that are open at once.
+pub const LOOKUPS_AT_ONCE: usize = 8;
+/// The longest answer of ordinary DNS (RFC 1035 section 4.2.2), in bytes.
+pub const LOOKUP_BYTES_MAX: usize = 65_535;

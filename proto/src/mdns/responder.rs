@@ -87,9 +87,11 @@ impl Responder {
     pub fn handle(&mut self, now: Mono, fact: Fact<'_>, out: &mut Vec<Order>) {
         match (self.life, fact) {
             (Life::Stopped, _)
-            | (Life::GivenUp, Fact::Links(_) | Fact::Failed(..) | Fact::Datagram { .. }) => {}
+            | (Life::GivenUp, Fact::Service(_) | Fact::Links(_) | Fact::Failed(..) | Fact::Datagram { .. }) =>
+                {}
             (Life::Running | Life::GivenUp, Fact::Stop) => self.stop(out),
             (Life::GivenUp, Fact::Tick) => {}
+            (Life::Running, Fact::Service(service)) => self.say(now, service, out),
             (Life::Running, Fact::Links(links)) => self.links(now, links, out),
             (Life::Running, Fact::Failed(port, why)) => self.failed(now, port, &why, out),
             (Life::Running, Fact::Datagram { port, source, bytes }) => {
@@ -174,6 +176,38 @@ impl Responder {
             self.told = Some(said);
             out.push(Order::Log(record));
         }
+    }
+
+    /// Something else is to be said. Under the same names it is told at once, in the place of what was (RFC 6762 section
+    /// 8.4); other names have to be won, and the old ones are given back.
+    fn say(&mut self, now: Mono, service: Service, out: &mut Vec<Order>) {
+        if service == self.service {
+            return;
+        }
+        let has_other_names = [false, true].into_iter().any(|is_second| {
+            service.instance(is_second) != self.service.instance(is_second)
+                || service.host(is_second) != self.service.host(is_second)
+        });
+        if has_other_names {
+            for (id, port) in &mut self.ports {
+                let Some(link) = self.links.get(&id.link) else { continue };
+                port.goodbye(Voice { id: *id, zone: &self.zone, link }, None, out);
+            }
+            self.seconds.clear();
+            self.contests.clear();
+        }
+        self.zone = Zone::new(&service, &self.seconds);
+        self.service = service;
+        for port in self.ports.values_mut() {
+            if has_other_names {
+                port.probe_again(now, 0, &mut self.random);
+            } else {
+                port.announce_again(now);
+            }
+        }
+        let (instance, host) = self.names();
+        let record = Record::new(Level::Info, "mdns.changed").field("name", instance);
+        out.push(Order::Log(record.field("host", format!("{host}.local"))));
     }
 
     fn links(&mut self, now: Mono, links: Vec<Link>, out: &mut Vec<Order>) {

@@ -3,7 +3,7 @@
 
 use super::limits::DATAGRAM_BYTES_MAX;
 use super::link::Link;
-use super::{Browser, Fact, Family, Order, PORT, PortId, Responder};
+use super::{Browser, Fact, Family, Order, PORT, PortId, Responder, Service};
 use crate::log::Record;
 use crate::time::Mono;
 use core::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -16,6 +16,9 @@ pub trait Network {
 
     /// The links as they are now.
     fn look(&mut self) -> Vec<Link>;
+
+    /// What there is to say of the service now, asked whenever the links are; `None` when that does not change.
+    fn service(&mut self) -> Option<Service>;
 
     /// A socket as [`Order::Open`] describes it.
     ///
@@ -38,6 +41,10 @@ impl<N: Network + ?Sized> Network for Box<N> {
 
     fn look(&mut self) -> Vec<Link> {
         (**self).look()
+    }
+
+    fn service(&mut self) -> Option<Service> {
+        (**self).service()
     }
 
     fn open(&mut self, link: &Link, family: Family) -> Result<Self::Socket, String> {
@@ -175,6 +182,9 @@ impl<S: Speaker, N: Network> Station<S, N> {
             for order in std::mem::take(&mut self.orders) {
                 match order {
                     Order::Look => {
+                        if let Some(service) = self.network.service() {
+                            self.speaker.handle(now, Fact::Service(service), &mut self.orders);
+                        }
                         let links = self.network.look();
                         self.speaker.handle(now, Fact::Links(links), &mut self.orders);
                     }

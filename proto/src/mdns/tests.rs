@@ -517,3 +517,86 @@ fn heads_that_promise_too_much_are_not_believed() {
     bytes.resize(DATAGRAM_BYTES_MAX + 1, 0);
     assert!(message::read(&bytes).is_none());
 }
+
+#[test]
+fn what_is_to_be_said_changes_at_once_and_what_does_not_change_is_not_said_again() {
+    let mut bench = Bench::settled();
+    bench.tell(Fact::Service(service("a1b2c3")));
+    bench.run(5_000);
+    assert!(bench.sent.is_empty() && !bench.told("mdns.changed"), "{:?}", bench.sent);
+    let from = bench.ms;
+    bench.tell(Fact::Service(Service { canvas_port: Some(18_793), ..service("a1b2c3") }));
+    bench.run(10_000);
+    let times: Vec<u64> = bench.sent.iter().map(|(at, _, _)| at - from).collect();
+    assert_eq!(times, [0, 1_000, 3_000], "announced, under names that are its own");
+    for (_, to, bytes) in &bench.sent {
+        let packet = Packet::parse(bytes).unwrap();
+        assert!(to.is_none() && packet.has_flags(PacketFlag::RESPONSE));
+        assert!(packet.answers.iter().all(|record| record.ttl > 0));
+        let texts: Vec<_> = packet
+            .answers
+            .iter()
+            .filter_map(|record| {
+                let RData::TXT(txt) = &record.rdata else { return None };
+                Some((record.cache_flush, super::browser::texts_of(txt)))
+            })
+            .collect();
+        let [(true, texts)] = &texts[..] else { panic!("{texts:?}") };
+        assert_eq!((texts["canvasPort"].as_str(), texts["displayName"].as_str()), ("18793", "studio"));
+    }
+    assert!(bench.told("mdns.changed"));
+}
+
+#[test]
+fn what_changes_before_the_names_are_its_own_is_said_with_them() {
+    let mut bench = Bench::new();
+    bench.run(300);
+    bench.tell(Fact::Service(Service { canvas_port: Some(9), ..service("a1b2c3") }));
+    bench.run(10_000);
+    let answers = bench.sent.iter().map(|(_, _, bytes)| Packet::parse(bytes).unwrap());
+    let announced: Vec<_> = answers.filter(|packet| packet.has_flags(PacketFlag::RESPONSE)).collect();
+    assert_eq!((bench.sent.len(), announced.len()), (6, 3), "no probe more than otherwise");
+    for packet in announced {
+        let said = format!("{:?}", packet.answers);
+        assert!(
+            packet.answers.iter().any(|record| matches!(&record.rdata, RData::TXT(txt)
+            if super::browser::texts_of(txt)["canvasPort"] == "9")),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn other_names_are_won_first_and_the_old_ones_given_back() {
+    let mut bench = Bench::settled();
+    let from = bench.ms;
+    bench.tell(Fact::Service(Service { display_name: "attic".to_owned(), ..service("a1b2c3") }));
+    bench.run(10_000);
+    let packets: Vec<_> =
+        bench.sent.iter().map(|(at, _, bytes)| (at - from, Packet::parse(bytes).unwrap())).collect();
+    let (at, goodbye) = &packets[0];
+    assert_eq!(*at, 0);
+    assert!(goodbye.answers.iter().all(|record| record.ttl == 0));
+    assert!(goodbye.answers.iter().any(|record| record.name == instance("studio (OpenClaw)")));
+    let probes = &packets[1..=3];
+    assert!(probes.iter().all(|(_, packet)| !packet.has_flags(PacketFlag::RESPONSE)
+        && packet.questions.iter().any(|question| question.qname == instance("attic (OpenClaw)"))));
+    assert!(packets[4..].iter().all(|(_, packet)| packet.answers[2].name == instance("attic (OpenClaw)")));
+    assert_eq!((packets.len(), bench.responder.names()), (7, ("attic (OpenClaw)", "openclaw")));
+}
+
+#[test]
+fn who_changes_without_end_sends_no_more_than_may_be_sent() {
+    let mut bench = Bench::settled();
+    for n in 0..60_u16 {
+        let (display_name, canvas_port) = (format!("studio {}", n / 2), Some(n + 1));
+        bench.tell(Fact::Service(Service { display_name, canvas_port, ..service("a1b2c3") }));
+        bench.run(1_000);
+    }
+    // What is taken back is beside the budget, once for each name.
+    let own = bench.sent.iter().filter(|(_, _, bytes)| {
+        let packet = Packet::parse(bytes).unwrap();
+        !packet.has_flags(PacketFlag::RESPONSE) || packet.answers.iter().any(|record| record.ttl > 0)
+    });
+    assert!(own.count() <= PACKETS_PER_MINUTE_MAX);
+}

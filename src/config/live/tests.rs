@@ -188,6 +188,25 @@ fn what_a_start_would_refuse_does_not_come_into_force() {
 }
 
 #[test]
+fn what_the_command_line_says_of_tailscale_outlives_changes_of_the_file() {
+    let with =
+        |more: &str| format!("{{gateway: {{mode: 'local', auth: {{token: '3f9c2e71b04d5a66'}}{more}}}}}");
+    let serve = Flags { tailscale: Some(TailscaleMode::Serve), ..Flags::default() };
+    let rig = Rig::with(serve, &with(""));
+    let live = rig.edit(&with(", trustedProxies: ['10.0.0.1']")).unwrap().live.unwrap();
+    assert!(live.config.auth.allow_tailscale, "it is served, and its identities count");
+    let news = rig.set(&with(", tailscale: {mode: 'funnel'}")).unwrap().news.unwrap();
+    assert!(!news.restart_now && news.restart.is_empty(), "it is in nobody's way: {news:?}");
+    let news = rig.edit(&with(", tailscale: {mode: 'off', resetOnExit: true}")).unwrap();
+    assert_eq!(news.restart, ["gateway.tailscale.resetOnExit"], "no flag says anything of that");
+    let off = Flags { tailscale: Some(TailscaleMode::Off), ..Flags::default() };
+    let rig = Rig::with(off, &with(", tailscale: {mode: 'serve'}"));
+    let live =
+        rig.edit(&with(", tailscale: {mode: 'serve'}, trustedProxies: ['10.0.0.1']")).unwrap().live.unwrap();
+    assert!(!live.config.auth.allow_tailscale);
+}
+
+#[test]
 fn programs_that_hold_secrets_are_named_on_the_machine_itself() {
     // Compatibility row exec-providers-local.
     let provider = |command: &str| {

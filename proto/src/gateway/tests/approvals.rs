@@ -2,6 +2,7 @@
 //! what it may not see, every request frame is answered once, and nothing waits for ever.
 
 use super::*;
+use crate::frame::EventFrame;
 use crate::methods;
 use crate::request::Request;
 use proptest::prelude::*;
