@@ -18,7 +18,7 @@ const TUNABLES: &str = "GLIBC_TUNABLES";
 /// anything is opened or started. It returns where that was said, where another C library is used, and when it cannot be
 /// done: that costs memory, and is no reason not to serve.
 pub(crate) fn share() {
-    if !cfg!(target_env = "gnu") || is_said(|name| std::env::var_os(name)) {
+    if !cfg!(target_env = "gnu") || is_said(std::env::var_os) {
         return;
     }
     let mut arguments = std::env::args_os();
