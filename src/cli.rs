@@ -33,6 +33,7 @@ pub mod system;
 pub mod target;
 pub mod tls;
 pub mod token;
+pub mod tui;
 mod tunnel;
 
 use crate::environment::Environment;
@@ -219,6 +220,7 @@ fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Command::Health(client) => query::health(&client, environment),
         Command::Status(status) => query::status(&status, environment),
         Command::Logs(logs) => logs::run(&logs, environment),
+        Command::Tui(args) => tui::run(&args, environment),
         Command::Probe(args) => probe::run(&args, environment),
         Command::System { command } => system::run(&command, environment),
         Command::Man => print(&man::page()),
@@ -264,6 +266,7 @@ fn wants_json(command: &Command) -> bool {
         Command::Probe(probe) => probe.client.json,
         Command::Status(status) => status.client.json,
         Command::Logs(logs) => logs.client.json,
+        Command::Tui(args) => args.client.json,
         Command::System { command } => command.client().json,
         Command::Devices { command } => command.client().json,
         Command::Approvals { command } => command.client().json,

@@ -10,6 +10,7 @@ pub mod config;
 pub mod discovery;
 pub mod entropy;
 pub mod environment;
+mod heap;
 pub mod host;
 pub mod identity;
 pub mod instances;

@@ -48,6 +48,9 @@ pub enum Command {
     /// Show the log of a running gateway
     #[command(after_help = "Example:\n  clawgate logs --follow\n  clawgate logs --limit 50 --plain")]
     Logs(LogsArgs),
+    /// Watch a running gateway on this terminal: how it is, who is there, what waits, events and log
+    #[command(after_help = super::tui::HELP)]
+    Tui(super::tui::TuiArgs),
     /// Say whether a gateway can be reached, and how much of it
     Probe(ProbeArgs),
     /// Show who is here, leave a line for the agent, switch heartbeats
@@ -961,6 +964,7 @@ Examples:
   clawgate status                     see whether it runs, and what it knows
   clawgate doctor                     see what is in the way when it does not
   clawgate security audit             see who could get in who should not
+  clawgate tui                        watch it: who is there, what waits, events, log
   clawgate devices list               see who is paired and who asks to be
   clawgate node run                   make this machine a node of a gateway
   clawgate call health --json         call any method
@@ -976,7 +980,7 @@ Exit codes:
   5  the gateway answered the call with an error
   6  no service manager answers here
   70  the gateway found itself unsound and ended: a defect, please report it
-  130, 143  ended at once by a second SIGINT or SIGTERM
+  130, 143  ended at once by a second SIGINT or SIGTERM; tui by the first
 
 Environment:
   OPENCLAW_CONFIG_PATH, OPENCLAW_STATE_DIR, OPENCLAW_HOME     where configuration and state are

@@ -130,15 +130,15 @@ impl<'a> View<'a> {
 }
 
 /// What a line of the log says.
-struct Parsed {
-    time: String,
-    level: String,
-    subsystem: String,
-    message: String,
+pub(super) struct Parsed {
+    pub(super) time: String,
+    pub(super) level: String,
+    pub(super) subsystem: String,
+    pub(super) message: String,
 }
 
 /// Takes a line apart, as the reference writes it too: numbered arguments, one of which may name the subsystem.
-fn parse(line: &str) -> Option<Parsed> {
+pub(super) fn parse(line: &str) -> Option<Parsed> {
     let value: Value = serde_json::from_str(line).ok()?;
     let members = value.as_object()?;
     let meta = &value["_meta"];

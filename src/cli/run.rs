@@ -7,6 +7,7 @@ use super::{Failure, announce as announced};
 use crate::discovery::network::Machine;
 use crate::entropy;
 use crate::environment::Environment;
+use crate::heap;
 use crate::instances::{self, Instance};
 use crate::interfaces;
 use crate::listen::{self, BindFault, Bound};
@@ -36,6 +37,7 @@ use std::time::{Duration, Instant};
 /// # Errors
 /// It cannot start, its driver failed, or it cannot begin anew.
 pub fn run(args: &RunArgs, environment: &Environment) -> Result<(), Failure> {
+    heap::share();
     // A program that is replaced while it runs no longer finds its own path.
     let program = std::env::current_exe();
     let care = Arc::new(Caretaker::meet(environment).map_err(Failure::Failed)?);

@@ -1,5 +1,7 @@
 //! One connection of a client command: an ordinary blocking socket below the sans-IO client of the core.
 
+pub(super) mod live;
+
 use super::args::ClientArgs;
 use super::target::Target;
 use super::{Failure, advice};
@@ -33,6 +35,8 @@ pub struct Session {
     pub hello: Hello,
     /// Whether it did so for the device token that is kept here, and the shared secret was refused.
     pub by_device_token: bool,
+    /// What its person should know, where nothing may be written to standard error.
+    pub notices: Vec<String>,
     link: Link,
     storage: Storage<RealDisk>,
     places: Places,
@@ -46,6 +50,8 @@ pub enum Guise {
     Command,
     /// The same, and it is shown what waits for a decision.
     Decider,
+    /// The same on a screen of its own: nothing is written to standard error.
+    Watcher,
     /// Somebody who only looks, and needs no device for it.
     Probe,
 }
@@ -53,21 +59,21 @@ pub enum Guise {
 impl Guise {
     fn mode(self) -> &'static str {
         match self {
-            Self::Command | Self::Decider => "cli",
+            Self::Command | Self::Decider | Self::Watcher => "cli",
             Self::Probe => "probe",
         }
     }
 
     fn scopes(self) -> &'static [&'static str] {
         match self {
-            Self::Command | Self::Decider => &SCOPES,
+            Self::Command | Self::Decider | Self::Watcher => &SCOPES,
             Self::Probe => &["operator.read"],
         }
     }
 
     fn caps(self) -> &'static [&'static str] {
         match self {
-            Self::Decider => &["approvals"],
+            Self::Decider | Self::Watcher => &["approvals"],
             Self::Command | Self::Probe => &[],
         }
     }
@@ -117,8 +123,9 @@ impl Session {
         let target = Target::find(args, environment, &storage)?;
         let identity =
             Identity::load_or_create(&storage, &places.state_dir, log::wall_ms()).map_err(Failure::Failed)?;
-        for notice in identity.notice.iter().chain(&target.notice) {
-            let _ = writeln!(io::stderr(), "{notice}");
+        let mut notices: Vec<String> = identity.notice.iter().chain(&target.notice).cloned().collect();
+        if guise != Guise::Watcher {
+            notices.drain(..).for_each(tell);
         }
         let device_id = identity.key.device_id().to_owned();
         let mut reconnect = Reconnect::new();
@@ -141,9 +148,15 @@ impl Session {
             };
             match attempt(&target, config, started, bound) {
                 Ok((link, hello)) => {
-                    let session =
-                        Self { target, hello, by_device_token: with_held, link, storage, places, device_id };
-                    session.keep_token();
+                    let by_device_token = with_held;
+                    let mut session =
+                        Self { target, hello, by_device_token, notices, link, storage, places, device_id };
+                    if let Err(why) = session.keep_token() {
+                        match guise {
+                            Guise::Watcher => session.notices.push(why),
+                            Guise::Command | Guise::Decider | Guise::Probe => tell(why),
+                        }
+                    }
                     return Ok(session);
                 }
                 Err(Ended::Failed(Failure::Unreachable(mut why))) => {
@@ -235,8 +248,14 @@ impl Session {
 
     /// Stores a token that this device was given by its own machine's gateway.
     pub fn hold(&self, token: &str, role: &str, scopes: &[&str]) {
+        if let Err(why) = self.try_hold(token, role, scopes) {
+            tell(why);
+        }
+    }
+
+    fn try_hold(&self, token: &str, role: &str, scopes: &[&str]) -> Result<(), String> {
         if !self.target.is_home {
-            return;
+            return Ok(());
         }
         let mut scopes: Vec<String> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
         scopes.sort();
@@ -248,11 +267,10 @@ impl Session {
         };
         let known = identity::held_token(&self.storage, &self.places.state_dir, &self.device_id, role);
         if known.is_some_and(|known| secret::same(&known.token, &held.token) && known.scopes == held.scopes) {
-            return;
+            return Ok(());
         }
-        if let Err(why) = identity::hold_token(&self.storage, &self.places.state_dir, &self.device_id, held) {
-            let _ = writeln!(io::stderr(), "the device token is not stored: {why}");
-        }
+        identity::hold_token(&self.storage, &self.places.state_dir, &self.device_id, held)
+            .map_err(|why| format!("the device token is not stored: {why}"))
     }
 
     /// Says goodbye. The answer is not waited for: everything asked for is here.
@@ -261,11 +279,16 @@ impl Session {
         let _ = self.link.flush();
     }
 
-    fn keep_token(&self) {
-        if let Some(token) = self.hello.device_token() {
-            self.hold(token, ROLE, &self.hello.scopes());
+    fn keep_token(&self) -> Result<(), String> {
+        match self.hello.device_token() {
+            Some(token) => self.try_hold(token, ROLE, &self.hello.scopes()),
+            None => Ok(()),
         }
     }
+}
+
+fn tell(notice: String) {
+    let _ = writeln!(io::stderr(), "{notice}");
 }
 
 /// What came of a knock.

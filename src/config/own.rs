@@ -62,9 +62,6 @@ impl Own {
     }
 }
 
-/// What was read, with the mark that it had; nothing where there is no file.
-pub type Text = Option<(Vec<u8>, Version)>;
-
 /// Reads that file. Where a secret is asked for, `${NAME}` stands for a variable of `environment`.
 ///
 /// # Errors
@@ -73,7 +70,10 @@ pub fn read<D: Disk>(storage: &Storage<D>, path: &Path, environment: &Environmen
     read_marked(storage, path, environment).map(|(own, _)| own)
 }
 
-/// The same, and the text with the mark that it had.
+/// A text and the mark that it had; `None` where there is no file.
+pub type Marked = Option<(Vec<u8>, Version)>;
+
+/// Reads that file as [`read`] does, and gives its text as well.
 ///
 /// # Errors
 /// As [`read`].
@@ -81,7 +81,7 @@ pub fn read_marked<D: Disk>(
     storage: &Storage<D>,
     path: &Path,
     environment: &Environment,
-) -> Result<(Own, Text), String> {
+) -> Result<(Own, Marked), String> {
     let found = storage.read(path)?;
     let own = found.as_ref().map_or_else(|| Ok(Own::default()), |(text, _)| of_text(text, path, environment));
     Ok((own?, found))

@@ -24,6 +24,7 @@ mod setup;
 mod shell;
 #[cfg(feature = "tls")]
 mod tls;
+mod tui;
 mod writers;
 
 /// The drivers that were compiled in.

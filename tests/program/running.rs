@@ -134,3 +134,27 @@ fn an_identity_that_cannot_be_used_is_kept_aside() {
         assert_shows_nothing(&settings, &stop(gateway));
     }
 }
+
+/// What a process was told when it began.
+fn environment(gateway: &Program) -> Vec<String> {
+    let bytes = fs::read(format!("/proc/{}/environ", gateway.pid())).unwrap();
+    bytes.split(|byte| *byte == 0).map(|part| String::from_utf8_lossy(part).into_owned()).collect()
+}
+
+/// Other C libraries have one anyway.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[test]
+fn all_threads_share_one_heap_unless_somebody_said_otherwise() {
+    let says = |gateway: &Program, wanted: &str| environment(gateway).iter().any(|entry| entry == wanted);
+    for runtime in RUNTIMES {
+        let gateway = start(&configured(runtime).env("GLIBC_TUNABLES", ""));
+        assert!(says(&gateway, "MALLOC_ARENA_MAX=1"), "{:?}", environment(&gateway));
+        stop(gateway);
+        let gateway = start(&configured(runtime).env("MALLOC_ARENA_MAX", "3"));
+        assert!(says(&gateway, "MALLOC_ARENA_MAX=3"));
+        stop(gateway);
+        let gateway = start(&configured(runtime).env("GLIBC_TUNABLES", "glibc.malloc.arena_max=2"));
+        assert!(!environment(&gateway).iter().any(|entry| entry.starts_with("MALLOC_ARENA_MAX")));
+        stop(gateway);
+    }
+}

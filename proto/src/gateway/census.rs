@@ -32,6 +32,8 @@ pub struct Census {
     pub pending_nodes: usize,
     /// Chats that nodes follow.
     pub node_chats: usize,
+    /// Peers that are in, and may be given an address of the canvas.
+    pub surfaces: usize,
     /// Presence entries, our own not counted.
     pub presence_entries: usize,
 }
@@ -60,6 +62,7 @@ impl Gateway {
             invokes: self.invokes.len(),
             pending_nodes: self.pending.len(),
             node_chats: self.node_chats(),
+            surfaces: self.surfaces.len(),
             presence_entries: self.presence.len(),
         }
     }

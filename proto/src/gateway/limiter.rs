@@ -108,6 +108,8 @@ impl Limiters {
 struct Limiter {
     limit: RateLimit,
     keys: BTreeMap<(SecretKind, Option<IpAddr>), Failures>,
+    /// When what has run out was last dropped.
+    swept: Mono,
 }
 
 #[derive(Debug, Default)]
@@ -118,7 +120,7 @@ struct Failures {
 
 impl Limiter {
     fn new(limit: RateLimit) -> Self {
-        Self { limit, keys: BTreeMap::new() }
+        Self { limit, keys: BTreeMap::new(), swept: Mono::default() }
     }
 
     /// Other numbers from now on. A lock that is in force runs out as it was set.
@@ -141,10 +143,11 @@ impl Limiter {
 
     /// Counts a failure; the last one allowed locks the key.
     fn failed(&mut self, now: Mono, kind: SecretKind, ip: Option<IpAddr>) {
-        if !self.keys.contains_key(&(kind, ip)) && self.keys.len() >= KEYS_MAX {
+        let window_ms = self.limit.window_ms;
+        let is_time = self.keys.len() >= KEYS_MAX || now.millis_since(self.swept) > window_ms;
+        if is_time && !self.keys.contains_key(&(kind, ip)) {
             self.sweep(now);
         }
-        let window_ms = self.limit.window_ms;
         let failures = self.keys.entry((kind, ip)).or_default();
         if failures.locked_until.is_some_and(|until| until > now) {
             return;
@@ -166,6 +169,7 @@ impl Limiter {
 
     /// Drops what has run out, then, if an attacker with many addresses filled the table, the unlocked rest.
     fn sweep(&mut self, now: Mono) {
+        self.swept = now;
         let window_ms = self.limit.window_ms;
         self.keys.retain(|_, failures| match failures.locked_until {
             Some(until) => until > now,
@@ -212,6 +216,24 @@ mod tests {
         limiter.failed(at(0), SecretKind::Shared, IP);
         limiter.failed(at(200), SecretKind::Shared, IP);
         assert_eq!(limiter.check(at(201), SecretKind::Shared, IP), Ok(()));
+    }
+
+    #[test]
+    fn who_has_not_come_back_is_forgotten() {
+        let limit = RateLimit { attempts_max: 2, window_ms: 100, lockout_ms: 1_000, ..RateLimit::default() };
+        let mut limiter = Limiter::new(limit);
+        let ip = |n: u32| Some(IpAddr::V4(n.into()));
+        for n in 0..50 {
+            limiter.failed(at(1), SecretKind::Shared, ip(n));
+        }
+        for _ in 0..2 {
+            limiter.failed(at(1), SecretKind::Shared, ip(50));
+        }
+        limiter.failed(at(500), SecretKind::Shared, ip(60));
+        assert_eq!(limiter.keys.len(), 2, "the one that is locked, and the new one");
+        assert!(limiter.check(at(501), SecretKind::Shared, ip(50)).is_err());
+        limiter.failed(at(2_000), SecretKind::Shared, ip(61));
+        assert_eq!(limiter.keys.len(), 1);
     }
 
     #[test]

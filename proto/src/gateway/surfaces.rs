@@ -64,6 +64,11 @@ impl core::fmt::Debug for Surfaces {
 }
 
 impl Surfaces {
+    /// How many peers are known.
+    pub(super) fn len(&self) -> usize {
+        self.of.len()
+    }
+
     /// A peer is in.
     pub(super) fn joined(&mut self, conn: ConnId, origin: Box<str>) {
         self.of.insert(conn, Hosted { origin, capability: None });

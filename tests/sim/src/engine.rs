@@ -5,10 +5,11 @@
 mod acts;
 mod disk;
 mod end;
+mod look;
 
 use crate::model::{Model, Said};
 use crate::peer::Peer;
-use crate::plan::{DEVICES, Dice, Ending, HostManner, Kind, Plan, Sabotage, Timed};
+use crate::plan::{Dice, Ending, HostManner, Kind, Plan, Sabotage, Timed};
 use crate::transcript::{Hashes, Transcript};
 use clawgate_proto::Mono;
 use clawgate_proto::client::{ClientEvent, ClosedBy, DeviceKey};
@@ -22,6 +23,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 use std::sync::Arc;
+
+pub use look::Look;
 
 /// How a run went.
 #[derive(Debug)]
@@ -42,6 +45,8 @@ pub struct Report {
     pub reached: BTreeMap<String, u64>,
     /// Tokens made on the way: no output may show them.
     pub secrets: Vec<String>,
+    /// What the gateway held when somebody counted.
+    pub looks: Vec<Look>,
 }
 
 /// Plays a plan to its end.
@@ -63,8 +68,8 @@ enum Event {
     Arrive(usize, Cargo),
     /// Something of the gateway arrives at a peer.
     Reach(usize, Cargo),
-    /// A peer's deadline.
-    Timer(usize),
+    /// A peer's deadline, and which.
+    Timer(usize, Mono),
     /// The host does what it was asked.
     Perform(Ticket, HostManner),
     /// The host's answer arrives.
@@ -126,6 +131,8 @@ struct Engine<'a> {
     /// Pieces that reached peers.
     pieces: u64,
     writes: u64,
+    counts: look::Counts,
+    looks: Vec<Look>,
 }
 
 impl<'a> Engine<'a> {
@@ -137,7 +144,7 @@ impl<'a> Engine<'a> {
         host.set_system_info(r#"{"machine":"sim"}"#);
         let mut transcript = Transcript::new(plan.start, keeps_lines);
         let mut key_dice = Dice::new(plan.seed, "keys");
-        let keys: Vec<DeviceKey> = (0..DEVICES)
+        let keys: Vec<DeviceKey> = (0..plan.devices)
             .map(|at| {
                 let key = DeviceKey::from_seed(&key_dice.random().bytes());
                 transcript.name(key.device_id(), &format!("d{}", at + 1));
@@ -177,6 +184,8 @@ impl<'a> Engine<'a> {
             last_port: 40_000,
             pieces: 0,
             writes: 0,
+            counts: look::Counts::default(),
+            looks: Vec::new(),
         }
     }
 
@@ -222,6 +231,7 @@ impl<'a> Engine<'a> {
             events: self.events,
             reached: model.reached().clone(),
             secrets: self.tokens.values().cloned().collect(),
+            looks: self.looks.clone(),
         }
     }
 
@@ -278,15 +288,20 @@ impl<'a> Engine<'a> {
                 // An older entry for a deadline that moved finds nothing due.
                 if self.world.gateway().next_deadline().is_some_and(|at| at <= self.world.now().mono) {
                     self.tick_at = None;
+                    self.counts.wakes += 1;
                     self.world.tick();
                 }
             }
             Event::Turn(conn) => self.turn(conn),
             Event::Arrive(at, cargo) => self.arrive(at, cargo),
             Event::Reach(at, cargo) => self.reach(at, cargo),
-            Event::Timer(at) => {
+            Event::Timer(at, deadline) => {
                 let now = self.world.now();
                 let Some(peer) = self.peers.get_mut(&at) else { return };
+                // One that has moved since: to set it again would double the timers of a long run, and double them again.
+                if peer.timer != Some(deadline) {
+                    return;
+                }
                 peer.timer = None;
                 if !peer.is_mute && !peer.is_gone {
                     let events = peer.handle_timeout(now);
@@ -302,6 +317,7 @@ impl<'a> Engine<'a> {
     // ---- sockets ----
 
     fn turn(&mut self, conn: ConnId) {
+        self.counts.turns += 1;
         if self.turns.get(&conn).is_some_and(|at| *at <= self.world.now().mono) {
             self.turns.remove(&conn);
         }
@@ -535,7 +551,7 @@ impl<'a> Engine<'a> {
         }
         if let Some(timer) = timer {
             // A client that counts whole milliseconds must not be woken a little early for ever.
-            self.at(Mono(timer.0.max(now.mono.0 + 1)), Event::Timer(at));
+            self.at(Mono(timer.0.max(now.mono.0 + 1)), Event::Timer(at, timer));
         }
         if is_finished {
             self.shut(at);

@@ -14,7 +14,7 @@ mod shrink;
 pub mod transcript;
 
 use clawgate_proto::Wall;
-pub use engine::{Report, play};
+pub use engine::{Look, Report, play};
 pub use plan::Plan;
 pub use shrink::{Failure, shortest, try_play};
 

@@ -1,6 +1,7 @@
 //! What will happen in a run, decided before it begins: a list of acts, each at its time. A shorter list is a run of
 //! its own, since no act draws from another's randomness.
 
+pub mod day;
 mod random;
 
 use clawgate_proto::Wall;
@@ -21,6 +22,8 @@ pub struct Plan {
     pub acts: Vec<Timed>,
     /// How it ends.
     pub ending: Ending,
+    /// How many devices there are.
+    pub devices: u8,
     /// By how much a driver may be late: for a socket, and many times that for a deadline of the gateway.
     pub jitter_us: u64,
     /// What is secretly done wrong, to see whether anybody notices.
@@ -98,6 +101,10 @@ pub enum Act {
     Wall(i64),
     /// The process is asked to stop.
     Stop,
+    /// Faults stop, and everybody is cut whose number is not below this one.
+    Clear(usize),
+    /// Somebody counts what the gateway holds.
+    Look,
 }
 
 /// A peer that connects.

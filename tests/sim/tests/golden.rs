@@ -3,8 +3,8 @@
 
 use clawgate_proto::config::{AuthMode, RateLimit};
 use clawgate_sim::plan::{
-    Act, Call, Credential, Disk, Edit, Ending, Flaw, HostManner, Kind, Opening, Plan, Raw, Setup, Spec,
-    Timed, Who, narrow, roomy, tight,
+    Act, Call, Credential, DEVICES, Disk, Edit, Ending, Flaw, HostManner, Kind, Opening, Plan, Raw, Setup,
+    Spec, Timed, Who, narrow, roomy, tight,
 };
 use clawgate_sim::{START, play};
 use std::path::Path;
@@ -165,6 +165,7 @@ fn check(name: &str, limits: clawgate_proto::limits::Limits, acts: Vec<(u64, Act
         setup: Setup { limits, mode: AuthMode::Token, rate_limit },
         acts: acts.into_iter().map(|(ms, act)| Timed { at_us: 1_000 * ms, act }).collect(),
         ending: Ending::Watch(500),
+        devices: DEVICES,
         jitter_us: 1,
         sabotage: None,
     };

@@ -1,5 +1,6 @@
 //! TLS for stages: one certificate for all of them, made when the first asks for it, and clients that trust it alone.
 
+use crate::secrets;
 use clawgate_proto::tls::{Acceptor, Connector};
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
@@ -11,13 +12,18 @@ use std::sync::{Arc, OnceLock};
 struct Pair {
     certificate: CertificateDer<'static>,
     key: Vec<u8>,
+    pem: [String; 2],
 }
 
 fn pair() -> &'static Pair {
     static PAIR: OnceLock<Pair> = OnceLock::new();
     PAIR.get_or_init(|| {
         let made = rcgen::generate_simple_self_signed([NAME.to_owned()]).expect("a name makes a certificate");
-        Pair { certificate: made.cert.der().clone(), key: made.signing_key.serialize_der() }
+        Pair {
+            certificate: made.cert.der().clone(),
+            key: made.signing_key.serialize_der(),
+            pem: [made.cert.pem(), made.signing_key.serialize_pem()],
+        }
     })
 }
 
@@ -26,12 +32,19 @@ fn pair() -> &'static Pair {
 /// # Panics
 /// Never, with a certificate that was just made.
 pub fn acceptor() -> Acceptor {
-    let Pair { certificate, key } = pair();
+    let Pair { certificate, key, pem: _ } = pair();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.clone()));
     let config = ServerConfig::builder_with_provider(default_provider().into())
         .with_protocol_versions(&[&TLS13, &TLS12])
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(vec![certificate.clone()], key));
     Acceptor::new(config.expect("the certificate fits its key").into())
+}
+
+/// The certificate and its key, as files for a program whose clients are these.
+pub fn pem() -> &'static [String; 2] {
+    let pem = &pair().pem;
+    secrets::record_pem(&pem[1]);
+    pem
 }
 
 /// How a client of a stage reaches it.

@@ -319,6 +319,11 @@ impl World {
         })
     }
 
+    /// The connections of the sockets that the gateway has.
+    pub fn connections(&self) -> impl Iterator<Item = &Connection> {
+        self.sockets.values().filter_map(|socket| socket.connection.as_ref())
+    }
+
     /// The gateway itself.
     pub fn gateway(&self) -> &Gateway {
         &self.gateway

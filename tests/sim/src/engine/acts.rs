@@ -78,6 +78,8 @@ impl Engine<'_> {
                 }
             }
             Act::Stop => self.stop(),
+            Act::Clear(first) => self.clear(first),
+            Act::Look => self.look(),
         }
     }
 

@@ -17,6 +17,7 @@ impl Engine<'_> {
                 *manner
             }
         };
+        self.counts.asked(&request);
         self.jobs.insert(ticket, request);
         let slow_us = 1_000 * self.plan.setup.limits.host_timeout_ms;
         let delay_us = match manner {

@@ -56,13 +56,27 @@ impl Engine<'_> {
         self.at(at, Event::End(stage));
     }
 
-    fn calm(&mut self) {
+    fn faults_stop(&mut self) {
         self.manner = (HostManner::Prompt, 0);
         self.host.clear_faults();
         self.disk(Disk::ReadOnly(false));
         self.disk(Disk::Unreadable(false));
         self.edit(Edit::Repair);
         self.edit(Edit::Touch);
+    }
+
+    /// Faults stop, and all peers from this one on are cut.
+    pub(super) fn clear(&mut self, first: usize) {
+        self.say("faults stop, and whoever came is gone");
+        self.faults_stop();
+        let peers: Vec<usize> = self.peers.range(first..).map(|(at, _)| *at).collect();
+        for at in peers {
+            self.reset(at);
+        }
+    }
+
+    fn calm(&mut self) {
+        self.faults_stop();
         let peers: Vec<usize> = self.peers.keys().copied().collect();
         for at in peers {
             self.resume(at);

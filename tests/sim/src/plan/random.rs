@@ -13,11 +13,10 @@ impl Plan {
     pub fn random(seed: u64, acts: usize, start: Wall) -> Self {
         let mut dice = Dice::new(seed, "plan");
         let setup = setup(&mut dice);
-        let mut maker =
-            Maker { dice, peers: 0, at_us: 1_000, has_stopped: false, likely: Vec::new(), next: Vec::new() };
+        let mut maker = Maker::new(dice);
         let acts = (0..acts).map(|_| maker.next()).collect();
         let ending = if maker.dice.chance(50) { Ending::AllLeave } else { Ending::Stop };
-        Self { seed, start, setup, acts, ending, jitter_us: 300, sabotage: None }
+        Self { seed, start, setup, acts, ending, devices: DEVICES, jitter_us: 300, sabotage: None }
     }
 }
 
@@ -34,7 +33,8 @@ fn setup(dice: &mut Dice) -> Setup {
     Setup { limits, mode, rate_limit }
 }
 
-struct Maker {
+/// Makes one act after the other.
+pub(super) struct Maker {
     dice: Dice,
     peers: usize,
     at_us: u64,
@@ -46,7 +46,16 @@ struct Maker {
 }
 
 impl Maker {
-    fn next(&mut self) -> Timed {
+    pub(super) fn new(dice: Dice) -> Self {
+        Self { dice, peers: 0, at_us: 1_000, has_stopped: false, likely: Vec::new(), next: Vec::new() }
+    }
+
+    /// How many numbers it gave to peers.
+    pub(super) fn peers(&self) -> usize {
+        self.peers
+    }
+
+    pub(super) fn next(&mut self) -> Timed {
         for (acts_between, _, _) in &mut self.next {
             *acts_between = acts_between.saturating_sub(1);
         }

@@ -1,16 +1,14 @@
-//! What a gateway takes: time to start, memory, and what it writes while nothing happens.
+//! What a gateway takes: time to start, and memory.
 
 use crate::handshake;
 use crate::swarm::Swarm;
 use clawgate_proto::client::DeviceKey;
-use clawgate_support::usage::{Usage, Written, settled, written};
+use clawgate_support::usage::{Usage, settled};
 use clawgate_support::{Program, Settings};
-use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// From starting the process to its first answer on a connection, in milliseconds, several times over one state
 /// folder.
@@ -82,47 +80,6 @@ pub(crate) fn memory(program: &Program, key: &DeviceKey, steps: &[usize]) -> io:
         with.push((step, settled(program.pid(), BOUND)?));
     }
     Ok(Memory { idle, with, crowd })
-}
-
-/// What a gateway wrote, and which files of its state folder changed, since this was made.
-#[derive(Debug)]
-pub(crate) struct Idle {
-    pid: u32,
-    folder: PathBuf,
-    before: Written,
-    files: BTreeMap<PathBuf, (u64, Option<SystemTime>)>,
-}
-
-impl Idle {
-    pub(crate) fn begin(program: &Program) -> io::Result<Self> {
-        let (pid, folder) = (program.pid(), program.settings().state_dir());
-        let mut files = BTreeMap::new();
-        list(&folder, &mut files)?;
-        Ok(Self { pid, folder, before: written(pid)?, files })
-    }
-
-    /// Bytes for a disk, bytes for anything, and files that are new, gone or changed.
-    pub(crate) fn end(self) -> io::Result<(u64, u64, usize)> {
-        let after = written(self.pid)?;
-        let mut files = BTreeMap::new();
-        list(&self.folder, &mut files)?;
-        let changed = files.iter().filter(|(path, state)| self.files.get(*path) != Some(*state)).count()
-            + self.files.keys().filter(|path| !files.contains_key(*path)).count();
-        Ok((after.disk_bytes - self.before.disk_bytes, after.any_bytes - self.before.any_bytes, changed))
-    }
-}
-
-/// Size and time of every file below a folder.
-fn list(folder: &Path, files: &mut BTreeMap<PathBuf, (u64, Option<SystemTime>)>) -> io::Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        let meta = entry.metadata()?;
-        if meta.is_dir() {
-            list(&entry.path(), files)?;
-        }
-        files.insert(entry.path(), (meta.len(), meta.modified().ok()));
-    }
-    Ok(())
 }
 
 const BOUND: Duration = Duration::from_secs(15);

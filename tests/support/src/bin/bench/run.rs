@@ -1,7 +1,7 @@
 //! The order of things: build, then one group of measurements after the other.
 
 use crate::flavours::{self, Flavours};
-use crate::footprint::{self, Idle};
+use crate::footprint;
 use crate::options::Options;
 use crate::peer::{self, Peer};
 use crate::pin::Pinned;
@@ -13,7 +13,7 @@ use crate::{fanout, handshake, invoke};
 use clawgate_proto::client::DeviceKey;
 use clawgate_support::client::fresh_key;
 use clawgate_support::usage::{Usage, raise_descriptor_limit, settled};
-use clawgate_support::{Program, Settings};
+use clawgate_support::{Program, Settings, Stillness};
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
@@ -315,10 +315,14 @@ fn idle(options: &Options, subjects: &[Subject<'_>], report: &mut Report) -> io:
         programs.push((subject, program));
     }
     crowd.idle(Duration::from_secs(2))?;
-    let begun = programs.iter().map(|(_, program)| Idle::begin(program)).collect::<io::Result<Vec<_>>>()?;
+    // The state folder, and the log beside it.
+    let folder = |program: &Program| program.settings().temporary_dir().to_owned();
+    let begin = |(_, program): &(_, Program)| Stillness::begin(program.pid(), &folder(program));
+    let begun = programs.iter().map(begin).collect::<io::Result<Vec<_>>>()?;
     crowd.idle(time)?;
     for ((subject, _), begun) in programs.iter().zip(begun) {
-        let (disk, any, changed) = begun.end()?;
+        let stirred = begun.end()?;
+        let (disk, any, changed) = (stirred.disk_bytes, stirred.any_bytes, stirred.changed.len());
         report.add(
             Line::new("written to disk while idle", subject.name, disk as f64, Unit::Bytes)
                 .at_most(0.0)

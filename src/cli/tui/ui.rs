@@ -1,0 +1,571 @@
+//! What the person at the terminal does: which view is open, what is selected, what is typed, and what a key means. Pure: a
+//! key goes in, an act for the loop comes out.
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "most keys mean nothing in most places, and a new one would not either"
+)]
+
+use super::facts::Fact;
+use super::keys::Key;
+use super::model::{Link, Model};
+use super::overview;
+use super::rows::{Answer, Item, Mood, Question};
+use super::sheet::{Ask, Sheet};
+use super::stream::{Entry, Filter};
+use crate::cli::render;
+use std::collections::BTreeMap;
+
+/// The views, in the order of their numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Panel {
+    Overview,
+    Pairing,
+    Approvals,
+    Nodes,
+    People,
+    Events,
+    Refusals,
+    Log,
+}
+
+impl Panel {
+    pub(super) const ALL: [Self; 8] = [
+        Self::Overview,
+        Self::Pairing,
+        Self::Approvals,
+        Self::Nodes,
+        Self::People,
+        Self::Events,
+        Self::Refusals,
+        Self::Log,
+    ];
+
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::Overview => "Overview",
+            Self::Pairing => "Pairing",
+            Self::Approvals => "Approvals",
+            Self::Nodes => "Nodes",
+            Self::People => "People",
+            Self::Events => "Events",
+            Self::Refusals => "Refusals",
+            Self::Log => "Log",
+        }
+    }
+
+    /// What it shows, for the reason why it shows nothing.
+    pub(super) fn facts(self) -> &'static [Fact] {
+        match self {
+            Self::Overview => &[Fact::Status],
+            Self::Pairing => &[Fact::Devices, Fact::NodePairs],
+            Self::Approvals => &[Fact::ExecApprovals, Fact::PluginApprovals],
+            Self::Nodes => &[Fact::Nodes],
+            Self::People => &[Fact::Presence, Fact::Devices],
+            Self::Events => &[],
+            Self::Refusals => &[Fact::Status],
+            Self::Log => &[Fact::Log],
+        }
+    }
+
+    fn moved(self, by: usize) -> Self {
+        let at = Self::ALL.iter().position(|panel| *panel == self).unwrap_or_default();
+        Self::ALL[(at + by) % Self::ALL.len()]
+    }
+
+    /// Whether it is a stream of lines.
+    pub(super) fn is_stream(self) -> bool {
+        matches!(self, Self::Events | Self::Log)
+    }
+}
+
+/// A screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Size {
+    pub(super) columns: usize,
+    pub(super) rows: usize,
+}
+
+impl Size {
+    /// Lines between the two at the top and the one at the bottom.
+    pub(super) fn body(self) -> usize {
+        self.rows.saturating_sub(3)
+    }
+}
+
+/// Both clocks.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Now {
+    /// Milliseconds since the start.
+    pub(super) mono_ms: u64,
+    /// Unix milliseconds.
+    pub(super) wall_ms: u64,
+}
+
+/// One row of a view.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Row<'a> {
+    Head(&'static str),
+    /// That a part of it is empty.
+    Note(&'static str),
+    Item(&'a Item),
+    Line(&'a Entry),
+}
+
+impl Row<'_> {
+    /// What tells it from others; `None` for what cannot be selected.
+    pub(super) fn key(&self) -> Option<String> {
+        match self {
+            Self::Head(_) | Self::Note(_) => None,
+            Self::Item(item) => Some(item.key.clone()),
+            Self::Line(entry) => Some(entry.id.to_string()),
+        }
+    }
+}
+
+/// What the loop has to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Act {
+    Quit,
+    Suspend,
+    Refresh,
+    Redraw,
+    Decide(Box<Ask>),
+}
+
+/// The state of the screen.
+#[derive(Debug)]
+pub(super) struct Ui {
+    pub(super) panel: Panel,
+    pub(super) size: Size,
+    pub(super) sheet: Option<Sheet>,
+    /// A filter that is being typed.
+    pub(super) typing: Option<String>,
+    /// Something to say, until then.
+    pub(super) notice: Option<(Mood, String, u64)>,
+    /// Lines of the overview that are above the screen.
+    pub(super) scroll: usize,
+    selected: BTreeMap<Panel, String>,
+    filters: BTreeMap<Panel, String>,
+}
+
+impl Ui {
+    pub(super) fn new(size: Size) -> Self {
+        Self {
+            panel: Panel::Overview,
+            size,
+            sheet: None,
+            typing: None,
+            notice: None,
+            scroll: 0,
+            selected: BTreeMap::new(),
+            filters: BTreeMap::new(),
+        }
+    }
+
+    /// Says something for a while.
+    pub(super) fn say(&mut self, mood: Mood, text: impl Into<String>, now: Now) {
+        self.notice = Some((mood, text.into(), now.mono_ms.saturating_add(NOTICE_MS)));
+    }
+
+    /// The filter of a stream, as it was typed.
+    pub(super) fn filter(&self, panel: Panel) -> &str {
+        self.filters.get(&panel).map_or("", String::as_str)
+    }
+
+    /// The rows of a view, from top to bottom. The overview has none that can be selected.
+    pub(super) fn rows<'a>(&self, model: &'a Model, wall_ms: u64) -> Vec<Row<'a>> {
+        let list = |items: &'a [Item]| items.iter().map(Row::Item);
+        match self.panel {
+            Panel::Overview => Vec::new(),
+            Panel::Pairing => model.pairings().into_iter().map(Row::Item).collect(),
+            Panel::Approvals => model.approvals(wall_ms).into_iter().map(Row::Item).collect(),
+            Panel::Nodes => list(&model.nodes.items).collect(),
+            Panel::People => {
+                let part = |head, items: &'a [Item], empty| {
+                    let note = items.is_empty().then_some(Row::Note(empty));
+                    std::iter::once(Row::Head(head)).chain(note).chain(list(items))
+                };
+                let attached = part("Attached now", &model.attached.items, "Nobody is attached.");
+                attached.chain(part("Paired devices", &model.paired.items, "No device is paired.")).collect()
+            }
+            Panel::Refusals => list(&model.refusals.items).collect(),
+            Panel::Events => {
+                let filter = Filter::parse(self.filter(Panel::Events));
+                model.events.shown(&filter).0.into_iter().rev().map(Row::Line).collect()
+            }
+            Panel::Log => {
+                let filter = Filter::parse(self.filter(Panel::Log));
+                model.log.shown(&filter).0.into_iter().map(Row::Line).collect()
+            }
+        }
+    }
+
+    /// Which row the cursor is on. A stream that is followed has none.
+    pub(super) fn cursor(&self, rows: &[Row<'_>]) -> Option<usize> {
+        let found = self
+            .selected
+            .get(&self.panel)
+            .and_then(|key| rows.iter().position(|row| row.key().as_ref() == Some(key)));
+        let first = || rows.iter().position(|row| row.key().is_some());
+        found.or_else(|| if self.panel.is_stream() { None } else { first() })
+    }
+
+    /// A question whose entry is gone, or is another by now, is not asked any more.
+    pub(super) fn settle(&mut self, model: &Model, now: Now) {
+        if self.notice.as_ref().is_some_and(|(_, _, until)| *until <= now.mono_ms) {
+            self.notice = None;
+        }
+        let Some(ask) = self.sheet.as_ref().and_then(|sheet| sheet.ask.as_ref()) else { return };
+        if model.link != Link::Open {
+            self.sheet = None;
+            return self.say(Mood::Bad, "the gateway is gone: nothing was decided", now);
+        }
+        let still = model.waiting(&ask.question, now.wall_ms).is_some_and(|item| ask.is_about(item));
+        if !still {
+            self.sheet = None;
+            self.say(Mood::Waits, "it waits no longer, or has changed: nothing was decided here", now);
+        }
+    }
+
+    /// The screen shows what was there to be shown.
+    pub(super) fn drawn(&mut self) {
+        if let Some(sheet) = &mut self.sheet {
+            sheet.is_drawn = true;
+        }
+    }
+
+    /// The screen has another size.
+    pub(super) fn resize(&mut self, size: Size) {
+        self.size = size;
+        if let Some(sheet) = &mut self.sheet {
+            sheet.is_drawn = false;
+        }
+    }
+
+    /// A key was pressed.
+    pub(super) fn press(&mut self, key: Key, model: &mut Model, now: Now) -> Option<Act> {
+        // It was there to be read.
+        self.notice = None;
+        match key {
+            Key::Control('c') => return Some(Act::Quit),
+            Key::Control('z') => return Some(Act::Suspend),
+            Key::Control('l') => return Some(Act::Redraw),
+            _ => {}
+        }
+        if self.typing.is_some() {
+            self.type_filter(key);
+            return None;
+        }
+        if self.sheet.is_some() {
+            return self.press_on_sheet(key, now);
+        }
+        self.press_on_view(key, model, now)
+    }
+
+    fn type_filter(&mut self, key: Key) {
+        let Some(typed) = &mut self.typing else { return };
+        match key {
+            // What would drive the terminal is not typed either.
+            Key::Char(c) if typed.chars().count() < FILTER_CHARS_MAX => {
+                typed.extend(render::clean(&c.to_string()).chars().filter(|clean| *clean == c));
+            }
+            Key::Backspace => {
+                typed.pop();
+            }
+            Key::Control('u') => typed.clear(),
+            Key::Enter => {
+                self.typing = None;
+                return;
+            }
+            Key::Escape => {
+                self.typing = None;
+                self.filters.remove(&self.panel);
+                return;
+            }
+            _ => return,
+        }
+        self.filters.insert(self.panel, typed.clone());
+        self.selected.remove(&self.panel);
+    }
+
+    fn press_on_sheet(&mut self, key: Key, now: Now) -> Option<Act> {
+        let size = self.size;
+        let sheet = self.sheet.as_mut()?;
+        if let Some(lines) = lines_of(key, size) {
+            sheet.scroll_by(lines, size);
+            return None;
+        }
+        match (&sheet.ask, key) {
+            (Some(ask), Key::Char('y')) => {
+                // Keys that were typed ahead are no answer to what nobody has seen.
+                if !sheet.is_drawn {
+                    return None;
+                }
+                if !sheet.shows_end(size) {
+                    self.say(Mood::Waits, "first read it to its end: page down, or a larger window", now);
+                    return None;
+                }
+                let ask = ask.clone();
+                self.sheet = None;
+                return Some(Act::Decide(Box::new(ask)));
+            }
+            (Some(_), _) => {
+                self.sheet = None;
+                self.say(Mood::Plain, "nothing was decided", now);
+            }
+            (None, _) => self.sheet = None,
+        }
+        None
+    }
+
+    fn press_on_view(&mut self, key: Key, model: &mut Model, now: Now) -> Option<Act> {
+        match key {
+            Key::Char('q') => return Some(Act::Quit),
+            Key::Char('r') => return Some(Act::Refresh),
+            Key::Char('?') | Key::Char('h') => self.sheet = Some(Sheet::help()),
+            Key::Char(c @ '1'..='8') => self.open(Panel::ALL[c as usize - '1' as usize]),
+            Key::Tab | Key::Right => self.open(self.panel.moved(1)),
+            Key::BackTab | Key::Left => self.open(self.panel.moved(Panel::ALL.len() - 1)),
+            Key::Char('/') if self.panel.is_stream() => {
+                self.typing = Some(self.filter(self.panel).to_owned());
+            }
+            Key::Char('/') => self.say(Mood::Plain, "events and log have a filter: 6 and 8", now),
+            Key::Char(' ') => match self.panel {
+                Panel::Events => model.events.toggle_pause(),
+                Panel::Log => model.log.toggle_pause(),
+                Panel::Overview
+                | Panel::Pairing
+                | Panel::Approvals
+                | Panel::Nodes
+                | Panel::People
+                | Panel::Refusals => self.say(Mood::Plain, "events and log can be held: 6 and 8", now),
+            },
+            Key::Char('a') => self.ask(Answer::Yes, model, now),
+            Key::Char('A') => self.ask(Answer::Always, model, now),
+            Key::Char('x') => self.ask(Answer::No, model, now),
+            Key::Enter => self.show_selected(model, now),
+            Key::Escape => {
+                self.selected.remove(&self.panel);
+                self.filters.remove(&self.panel);
+            }
+            _ => {
+                if let Some(lines) = lines_of(key, self.size) {
+                    self.move_by(lines, model, now);
+                }
+            }
+        }
+        None
+    }
+
+    fn open(&mut self, panel: Panel) {
+        self.panel = panel;
+        self.scroll = 0;
+    }
+
+    fn move_by(&mut self, lines: isize, model: &Model, now: Now) {
+        if self.panel == Panel::Overview {
+            let most = overview::lines(model, self.size.columns, now).len().saturating_sub(self.size.body());
+            self.scroll = self.scroll.min(most).saturating_add_signed(lines).min(most);
+            return;
+        }
+        let rows = self.rows(model, now.wall_ms);
+        let places: Vec<usize> = (0..rows.len()).filter(|at| rows[*at].key().is_some()).collect();
+        let Some(last) = places.len().checked_sub(1) else { return };
+        // Where a view is when nothing is selected: the newest end of a stream, the top of a list.
+        let rest = if self.panel == Panel::Log { last } else { 0 };
+        let at =
+            self.cursor(&rows).and_then(|row| places.iter().position(|place| *place == row)).unwrap_or(rest);
+        let to = at.saturating_add_signed(lines).min(last);
+        match rows[places[to]].key() {
+            Some(key) if to != rest => self.selected.insert(self.panel, key),
+            Some(_) | None => self.selected.remove(&self.panel),
+        };
+    }
+
+    fn show_selected(&mut self, model: &Model, now: Now) {
+        let rows = self.rows(model, now.wall_ms);
+        let sheet = match self.cursor(&rows).map(|at| rows[at]) {
+            Some(Row::Item(item)) => Some(Sheet::of(item, now.wall_ms)),
+            Some(Row::Line(entry)) => {
+                Some(Sheet::line(&format!("{} {}", entry.at, entry.head), entry.mood, &entry.text))
+            }
+            Some(Row::Head(_) | Row::Note(_)) | None => None,
+        };
+        if sheet.is_some() {
+            self.sheet = sheet;
+        }
+    }
+
+    fn ask(&mut self, answer: Answer, model: &Model, now: Now) {
+        let rows = self.rows(model, now.wall_ms);
+        let Some(Row::Item(item)) = self.cursor(&rows).map(|at| rows[at]) else {
+            let text = "nothing is selected that waits for a word: 2 is pairing, 3 approvals";
+            return self.say(Mood::Plain, text, now);
+        };
+        let Some(question) = &item.question else {
+            return self.say(Mood::Plain, "this waits for nobody's word here", now);
+        };
+        match self.refuses(question, answer, model) {
+            Some(why) => self.say(Mood::Bad, why, now),
+            None => self.sheet = Some(Sheet::ask(item, question, answer, now.wall_ms)),
+        }
+    }
+
+    /// Why a question cannot be answered like that.
+    fn refuses(&self, question: &Question, answer: Answer, model: &Model) -> Option<String> {
+        if model.link != Link::Open {
+            return Some("there is no connection to the gateway".to_owned());
+        }
+        if let Some(scope) = model.missing_scope(question.kind) {
+            return Some(format!("this connection may not decide it: it lacks {scope}"));
+        }
+        (!question.allowed.contains(&answer)).then(|| "the gateway does not offer that here".to_owned())
+    }
+}
+
+/// How far a key moves, where it moves.
+fn lines_of(key: Key, size: Size) -> Option<isize> {
+    let page = isize::try_from(size.body().saturating_sub(1).max(1)).unwrap_or(1);
+    Some(match key {
+        Key::Up | Key::Char('k') => -1,
+        Key::Down | Key::Char('j') => 1,
+        Key::PageUp => -page,
+        Key::PageDown => page,
+        Key::Home | Key::Char('g') => isize::MIN,
+        Key::End | Key::Char('G') => isize::MAX,
+        _ => return None,
+    })
+}
+
+const NOTICE_MS: u64 = 8_000;
+const FILTER_CHARS_MAX: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn at(mono_ms: u64) -> Now {
+        Now { mono_ms, wall_ms: 1_000 }
+    }
+
+    fn model(scopes: &[&str]) -> Model {
+        let mut model = Model::new("");
+        model.opened(&json!({}), scopes, 0);
+        let pending: Vec<_> =
+            (0..3).map(|i| json!({"requestId": format!("r{i}"), "deviceId": "d", "ts": i})).collect();
+        model.learn(Fact::Devices, &json!({"pending": pending}));
+        let approval = json!({"id": "e", "request": {"command": "ls", "allowedDecisions": ["allow-once", "deny"]},
+            "expiresAtMs": 2_000});
+        model.learn(Fact::ExecApprovals, &json!([approval]));
+        model
+    }
+
+    fn screen() -> Ui {
+        Ui::new(Size { columns: 80, rows: 24 })
+    }
+
+    fn press(ui: &mut Ui, model: &mut Model, keys: &str) -> Option<Act> {
+        ui.drawn();
+        keys.chars().map(|c| ui.press(Key::Char(c), model, at(0))).last().flatten()
+    }
+
+    #[test]
+    fn a_pairing_is_approved_after_a_second_word() {
+        let (mut ui, mut model) = (screen(), model(&["operator.admin"]));
+        assert_eq!(press(&mut ui, &mut model, "2jay"), None, "nobody has seen the question yet");
+        ui.resize(Size { columns: 70, rows: 24 });
+        assert_eq!(ui.press(Key::Char('y'), &mut model, at(0)), None);
+        let Some(Act::Decide(ask)) = press(&mut ui, &mut model, "y") else { panic!("{ui:?}") };
+        assert_eq!((ask.question.id.as_str(), ask.answer), ("r1", Answer::Yes));
+        assert!(ui.sheet.is_none());
+        assert_eq!(press(&mut ui, &mut model, "xn"), None);
+        assert!(ui.sheet.is_none(), "everything but y is no");
+        assert_eq!(press(&mut ui, &mut model, "1a"), None);
+        assert!(ui.sheet.is_none(), "nothing is selected on the overview");
+    }
+
+    #[test]
+    fn what_may_not_be_decided_is_not_asked() {
+        let mut ui = screen();
+        let mut reader = model(&["operator.read"]);
+        press(&mut ui, &mut reader, "2a");
+        let said = ui.notice.clone().map(|(_, text, _)| text).unwrap_or_default();
+        assert!(ui.sheet.is_none() && said.contains("operator.pairing"), "{said}");
+        let mut admin = model(&["operator.admin"]);
+        press(&mut ui, &mut admin, "3A");
+        assert!(ui.sheet.is_none(), "allow-always is not offered");
+        press(&mut ui, &mut admin, "a");
+        assert!(ui.sheet.is_some());
+        press(&mut ui, &mut admin, "n");
+        admin.lost("gone", 0);
+        press(&mut ui, &mut admin, "a");
+        assert!(ui.sheet.is_none());
+    }
+
+    #[test]
+    fn a_question_ends_with_what_it_is_about() {
+        let (mut ui, mut model) = (screen(), model(&["operator.admin"]));
+        press(&mut ui, &mut model, "2a");
+        ui.settle(&model, at(1));
+        assert!(ui.sheet.is_some());
+        let wider =
+            json!({"pending": [{"requestId": "r0", "deviceId": "d", "ts": 0, "scopes": ["operator.admin"]}]});
+        model.learn(Fact::Devices, &wider);
+        ui.settle(&model, at(1));
+        assert!(ui.sheet.is_none(), "the same request asks for more");
+        press(&mut ui, &mut model, "3a");
+        ui.settle(&model, Now { mono_ms: 2, wall_ms: 3_000 });
+        assert!(ui.sheet.is_none(), "its time is over");
+    }
+
+    #[test]
+    fn a_selection_stays_with_its_entry_and_a_stream_is_followed_from_its_end() {
+        let (mut ui, mut model) = (screen(), model(&[]));
+        press(&mut ui, &mut model, "2jj");
+        model.learn(
+            Fact::Devices,
+            &json!({"pending": [{"requestId": "r2", "ts": 2}, {"requestId": "x", "ts": 9}]}),
+        );
+        let rows = ui.rows(&model, 0);
+        assert_eq!(ui.cursor(&rows), Some(0), "r2 is the first now");
+        for i in 0..5 {
+            model.events.push_event("tick", &i.to_string(), 0);
+            model.log.push_log(&i.to_string());
+        }
+        press(&mut ui, &mut model, "8");
+        assert_eq!(ui.cursor(&ui.rows(&model, 0)), None);
+        press(&mut ui, &mut model, "k");
+        assert_eq!(ui.cursor(&ui.rows(&model, 0)), Some(3));
+        model.log.push_log("more");
+        assert_eq!(ui.cursor(&ui.rows(&model, 0)), Some(3));
+        press(&mut ui, &mut model, "G");
+        assert_eq!(ui.cursor(&ui.rows(&model, 0)), None, "it is followed again");
+    }
+
+    #[test]
+    fn a_filter_is_typed_and_taken_back() {
+        let (mut ui, mut model) = (screen(), model(&[]));
+        model.events.push_event("tick", "{}", 0);
+        model.events.push_event("health", "{}", 0);
+        press(&mut ui, &mut model, "6/q-ti");
+        assert_eq!(ui.filter(Panel::Events), "q-ti");
+        ui.press(Key::Control('u'), &mut model, at(0));
+        press(&mut ui, &mut model, "-tick");
+        ui.press(Key::Enter, &mut model, at(0));
+        assert_eq!((ui.typing.is_none(), ui.rows(&model, 0).len()), (true, 1));
+        ui.press(Key::Escape, &mut model, at(0));
+        assert_eq!(ui.rows(&model, 0).len(), 2);
+    }
+
+    #[test]
+    fn people_have_two_lists_and_the_cursor_skips_their_heads() {
+        let (mut ui, mut model) = (screen(), model(&[]));
+        model.learn(Fact::Presence, &json!([{"mode": "webchat", "host": "page", "instanceId": "i"}]));
+        model.learn(Fact::Devices, &json!({"paired": [{"deviceId": "d1"}]}));
+        press(&mut ui, &mut model, "5");
+        assert_eq!(ui.cursor(&ui.rows(&model, 0)), Some(1));
+        press(&mut ui, &mut model, "j");
+        assert_eq!(ui.cursor(&ui.rows(&model, 0)), Some(3));
+    }
+}
