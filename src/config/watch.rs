@@ -234,7 +234,7 @@ mod tests {
     }
 
     fn drain(hears: &Receiver<()>) {
-        while hears.recv_timeout(Duration::from_millis(50)).is_ok() {}
+        while hears.recv_timeout(Duration::from_millis(300)).is_ok() {}
     }
 
     #[test]

@@ -42,7 +42,9 @@ fn a_running_gateway_follows_its_file_and_a_bad_one_changes_nothing() {
         let fault = run(&settings, "config validate");
         fault.failed(1, &["gateway: Unrecognized key: \"prot\"; did you mean \"port\"?"]);
         until("the log to name the fault", || gateway.output().contains("config.invalid"));
-        let fault = client.call("status", json!({})).unwrap()["gateway"]["configFault"].clone();
+        let mut told = || client.call("status", json!({})).unwrap()["gateway"]["configFault"].clone();
+        until("status to name it too", || !told().is_null());
+        let fault = told();
         assert_eq!((&fault["line"], &fault["key"]), (&json!(1), &json!("gateway")));
         assert!(fault["file"] == json!(path) && fault["message"].to_string().contains("prot"), "{fault}");
         fs::write(&path, &good).unwrap();

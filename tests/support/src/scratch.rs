@@ -1,10 +1,11 @@
 //! Folders and ports for one test, given back afterwards.
 
-use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A folder that is removed, with all it holds, when dropped.
 #[derive(Debug)]
@@ -37,25 +38,37 @@ pub fn temp_dir() -> TempDir {
     TempDir(path)
 }
 
-/// A port nobody listens on, on 127.0.0.1 and on ::1, and not given before by this process. Somebody else may
+/// A port that nobody has, on any address of IPv4 and on ::1, and not given before by this process. Somebody else may
 /// still take it before the test does.
 ///
 /// # Panics
 /// When no such port is found.
 pub fn free_port() -> u16 {
-    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    for _ in 0..100 {
-        let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback can be bound");
-        let port = v4.local_addr().expect("a listener has an address").port();
-        let v6 = TcpListener::bind((Ipv6Addr::LOCALHOST, port));
-        let taken = v6.is_err_and(|why| why.kind() == std::io::ErrorKind::AddrInUse);
-        let is_new = GIVEN.lock().is_ok_and(|mut given| given.insert(port));
-        if is_new && !taken {
+    // Neighbours in time and in process begin far from each other.
+    static NEXT: Mutex<Option<u32>> = Mutex::new(None);
+    let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut at = next.unwrap_or_else(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_micros());
+        std::process::id().wrapping_mul(7_919).wrapping_add(now)
+    });
+    for _ in 0..GIVEN {
+        at = at.wrapping_add(1);
+        let port = u16::try_from(FIRST + at % GIVEN).expect("a port");
+        let is_free = |ip: IpAddr| {
+            TcpListener::bind((ip, port)).map_or_else(|why| why.kind() != ErrorKind::AddrInUse, |_| true)
+        };
+        if is_free(Ipv4Addr::UNSPECIFIED.into()) && is_free(Ipv6Addr::LOCALHOST.into()) {
+            *next = Some(at);
             return port;
         }
     }
     panic!("no free port found");
 }
+
+/// Ports that systems do not hand out by themselves: one of those may belong to somebody's connection a moment later.
+const FIRST: u32 = 20_000;
+/// As many.
+const GIVEN: u32 = 12_000;
 
 #[cfg(test)]
 mod tests {
