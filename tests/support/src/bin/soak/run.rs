@@ -152,6 +152,8 @@ fn serve(subject: &Subject, options: &Options, program: &Program) -> Outcome {
     say(subject, format!("at the start: {before}"));
     let (rounds, length) = options.rounds();
     let mut resident = Vec::new();
+    // What the crowd needs once belongs to the first minute.
+    drop(crest(&ground)?);
     for round in 1..=rounds {
         come_and_go(&ground, Instant::now() + length)?;
         let clients = crest(&ground)?;
