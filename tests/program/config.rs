@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::time::{Duration, Instant};
 
-fn until(what: &str, holds: impl Fn() -> bool) {
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let bound = Instant::now() + Duration::from_secs(30);
     while !holds() {
         assert!(Instant::now() < bound, "never: {what}");
