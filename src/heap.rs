@@ -25,7 +25,7 @@ const BEGUN: &str = "CLAWGATE_HEAP";
 /// anything is opened or started. It returns where that was said, where another C library is used, and when it cannot be
 /// done: that costs memory, and is no reason not to serve.
 pub(crate) fn share() {
-    if !cfg!(target_env = "gnu") || is_settled(|name| std::env::var_os(name), process::id()) {
+    if !cfg!(target_env = "gnu") || is_settled(std::env::var_os, process::id()) {
         return;
     }
     let mut arguments = std::env::args_os();
