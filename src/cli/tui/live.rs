@@ -21,6 +21,7 @@ use crate::log;
 use clawgate_proto::client::policy::{Decision, Means, Reconnect};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, getpgrp, getsid, kill_process_group};
+use rustix::termios::{QueueSelector, tcflush};
 use serde_json::json;
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook::low_level;
@@ -55,6 +56,7 @@ pub(super) fn run(args: &ClientArgs, environment: &Environment, has_colour: bool
         opening: None,
         is_changed: true,
         drawn_ms: None,
+        run_out_asked_ms: 0,
     };
     desk.opened(session);
     let ended = desk.live(&terminal, &mut bells);
@@ -79,6 +81,8 @@ struct Desk<'a> {
     /// Something is to be drawn.
     is_changed: bool,
     drawn_ms: Option<u64>,
+    /// When the approvals were last asked for because one had run out.
+    run_out_asked_ms: u64,
 }
 
 /// A question that was sent, and until when its answer is waited for.
@@ -117,13 +121,14 @@ impl Desk<'_> {
                     }
                 }
             }
+            // What a key is about may just have changed.
+            self.hear();
             if ready.keys && self.read_keys(terminal)? {
                 break;
             }
             if !ready.keys && self.keys.is_waiting() && self.expire_key(terminal)? {
                 break;
             }
-            self.hear();
             self.look_at_opening()?;
             self.forget_unanswered();
         }
@@ -189,13 +194,18 @@ impl Desk<'_> {
             return Ok(());
         }
         self.ui.settle(&self.model, now);
+        if self.ui.has_new_question() {
+            // Typed ahead: it cannot be about what is drawn only now.
+            let _ = tcflush(io::stdin(), QueueSelector::IFlush);
+            self.keys = Keys::default();
+        }
         let painted = self.screen.paint(view(&self.ui, &self.model, now), self.ui.size.columns);
         self.drawn_ms = Some(now.mono_ms);
         self.is_changed = false;
         if !painted.is_empty() {
             terminal.write(&painted)?;
         }
-        self.ui.drawn();
+        self.ui.drawn(&self.model, self.now());
         Ok(())
     }
 
@@ -296,6 +306,11 @@ impl Desk<'_> {
             return;
         }
         let now = self.now();
+        // Which of them wait the gateway says, and not at once when its clock is behind.
+        if self.model.has_run_out(now.wall_ms) && now.mono_ms >= self.run_out_asked_ms + RUN_OUT_EVERY_MS {
+            self.run_out_asked_ms = now.mono_ms;
+            self.schedule.age([Fact::ExecApprovals, Fact::PluginApprovals], now.mono_ms);
+        }
         for fact in self.schedule.take(now.mono_ms) {
             let params = fact.params(self.model.log_cursor);
             self.send(fact.method(), params, What::Fact(fact));
@@ -476,4 +491,6 @@ const DRAW_EVERY_MS: u64 = 100;
 const LOOK_EVERY_MS: u64 = 1_000;
 /// How long a terminal takes to send the rest of a key.
 const KEY_WAIT: Duration = Duration::from_millis(50);
+/// Between two questions about approvals whose time is over.
+const RUN_OUT_EVERY_MS: u64 = 2_000;
 const AGAIN_MS: u64 = 1_000;

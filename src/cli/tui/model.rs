@@ -38,6 +38,8 @@ pub(super) struct Model {
     pub(super) log_file: String,
     pub(super) log_cursor: Option<u64>,
     errors: BTreeMap<Fact, String>,
+    /// The gateway's clock less this machine's, as its latest `tick` told.
+    clock_offset_ms: i64,
 }
 
 /// The connection.
@@ -115,6 +117,7 @@ impl Model {
             log_file: String::new(),
             log_cursor: None,
             errors: BTreeMap::new(),
+            clock_offset_ms: 0,
         }
     }
 
@@ -235,6 +238,11 @@ impl Model {
         match name {
             "presence" => self.learn(Fact::Presence, &value()["presence"]),
             "health" => self.learn(Fact::Health, &value()),
+            "tick" => {
+                if let Some(there) = value()["ts"].as_i64() {
+                    self.clock_offset_ms = there.saturating_sub_unsigned(wall_ms);
+                }
+            }
             "shutdown" => {
                 let value = value();
                 let expected_ms = value["restartExpectedMs"].as_u64().map(|ms| ms.min(PAUSE_MS_MAX));
@@ -305,23 +313,25 @@ impl Model {
         all
     }
 
-    /// Approvals that wait at that time, the one that runs out first on top.
-    pub(super) fn approvals(&self, wall_ms: u64) -> Vec<&Item> {
-        let end = |item: &Item| match item.when {
-            When::Until(at) => at,
-            When::Since(..) | When::Never => u64::MAX,
-        };
+    /// Approvals that wait, the one that runs out first on top. Which those are the gateway says: this machine's clock may
+    /// be another.
+    pub(super) fn approvals(&self) -> Vec<&Item> {
         let mut all: Vec<&Item> = self.exec.items.iter().chain(&self.plugin.items).collect();
-        all.retain(|item| end(item) > wall_ms);
         all.sort_by_key(|item| end(item));
         all
     }
 
+    /// Whether an approval's time is over, as far as the gateway's clock is known: then it is asked what is left.
+    pub(super) fn has_run_out(&self, wall_ms: u64) -> bool {
+        let there = i128::from(wall_ms) + i128::from(self.clock_offset_ms);
+        self.approvals().first().is_some_and(|item| i128::from(end(item)) <= there)
+    }
+
     /// The entry that a question belongs to, as long as it waits.
-    pub(super) fn waiting(&self, question: &Question, wall_ms: u64) -> Option<&Item> {
+    pub(super) fn waiting(&self, question: &Question) -> Option<&Item> {
         let waiting = match question.kind {
             Kind::Device | Kind::Node => self.pairings(),
-            Kind::Exec | Kind::Plugin => self.approvals(wall_ms),
+            Kind::Exec | Kind::Plugin => self.approvals(),
         };
         waiting.into_iter().find(|item| item.question.as_ref() == Some(question))
     }
@@ -334,6 +344,14 @@ impl Model {
         };
         let has = |scope: &str| self.scopes.iter().any(|held| held == scope);
         (!has(needed) && !has("operator.admin")).then_some(needed)
+    }
+}
+
+/// When an approval runs out, by the gateway's clock.
+fn end(item: &Item) -> u64 {
+    match item.when {
+        When::Until(at) => at,
+        When::Since(..) | When::Never => u64::MAX,
     }
 }
 
@@ -413,10 +431,15 @@ mod tests {
         model.learn(Fact::PluginApprovals, &json!([{"id": "plugin:p", "expiresAtMs": 70}]));
         let keys = |items: Vec<&Item>| items.iter().map(|item| item.key.clone()).collect::<Vec<_>>();
         assert_eq!(keys(model.pairings()), ["n", "d"]);
-        assert_eq!(keys(model.approvals(10)), ["soon", "plugin:p", "late"]);
-        assert_eq!(keys(model.approvals(60)), ["plugin:p", "late"]);
-        let question = model.approvals(10)[0].question.clone().unwrap_or_else(|| panic!("a question"));
-        assert!(model.waiting(&question, 10).is_some() && model.waiting(&question, 60).is_none());
+        assert_eq!(keys(model.approvals()), ["soon", "plugin:p", "late"]);
+        let question = model.approvals()[0].question.clone().unwrap_or_else(|| panic!("a question"));
+        assert!(model.waiting(&question).is_some());
+        // By the clock of this machine all are over; the gateway's is an hour behind.
+        assert_eq!((model.has_run_out(100_000), model.approvals().len()), (true, 3));
+        model.heard("tick", "", || json!({"ts": 40}), 100_000);
+        assert_eq!([100_009, 100_010].map(|wall_ms| model.has_run_out(wall_ms)), [false, true]);
+        model.learn(Fact::ExecApprovals, &json!([{"id": "late", "expiresAtMs": 90}]));
+        assert!(model.waiting(&question).is_none() && !model.has_run_out(100_010));
     }
 
     #[test]

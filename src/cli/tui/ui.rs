@@ -145,6 +145,8 @@ pub(super) struct Ui {
     /// Lines of the overview that are above the screen.
     pub(super) scroll: usize,
     selected: BTreeMap<Panel, String>,
+    /// The entry under the cursor when the screen was last drawn.
+    shown: Option<(Panel, String)>,
     filters: BTreeMap<Panel, String>,
 }
 
@@ -158,6 +160,7 @@ impl Ui {
             notice: None,
             scroll: 0,
             selected: BTreeMap::new(),
+            shown: None,
             filters: BTreeMap::new(),
         }
     }
@@ -173,12 +176,12 @@ impl Ui {
     }
 
     /// The rows of a view, from top to bottom. The overview has none that can be selected.
-    pub(super) fn rows<'a>(&self, model: &'a Model, wall_ms: u64) -> Vec<Row<'a>> {
+    pub(super) fn rows<'a>(&self, model: &'a Model) -> Vec<Row<'a>> {
         let list = |items: &'a [Item]| items.iter().map(Row::Item);
         match self.panel {
             Panel::Overview => Vec::new(),
             Panel::Pairing => model.pairings().into_iter().map(Row::Item).collect(),
-            Panel::Approvals => model.approvals(wall_ms).into_iter().map(Row::Item).collect(),
+            Panel::Approvals => model.approvals().into_iter().map(Row::Item).collect(),
             Panel::Nodes => list(&model.nodes.items).collect(),
             Panel::People => {
                 let part = |head, items: &'a [Item], empty| {
@@ -220,7 +223,7 @@ impl Ui {
             self.sheet = None;
             return self.say(Mood::Bad, "the gateway is gone: nothing was decided", now);
         }
-        let still = model.waiting(&ask.question, now.wall_ms).is_some_and(|item| ask.is_about(item));
+        let still = model.waiting(&ask.question).is_some_and(|item| ask.is_about(item));
         if !still {
             self.sheet = None;
             self.say(Mood::Waits, "it waits no longer, or has changed: nothing was decided here", now);
@@ -228,17 +231,31 @@ impl Ui {
     }
 
     /// The screen shows what was there to be shown.
-    pub(super) fn drawn(&mut self) {
+    pub(super) fn drawn(&mut self, model: &Model, now: Now) {
         if let Some(sheet) = &mut self.sheet {
-            sheet.is_drawn = true;
+            sheet.drawn_ms.get_or_insert(now.mono_ms);
+            return;
         }
+        let rows = self.rows(model);
+        self.shown = self.cursor(&rows).and_then(|at| rows[at].key()).map(|key| (self.panel, key));
+        // From here on the cursor belongs to this entry, wherever it goes: a new one above it is not what a key is meant for.
+        if let Some((panel, key)) = self.shown.clone()
+            && !panel.is_stream()
+        {
+            self.selected.insert(panel, key);
+        }
+    }
+
+    /// Whether a question waits for its first drawing. What was typed before that is not about it.
+    pub(super) fn has_new_question(&self) -> bool {
+        self.sheet.as_ref().is_some_and(|sheet| sheet.ask.is_some() && sheet.drawn_ms.is_none())
     }
 
     /// The screen has another size.
     pub(super) fn resize(&mut self, size: Size) {
         self.size = size;
         if let Some(sheet) = &mut self.sheet {
-            sheet.is_drawn = false;
+            sheet.drawn_ms = None;
         }
     }
 
@@ -257,6 +274,8 @@ impl Ui {
             return None;
         }
         if self.sheet.is_some() {
+            // What is known by now counts, not what was known when it was drawn.
+            self.settle(model, now);
             return self.press_on_sheet(key, now);
         }
         self.press_on_view(key, model, now)
@@ -298,7 +317,12 @@ impl Ui {
         match (&sheet.ask, key) {
             (Some(ask), Key::Char('y')) => {
                 // Keys that were typed ahead are no answer to what nobody has seen.
-                if !sheet.is_drawn {
+                if !sheet.was_seen(now.mono_ms) {
+                    self.say(
+                        Mood::Waits,
+                        "y counts half a second after the question is shown: read it first",
+                        now,
+                    );
                     return None;
                 }
                 if !sheet.shows_end(size) {
@@ -368,7 +392,7 @@ impl Ui {
             self.scroll = self.scroll.min(most).saturating_add_signed(lines).min(most);
             return;
         }
-        let rows = self.rows(model, now.wall_ms);
+        let rows = self.rows(model);
         let places: Vec<usize> = (0..rows.len()).filter(|at| rows[*at].key().is_some()).collect();
         let Some(last) = places.len().checked_sub(1) else { return };
         // Where a view is when nothing is selected: the newest end of a stream, the top of a list.
@@ -376,14 +400,16 @@ impl Ui {
         let at =
             self.cursor(&rows).and_then(|row| places.iter().position(|place| *place == row)).unwrap_or(rest);
         let to = at.saturating_add_signed(lines).min(last);
+        // At its rest a stream is followed; a list has entries that are meant wherever they are.
+        let is_pinned = to != rest || !self.panel.is_stream();
         match rows[places[to]].key() {
-            Some(key) if to != rest => self.selected.insert(self.panel, key),
+            Some(key) if is_pinned => self.selected.insert(self.panel, key),
             Some(_) | None => self.selected.remove(&self.panel),
         };
     }
 
     fn show_selected(&mut self, model: &Model, now: Now) {
-        let rows = self.rows(model, now.wall_ms);
+        let rows = self.rows(model);
         let sheet = match self.cursor(&rows).map(|at| rows[at]) {
             Some(Row::Item(item)) => Some(Sheet::of(item, now.wall_ms)),
             Some(Row::Line(entry)) => {
@@ -397,11 +423,18 @@ impl Ui {
     }
 
     fn ask(&mut self, answer: Answer, model: &Model, now: Now) {
-        let rows = self.rows(model, now.wall_ms);
+        let rows = self.rows(model);
         let Some(Row::Item(item)) = self.cursor(&rows).map(|at| rows[at]) else {
             let text = "nothing is selected that waits for a word: 2 is pairing, 3 approvals";
             return self.say(Mood::Plain, text, now);
         };
+        if self.shown.as_ref() != Some(&(self.panel, item.key.clone())) {
+            return self.say(
+                Mood::Waits,
+                "the list has changed: look again, then press the key once more",
+                now,
+            );
+        }
         let Some(question) = &item.question else {
             return self.say(Mood::Plain, "this waits for nobody's word here", now);
         };
@@ -443,6 +476,7 @@ const FILTER_CHARS_MAX: usize = 200;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::tui::sheet::SEEN_MS;
     use serde_json::json;
 
     fn at(mono_ms: u64) -> Now {
@@ -466,16 +500,28 @@ mod tests {
     }
 
     fn press(ui: &mut Ui, model: &mut Model, keys: &str) -> Option<Act> {
-        ui.drawn();
-        keys.chars().map(|c| ui.press(Key::Char(c), model, at(0))).last().flatten()
+        let mut act = None;
+        for c in keys.chars() {
+            ui.drawn(model, at(0));
+            act = ui.press(Key::Char(c), model, at(SEEN_MS));
+        }
+        act
     }
 
     #[test]
     fn a_pairing_is_approved_after_a_second_word() {
         let (mut ui, mut model) = (screen(), model(&["operator.admin"]));
-        assert_eq!(press(&mut ui, &mut model, "2jay"), None, "nobody has seen the question yet");
+        press(&mut ui, &mut model, "2ja");
+        assert!(ui.has_new_question());
+        assert_eq!(ui.press(Key::Char('y'), &mut model, at(9_000)), None, "nobody has seen the question yet");
+        ui.drawn(&model, at(9_000));
+        assert!(!ui.has_new_question());
+        assert_eq!(ui.press(Key::Char('y'), &mut model, at(8_999 + SEEN_MS)), None, "nobody reads so fast");
+        // Drawing it once more does not begin the time anew, another size does.
+        ui.drawn(&model, at(9_400));
         ui.resize(Size { columns: 70, rows: 24 });
-        assert_eq!(ui.press(Key::Char('y'), &mut model, at(0)), None);
+        assert_eq!(ui.press(Key::Char('y'), &mut model, at(9_000 + SEEN_MS)), None);
+        assert!(ui.sheet.is_some());
         let Some(Act::Decide(ask)) = press(&mut ui, &mut model, "y") else { panic!("{ui:?}") };
         assert_eq!((ask.question.id.as_str(), ask.answer), ("r1", Answer::Yes));
         assert!(ui.sheet.is_none());
@@ -515,8 +561,44 @@ mod tests {
         ui.settle(&model, at(1));
         assert!(ui.sheet.is_none(), "the same request asks for more");
         press(&mut ui, &mut model, "3a");
-        ui.settle(&model, Now { mono_ms: 2, wall_ms: 3_000 });
-        assert!(ui.sheet.is_none(), "its time is over");
+        ui.settle(&model, Now { mono_ms: 2, wall_ms: u64::MAX });
+        assert!(ui.sheet.is_some(), "the gateway says what waits, not this machine's clock");
+        ui.drawn(&model, at(0));
+        model.learn(Fact::ExecApprovals, &json!([]));
+        assert_eq!(
+            ui.press(Key::Char('y'), &mut model, at(SEEN_MS)),
+            None,
+            "it is looked at once more before yes"
+        );
+        assert!(ui.sheet.is_none());
+    }
+
+    #[test]
+    fn a_key_is_about_the_entry_that_was_on_the_screen() {
+        let (mut ui, mut model) = (screen(), model(&["operator.admin"]));
+        let said = |ui: &Ui| ui.notice.clone().map(|(_, text, _)| text).unwrap_or_default();
+        ui.press(Key::Char('2'), &mut model, at(0));
+        ui.press(Key::Char('a'), &mut model, at(0));
+        assert!(ui.sheet.is_none() && said(&ui).contains("has changed"), "nobody has seen the list yet");
+        ui.drawn(&model, at(0));
+        // Somebody comes in above the first, which was never moved to.
+        let ids = |ids: &[(&str, u64)]| {
+            let pending = ids.iter().map(|(id, ts)| json!({"requestId": id, "deviceId": "d", "ts": ts}));
+            json!({"pending": pending.collect::<Vec<_>>()})
+        };
+        model.learn(Fact::Devices, &ids(&[("new", 0), ("r0", 1), ("r1", 2)]));
+        ui.press(Key::Char('a'), &mut model, at(0));
+        let asked = ui.sheet.as_ref().and_then(|sheet| sheet.ask.as_ref()).map(|ask| ask.question.id.clone());
+        assert_eq!(asked.as_deref(), Some("r0"));
+        ui.sheet = None;
+        // The top is an entry too: whoever moves there means it.
+        press(&mut ui, &mut model, "jg");
+        ui.drawn(&model, at(0));
+        model.learn(Fact::Devices, &ids(&[("newer", 0), ("new", 1)]));
+        assert_eq!(ui.cursor(&ui.rows(&model)), Some(1));
+        model.learn(Fact::Devices, &ids(&[("newer", 0)]));
+        ui.press(Key::Char('x'), &mut model, at(0));
+        assert!(ui.sheet.is_none() && said(&ui).contains("has changed"), "what was meant is gone");
     }
 
     #[test]
@@ -527,20 +609,20 @@ mod tests {
             Fact::Devices,
             &json!({"pending": [{"requestId": "r2", "ts": 2}, {"requestId": "x", "ts": 9}]}),
         );
-        let rows = ui.rows(&model, 0);
+        let rows = ui.rows(&model);
         assert_eq!(ui.cursor(&rows), Some(0), "r2 is the first now");
         for i in 0..5 {
             model.events.push_event("tick", &i.to_string(), 0);
             model.log.push_log(&i.to_string());
         }
         press(&mut ui, &mut model, "8");
-        assert_eq!(ui.cursor(&ui.rows(&model, 0)), None);
+        assert_eq!(ui.cursor(&ui.rows(&model)), None);
         press(&mut ui, &mut model, "k");
-        assert_eq!(ui.cursor(&ui.rows(&model, 0)), Some(3));
+        assert_eq!(ui.cursor(&ui.rows(&model)), Some(3));
         model.log.push_log("more");
-        assert_eq!(ui.cursor(&ui.rows(&model, 0)), Some(3));
+        assert_eq!(ui.cursor(&ui.rows(&model)), Some(3));
         press(&mut ui, &mut model, "G");
-        assert_eq!(ui.cursor(&ui.rows(&model, 0)), None, "it is followed again");
+        assert_eq!(ui.cursor(&ui.rows(&model)), None, "it is followed again");
     }
 
     #[test]
@@ -553,9 +635,9 @@ mod tests {
         ui.press(Key::Control('u'), &mut model, at(0));
         press(&mut ui, &mut model, "-tick");
         ui.press(Key::Enter, &mut model, at(0));
-        assert_eq!((ui.typing.is_none(), ui.rows(&model, 0).len()), (true, 1));
+        assert_eq!((ui.typing.is_none(), ui.rows(&model).len()), (true, 1));
         ui.press(Key::Escape, &mut model, at(0));
-        assert_eq!(ui.rows(&model, 0).len(), 2);
+        assert_eq!(ui.rows(&model).len(), 2);
     }
 
     #[test]
@@ -564,8 +646,8 @@ mod tests {
         model.learn(Fact::Presence, &json!([{"mode": "webchat", "host": "page", "instanceId": "i"}]));
         model.learn(Fact::Devices, &json!({"paired": [{"deviceId": "d1"}]}));
         press(&mut ui, &mut model, "5");
-        assert_eq!(ui.cursor(&ui.rows(&model, 0)), Some(1));
+        assert_eq!(ui.cursor(&ui.rows(&model)), Some(1));
         press(&mut ui, &mut model, "j");
-        assert_eq!(ui.cursor(&ui.rows(&model, 0)), Some(3));
+        assert_eq!(ui.cursor(&ui.rows(&model)), Some(3));
     }
 }
