@@ -126,7 +126,7 @@ impl Desk<'_> {
             if ready.keys && self.read_keys(terminal)? {
                 break;
             }
-            if !ready.keys && self.keys.is_waiting() && self.expire_key(terminal)? {
+            if !ready.keys && ready.is_known && self.expire_key(terminal)? {
                 break;
             }
             self.look_at_opening()?;
@@ -162,7 +162,7 @@ impl Desk<'_> {
         if let Some(at_most) = self.session.as_ref().and_then(Session::wait_at_most) {
             patience = patience.min(at_most.max(Duration::from_millis(1)));
         }
-        if self.keys.is_waiting() { patience.min(KEY_WAIT) } else { patience }
+        self.keys.wait_ms(now).map_or(patience, |key| patience.min(Duration::from_millis(key)))
     }
 
     fn wait(&self, bells: &Bells) -> Result<Ready, Failure> {
@@ -181,10 +181,10 @@ impl Desk<'_> {
         }
         match poll(&mut fds, Some(&time)) {
             Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => return Ok(Ready { keys: false, bells: true }),
+            Err(rustix::io::Errno::INTR) => return Ok(Ready { keys: false, bells: true, is_known: false }),
             Err(why) => return Err(Failure::Failed(format!("nothing can be waited for: {why}"))),
         }
-        Ok(Ready { keys: !fds[0].revents().is_empty(), bells: !fds[1].revents().is_empty() })
+        Ok(Ready { keys: !fds[0].revents().is_empty(), bells: !fds[1].revents().is_empty(), is_known: true })
     }
 
     fn draw(&mut self, terminal: &Terminal) -> Result<(), Failure> {
@@ -246,8 +246,8 @@ impl Desk<'_> {
         let keys = match rustix::io::read(io::stdin(), &mut bytes[..]) {
             // The terminal was closed.
             Ok(0) => return Err(Failure::Reported(128 + 1)),
-            Ok(count) => self.keys.feed(&bytes[..count]),
-            Err(rustix::io::Errno::INTR) => Vec::new(),
+            Ok(count) => self.keys.read(&bytes[..count], self.now().mono_ms),
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => Vec::new(),
             Err(why) => return Err(Failure::Failed(format!("the terminal is gone: {why}"))),
         };
         for key in keys {
@@ -259,7 +259,7 @@ impl Desk<'_> {
     }
 
     fn expire_key(&mut self, terminal: &Terminal) -> Result<bool, Failure> {
-        match self.keys.expire() {
+        match self.keys.expire(self.now().mono_ms) {
             Some(key) => self.press(key, terminal),
             None => Ok(false),
         }
@@ -483,14 +483,14 @@ impl Desk<'_> {
 struct Ready {
     keys: bool,
     bells: bool,
+    /// Whether that was found out; a signal may come before it is.
+    is_known: bool,
 }
 
 /// Between two drawings, at least.
 const DRAW_EVERY_MS: u64 = 100;
 /// Between two looks at what changes with the time alone.
 const LOOK_EVERY_MS: u64 = 1_000;
-/// How long a terminal takes to send the rest of a key.
-const KEY_WAIT: Duration = Duration::from_millis(50);
 /// Between two questions about approvals whose time is over.
 const RUN_OUT_EVERY_MS: u64 = 2_000;
 const AGAIN_MS: u64 = 1_000;
