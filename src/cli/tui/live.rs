@@ -56,6 +56,7 @@ pub(super) fn run(args: &ClientArgs, environment: &Environment, has_colour: bool
         opening: None,
         is_changed: true,
         drawn_ms: None,
+        opened_ms: 0,
         run_out_asked_ms: 0,
     };
     desk.opened(session);
@@ -81,6 +82,8 @@ struct Desk<'a> {
     /// Something is to be drawn.
     is_changed: bool,
     drawn_ms: Option<u64>,
+    /// When the connection was opened.
+    opened_ms: u64,
     /// When the approvals were last asked for because one had run out.
     run_out_asked_ms: u64,
 }
@@ -291,7 +294,7 @@ impl Desk<'_> {
     fn opened(&mut self, mut session: Session) {
         let now = self.now();
         self.model.opened(&session.hello.0, &session.hello.scopes(), now.wall_ms);
-        self.reconnect.connected();
+        self.opened_ms = now.mono_ms;
         self.asked.clear();
         self.schedule.restart(now.mono_ms);
         for notice in session.notices.drain(..) {
@@ -327,13 +330,24 @@ impl Desk<'_> {
     }
 
     fn send(&mut self, method: &str, params: serde_json::Value, what: What) {
-        let Some(session) = &mut self.session else { return };
+        let Some(session) = &mut self.session else { return self.never_answered(what) };
         match session.send(method, params, self.args.timeout) {
             Ok(id) => {
                 let until_ms = self.now().mono_ms.saturating_add(self.args.timeout);
                 self.asked.insert(id, Asked { what, until_ms });
             }
-            Err(why) => self.lost(&why),
+            Err(why) => {
+                self.lost(&why);
+                self.never_answered(what);
+            }
+        }
+    }
+
+    /// The connection ended first.
+    fn never_answered(&mut self, what: What) {
+        if let What::Decision(ask) = what {
+            self.ui.say_unknown(&ask);
+            self.is_changed = true;
         }
     }
 
@@ -397,8 +411,14 @@ impl Desk<'_> {
 
     fn lost(&mut self, why: &Failure) {
         self.session = None;
-        self.asked.clear();
+        for (_, asked) in std::mem::take(&mut self.asked) {
+            self.never_answered(asked.what);
+        }
         self.schedule.stop();
+        // One that lets us in and closes at once is a failure like another, and the pauses grow.
+        if self.now().mono_ms >= self.opened_ms.saturating_add(STEADY_MS) {
+            self.reconnect.connected();
+        }
         // A gateway that said when it will be back is not asked before.
         let expected = self.model.leaving.as_ref().and_then(|leaving| leaving.expected_ms);
         let after_ms = expected.unwrap_or_else(|| self.back_off());
@@ -491,6 +511,8 @@ struct Ready {
 const DRAW_EVERY_MS: u64 = 100;
 /// Between two looks at what changes with the time alone.
 const LOOK_EVERY_MS: u64 = 1_000;
+/// A connection that lasted so long was a good one.
+const STEADY_MS: u64 = 10_000;
 /// Between two questions about approvals whose time is over.
 const RUN_OUT_EVERY_MS: u64 = 2_000;
 const AGAIN_MS: u64 = 1_000;

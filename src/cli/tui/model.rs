@@ -245,7 +245,8 @@ impl Model {
             }
             "shutdown" => {
                 let value = value();
-                let expected_ms = value["restartExpectedMs"].as_u64().map(|ms| ms.min(PAUSE_MS_MAX));
+                let expected_ms =
+                    value["restartExpectedMs"].as_u64().map(|ms| ms.clamp(PAUSE_MS_MIN, PAUSE_MS_MAX));
                 self.leaving = Some(Leaving { reason: text(&value["reason"]), expected_ms });
             }
             _ => {}
@@ -387,6 +388,8 @@ pub(super) const LOG_LINES_MAX: usize = 500;
 const SETTINGS_MAX: usize = 50;
 /// No gateway is believed that it comes back later than this.
 const PAUSE_MS_MAX: u64 = 30_000;
+/// Nor sooner: one that says so again and again is not asked without a pause.
+const PAUSE_MS_MIN: u64 = 500;
 
 #[cfg(test)]
 mod tests {
@@ -467,6 +470,8 @@ mod tests {
         assert_eq!(model.link_text(1_000).0, "gateway is gone, trying again now");
         model.opened(&json!({}), &[], 0);
         assert_eq!(model.why_gone(), None);
+        model.heard("shutdown", "", || json!({"reason": "r", "restartExpectedMs": 0}), 0);
+        assert_eq!(model.leaving.take().and_then(|leaving| leaving.expected_ms), Some(PAUSE_MS_MIN));
         model.lost("closed (1006)\nmore", 0);
         assert_eq!(model.link_text(0).0, "gateway is gone, trying again in 0 s");
         assert_eq!(model.why_gone().as_deref(), Some("closed (1006)"));

@@ -142,6 +142,8 @@ pub(super) struct Ui {
     pub(super) typing: Option<String>,
     /// Something to say, until then.
     pub(super) notice: Option<(Mood, String, u64)>,
+    /// Whether that is on the screen.
+    is_notice_drawn: bool,
     /// Lines of the overview that are above the screen.
     pub(super) scroll: usize,
     selected: BTreeMap<Panel, String>,
@@ -158,6 +160,7 @@ impl Ui {
             sheet: None,
             typing: None,
             notice: None,
+            is_notice_drawn: false,
             scroll: 0,
             selected: BTreeMap::new(),
             shown: None,
@@ -167,7 +170,22 @@ impl Ui {
 
     /// Says something for a while.
     pub(super) fn say(&mut self, mood: Mood, text: impl Into<String>, now: Now) {
+        // What nobody else will say once more is not lost for it.
+        if matches!(self.notice, Some((_, _, u64::MAX))) {
+            return;
+        }
         self.notice = Some((mood, text.into(), now.mono_ms.saturating_add(NOTICE_MS)));
+        self.is_notice_drawn = false;
+    }
+
+    /// Says that nobody knows what became of a decision; until a key is pressed.
+    pub(super) fn say_unknown(&mut self, ask: &Ask) {
+        let text = format!(
+            "the connection ended before the gateway answered. Not known whether it is done: {}",
+            ask.text()
+        );
+        self.notice = Some((Mood::Bad, text, u64::MAX));
+        self.is_notice_drawn = false;
     }
 
     /// The filter of a stream, as it was typed.
@@ -232,6 +250,7 @@ impl Ui {
 
     /// The screen shows what was there to be shown.
     pub(super) fn drawn(&mut self, model: &Model, now: Now) {
+        self.is_notice_drawn = true;
         if let Some(sheet) = &mut self.sheet {
             sheet.drawn_ms.get_or_insert(now.mono_ms);
             return;
@@ -262,7 +281,9 @@ impl Ui {
     /// A key was pressed.
     pub(super) fn press(&mut self, key: Key, model: &mut Model, now: Now) -> Option<Act> {
         // It was there to be read.
-        self.notice = None;
+        if self.is_notice_drawn {
+            self.notice = None;
+        }
         match key {
             Key::Control('c') => return Some(Act::Quit),
             Key::Control('z') => return Some(Act::Suspend),
@@ -623,6 +644,21 @@ mod tests {
         assert_eq!(ui.cursor(&ui.rows(&model)), Some(3));
         press(&mut ui, &mut model, "G");
         assert_eq!(ui.cursor(&ui.rows(&model)), None, "it is followed again");
+    }
+
+    #[test]
+    fn what_became_of_a_decision_is_said_until_somebody_has_read_it() {
+        let (mut ui, mut model) = (screen(), model(&["operator.admin"]));
+        press(&mut ui, &mut model, "3a");
+        let Some(Act::Decide(ask)) = press(&mut ui, &mut model, "y") else { panic!("{ui:?}") };
+        ui.say_unknown(&ask);
+        ui.press(Key::Char('j'), &mut model, at(0));
+        ui.say(Mood::Plain, "something else", at(1));
+        ui.settle(&model, at(1_000_000));
+        let said = ui.notice.clone().map(|(_, text, _)| text).unwrap_or_default();
+        assert!(said.contains("Not known whether it is done: Allow once: ls"), "{said}");
+        press(&mut ui, &mut model, "j");
+        assert_eq!(ui.notice, None, "it was on the screen, and then a key was pressed");
     }
 
     #[test]
