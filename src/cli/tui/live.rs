@@ -18,6 +18,7 @@ use crate::cli::session::live::Heard;
 use crate::cli::session::{Guise, Session};
 use crate::environment::Environment;
 use crate::log;
+use clawgate_proto::client::ResponseError;
 use clawgate_proto::client::policy::{Decision, Means, Reconnect};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, getpgrp, getsid, kill_process_group};
@@ -360,15 +361,23 @@ impl Desk<'_> {
             let now = self.now();
             match heard {
                 Heard::Event(event) => {
-                    self.schedule.age(Fact::aged_by(&event.name), now.mono_ms);
+                    self.schedule.aged_by(&event.name, now.mono_ms);
                     let payload = event.payload.as_ref().map_or("", |raw| raw.get());
                     self.model.heard(&event.name, payload, || event.value(), now.wall_ms);
                 }
                 Heard::Gap => self.schedule.age(Fact::ALL, now.mono_ms),
                 Heard::Answer(response) => {
                     let Some(asked) = self.asked.remove(&response.id) else { continue };
-                    let answer = response.into_result().map_err(|error| error.to_string());
-                    self.answered(asked.what, answer.as_ref().map_err(String::as_str));
+                    match (asked.what, response.into_result()) {
+                        (What::Fact(fact), Err(error)) if lacks_scope(&error) => {
+                            self.schedule.refused(fact);
+                            self.model.refused(fact, &error.to_string());
+                        }
+                        (what, answer) => {
+                            let answer = answer.map_err(|error| error.to_string());
+                            self.answered(what, answer.as_ref().map_err(String::as_str));
+                        }
+                    }
                 }
             }
         }
@@ -497,6 +506,13 @@ impl Desk<'_> {
         self.opening = Some(Opening { outcome, wake });
         Ok(())
     }
+}
+
+/// Whether it was refused because of what this connection may do, which does not change while it lasts.
+fn lacks_scope(error: &ResponseError) -> bool {
+    let code = error.details.as_ref().map(|details| &details["code"]);
+    // Protocol 3 has the words only.
+    code.is_some_and(|code| code == "MISSING_SCOPE") || error.message.starts_with("missing scope: ")
 }
 
 /// What can be read.

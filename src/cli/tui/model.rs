@@ -130,6 +130,8 @@ impl Model {
         self.scopes = scopes.iter().map(|scope| short(&render::clean(scope))).collect();
         self.started_ms = hello["snapshot"]["uptimeMs"].as_u64().map(|up| wall_ms.saturating_sub(up));
         self.errors.clear();
+        // What waited before the connection was lost may be decided by now.
+        DECIDED.into_iter().for_each(|fact| self.forget(fact));
         if hello["snapshot"]["presence"].is_array() {
             self.learn(Fact::Presence, &hello["snapshot"]["presence"]);
         }
@@ -224,6 +226,33 @@ impl Model {
     /// The gateway would not tell.
     pub(super) fn failed(&mut self, fact: Fact, why: &str) {
         self.errors.insert(fact, short(&render::clean(why)));
+    }
+
+    /// The gateway does not tell this connection, and what it told another is not shown for it.
+    pub(super) fn refused(&mut self, fact: Fact, why: &str) {
+        self.forget(fact);
+        self.failed(fact, why);
+    }
+
+    fn forget(&mut self, fact: Fact) {
+        match fact {
+            Fact::Status => self.learn_status(&Value::Null),
+            Fact::Health => self.figures.is_well = None,
+            Fact::System => self.figures.hostname.clear(),
+            Fact::Presence => self.attached = List::default(),
+            Fact::Nodes => (self.nodes, self.nodes_here) = (List::default(), 0),
+            Fact::NodePairs => self.node_pairings = List::default(),
+            Fact::Devices => {
+                self.device_pairings = List::default();
+                self.paired = List::default();
+            }
+            Fact::ExecApprovals => self.exec = List::default(),
+            Fact::PluginApprovals => self.plugin = List::default(),
+            Fact::Log => {
+                self.log.clear();
+                self.log_cursor = None;
+            }
+        }
     }
 
     /// Why a list is empty when the gateway did not give it.
@@ -381,6 +410,8 @@ pub(super) fn decided_by(kind: Kind, answer: Answer) -> (&'static str, &'static 
     }
 }
 
+/// What has entries that a person decides.
+const DECIDED: [Fact; 4] = [Fact::Devices, Fact::NodePairs, Fact::ExecApprovals, Fact::PluginApprovals];
 /// Events that are kept.
 pub(super) const EVENTS_MAX: usize = 500;
 /// Lines of the log that are kept.
@@ -443,6 +474,32 @@ mod tests {
         assert_eq!([100_009, 100_010].map(|wall_ms| model.has_run_out(wall_ms)), [false, true]);
         model.learn(Fact::ExecApprovals, &json!([{"id": "late", "expiresAtMs": 90}]));
         assert!(model.waiting(&question).is_none() && !model.has_run_out(100_010));
+    }
+
+    #[test]
+    fn what_could_be_decided_is_forgotten_with_the_connection_and_with_the_scope() {
+        let mut model = Model::new("");
+        let fill = |model: &mut Model| {
+            model.learn(
+                Fact::Devices,
+                &json!({"pending": [{"requestId": "d"}], "paired": [{"deviceId": "d"}]}),
+            );
+            model.learn(Fact::NodePairs, &json!({"pending": [{"requestId": "n"}]}));
+            model.learn(Fact::ExecApprovals, &json!([{"id": "e"}]));
+            model.learn(Fact::PluginApprovals, &json!([{"id": "p"}]));
+        };
+        let count = |model: &Model| (model.pairings().len(), model.approvals().len());
+        fill(&mut model);
+        assert_eq!(count(&model), (2, 2));
+        model.opened(&json!({}), &[], 0);
+        assert_eq!(count(&model), (0, 0));
+        fill(&mut model);
+        model.failed(Fact::ExecApprovals, "the gateway did not answer in time");
+        assert_eq!(count(&model), (2, 2), "that says nothing of them");
+        model.refused(Fact::ExecApprovals, "missing scope: operator.approvals");
+        model.refused(Fact::Devices, "missing scope: operator.pairing");
+        assert_eq!((count(&model), model.paired.all), ((1, 1), 0));
+        assert!(model.excuse(&[Fact::ExecApprovals]).is_some_and(|why| why.contains("operator.approvals")));
     }
 
     #[test]
