@@ -11,7 +11,7 @@ use clawgate_support::{Program, Settings, TestClient, client};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, Termios, Winsize, tcgetattr, tcsetwinsize};
+use rustix::termios::{Action, LocalModes, Termios, Winsize, tcflow, tcgetattr, tcsetwinsize};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -443,6 +443,34 @@ fn a_gateway_that_goes_is_waited_for() {
         assert!(code == Some(0) && !all.contains("\u{1b}[0;3"), "{all:?}");
         stop(gateway);
     }
+}
+
+#[test]
+fn a_terminal_that_takes_nothing_does_not_keep_it() {
+    let settings = configured(RUNTIMES[0]);
+    let gateway = start(&settings);
+    let mut desk = Desk::open(&settings);
+    desk.until(&["connected", "well"]);
+    tcflow(&desk.here, Action::OOff).unwrap();
+    // Each of them is drawn whole, and none of it can be written.
+    for _ in 0..10 {
+        desk.press("\u{c}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    desk.signal(Signal::WINCH);
+    desk.signal(Signal::TERM);
+    let bound = Instant::now() + BOUND;
+    let status = loop {
+        match desk.child.try_wait().unwrap() {
+            Some(status) => break status,
+            None => assert!(Instant::now() < bound, "it does not end"),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    assert_eq!(status.code(), Some(143));
+    assert_eq!(tcgetattr(&desk.here).unwrap().local_modes, desk.before.local_modes);
+    tcflow(&desk.here, Action::OOn).unwrap();
+    stop(gateway);
 }
 
 #[test]

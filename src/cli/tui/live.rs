@@ -24,7 +24,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, getpgrp, getsid, kill_process_group};
 use rustix::termios::{QueueSelector, tcflush};
 use serde_json::json;
-use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGWINCH};
+use signal_hook::consts::{SIGCONT, SIGTSTP, SIGWINCH};
 use signal_hook::low_level;
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
@@ -41,7 +41,7 @@ pub(super) fn run(args: &ClientArgs, environment: &Environment, has_colour: bool
     // While the terminal is still an ordinary one: what is wrong is said there.
     let session = Session::open_as(Guise::Watcher, args, environment)?;
     let mut bells = Bells::listen()?;
-    let terminal = Terminal::take()?;
+    let terminal = Terminal::take(&bells)?;
     let mut desk = Desk {
         args,
         environment,
@@ -110,17 +110,17 @@ impl Desk<'_> {
     fn live(&mut self, terminal: &Terminal, bells: &mut Bells) -> Result<(), Failure> {
         loop {
             self.ask_what_is_due();
-            self.draw(terminal)?;
+            self.draw(terminal, bells)?;
             let ready = self.wait(bells)?;
             if ready.bells {
+                if let Some(ended) = bells.ended() {
+                    return Err(ended);
+                }
                 for signal in bells.take() {
                     match signal {
                         SIGWINCH => self.resized(terminal),
-                        SIGTSTP => self.stop(terminal)?,
-                        SIGCONT => self.go_on(terminal)?,
-                        SIGINT | SIGTERM | SIGHUP => {
-                            return Err(Failure::Reported(u8::try_from(128 + signal).unwrap_or(1)));
-                        }
+                        SIGTSTP => self.stop(terminal, bells)?,
+                        SIGCONT => self.go_on(terminal, bells)?,
                         _ => {}
                     }
                 }
@@ -170,6 +170,9 @@ impl Desk<'_> {
     }
 
     fn wait(&self, bells: &Bells) -> Result<Ready, Failure> {
+        if bells.is_ringing() {
+            return Ok(Ready { keys: false, bells: true, is_known: false });
+        }
         let patience = self.patience();
         let time = Timespec {
             tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX),
@@ -191,7 +194,7 @@ impl Desk<'_> {
         Ok(Ready { keys: !fds[0].revents().is_empty(), bells: !fds[1].revents().is_empty(), is_known: true })
     }
 
-    fn draw(&mut self, terminal: &Terminal) -> Result<(), Failure> {
+    fn draw(&mut self, terminal: &Terminal, bells: &Bells) -> Result<(), Failure> {
         let now = self.now();
         let every = if self.is_changed { DRAW_EVERY_MS } else { LOOK_EVERY_MS };
         if self.drawn_ms.is_some_and(|drawn| now.mono_ms < drawn + every) {
@@ -207,7 +210,7 @@ impl Desk<'_> {
         self.drawn_ms = Some(now.mono_ms);
         self.is_changed = false;
         if !painted.is_empty() {
-            terminal.write(&painted)?;
+            terminal.write(&painted, bells)?;
         }
         self.ui.drawn(&self.model, self.now());
         Ok(())
@@ -229,14 +232,23 @@ impl Desk<'_> {
         let _ = kill_process_group(group, Signal::TSTP);
     }
 
-    fn stop(&mut self, terminal: &Terminal) -> Result<(), Failure> {
+    fn stop(&mut self, terminal: &Terminal, bells: &Bells) -> Result<(), Failure> {
         terminal.leave();
         let _ = low_level::emulate_default_handler(SIGTSTP);
-        self.go_on(terminal)
+        self.go_on(terminal, bells)
     }
 
-    fn go_on(&mut self, terminal: &Terminal) -> Result<(), Failure> {
-        terminal.enter()?;
+    fn go_on(&mut self, terminal: &Terminal, bells: &Bells) -> Result<(), Failure> {
+        // In the background its modes are another's, and a screen would be drawn over what that one writes.
+        while !terminal.is_ours() {
+            if let Some(ended) = bells.ended() {
+                return Err(ended);
+            }
+            if low_level::emulate_default_handler(SIGTSTP).is_err() {
+                break;
+            }
+        }
+        terminal.enter(bells)?;
         self.resized(terminal);
         Ok(())
     }
