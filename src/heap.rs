@@ -5,30 +5,52 @@
 //! goes on growing for hours, to twice of what is needed. One heap holds what all of them need together. Only the environment
 //! that a process begins with can say so, other than unsafe code.
 
+use signal_hook::consts::SIGPIPE;
+use signal_hook::flag;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt as _;
-use std::process::Command;
+use std::path::Path;
+use std::process::{self, Command};
+use std::sync::Arc;
 
 /// What glibc reads when a process begins (mallopt(3)).
 const VARIABLE: &str = "MALLOC_ARENA_MAX";
 /// The newer way to say the same, and more.
 const TUNABLES: &str = "GLIBC_TUNABLES";
+/// That this process has begun anew: its number. Of a program with more rights than its person, newer releases of glibc
+/// take the other two away before it sees them.
+const BEGUN: &str = "CLAWGATE_HEAP";
 
 /// Begins anew with one heap, in this process, unless somebody has said how many there shall be. To be called before
 /// anything is opened or started. It returns where that was said, where another C library is used, and when it cannot be
 /// done: that costs memory, and is no reason not to serve.
 pub(crate) fn share() {
-    if !cfg!(target_env = "gnu") || is_said(std::env::var_os) {
+    if !cfg!(target_env = "gnu") || is_settled(|name| std::env::var_os(name), process::id()) {
         return;
     }
     let mut arguments = std::env::args_os();
     let (Some(name), Ok(program)) = (arguments.next(), std::env::current_exe()) else { return };
-    let _ = Command::new(program).arg0(name).args(arguments).env(VARIABLE, "1").exec();
+    if is_loader(&program) {
+        return;
+    }
+    let mut again = Command::new(program);
+    again.arg0(name).args(arguments).env(VARIABLE, "1").env(BEGUN, process::id().to_string());
+    let _ = again.exec();
+    // It gave SIGPIPE the meaning that another program expects; here, who writes to nobody is told so.
+    let _ = flag::register(SIGPIPE, Arc::default());
 }
 
-fn is_said(variable: impl Fn(&'static str) -> Option<OsString>) -> bool {
+fn is_settled(variable: impl Fn(&'static str) -> Option<OsString>, process: u32) -> bool {
     let names = |tunables: &OsStr| tunables.to_string_lossy().contains("glibc.malloc.arena_max");
-    variable(VARIABLE).is_some() || variable(TUNABLES).is_some_and(|tunables| names(&tunables))
+    variable(VARIABLE).is_some()
+        || variable(TUNABLES).is_some_and(|tunables| names(&tunables))
+        || variable(BEGUN).is_some_and(|number| *number == *process.to_string())
+}
+
+/// Whether this is the dynamic loader, which was told to run the program and must be told so again.
+fn is_loader(program: &Path) -> bool {
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with("ld-") || name.starts_with("ld.so")
 }
 
 #[cfg(test)]
@@ -38,10 +60,17 @@ mod tests {
     #[test]
     fn what_somebody_said_is_left_as_it_is() {
         let with = |name: &'static str, value: &'static str| {
-            is_said(move |asked| (asked == name).then(|| OsString::from(value)))
+            is_settled(move |asked| (asked == name).then(|| OsString::from(value)), 7)
         };
         assert!(with(VARIABLE, "4") && with(VARIABLE, ""), "an empty one would come back for ever");
         assert!(with(TUNABLES, "glibc.malloc.check=1:glibc.malloc.arena_max=2"));
         assert!(!with(TUNABLES, "glibc.malloc.check=1") && !with("PATH", "/bin"));
+        assert!(with(BEGUN, "7") && !with(BEGUN, "8"), "a gateway that another one started is not it");
+    }
+
+    #[test]
+    fn the_loader_is_not_taken_for_the_program() {
+        let paths = ["/lib64/ld-linux-x86-64.so.2", "/lib/ld.so.1", "/usr/bin/clawgate", "/opt/ld/clawgate"];
+        assert_eq!(paths.map(|path| is_loader(Path::new(path))), [true, true, false, false]);
     }
 }

@@ -34,7 +34,7 @@ pub fn run(args: &ProbeArgs, environment: &Environment) -> Result<(), Failure> {
         // A program has the whole report already, and needs the code alone.
         return if target.failure.is_some() { Err(Failure::Reported(1)) } else { Ok(()) };
     }
-    if let Some(why) = target.tunnel_fault.as_ref().filter(|_| target.tunnel.is_none()) {
+    if let Some(why) = target.tunnel_fault.as_ref().filter(|_| target.id != SSH_TUNNEL) {
         let _ = writeln!(io::stderr(), "{}; looked without it", super::render::clean(why));
     }
     match &target.failure {
@@ -69,19 +69,22 @@ fn find(args: &ProbeArgs, environment: &Environment) -> Result<Target, Failure> 
     if opened.settings.mode.as_deref() != Some("remote") {
         return Target::look("localLoopback", client, environment);
     }
-    let mut fault = None;
-    if let Some(destination) = configured.filter(|_| !opened.settings.remote_is_direct) {
-        // Nothing on the command line is wrong.
-        let found = match Target::look_through_configured(destination, args, &opened, environment) {
-            Err(Failure::Usage(why)) => return Err(Failure::Failed(format!("gateway.remote: {why}"))),
-            found => found?,
-        };
-        if found.tunnel_fault.is_none() {
-            return Ok(found);
-        }
-        fault = found.tunnel_fault;
+    let Some(destination) = configured.filter(|_| !opened.settings.remote_is_direct) else {
+        return Target::look("configRemote", client, environment);
+    };
+    let found = Target::look_through_configured(destination, args, &opened, environment)
+        .unwrap_or_else(|why| Target::without_a_way(&opened, &why));
+    if found.tunnel_fault.is_none() || is_of_the_far_side(&opened) {
+        return Ok(found);
     }
-    Ok(Target { tunnel_fault: fault, ..Target::look("configRemote", client, environment)? })
+    Ok(Target { tunnel_fault: found.tunnel_fault, ..Target::look("configRemote", client, environment)? })
+}
+
+/// Whether the address of the remote gateway is one of the machine with the SSH server, in the clear. Here, somebody else may
+/// be at it, who must not be shown what is for that gateway.
+fn is_of_the_far_side(opened: &Opened) -> bool {
+    let url = opened.settings.remote_url.as_deref().unwrap_or_default().trim();
+    target::is_in_the_clear(url) && target::is_for_the_far_side(url, false)
 }
 
 /// What was found at one address.
@@ -101,19 +104,34 @@ struct Target {
 }
 
 impl Target {
-    fn look(id: &'static str, args: &ClientArgs, environment: &Environment) -> Result<Self, Failure> {
-        let started = Instant::now();
-        let named = environment.first(&URL_VARIABLES).map(|(_, url)| url.to_owned());
-        let mut target = Self {
+    fn unknown(id: &'static str, url: String) -> Self {
+        Self {
             id,
-            url: args.url.clone().or(named).unwrap_or_default(),
+            url,
             latency_ms: None,
             failure: None,
             tunnel: None,
             tunnel_fault: None,
             scope_limited: None,
             answers: [Value::Null, Value::Null, Value::Null, Value::Null],
-        };
+        }
+    }
+
+    /// What is configured for the way through SSH cannot be used. Nothing on the command line is wrong.
+    fn without_a_way(opened: &Opened, why: &Failure) -> Self {
+        let why = format!("gateway.remote: {}", why.message());
+        let url = opened.settings.remote_url.as_deref().unwrap_or_default().trim();
+        Self {
+            failure: Some(Failure::Failed(why.clone())),
+            tunnel_fault: Some(why.replace('\n', "; ")),
+            ..Self::unknown(SSH_TUNNEL, url.to_owned())
+        }
+    }
+
+    fn look(id: &'static str, args: &ClientArgs, environment: &Environment) -> Result<Self, Failure> {
+        let started = Instant::now();
+        let named = environment.first(&URL_VARIABLES).map(|(_, url)| url.to_owned());
+        let mut target = Self::unknown(id, args.url.clone().or(named).unwrap_or_default());
         let mut session = match Session::open_as(Guise::Probe, args, environment) {
             Ok(session) => session,
             Err(failure @ Failure::Usage(_)) => return Err(failure),
@@ -171,6 +189,13 @@ impl Target {
             }
             let credentials = target::remote(settings, theirs)?.credentials;
             (client.token, client.password) = (credentials.token, credentials.password);
+            if client.token.is_none() && client.password.is_none() {
+                return Err(Failure::Usage(format!(
+                    "there is nothing to show to the gateway behind ssh {}: set gateway.remote.token or \
+                     gateway.remote.password, or pass --token or --password",
+                    super::render::clean(destination)
+                )));
+            }
         }
         if client.url.is_none() {
             // However the way leads there, it is the gateway with that certificate.
@@ -204,7 +229,7 @@ impl Target {
         let tunnel = Tunnel::open(&ssh, identity, &far, Duration::from_millis(client.timeout))?;
         let scheme = if tls { "wss" } else { "ws" };
         client.url = Some(format!("{scheme}://{}{path}", tunnel.address()));
-        let mut found = Self::look("sshTunnel", &client, environment)?;
+        let mut found = Self::look(SSH_TUNNEL, &client, environment)?;
         if found.failure.is_some()
             && let Some(why) = tunnel.fault()
         {
@@ -283,6 +308,8 @@ fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
+/// What was looked at through an SSH server, or would have been.
+const SSH_TUNNEL: &str = "sshTunnel";
 /// Where a gateway is when nothing else is said.
 const USUAL_URL: &str = "ws://127.0.0.1:18789/";
 /// The same where it speaks TLS.

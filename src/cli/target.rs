@@ -233,6 +233,11 @@ pub fn is_for_the_far_side(url: &str, is_pinned: bool) -> bool {
     Address::parse(url).is_ok_and(|at| is_loopback_name(&at.host) || (at.tls && is_pinned))
 }
 
+/// Whether an address is one without encryption.
+pub fn is_in_the_clear(url: &str) -> bool {
+    Address::parse(url).is_ok_and(|at| !at.tls)
+}
+
 /// Where a name leads, as far as something may be sent there in the clear: this machine, and with `private` also
 /// private networks.
 ///

@@ -55,7 +55,7 @@ impl<D> Keeper<D> {
     }
 
     /// Never called.
-    pub fn paths(&self) -> [PathBuf; 2] {
+    pub fn paths(&self) -> Vec<PathBuf> {
         match self.0 {}
     }
 

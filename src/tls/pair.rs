@@ -24,8 +24,12 @@ pub(super) struct Pair {
     pub(super) key: Arc<CertifiedKey>,
     pub(super) shown: Shown,
     /// What their files were when they were read.
-    pub(super) marks: [Version; 2],
+    pub(super) marks: Marks,
 }
+
+/// What the files of a certificate are: its own, its key's, and the one of further certificates, which is missing where
+/// none is configured.
+pub(super) type Marks = [Version; 3];
 
 /// Reads both. `None` when neither is there.
 ///
@@ -37,9 +41,9 @@ pub(super) fn read<D: Disk>(
     now_ms: u64,
 ) -> Result<Option<Pair>, String> {
     let (certificate, key) = (&files.certificate, &files.key);
-    let (chain, pem, marks) = match (storage.read(certificate)?, storage.read(key)?) {
+    let (chain, pem, mut marks) = match (storage.read(certificate)?, storage.read(key)?) {
         (None, None) => return Ok(None),
-        (Some((chain, a)), Some((pem, b))) => (chain, pem, [a, b]),
+        (Some((chain, a)), Some((pem, b))) => (chain, pem, [a, b, Version::MISSING]),
         (found, _) => {
             let (there, missing) = if found.is_some() { (certificate, key) } else { (key, certificate) };
             return Err(format!(
@@ -61,9 +65,10 @@ pub(super) fn read<D: Disk>(
         wrong(key, "its algorithm is not supported; use ECDSA P-256 or P-384, Ed25519, or RSA")
     })?;
     if let Some(path) = &files.authorities {
-        let Some((more, _)) = storage.read(path)? else {
+        let Some((more, mark)) = storage.read(path)? else {
             return Err(format!("gateway tls: gateway.tls.caPath: there is no file {}", path.display()));
         };
+        marks[2] = mark;
         let more = certificates(&more).ok_or_else(|| wrong(path, "it holds no certificate in PEM form"))?;
         extend(&mut chain, &more);
     }
@@ -122,8 +127,9 @@ pub(super) fn certificate<D: Disk>(files: &Files, storage: &Storage<D>) -> Resul
 }
 
 /// What the files are now; `None` when they cannot be looked at.
-pub(super) fn marks<D: Disk>(files: &Files, storage: &Storage<D>) -> Option<[Version; 2]> {
-    Some([storage.mark(&files.certificate).ok()?, storage.mark(&files.key).ok()?])
+pub(super) fn marks<D: Disk>(files: &Files, storage: &Storage<D>) -> Option<Marks> {
+    let more = files.authorities.as_ref().map_or(Ok(Version::MISSING), |path| storage.mark(path));
+    Some([storage.mark(&files.certificate).ok()?, storage.mark(&files.key).ok()?, more.ok()?])
 }
 
 /// Makes both and writes them, in the place of what `expected` says is there.

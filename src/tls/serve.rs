@@ -4,7 +4,7 @@
 //! kept between two of them; no early data, no compression, no certificates of clients.
 
 use super::files::Files;
-use super::pair::{self, Pair};
+use super::pair::{self, Marks, Pair};
 use super::{Oldest, Shown};
 use crate::log::{self, Logger};
 use crate::storage::{Disk, RealDisk, Storage};
@@ -102,9 +102,9 @@ pub fn shown(files: &Files, storage: &Storage<RealDisk>) -> Result<Option<Shown>
 /// It cannot be made or written.
 pub fn renew(files: &Files, storage: &Storage<RealDisk>, names: &[String]) -> Result<Shown, String> {
     let now_ms = log::wall_ms();
-    let marks = pair::marks(files, storage)
+    let [certificate, key, _] = pair::marks(files, storage)
         .ok_or_else(|| format!("gateway tls: {} cannot be looked at", files.certificate.display()))?;
-    pair::write(files, storage, names, now_ms, marks)?;
+    pair::write(files, storage, names, now_ms, [certificate, key])?;
     let pair = pair::read(files, storage, now_ms)?.ok_or("gateway tls: what was written is gone")?;
     Ok(pair.shown)
 }
@@ -127,7 +127,8 @@ impl Prepared {
 
     /// What keeps it for a gateway that runs: later connections get what its files say then.
     pub fn keeper<D: Disk>(&self, storage: &Arc<Storage<D>>, logger: &Arc<Logger>) -> Arc<Keeper<D>> {
-        let known = Known { fingerprint: self.pair.shown.fingerprint.clone(), marks: self.pair.marks };
+        let fingerprint = self.pair.shown.fingerprint.clone();
+        let known = Known { fingerprint, marks: self.pair.marks, said: None };
         Arc::new(Keeper {
             files: self.files.clone(),
             storage: Arc::clone(storage),
@@ -173,8 +174,10 @@ pub struct Keeper<D> {
 
 struct Known {
     fingerprint: String,
-    /// What the files were when they were read last, or refused.
-    marks: [Version; 2],
+    /// What the files were when they were taken up last.
+    marks: Marks,
+    /// Why those that are there now are not, as it was said.
+    said: Option<String>,
 }
 
 impl<D: Disk> ResolvesServerCert for Keeper<D> {
@@ -194,19 +197,21 @@ impl<D: Disk> Keeper<D> {
     }
 
     /// The files, for who watches them.
-    pub fn paths(&self) -> [PathBuf; 2] {
-        [self.files.certificate.clone(), self.files.key.clone()]
+    pub fn paths(&self) -> Vec<PathBuf> {
+        let Files { certificate, key, authorities, .. } = &self.files;
+        [certificate, key].into_iter().chain(authorities).cloned().collect()
     }
 
-    /// Whether the files are others than those of the latest look.
+    /// Whether the files are others than those that were taken up.
     pub fn is_behind(&self) -> bool {
         self.known.try_lock().is_ok_and(|known| {
             pair::marks(&self.files, &self.storage).is_some_and(|marks| marks != known.marks)
         })
     }
 
-    /// Takes up what the files say now: two system calls where nothing has changed. May block for as long as they do not
-    /// answer; whoever looks meanwhile goes on at once.
+    /// Takes up what the files say now: a system call for each where nothing has changed. May block for as long as they do
+    /// not answer; whoever looks meanwhile goes on at once. What is refused is read again at every look: not only files
+    /// change, but also what kept them from being read, and the clock.
     pub fn look(&self) {
         let mut known = match self.known.try_lock() {
             Ok(known) => known,
@@ -215,28 +220,33 @@ impl<D: Disk> Keeper<D> {
         };
         let Some(marks) = pair::marks(&self.files, &self.storage) else { return };
         if marks == known.marks {
+            known.said = None;
             return;
         }
-        known.marks = marks;
-        let record = match pair::read(&self.files, &self.storage, log::wall_ms()) {
+        let why = match pair::read(&self.files, &self.storage, log::wall_ms()) {
             Ok(Some(pair)) => {
                 // What was read may be newer than what was looked at.
                 known.marks = pair.marks;
+                known.said = None;
                 // The chain behind the same certificate may be another one.
                 *self.key.lock().unwrap_or_else(PoisonError::into_inner) = pair.key;
                 if pair.shown.fingerprint == known.fingerprint {
                     return;
                 }
                 known.fingerprint.clone_from(&pair.shown.fingerprint);
-                Record::new(Level::Info, "tls.certificate-changed")
+                let record = Record::new(Level::Info, "tls.certificate-changed")
                     .field("sha256", &pair.shown.fingerprint)
-                    .field("until", log::timestamp(pair.shown.not_after_ms))
+                    .field("until", log::timestamp(pair.shown.not_after_ms));
+                return self.logger.log(&record);
             }
             // Between two renames the files do not belong together: that passes. If it does not, this was said.
-            Ok(None) => unusable("its files are gone"),
-            Err(why) => unusable(&why),
+            Ok(None) => "its files are gone".to_owned(),
+            Err(why) => why,
         };
-        self.logger.log(&record);
+        if known.said.as_ref() != Some(&why) {
+            self.logger.log(&unusable(&why));
+            known.said = Some(why);
+        }
     }
 }
 
@@ -261,16 +271,19 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
+    use crate::log::file::{Ring, Sink};
     use crate::scratch::Folder;
-    use std::fs::File;
+    use std::fs::{self, File};
     use std::io;
     use std::path::Path;
     use std::sync::Condvar;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
-    /// The real disk, unless it does not answer.
+    /// The real disk, unless it does not answer, or reads nothing.
     #[derive(Default)]
     struct Stalling {
+        is_broken: AtomicBool,
         /// Whether it is stalled, and how many wait for it.
         state: Mutex<(bool, u32)>,
         changed: Condvar,
@@ -307,6 +320,9 @@ mod tests {
         }
         fn read(&self, path: &Path) -> io::Result<Option<(Vec<u8>, Version)>> {
             self.awake();
+            if self.is_broken.load(Ordering::Relaxed) {
+                return Err(io::Error::other("no descriptor is left"));
+            }
             RealDisk.read(path)
         }
         fn create_folder(&self, folder: &Path) -> io::Result<()> {
@@ -339,6 +355,94 @@ mod tests {
         fn entries(&self, folder: &Path) -> io::Result<Vec<(String, Duration)>> {
             RealDisk.entries(folder)
         }
+    }
+
+    /// A gateway's certificate in this folder, made now, with further ones beside it; and what it logs.
+    struct Kept {
+        files: Files,
+        names: [String; 1],
+        storage: Arc<Storage<Stalling>>,
+        keeper: Arc<Keeper<Stalling>>,
+        logger: Arc<Logger>,
+    }
+
+    impl Kept {
+        fn new(folder: &Folder) -> Self {
+            let path = |name: &str| folder.path().join(name);
+            let names = ["localhost".to_owned()];
+            let authorities = path("ca.pem");
+            fs::write(&authorities, pair::make(&names, log::wall_ms()).unwrap().0).unwrap();
+            let (certificate, key) = (path("cert.pem"), path("key.pem"));
+            let files = Files { certificate, key, authorities: Some(authorities), makes: true };
+            let storage = Arc::new(Storage::new(Stalling::default(), 1));
+            let prepared = prepare(&files, Oldest::Tls13, &storage, Some(&names)).unwrap().unwrap();
+            let sink = Sink::Memory(Ring::default());
+            let logger = Logger::new(None, false).keeping(sink, Some(Level::Info), "h".to_owned()).into();
+            let keeper = prepared.keeper(&storage, &logger);
+            Self { files, names, storage, keeper, logger }
+        }
+
+        fn renew(&self) -> String {
+            renew(&self.files, &Storage::new(RealDisk, 2), &self.names).unwrap().fingerprint
+        }
+
+        /// What connections get after a look.
+        fn seen(&self) -> String {
+            self.keeper.look();
+            super::super::fingerprint_of(&self.keeper.key().cert[0])
+        }
+
+        /// How often this was logged.
+        fn said(&self, what: &str) -> usize {
+            let span = self.logger.span().unwrap();
+            let text = String::from_utf8(self.logger.read(&span, 0, 100_000).unwrap()).unwrap();
+            text.matches(what).count()
+        }
+    }
+
+    #[test]
+    fn what_was_refused_is_tried_again_and_said_once() {
+        let folder = Folder::new();
+        let kept = Kept::new(&folder);
+        let first = kept.seen();
+        // The files are whole; it is the reading that fails, and then no longer does.
+        let second = kept.renew();
+        kept.storage.disk().is_broken.store(true, Ordering::Relaxed);
+        for _ in 0..3 {
+            assert_eq!(kept.seen(), first);
+        }
+        assert_eq!((kept.said("no descriptor is left"), kept.said("certificate-changed")), (1, 0));
+        kept.storage.disk().is_broken.store(false, Ordering::Relaxed);
+        assert_eq!(kept.seen(), second);
+        assert!(!kept.keeper.is_behind());
+        assert_eq!((kept.said("certificate-unusable"), kept.said("certificate-changed")), (1, 1));
+        // Another time is said again.
+        kept.renew();
+        kept.storage.disk().is_broken.store(true, Ordering::Relaxed);
+        assert_eq!(kept.seen(), second);
+        assert_eq!(kept.said("no descriptor is left"), 2);
+    }
+
+    #[test]
+    fn the_file_of_further_certificates_counts_as_the_other_two_do() {
+        let folder = Folder::new();
+        let kept = Kept::new(&folder);
+        let authorities = kept.files.authorities.clone().unwrap();
+        assert_eq!(kept.keeper.paths().last(), Some(&authorities));
+        let (first, whole) = (kept.seen(), fs::read(&authorities).unwrap());
+        assert!(!kept.keeper.is_behind());
+        let second = kept.renew();
+        fs::write(&authorities, &whole[..whole.len() / 2]).unwrap();
+        assert_eq!((kept.seen(), kept.seen()), (first.clone(), first));
+        assert_eq!(kept.said("ca.pem: it holds no certificate"), 1);
+        fs::write(&authorities, &whole).unwrap();
+        assert_eq!(kept.seen(), second);
+        // It alone has changed: its certificates are sent, and there is nothing to tell.
+        fs::write(&authorities, [&whole[..], &whole[..]].concat()).unwrap();
+        assert!(kept.keeper.is_behind());
+        assert_eq!(kept.seen(), second);
+        assert!(!kept.keeper.is_behind());
+        assert_eq!((kept.said("certificate-unusable"), kept.said("certificate-changed")), (1, 1));
     }
 
     #[test]

@@ -96,3 +96,23 @@ fn a_hello_that_does_not_end_counts_and_is_bounded() {
     bench.close(line);
     assert_eq!(used(&bench), 0);
 }
+
+/// What is held is counted until it is gone, also when nobody will read it any more.
+#[test]
+fn what_was_held_before_a_fault_counts_until_the_connection_is_gone() {
+    let mut bench = Bench::new(|_| {});
+    let line = bench.open();
+    let mut record = vec![22, 3, 1, 0x40, 0, 1, 0, 0xea, 0x60];
+    record.resize(5 + 0x4000, 0);
+    for _ in 0..2 {
+        bench.line(line).receive(NOW, &record);
+        record.splice(5..9, [0; 4]);
+    }
+    let held = used(&bench) - TLS_CONNECTION_BYTES;
+    assert!((28_000..33_000).contains(&held), "{held}");
+    // A record of a kind that there is not (RFC 8446 section 5.1).
+    bench.line(line).receive(NOW, &[99, 3, 3, 0, 1, 0]);
+    assert!(used(&bench) >= TLS_CONNECTION_BYTES + held);
+    bench.close(line);
+    assert_eq!(used(&bench), 0);
+}

@@ -133,8 +133,9 @@ impl Layer {
             Err(fault) => {
                 self.fault = Some(fault);
                 self.is_closed = true;
+                // Nobody reads it any more, but it is held until the connection is gone.
+                self.sealed += self.unread;
                 self.unread = 0;
-                self.sealed = 0;
                 Err(fault)
             }
         }
@@ -146,9 +147,10 @@ impl Layer {
     }
 
     /// What is held of what the peer sent, at most, beyond the small buffer that is always there. That grows to a record and
-    /// stays so until less is read.
+    /// stays so until less is read. Of records without plaintext nothing is kept, but they cannot be told from parts of a
+    /// message that is not whole yet, of which rustls keeps no more than [`HELD_BYTES_MAX`].
     pub(crate) fn held_bytes(&self) -> usize {
-        self.unread + self.sealed.saturating_sub(READ_BYTES)
+        self.unread + self.sealed.saturating_sub(READ_BYTES).min(HELD_BYTES_MAX)
     }
 
     /// Offers plaintext to whoever takes some of it, and says how much that was.
@@ -304,6 +306,8 @@ const REFUSALS: [AlertDescription; 6] = [
 const RECORD_BYTES: usize = 16 * 1024;
 /// What rustls reads at once, unless a record is on its way that is longer.
 const READ_BYTES: usize = 4 * 1024;
+/// A handshake message may be so long (see above); a record is shorter.
+const HELD_BYTES_MAX: usize = 64 * 1024;
 /// What rustls may keep that is not written: one record, and what TLS says by itself.
 const QUEUED_BYTES_MAX: usize = 64 * 1024;
 
@@ -320,6 +324,15 @@ mod tests {
             .with_root_certificates(rustls::RootCertStore::empty())
             .with_no_client_auth();
         Connector::new(config.into(), ServerName::try_from("a").ok()?).layer()
+    }
+
+    #[test]
+    fn records_that_say_nothing_do_not_add_up() {
+        let mut layer = layer().expect("a session");
+        layer.sealed = 1 << 30;
+        assert_eq!(layer.held_bytes(), HELD_BYTES_MAX);
+        layer.unread = 7;
+        assert_eq!(layer.held_bytes(), HELD_BYTES_MAX + 7);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! minutes; then clients that do nothing. `.ci/soak` builds what it needs and runs it.
 //!
 //! Every minute ends with the same crowd, in whose presence the resident memory is read, and with a pause in which only a few
-//! clients are left. In the second half memory must come down to 5 % above what it was after the first minute; in each pause
+//! clients are left. In one of the last three minutes memory must be at most 5 % above what it was after the first; in each pause
 //! descriptors and threads must be back to what they were before anybody came; a client that behaves must never be told
 //! anything but what it asked for; and while nothing happens nothing may be written. Times are not judged, so a busy
 //! machine makes it do less, not fail.
