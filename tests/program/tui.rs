@@ -11,7 +11,7 @@ use clawgate_support::{Program, Settings, TestClient, client};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, Termios, Winsize, tcgetattr, tcsetwinsize};
+use rustix::termios::{Action, LocalModes, Termios, Winsize, tcflow, tcgetattr, tcsetwinsize};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -160,6 +160,16 @@ impl Desk {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
+    /// Says yes to the question on the screen, until it is taken: not at once, since nobody reads so fast.
+    fn say_yes(&mut self) {
+        let bound = Instant::now() + BOUND;
+        while self.text().contains("y yes, n no") {
+            assert!(Instant::now() < bound, "yes is not taken\n{}", self.text());
+            self.press("y");
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    }
+
     /// Waits until all of this is on the screen.
     fn until(&mut self, wants: &[&str]) {
         self.until_so(&format!("{wants:?}"), |text| wants.iter().all(|want| text.contains(want)));
@@ -290,8 +300,9 @@ fn a_gateway_is_watched_and_a_pairing_decided() {
         ]);
         desk.press("a");
         desk.until(&["Approve device Phone", "y yes, n no", "A device's name is what"]);
-        desk.press("y");
-        desk.until(&["Approved device Phone", "Nobody is waiting to be paired."]);
+        desk.say_yes();
+        desk.until_seen("Approved device Phone");
+        desk.until(&["Nobody is waiting to be paired."]);
         let paired = run(&settings, "devices list --json").json()["paired"].clone();
         assert!(
             paired.as_array().unwrap().iter().any(|device| device["deviceId"] == key.device_id()),
@@ -308,9 +319,10 @@ fn a_gateway_is_watched_and_a_pairing_decided() {
         desk.press("n");
         desk.until(&["nothing was decided", "3 Approvals (1)"]);
         desk.press("x");
-        desk.until(&["Deny: uname -a"]);
-        desk.press("y");
-        desk.until(&["Denied: uname -a", "Nothing waits for a decision."]);
+        desk.until(&["Deny: uname -a", "y yes, n no"]);
+        desk.say_yes();
+        desk.until_seen("Denied: uname -a");
+        desk.until(&["Nothing waits for a decision."]);
         assert_eq!(first.answer(&asked).into_result().unwrap()["decision"], "deny");
 
         desk.press("8");
@@ -361,15 +373,18 @@ fn a_node_is_shown_and_what_it_offers_is_approved() {
         config.client.display_name = Some("Attic".to_owned());
         let _node = TestClient::connect(gateway.addr(), config).unwrap();
         desk.until(&["2 Pairing (1)", "Attic", "connected", "Waits for approval under Pairing: canvas."]);
-        desk.press("2x");
+        desk.press("2");
+        desk.until(&["wants its commands approved", "x reject"]);
+        desk.press("x");
         desk.until(&["Reject node Attic", "canvas.present", "canvas.hide"]);
         // Any other key is no.
         desk.press("q");
         desk.until(&["nothing was decided", "wants its commands approved"]);
         desk.press("a");
         desk.until(&["Approve node Attic", "y yes, n no"]);
-        desk.press("y");
-        desk.until(&["Approved node Attic", "Nobody is waiting to be paired."]);
+        desk.say_yes();
+        desk.until_seen("Approved node Attic");
+        desk.until(&["Nobody is waiting to be paired."]);
         desk.press("4\r");
         desk.until(&["Attic", "Commands: canvas.hide, canvas.present"]);
         let nodes = run(&settings, "nodes list --json").json();
@@ -428,6 +443,34 @@ fn a_gateway_that_goes_is_waited_for() {
         assert!(code == Some(0) && !all.contains("\u{1b}[0;3"), "{all:?}");
         stop(gateway);
     }
+}
+
+#[test]
+fn a_terminal_that_takes_nothing_does_not_keep_it() {
+    let settings = configured(RUNTIMES[0]);
+    let gateway = start(&settings);
+    let mut desk = Desk::open(&settings);
+    desk.until(&["connected", "well"]);
+    tcflow(&desk.here, Action::OOff).unwrap();
+    // Each of them is drawn whole, and none of it can be written.
+    for _ in 0..10 {
+        desk.press("\u{c}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    desk.signal(Signal::WINCH);
+    desk.signal(Signal::TERM);
+    let bound = Instant::now() + BOUND;
+    let status = loop {
+        match desk.child.try_wait().unwrap() {
+            Some(status) => break status,
+            None => assert!(Instant::now() < bound, "it does not end"),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    assert_eq!(status.code(), Some(143));
+    assert_eq!(tcgetattr(&desk.here).unwrap().local_modes, desk.before.local_modes);
+    tcflow(&desk.here, Action::OOn).unwrap();
+    stop(gateway);
 }
 
 #[test]

@@ -35,10 +35,27 @@ impl Bells {
         Ok(Self { wake, came })
     }
 
+    /// Whether something came that nobody has taken.
+    pub(super) fn is_ringing(&self) -> bool {
+        self.came.iter().any(|(_, came)| came.load(Ordering::Acquire))
+    }
+
+    /// The end that a signal asks for, if one does.
+    pub(super) fn ended(&self) -> Option<Failure> {
+        let mut came = self.came.iter().filter(|(_, came)| came.load(Ordering::Acquire));
+        let signal = came.find(|(signal, _)| [SIGINT, SIGTERM, SIGHUP].contains(signal))?.0;
+        Some(Failure::Reported(u8::try_from(128 + signal).unwrap_or(1)))
+    }
+
+    /// Polling waits for the next one; what came stays to be taken.
+    pub(super) fn hush(&self) {
+        let mut bytes = [0; 64];
+        while let Ok(1..) = (&self.wake).read(&mut bytes) {}
+    }
+
     /// What came since the last time.
     pub(super) fn take(&mut self) -> Vec<i32> {
-        let mut bytes = [0; 64];
-        while let Ok(1..) = self.wake.read(&mut bytes) {}
+        self.hush();
         let came = self.came.iter().filter(|(_, came)| came.swap(false, Ordering::AcqRel));
         came.map(|(signal, _)| *signal).collect()
     }

@@ -96,6 +96,10 @@ const AGED_BY: &[(&str, &[Fact])] = &[
 pub(super) struct Schedule {
     due: BTreeMap<Fact, u64>,
     asking: BTreeSet<Fact>,
+    /// Not for this connection: its scopes do not allow it.
+    refused: BTreeSet<Fact>,
+    /// When each was last asked for.
+    taken: BTreeMap<Fact, u64>,
     is_log_wanted: bool,
 }
 
@@ -103,6 +107,7 @@ impl Schedule {
     /// A new connection: everything at once.
     pub(super) fn restart(&mut self, now_ms: u64) {
         self.asking.clear();
+        self.refused.clear();
         self.due = Fact::ALL.into_iter().map(|fact| (fact, now_ms)).collect();
         if self.is_log_wanted {
             self.due.insert(Fact::Log, now_ms);
@@ -118,15 +123,37 @@ impl Schedule {
     /// These have become old. Several events of one act come close together: one question answers them all.
     pub(super) fn age(&mut self, facts: impl IntoIterator<Item = Fact>, now_ms: u64) {
         for fact in facts {
-            let due = self.due.entry(fact).or_insert(u64::MAX);
-            *due = (*due).min(now_ms.saturating_add(SETTLE_MS));
+            self.due_at(fact, now_ms.saturating_add(SETTLE_MS));
         }
+    }
+
+    /// An event of this name came. Whoever comes and goes all the time does not make everybody ask all the time.
+    pub(super) fn aged_by(&mut self, event: &str, now_ms: u64) {
+        for fact in Fact::aged_by(event) {
+            let next = self.taken.get(&fact).map_or(0, |taken| taken.saturating_add(PRESENCE_EVERY_MS));
+            let next = if event.starts_with("presence") { next } else { 0 };
+            self.due_at(fact, now_ms.saturating_add(SETTLE_MS).max(next));
+        }
+    }
+
+    fn due_at(&mut self, fact: Fact, at_ms: u64) {
+        if !self.refused.contains(&fact) {
+            let due = self.due.entry(fact).or_insert(u64::MAX);
+            *due = (*due).min(at_ms);
+        }
+    }
+
+    /// The gateway does not tell this connection: it is not asked for that any more.
+    pub(super) fn refused(&mut self, fact: Fact) {
+        self.refused.insert(fact);
+        self.asking.remove(&fact);
+        self.due.remove(&fact);
     }
 
     /// Whether somebody looks at the log.
     pub(super) fn want_log(&mut self, is_wanted: bool, now_ms: u64) {
         if is_wanted && !self.is_log_wanted {
-            self.due.insert(Fact::Log, now_ms);
+            self.due_at(Fact::Log, now_ms);
         } else if !is_wanted {
             self.due.remove(&Fact::Log);
         }
@@ -141,6 +168,7 @@ impl Schedule {
         for fact in &facts {
             self.due.remove(fact);
             self.asking.insert(*fact);
+            self.taken.insert(*fact, now_ms);
         }
         facts
     }
@@ -162,7 +190,7 @@ impl Schedule {
             | Fact::PluginApprovals => None,
         };
         if let Some(after_ms) = again {
-            self.due.entry(fact).or_insert(now_ms.saturating_add(after_ms));
+            self.due_at(fact, now_ms.saturating_add(after_ms));
         }
     }
 
@@ -173,6 +201,8 @@ impl Schedule {
 }
 
 const SETTLE_MS: u64 = 120;
+/// Between two questions that follow from who is there.
+const PRESENCE_EVERY_MS: u64 = 1_000;
 const STATUS_EVERY_MS: u64 = 5_000;
 const LOG_EVERY_MS: u64 = 2_000;
 /// Lines of the log when it is first looked at.
@@ -198,6 +228,28 @@ mod tests {
         assert_eq!(schedule.next(), Some(1_000 + STATUS_EVERY_MS));
         schedule.stop();
         assert_eq!(schedule.next(), None);
+    }
+
+    #[test]
+    fn presence_asks_once_a_second_and_a_refusal_is_the_last_word() {
+        let mut schedule = Schedule::default();
+        schedule.restart(0);
+        schedule.take(0);
+        Fact::ALL.into_iter().for_each(|fact| schedule.answered(fact, 1));
+        schedule.aged_by("presence", 10);
+        assert_eq!(schedule.next(), Some(PRESENCE_EVERY_MS));
+        schedule.aged_by("node.pair.requested", 10);
+        assert_eq!(schedule.take(10 + SETTLE_MS), [Fact::Nodes, Fact::NodePairs], "others are asked at once");
+        schedule.refused(Fact::NodePairs);
+        schedule.answered(Fact::Nodes, 200);
+        schedule.age([Fact::NodePairs], 300);
+        schedule.aged_by("node.pair.requested", 300);
+        assert_eq!(schedule.take(900), [Fact::Nodes]);
+        schedule.refused(Fact::Log);
+        schedule.want_log(true, 910);
+        assert_eq!(schedule.take(910), []);
+        schedule.restart(2_000);
+        assert!(schedule.take(2_000).contains(&Fact::NodePairs), "another connection may have the scope");
     }
 
     #[test]

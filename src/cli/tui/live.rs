@@ -18,11 +18,13 @@ use crate::cli::session::live::Heard;
 use crate::cli::session::{Guise, Session};
 use crate::environment::Environment;
 use crate::log;
+use clawgate_proto::client::ResponseError;
 use clawgate_proto::client::policy::{Decision, Means, Reconnect};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, getpgrp, getsid, kill_process_group};
+use rustix::termios::{QueueSelector, tcflush};
 use serde_json::json;
-use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGWINCH};
+use signal_hook::consts::{SIGCONT, SIGTSTP, SIGWINCH};
 use signal_hook::low_level;
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
@@ -39,7 +41,7 @@ pub(super) fn run(args: &ClientArgs, environment: &Environment, has_colour: bool
     // While the terminal is still an ordinary one: what is wrong is said there.
     let session = Session::open_as(Guise::Watcher, args, environment)?;
     let mut bells = Bells::listen()?;
-    let terminal = Terminal::take()?;
+    let terminal = Terminal::take(&bells)?;
     let mut desk = Desk {
         args,
         environment,
@@ -55,6 +57,8 @@ pub(super) fn run(args: &ClientArgs, environment: &Environment, has_colour: bool
         opening: None,
         is_changed: true,
         drawn_ms: None,
+        opened_ms: 0,
+        run_out_asked_ms: 0,
     };
     desk.opened(session);
     let ended = desk.live(&terminal, &mut bells);
@@ -79,6 +83,10 @@ struct Desk<'a> {
     /// Something is to be drawn.
     is_changed: bool,
     drawn_ms: Option<u64>,
+    /// When the connection was opened.
+    opened_ms: u64,
+    /// When the approvals were last asked for because one had run out.
+    run_out_asked_ms: u64,
 }
 
 /// A question that was sent, and until when its answer is waited for.
@@ -102,28 +110,29 @@ impl Desk<'_> {
     fn live(&mut self, terminal: &Terminal, bells: &mut Bells) -> Result<(), Failure> {
         loop {
             self.ask_what_is_due();
-            self.draw(terminal)?;
+            self.draw(terminal, bells)?;
             let ready = self.wait(bells)?;
             if ready.bells {
+                if let Some(ended) = bells.ended() {
+                    return Err(ended);
+                }
                 for signal in bells.take() {
                     match signal {
                         SIGWINCH => self.resized(terminal),
-                        SIGTSTP => self.stop(terminal)?,
-                        SIGCONT => self.go_on(terminal)?,
-                        SIGINT | SIGTERM | SIGHUP => {
-                            return Err(Failure::Reported(u8::try_from(128 + signal).unwrap_or(1)));
-                        }
+                        SIGTSTP => self.stop(terminal, bells)?,
+                        SIGCONT => self.go_on(terminal, bells)?,
                         _ => {}
                     }
                 }
             }
+            // What a key is about may just have changed.
+            self.hear();
             if ready.keys && self.read_keys(terminal)? {
                 break;
             }
-            if !ready.keys && self.keys.is_waiting() && self.expire_key(terminal)? {
+            if !ready.keys && ready.is_known && self.expire_key(terminal)? {
                 break;
             }
-            self.hear();
             self.look_at_opening()?;
             self.forget_unanswered();
         }
@@ -157,10 +166,13 @@ impl Desk<'_> {
         if let Some(at_most) = self.session.as_ref().and_then(Session::wait_at_most) {
             patience = patience.min(at_most.max(Duration::from_millis(1)));
         }
-        if self.keys.is_waiting() { patience.min(KEY_WAIT) } else { patience }
+        self.keys.wait_ms(now).map_or(patience, |key| patience.min(Duration::from_millis(key)))
     }
 
     fn wait(&self, bells: &Bells) -> Result<Ready, Failure> {
+        if bells.is_ringing() {
+            return Ok(Ready { keys: false, bells: true, is_known: false });
+        }
         let patience = self.patience();
         let time = Timespec {
             tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX),
@@ -176,26 +188,31 @@ impl Desk<'_> {
         }
         match poll(&mut fds, Some(&time)) {
             Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => return Ok(Ready { keys: false, bells: true }),
+            Err(rustix::io::Errno::INTR) => return Ok(Ready { keys: false, bells: true, is_known: false }),
             Err(why) => return Err(Failure::Failed(format!("nothing can be waited for: {why}"))),
         }
-        Ok(Ready { keys: !fds[0].revents().is_empty(), bells: !fds[1].revents().is_empty() })
+        Ok(Ready { keys: !fds[0].revents().is_empty(), bells: !fds[1].revents().is_empty(), is_known: true })
     }
 
-    fn draw(&mut self, terminal: &Terminal) -> Result<(), Failure> {
+    fn draw(&mut self, terminal: &Terminal, bells: &Bells) -> Result<(), Failure> {
         let now = self.now();
         let every = if self.is_changed { DRAW_EVERY_MS } else { LOOK_EVERY_MS };
         if self.drawn_ms.is_some_and(|drawn| now.mono_ms < drawn + every) {
             return Ok(());
         }
         self.ui.settle(&self.model, now);
+        if self.ui.has_new_question() {
+            // Typed ahead: it cannot be about what is drawn only now.
+            let _ = tcflush(io::stdin(), QueueSelector::IFlush);
+            self.keys = Keys::default();
+        }
         let painted = self.screen.paint(view(&self.ui, &self.model, now), self.ui.size.columns);
         self.drawn_ms = Some(now.mono_ms);
         self.is_changed = false;
         if !painted.is_empty() {
-            terminal.write(&painted)?;
+            terminal.write(&painted, bells)?;
         }
-        self.ui.drawn();
+        self.ui.drawn(&self.model, self.now());
         Ok(())
     }
 
@@ -215,14 +232,23 @@ impl Desk<'_> {
         let _ = kill_process_group(group, Signal::TSTP);
     }
 
-    fn stop(&mut self, terminal: &Terminal) -> Result<(), Failure> {
+    fn stop(&mut self, terminal: &Terminal, bells: &Bells) -> Result<(), Failure> {
         terminal.leave();
         let _ = low_level::emulate_default_handler(SIGTSTP);
-        self.go_on(terminal)
+        self.go_on(terminal, bells)
     }
 
-    fn go_on(&mut self, terminal: &Terminal) -> Result<(), Failure> {
-        terminal.enter()?;
+    fn go_on(&mut self, terminal: &Terminal, bells: &Bells) -> Result<(), Failure> {
+        // In the background its modes are another's, and a screen would be drawn over what that one writes.
+        while !terminal.is_ours() {
+            if let Some(ended) = bells.ended() {
+                return Err(ended);
+            }
+            if low_level::emulate_default_handler(SIGTSTP).is_err() {
+                break;
+            }
+        }
+        terminal.enter(bells)?;
         self.resized(terminal);
         Ok(())
     }
@@ -236,8 +262,8 @@ impl Desk<'_> {
         let keys = match rustix::io::read(io::stdin(), &mut bytes[..]) {
             // The terminal was closed.
             Ok(0) => return Err(Failure::Reported(128 + 1)),
-            Ok(count) => self.keys.feed(&bytes[..count]),
-            Err(rustix::io::Errno::INTR) => Vec::new(),
+            Ok(count) => self.keys.read(&bytes[..count], self.now().mono_ms),
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => Vec::new(),
             Err(why) => return Err(Failure::Failed(format!("the terminal is gone: {why}"))),
         };
         for key in keys {
@@ -249,7 +275,7 @@ impl Desk<'_> {
     }
 
     fn expire_key(&mut self, terminal: &Terminal) -> Result<bool, Failure> {
-        match self.keys.expire() {
+        match self.keys.expire(self.now().mono_ms) {
             Some(key) => self.press(key, terminal),
             None => Ok(false),
         }
@@ -281,7 +307,7 @@ impl Desk<'_> {
     fn opened(&mut self, mut session: Session) {
         let now = self.now();
         self.model.opened(&session.hello.0, &session.hello.scopes(), now.wall_ms);
-        self.reconnect.connected();
+        self.opened_ms = now.mono_ms;
         self.asked.clear();
         self.schedule.restart(now.mono_ms);
         for notice in session.notices.drain(..) {
@@ -296,6 +322,11 @@ impl Desk<'_> {
             return;
         }
         let now = self.now();
+        // Which of them wait the gateway says, and not at once when its clock is behind.
+        if self.model.has_run_out(now.wall_ms) && now.mono_ms >= self.run_out_asked_ms + RUN_OUT_EVERY_MS {
+            self.run_out_asked_ms = now.mono_ms;
+            self.schedule.age([Fact::ExecApprovals, Fact::PluginApprovals], now.mono_ms);
+        }
         for fact in self.schedule.take(now.mono_ms) {
             let params = fact.params(self.model.log_cursor);
             self.send(fact.method(), params, What::Fact(fact));
@@ -312,13 +343,24 @@ impl Desk<'_> {
     }
 
     fn send(&mut self, method: &str, params: serde_json::Value, what: What) {
-        let Some(session) = &mut self.session else { return };
+        let Some(session) = &mut self.session else { return self.never_answered(what) };
         match session.send(method, params, self.args.timeout) {
             Ok(id) => {
                 let until_ms = self.now().mono_ms.saturating_add(self.args.timeout);
                 self.asked.insert(id, Asked { what, until_ms });
             }
-            Err(why) => self.lost(&why),
+            Err(why) => {
+                self.lost(&why);
+                self.never_answered(what);
+            }
+        }
+    }
+
+    /// The connection ended first.
+    fn never_answered(&mut self, what: What) {
+        if let What::Decision(ask) = what {
+            self.ui.say_unknown(&ask);
+            self.is_changed = true;
         }
     }
 
@@ -331,15 +373,23 @@ impl Desk<'_> {
             let now = self.now();
             match heard {
                 Heard::Event(event) => {
-                    self.schedule.age(Fact::aged_by(&event.name), now.mono_ms);
+                    self.schedule.aged_by(&event.name, now.mono_ms);
                     let payload = event.payload.as_ref().map_or("", |raw| raw.get());
                     self.model.heard(&event.name, payload, || event.value(), now.wall_ms);
                 }
                 Heard::Gap => self.schedule.age(Fact::ALL, now.mono_ms),
                 Heard::Answer(response) => {
                     let Some(asked) = self.asked.remove(&response.id) else { continue };
-                    let answer = response.into_result().map_err(|error| error.to_string());
-                    self.answered(asked.what, answer.as_ref().map_err(String::as_str));
+                    match (asked.what, response.into_result()) {
+                        (What::Fact(fact), Err(error)) if lacks_scope(&error) => {
+                            self.schedule.refused(fact);
+                            self.model.refused(fact, &error.to_string());
+                        }
+                        (what, answer) => {
+                            let answer = answer.map_err(|error| error.to_string());
+                            self.answered(what, answer.as_ref().map_err(String::as_str));
+                        }
+                    }
                 }
             }
         }
@@ -382,8 +432,14 @@ impl Desk<'_> {
 
     fn lost(&mut self, why: &Failure) {
         self.session = None;
-        self.asked.clear();
+        for (_, asked) in std::mem::take(&mut self.asked) {
+            self.never_answered(asked.what);
+        }
         self.schedule.stop();
+        // One that lets us in and closes at once is a failure like another, and the pauses grow.
+        if self.now().mono_ms >= self.opened_ms.saturating_add(STEADY_MS) {
+            self.reconnect.connected();
+        }
         // A gateway that said when it will be back is not asked before.
         let expected = self.model.leaving.as_ref().and_then(|leaving| leaving.expected_ms);
         let after_ms = expected.unwrap_or_else(|| self.back_off());
@@ -464,16 +520,27 @@ impl Desk<'_> {
     }
 }
 
+/// Whether it was refused because of what this connection may do, which does not change while it lasts.
+fn lacks_scope(error: &ResponseError) -> bool {
+    let code = error.details.as_ref().map(|details| &details["code"]);
+    // Protocol 3 has the words only.
+    code.is_some_and(|code| code == "MISSING_SCOPE") || error.message.starts_with("missing scope: ")
+}
+
 /// What can be read.
 struct Ready {
     keys: bool,
     bells: bool,
+    /// Whether that was found out; a signal may come before it is.
+    is_known: bool,
 }
 
 /// Between two drawings, at least.
 const DRAW_EVERY_MS: u64 = 100;
 /// Between two looks at what changes with the time alone.
 const LOOK_EVERY_MS: u64 = 1_000;
-/// How long a terminal takes to send the rest of a key.
-const KEY_WAIT: Duration = Duration::from_millis(50);
+/// A connection that lasted so long was a good one.
+const STEADY_MS: u64 = 10_000;
+/// Between two questions about approvals whose time is over.
+const RUN_OUT_EVERY_MS: u64 = 2_000;
 const AGAIN_MS: u64 = 1_000;

@@ -38,6 +38,8 @@ pub(super) struct Model {
     pub(super) log_file: String,
     pub(super) log_cursor: Option<u64>,
     errors: BTreeMap<Fact, String>,
+    /// The gateway's clock less this machine's, as its latest `tick` told.
+    clock_offset_ms: i64,
 }
 
 /// The connection.
@@ -115,6 +117,7 @@ impl Model {
             log_file: String::new(),
             log_cursor: None,
             errors: BTreeMap::new(),
+            clock_offset_ms: 0,
         }
     }
 
@@ -127,6 +130,8 @@ impl Model {
         self.scopes = scopes.iter().map(|scope| short(&render::clean(scope))).collect();
         self.started_ms = hello["snapshot"]["uptimeMs"].as_u64().map(|up| wall_ms.saturating_sub(up));
         self.errors.clear();
+        // What waited before the connection was lost may be decided by now.
+        DECIDED.into_iter().for_each(|fact| self.forget(fact));
         if hello["snapshot"]["presence"].is_array() {
             self.learn(Fact::Presence, &hello["snapshot"]["presence"]);
         }
@@ -223,6 +228,33 @@ impl Model {
         self.errors.insert(fact, short(&render::clean(why)));
     }
 
+    /// The gateway does not tell this connection, and what it told another is not shown for it.
+    pub(super) fn refused(&mut self, fact: Fact, why: &str) {
+        self.forget(fact);
+        self.failed(fact, why);
+    }
+
+    fn forget(&mut self, fact: Fact) {
+        match fact {
+            Fact::Status => self.learn_status(&Value::Null),
+            Fact::Health => self.figures.is_well = None,
+            Fact::System => self.figures.hostname.clear(),
+            Fact::Presence => self.attached = List::default(),
+            Fact::Nodes => (self.nodes, self.nodes_here) = (List::default(), 0),
+            Fact::NodePairs => self.node_pairings = List::default(),
+            Fact::Devices => {
+                self.device_pairings = List::default();
+                self.paired = List::default();
+            }
+            Fact::ExecApprovals => self.exec = List::default(),
+            Fact::PluginApprovals => self.plugin = List::default(),
+            Fact::Log => {
+                self.log.clear();
+                self.log_cursor = None;
+            }
+        }
+    }
+
     /// Why a list is empty when the gateway did not give it.
     pub(super) fn excuse(&self, facts: &[Fact]) -> Option<String> {
         let why = facts.iter().find_map(|fact| self.errors.get(fact))?;
@@ -235,9 +267,15 @@ impl Model {
         match name {
             "presence" => self.learn(Fact::Presence, &value()["presence"]),
             "health" => self.learn(Fact::Health, &value()),
+            "tick" => {
+                if let Some(there) = value()["ts"].as_i64() {
+                    self.clock_offset_ms = there.saturating_sub_unsigned(wall_ms);
+                }
+            }
             "shutdown" => {
                 let value = value();
-                let expected_ms = value["restartExpectedMs"].as_u64().map(|ms| ms.min(PAUSE_MS_MAX));
+                let expected_ms =
+                    value["restartExpectedMs"].as_u64().map(|ms| ms.clamp(PAUSE_MS_MIN, PAUSE_MS_MAX));
                 self.leaving = Some(Leaving { reason: text(&value["reason"]), expected_ms });
             }
             _ => {}
@@ -305,23 +343,25 @@ impl Model {
         all
     }
 
-    /// Approvals that wait at that time, the one that runs out first on top.
-    pub(super) fn approvals(&self, wall_ms: u64) -> Vec<&Item> {
-        let end = |item: &Item| match item.when {
-            When::Until(at) => at,
-            When::Since(..) | When::Never => u64::MAX,
-        };
+    /// Approvals that wait, the one that runs out first on top. Which those are the gateway says: this machine's clock may
+    /// be another.
+    pub(super) fn approvals(&self) -> Vec<&Item> {
         let mut all: Vec<&Item> = self.exec.items.iter().chain(&self.plugin.items).collect();
-        all.retain(|item| end(item) > wall_ms);
         all.sort_by_key(|item| end(item));
         all
     }
 
+    /// Whether an approval's time is over, as far as the gateway's clock is known: then it is asked what is left.
+    pub(super) fn has_run_out(&self, wall_ms: u64) -> bool {
+        let there = i128::from(wall_ms) + i128::from(self.clock_offset_ms);
+        self.approvals().first().is_some_and(|item| i128::from(end(item)) <= there)
+    }
+
     /// The entry that a question belongs to, as long as it waits.
-    pub(super) fn waiting(&self, question: &Question, wall_ms: u64) -> Option<&Item> {
+    pub(super) fn waiting(&self, question: &Question) -> Option<&Item> {
         let waiting = match question.kind {
             Kind::Device | Kind::Node => self.pairings(),
-            Kind::Exec | Kind::Plugin => self.approvals(wall_ms),
+            Kind::Exec | Kind::Plugin => self.approvals(),
         };
         waiting.into_iter().find(|item| item.question.as_ref() == Some(question))
     }
@@ -334,6 +374,14 @@ impl Model {
         };
         let has = |scope: &str| self.scopes.iter().any(|held| held == scope);
         (!has(needed) && !has("operator.admin")).then_some(needed)
+    }
+}
+
+/// When an approval runs out, by the gateway's clock.
+fn end(item: &Item) -> u64 {
+    match item.when {
+        When::Until(at) => at,
+        When::Since(..) | When::Never => u64::MAX,
     }
 }
 
@@ -362,6 +410,8 @@ pub(super) fn decided_by(kind: Kind, answer: Answer) -> (&'static str, &'static 
     }
 }
 
+/// What has entries that a person decides.
+const DECIDED: [Fact; 4] = [Fact::Devices, Fact::NodePairs, Fact::ExecApprovals, Fact::PluginApprovals];
 /// Events that are kept.
 pub(super) const EVENTS_MAX: usize = 500;
 /// Lines of the log that are kept.
@@ -369,6 +419,8 @@ pub(super) const LOG_LINES_MAX: usize = 500;
 const SETTINGS_MAX: usize = 50;
 /// No gateway is believed that it comes back later than this.
 const PAUSE_MS_MAX: u64 = 30_000;
+/// Nor sooner: one that says so again and again is not asked without a pause.
+const PAUSE_MS_MIN: u64 = 500;
 
 #[cfg(test)]
 mod tests {
@@ -413,10 +465,41 @@ mod tests {
         model.learn(Fact::PluginApprovals, &json!([{"id": "plugin:p", "expiresAtMs": 70}]));
         let keys = |items: Vec<&Item>| items.iter().map(|item| item.key.clone()).collect::<Vec<_>>();
         assert_eq!(keys(model.pairings()), ["n", "d"]);
-        assert_eq!(keys(model.approvals(10)), ["soon", "plugin:p", "late"]);
-        assert_eq!(keys(model.approvals(60)), ["plugin:p", "late"]);
-        let question = model.approvals(10)[0].question.clone().unwrap_or_else(|| panic!("a question"));
-        assert!(model.waiting(&question, 10).is_some() && model.waiting(&question, 60).is_none());
+        assert_eq!(keys(model.approvals()), ["soon", "plugin:p", "late"]);
+        let question = model.approvals()[0].question.clone().unwrap_or_else(|| panic!("a question"));
+        assert!(model.waiting(&question).is_some());
+        // By the clock of this machine all are over; the gateway's is an hour behind.
+        assert_eq!((model.has_run_out(100_000), model.approvals().len()), (true, 3));
+        model.heard("tick", "", || json!({"ts": 40}), 100_000);
+        assert_eq!([100_009, 100_010].map(|wall_ms| model.has_run_out(wall_ms)), [false, true]);
+        model.learn(Fact::ExecApprovals, &json!([{"id": "late", "expiresAtMs": 90}]));
+        assert!(model.waiting(&question).is_none() && !model.has_run_out(100_010));
+    }
+
+    #[test]
+    fn what_could_be_decided_is_forgotten_with_the_connection_and_with_the_scope() {
+        let mut model = Model::new("");
+        let fill = |model: &mut Model| {
+            model.learn(
+                Fact::Devices,
+                &json!({"pending": [{"requestId": "d"}], "paired": [{"deviceId": "d"}]}),
+            );
+            model.learn(Fact::NodePairs, &json!({"pending": [{"requestId": "n"}]}));
+            model.learn(Fact::ExecApprovals, &json!([{"id": "e"}]));
+            model.learn(Fact::PluginApprovals, &json!([{"id": "p"}]));
+        };
+        let count = |model: &Model| (model.pairings().len(), model.approvals().len());
+        fill(&mut model);
+        assert_eq!(count(&model), (2, 2));
+        model.opened(&json!({}), &[], 0);
+        assert_eq!(count(&model), (0, 0));
+        fill(&mut model);
+        model.failed(Fact::ExecApprovals, "the gateway did not answer in time");
+        assert_eq!(count(&model), (2, 2), "that says nothing of them");
+        model.refused(Fact::ExecApprovals, "missing scope: operator.approvals");
+        model.refused(Fact::Devices, "missing scope: operator.pairing");
+        assert_eq!((count(&model), model.paired.all), ((1, 1), 0));
+        assert!(model.excuse(&[Fact::ExecApprovals]).is_some_and(|why| why.contains("operator.approvals")));
     }
 
     #[test]
@@ -444,6 +527,8 @@ mod tests {
         assert_eq!(model.link_text(1_000).0, "gateway is gone, trying again now");
         model.opened(&json!({}), &[], 0);
         assert_eq!(model.why_gone(), None);
+        model.heard("shutdown", "", || json!({"reason": "r", "restartExpectedMs": 0}), 0);
+        assert_eq!(model.leaving.take().and_then(|leaving| leaving.expected_ms), Some(PAUSE_MS_MIN));
         model.lost("closed (1006)\nmore", 0);
         assert_eq!(model.link_text(0).0, "gateway is gone, trying again in 0 s");
         assert_eq!(model.why_gone().as_deref(), Some("closed (1006)"));

@@ -58,7 +58,7 @@ fn page(model: &Model, wall_ms: u64) -> String {
             out.push_str(&format!("{head:<13}{text}\n"));
         }
     }
-    for section in sections(model, wall_ms) {
+    for section in sections(model) {
         out.push_str(&format!("\n{}\n", section.title));
         if section.items.is_empty() {
             out.push_str(&format!("{}\n", section.empty));

@@ -21,7 +21,7 @@ pub(super) struct Figure {
 pub(super) fn figures(model: &Model, wall_ms: u64) -> Vec<Figure> {
     let figures = &model.figures;
     let unknown = || "unknown".to_owned();
-    let (pairings, approvals) = (model.pairings().len(), model.approvals(wall_ms).len());
+    let (pairings, approvals) = (model.pairings().len(), model.approvals().len());
     let figure = |label, value, more| Figure { label, value, more, mood: Mood::Plain };
     let health = match (figures.restart_needed.len(), figures.config_fault.is_empty()) {
         (_, false) => "the configuration cannot be used".to_owned(),
@@ -68,8 +68,8 @@ pub(super) struct Section<'a> {
 }
 
 /// The lists below the figures.
-pub(super) fn sections(model: &Model, wall_ms: u64) -> Vec<Section<'_>> {
-    let waiting: Vec<&Item> = model.approvals(wall_ms).into_iter().chain(model.pairings()).collect();
+pub(super) fn sections(model: &Model) -> Vec<Section<'_>> {
+    let waiting: Vec<&Item> = model.approvals().into_iter().chain(model.pairings()).collect();
     let empty = |facts: &[Fact], calm: &str| model.excuse(facts).unwrap_or_else(|| calm.to_owned());
     let asked = [Fact::ExecApprovals, Fact::PluginApprovals, Fact::Devices, Fact::NodePairs];
     vec![
@@ -131,7 +131,7 @@ pub(super) fn lines(model: &Model, columns: usize, now: Now) -> Vec<Line> {
     for (head, text) in told.iter().filter(|(_, text)| !text.is_empty()) {
         out.push(Line::of(Ink::Waits, format!(" {head}{text}")));
     }
-    for section in sections(model, now.wall_ms) {
+    for section in sections(model) {
         out.push(Line::default());
         out.push(Line::of(Ink::Bold, format!(" {}", section.title)));
         if section.items.is_empty() {

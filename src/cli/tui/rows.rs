@@ -177,16 +177,16 @@ pub(super) fn node(node: &Value) -> Item {
 
 /// A device that asks to be let in.
 pub(super) fn device_pairing(asked: &Value) -> Item {
-    let roles = words(&asked["roles"]);
-    let roles = if roles.is_empty() { text(&asked["role"]) } else { roles.join(", ") };
+    let roles = whole_words(&asked["roles"]);
+    let roles = if roles.is_empty() { render::text(&asked["role"]) } else { roles.join(", ") };
     let tag = if asked["isRepair"] == true { "wants more than it has" } else { "wants to be paired" };
-    let id = text(&asked["deviceId"]);
+    let id = render::text(&asked["deviceId"]);
     pairing(asked, Kind::Device, &id, tag, roles, ("Scopes", all_scopes(&asked["scopes"])))
 }
 
 /// A node that offers something that nobody has approved.
 pub(super) fn node_pairing(asked: &Value) -> Item {
-    let id = text(&asked["nodeId"]);
+    let id = render::text(&asked["nodeId"]);
     let commands = ("Commands", whole_words(&asked["commands"]));
     pairing(asked, Kind::Node, &id, "wants its commands approved", "node".to_owned(), commands)
 }
@@ -197,26 +197,38 @@ fn pairing(
     id: &str,
     tag: &str,
     role: String,
-    grants: (&'static str, Vec<String>),
+    mut grants: (&'static str, Vec<String>),
 ) -> Item {
     let client = [text(&asked["clientId"]), text(&asked["platform"])];
     let client: Vec<String> = client.into_iter().filter(|part| !part.is_empty()).collect();
     let request = asked["requestId"].as_str().unwrap_or_default();
-    let is_whole = grants.1.iter().map(String::len).sum::<usize>() <= DECIDED_BYTES_MAX;
+    let whose = match kind {
+        Kind::Node => "Node",
+        Kind::Device | Kind::Exec | Kind::Plugin => "Device",
+    };
+    let mut more = vec!["A device's name is what the device says of itself.".to_owned()];
+    more.extend(labelled("Roles", &role));
+    more.extend(labelled(whose, id));
+    more.extend(labelled("Request", &render::clean(request)));
+    let is_whole = bytes_of(&grants.1) + bytes_of(&more) <= DECIDED_BYTES_MAX;
+    if !is_whole {
+        more = more.iter().map(|text| short(text)).collect();
+        bound(&mut grants.1);
+    }
     let mut item = Item {
         key: render::clean(request),
         name: first([text(&asked["displayName"]), text(&asked["clientId"]), short_id(id)]),
         tag: tag.to_owned(),
         mood: Mood::Waits,
         facts: facts([
-            role,
+            short(&role),
             client.join(" on "),
             first([text(&asked["remoteIp"]), "this machine or a proxy".to_owned()]),
             short_id(id),
         ]),
         when: since("asked", &asked["ts"]),
         grants,
-        more: vec!["A device's name is what the device says of itself.".to_owned()],
+        more,
         ..Item::default()
     };
     let allowed = vec![Answer::Yes, Answer::No];
@@ -250,8 +262,12 @@ pub(super) fn approval(entry: &Value, kind: Kind) -> Item {
         if variables.is_empty() { variables } else { format!("variables {variables}") },
     ]);
     let mut more = vec![title.clone()];
+    more.extend(runs(asked, &title));
     more.extend(whole.iter().cloned());
-    let is_whole = more.iter().map(String::len).sum::<usize>() <= DECIDED_BYTES_MAX;
+    more.extend(labelled("Node", &render::text(&asked["nodeId"])));
+    more.extend(labelled("Agent", &render::text(&asked["agentId"])));
+    more.extend(labelled("Approval", &render::clean(id)));
+    let is_whole = bytes_of(&more) <= DECIDED_BYTES_MAX;
     if !is_whole {
         more.clear();
     }
@@ -292,6 +308,44 @@ fn title_of(entry: &Value, kind: Kind) -> String {
         }
     };
     first([found, render::text(&entry["id"])])
+}
+
+/// The arguments that would be run, each in quotation marks, when the command that is shown is another text. What is run is
+/// what somebody decides about.
+fn runs(asked: &Value, title: &str) -> Vec<String> {
+    let quoted = |argv: &Value| {
+        let argv: Vec<String> = argv.as_array()?.iter().map(render::text).collect();
+        // One word that holds a space would read like two.
+        let is_plain = argv.iter().all(|word| !word.is_empty() && !word.contains(char::is_whitespace));
+        if argv.is_empty() || (is_plain && argv.join(" ") == title) {
+            return None;
+        }
+        let quoted: Vec<String> = argv.iter().map(|word| format!("{word:?}")).collect();
+        Some(format!("Runs with these arguments: {}", quoted.join(" ")))
+    };
+    // A node is sent its plan.
+    let lists = [&asked["commandArgv"], &asked["systemRunPlan"]["argv"]];
+    let mut found: Vec<String> = lists.into_iter().filter_map(quoted).collect();
+    found.dedup();
+    found
+}
+
+fn labelled(label: &str, text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| format!("{label}: {text}"))
+}
+
+fn bytes_of(texts: &[String]) -> usize {
+    texts.iter().map(String::len).sum()
+}
+
+/// As much of a list as is kept of one that cannot be decided here.
+fn bound(words: &mut Vec<String>) {
+    let missing = words.len().saturating_sub(WORDS_MAX);
+    words.truncate(WORDS_MAX);
+    words.iter_mut().for_each(|word| *word = short(word));
+    if missing > 0 {
+        words.push(format!("and {missing} more"));
+    }
 }
 
 fn decidable(item: &mut Item, is_whole: bool, question: Question) {
@@ -469,7 +523,8 @@ mod tests {
         let entry = json!({"id": "e", "request": {"command": long, "cwd": "/srv", "envKeys": ["LANG"],
             "allowedDecisions": ["allow-once", "deny"]}, "expiresAtMs": 9});
         let shown = approval(&entry, Kind::Exec);
-        assert_eq!(shown.more, [long, "in /srv".to_owned(), "variables LANG".to_owned()]);
+        let more = [&long, "in /srv", "variables LANG", "Approval: e"].map(str::to_owned);
+        assert_eq!(shown.more, more);
         assert!(shown.name.chars().count() <= FACT_CHARS_MAX + 1);
         assert_eq!(shown.question.map(|question| question.allowed), Some(vec![Answer::Yes, Answer::No]));
         let entry = json!({"id": "e", "request": {"command": "x".repeat(DECIDED_BYTES_MAX + 1)}});
@@ -477,7 +532,32 @@ mod tests {
         assert_eq!(shown.question, None);
         assert!(shown.more.concat().contains("too long") && shown.more.concat().len() < 1_000);
         let many: Vec<String> = (0..20_000).map(|i| format!("command.{i}")).collect();
-        assert_eq!(node_pairing(&json!({"requestId": "r", "commands": many})).question, None);
+        let shown = node_pairing(&json!({"requestId": "r", "commands": many}));
+        assert_eq!((shown.question, shown.grants.1.len()), (None, WORDS_MAX + 1));
+        assert_eq!(shown.grants.1.last().map(String::as_str), Some("and 19800 more"));
+        let huge = device_pairing(
+            &json!({"requestId": "r", "deviceId": "d", "role": "x".repeat(DECIDED_BYTES_MAX)}),
+        );
+        assert!(huge.question.is_none() && bytes_of(&huge.more) + bytes_of(&huge.facts) < 2_000);
+    }
+
+    #[test]
+    fn what_would_be_run_and_whole_names_are_shown() {
+        let entry = |argv: Value| {
+            json!({"id": "e", "request": {"command": "ls -l", "commandArgv": argv,
+            "nodeId": "n".repeat(64)}})
+        };
+        let of = |argv| approval(&entry(argv), Kind::Exec).more.join("\n");
+        assert!(of(json!(["rm", "-rf", "/"])).contains("arguments: \"rm\" \"-rf\" \"/\""));
+        assert!(of(json!(["ls -l"])).contains("arguments: \"ls -l\""), "one word is not two");
+        let same = of(json!(["ls", "-l"]));
+        assert!(!same.contains("arguments") && same.contains(&format!("Node: {}", "n".repeat(64))), "{same}");
+        let id = "0123456789abcdef".repeat(4);
+        let roles = ["operator", "node"];
+        let shown = device_pairing(&json!({"requestId": "r7", "deviceId": id, "roles": roles}));
+        for want in [&format!("Device: {id}"), "Roles: operator, node", "Request: r7"] {
+            assert!(shown.more.iter().any(|text| text == want), "{want} in {:?}", shown.more);
+        }
     }
 
     #[test]

@@ -30,15 +30,12 @@ impl Screen {
             self.columns = columns;
         }
         for (at, line) in lines.iter().enumerate().filter(|(at, line)| self.shown[*at] != **line) {
-            let _ = write!(out, "\x1b[{};1H", at + 1);
+            // Erased first: what a terminal takes for narrower than it is reckoned here would leave cells as they were.
+            let _ = write!(out, "\x1b[{};1H\x1b[0m\x1b[K", at + 1);
             for (ink, text) in &line.0 {
                 let _ = write!(out, "\x1b[{}m{text}", self.code(*ink));
             }
             out.push_str("\x1b[0m");
-            // Behind the last column a terminal still stands on it, and would erase what was written there.
-            if line.width() < columns {
-                out.push_str("\x1b[K");
-            }
         }
         self.shown = lines;
         out
@@ -71,12 +68,12 @@ mod tests {
         let first = screen.paint(lines(["one", "two"]), 10);
         assert_eq!(
             first,
-            "\x1b[0m\x1b[2J\x1b[1;1H\x1b[0;32mone\x1b[0m\x1b[K\x1b[2;1H\x1b[0;32mtwo\x1b[0m\x1b[K"
+            "\x1b[0m\x1b[2J\x1b[1;1H\x1b[0m\x1b[K\x1b[0;32mone\x1b[0m\x1b[2;1H\x1b[0m\x1b[K\x1b[0;32mtwo\x1b[0m"
         );
         assert_eq!(screen.paint(lines(["one", "two"]), 10), "");
-        assert_eq!(screen.paint(lines(["one", "2"]), 10), "\x1b[2;1H\x1b[0;32m2\x1b[0m\x1b[K");
+        assert_eq!(screen.paint(lines(["one", "2"]), 10), "\x1b[2;1H\x1b[0m\x1b[K\x1b[0;32m2\x1b[0m");
         let full = screen.paint(lines(["one", "0123456789"]), 10);
-        assert!(!full.contains("\x1b[K"), "{full:?}");
+        assert!(full.ends_with("\x1b[K\x1b[0;32m0123456789\x1b[0m"), "nothing is erased behind it: {full:?}");
         assert!(screen.paint(lines(["one", "2"]), 11).contains("\x1b[2J"), "another size");
         screen.forget();
         assert!(screen.paint(lines(["one", "2"]), 11).contains("\x1b[2J"));

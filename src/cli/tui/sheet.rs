@@ -11,8 +11,8 @@ pub(super) struct Sheet {
     pub(super) title: String,
     paragraphs: Vec<(Mood, String)>,
     pub(super) scroll: usize,
-    /// Whether it is on the screen as it is now.
-    pub(super) is_drawn: bool,
+    /// Since when it is on the screen as it is now, by the clock of the loop.
+    pub(super) drawn_ms: Option<u64>,
     pub(super) ask: Option<Ask>,
 }
 
@@ -29,7 +29,7 @@ impl Sheet {
     /// The keys.
     pub(super) fn help() -> Self {
         let paragraphs = HELP.iter().map(|line| (Mood::Plain, (*line).to_owned())).collect();
-        Self { title: "Keys".to_owned(), paragraphs, scroll: 0, is_drawn: false, ask: None }
+        Self { title: "Keys".to_owned(), paragraphs, scroll: 0, drawn_ms: None, ask: None }
     }
 
     /// An entry of a list.
@@ -49,7 +49,7 @@ impl Sheet {
         }
         say(Mood::Quiet, item.facts.join(" \u{b7} "));
         say(Mood::Quiet, when_text(&item.when, wall_ms));
-        Self { title: item.name.clone(), paragraphs, scroll: 0, is_drawn: false, ask: None }
+        Self { title: item.name.clone(), paragraphs, scroll: 0, drawn_ms: None, ask: None }
     }
 
     /// A line of a stream.
@@ -58,7 +58,7 @@ impl Sheet {
             title: title.to_owned(),
             paragraphs: vec![(mood, text.to_owned())],
             scroll: 0,
-            is_drawn: false,
+            drawn_ms: None,
             ask: None,
         }
     }
@@ -83,7 +83,12 @@ impl Sheet {
     pub(super) fn scroll_by(&mut self, lines: isize, size: Size) {
         let most = self.lines(size).len().saturating_sub(size.body());
         self.scroll = self.scroll.min(most).saturating_add_signed(lines).min(most);
-        self.is_drawn = false;
+        self.drawn_ms = None;
+    }
+
+    /// Whether it has been on the screen, as it is now, for long enough to be read. What is typed before that is no answer.
+    pub(super) fn was_seen(&self, now_ms: u64) -> bool {
+        self.drawn_ms.is_some_and(|drawn| now_ms >= drawn.saturating_add(SEEN_MS))
     }
 
     /// Whether its end is on the screen. A screen without room shows nothing.
@@ -151,13 +156,15 @@ const HELP: &[&str] = &[
     "a          approve the selected pairing, allow the selected approval once",
     "A          allow the selected approval always",
     "x          reject the selected pairing, deny the selected approval",
-    "           each is asked once more: y is yes, everything else is no",
+    "           each is asked once more: y, half a second later, is yes, everything else is no",
     "ctrl-l     draw the screen anew",
     "ctrl-z     stop; the shell's fg goes on",
     "q, ctrl-c  end",
     "",
     "Times of day are UTC. Approve only what you started yourself a moment ago.",
 ];
+/// So long a question has to be on the screen before yes counts.
+pub(super) const SEEN_MS: u64 = 500;
 /// A narrower screen is none to decide on.
 const COLUMNS_MIN: usize = 20;
 

@@ -142,9 +142,13 @@ pub(super) struct Ui {
     pub(super) typing: Option<String>,
     /// Something to say, until then.
     pub(super) notice: Option<(Mood, String, u64)>,
+    /// Whether that is on the screen.
+    is_notice_drawn: bool,
     /// Lines of the overview that are above the screen.
     pub(super) scroll: usize,
     selected: BTreeMap<Panel, String>,
+    /// The entry under the cursor when the screen was last drawn.
+    shown: Option<(Panel, String)>,
     filters: BTreeMap<Panel, String>,
 }
 
@@ -156,15 +160,32 @@ impl Ui {
             sheet: None,
             typing: None,
             notice: None,
+            is_notice_drawn: false,
             scroll: 0,
             selected: BTreeMap::new(),
+            shown: None,
             filters: BTreeMap::new(),
         }
     }
 
     /// Says something for a while.
     pub(super) fn say(&mut self, mood: Mood, text: impl Into<String>, now: Now) {
+        // What nobody else will say once more is not lost for it.
+        if matches!(self.notice, Some((_, _, u64::MAX))) {
+            return;
+        }
         self.notice = Some((mood, text.into(), now.mono_ms.saturating_add(NOTICE_MS)));
+        self.is_notice_drawn = false;
+    }
+
+    /// Says that nobody knows what became of a decision; until a key is pressed.
+    pub(super) fn say_unknown(&mut self, ask: &Ask) {
+        let text = format!(
+            "the connection ended before the gateway answered. Not known whether it is done: {}",
+            ask.text()
+        );
+        self.notice = Some((Mood::Bad, text, u64::MAX));
+        self.is_notice_drawn = false;
     }
 
     /// The filter of a stream, as it was typed.
@@ -173,12 +194,12 @@ impl Ui {
     }
 
     /// The rows of a view, from top to bottom. The overview has none that can be selected.
-    pub(super) fn rows<'a>(&self, model: &'a Model, wall_ms: u64) -> Vec<Row<'a>> {
+    pub(super) fn rows<'a>(&self, model: &'a Model) -> Vec<Row<'a>> {
         let list = |items: &'a [Item]| items.iter().map(Row::Item);
         match self.panel {
             Panel::Overview => Vec::new(),
             Panel::Pairing => model.pairings().into_iter().map(Row::Item).collect(),
-            Panel::Approvals => model.approvals(wall_ms).into_iter().map(Row::Item).collect(),
+            Panel::Approvals => model.approvals().into_iter().map(Row::Item).collect(),
             Panel::Nodes => list(&model.nodes.items).collect(),
             Panel::People => {
                 let part = |head, items: &'a [Item], empty| {
@@ -220,7 +241,7 @@ impl Ui {
             self.sheet = None;
             return self.say(Mood::Bad, "the gateway is gone: nothing was decided", now);
         }
-        let still = model.waiting(&ask.question, now.wall_ms).is_some_and(|item| ask.is_about(item));
+        let still = model.waiting(&ask.question).is_some_and(|item| ask.is_about(item));
         if !still {
             self.sheet = None;
             self.say(Mood::Waits, "it waits no longer, or has changed: nothing was decided here", now);
@@ -228,24 +249,41 @@ impl Ui {
     }
 
     /// The screen shows what was there to be shown.
-    pub(super) fn drawn(&mut self) {
+    pub(super) fn drawn(&mut self, model: &Model, now: Now) {
+        self.is_notice_drawn = true;
         if let Some(sheet) = &mut self.sheet {
-            sheet.is_drawn = true;
+            sheet.drawn_ms.get_or_insert(now.mono_ms);
+            return;
         }
+        let rows = self.rows(model);
+        self.shown = self.cursor(&rows).and_then(|at| rows[at].key()).map(|key| (self.panel, key));
+        // From here on the cursor belongs to this entry, wherever it goes: a new one above it is not what a key is meant for.
+        if let Some((panel, key)) = self.shown.clone()
+            && !panel.is_stream()
+        {
+            self.selected.insert(panel, key);
+        }
+    }
+
+    /// Whether a question waits for its first drawing. What was typed before that is not about it.
+    pub(super) fn has_new_question(&self) -> bool {
+        self.sheet.as_ref().is_some_and(|sheet| sheet.ask.is_some() && sheet.drawn_ms.is_none())
     }
 
     /// The screen has another size.
     pub(super) fn resize(&mut self, size: Size) {
         self.size = size;
         if let Some(sheet) = &mut self.sheet {
-            sheet.is_drawn = false;
+            sheet.drawn_ms = None;
         }
     }
 
     /// A key was pressed.
     pub(super) fn press(&mut self, key: Key, model: &mut Model, now: Now) -> Option<Act> {
         // It was there to be read.
-        self.notice = None;
+        if self.is_notice_drawn {
+            self.notice = None;
+        }
         match key {
             Key::Control('c') => return Some(Act::Quit),
             Key::Control('z') => return Some(Act::Suspend),
@@ -257,6 +295,8 @@ impl Ui {
             return None;
         }
         if self.sheet.is_some() {
+            // What is known by now counts, not what was known when it was drawn.
+            self.settle(model, now);
             return self.press_on_sheet(key, now);
         }
         self.press_on_view(key, model, now)
@@ -298,7 +338,12 @@ impl Ui {
         match (&sheet.ask, key) {
             (Some(ask), Key::Char('y')) => {
                 // Keys that were typed ahead are no answer to what nobody has seen.
-                if !sheet.is_drawn {
+                if !sheet.was_seen(now.mono_ms) {
+                    self.say(
+                        Mood::Waits,
+                        "y counts half a second after the question is shown: read it first",
+                        now,
+                    );
                     return None;
                 }
                 if !sheet.shows_end(size) {
@@ -368,7 +413,7 @@ impl Ui {
             self.scroll = self.scroll.min(most).saturating_add_signed(lines).min(most);
             return;
         }
-        let rows = self.rows(model, now.wall_ms);
+        let rows = self.rows(model);
         let places: Vec<usize> = (0..rows.len()).filter(|at| rows[*at].key().is_some()).collect();
         let Some(last) = places.len().checked_sub(1) else { return };
         // Where a view is when nothing is selected: the newest end of a stream, the top of a list.
@@ -376,14 +421,16 @@ impl Ui {
         let at =
             self.cursor(&rows).and_then(|row| places.iter().position(|place| *place == row)).unwrap_or(rest);
         let to = at.saturating_add_signed(lines).min(last);
+        // At its rest a stream is followed; a list has entries that are meant wherever they are.
+        let is_pinned = to != rest || !self.panel.is_stream();
         match rows[places[to]].key() {
-            Some(key) if to != rest => self.selected.insert(self.panel, key),
+            Some(key) if is_pinned => self.selected.insert(self.panel, key),
             Some(_) | None => self.selected.remove(&self.panel),
         };
     }
 
     fn show_selected(&mut self, model: &Model, now: Now) {
-        let rows = self.rows(model, now.wall_ms);
+        let rows = self.rows(model);
         let sheet = match self.cursor(&rows).map(|at| rows[at]) {
             Some(Row::Item(item)) => Some(Sheet::of(item, now.wall_ms)),
             Some(Row::Line(entry)) => {
@@ -397,11 +444,18 @@ impl Ui {
     }
 
     fn ask(&mut self, answer: Answer, model: &Model, now: Now) {
-        let rows = self.rows(model, now.wall_ms);
+        let rows = self.rows(model);
         let Some(Row::Item(item)) = self.cursor(&rows).map(|at| rows[at]) else {
             let text = "nothing is selected that waits for a word: 2 is pairing, 3 approvals";
             return self.say(Mood::Plain, text, now);
         };
+        if self.shown.as_ref() != Some(&(self.panel, item.key.clone())) {
+            return self.say(
+                Mood::Waits,
+                "the list has changed: look again, then press the key once more",
+                now,
+            );
+        }
         let Some(question) = &item.question else {
             return self.say(Mood::Plain, "this waits for nobody's word here", now);
         };
@@ -441,131 +495,4 @@ const NOTICE_MS: u64 = 8_000;
 const FILTER_CHARS_MAX: usize = 200;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn at(mono_ms: u64) -> Now {
-        Now { mono_ms, wall_ms: 1_000 }
-    }
-
-    fn model(scopes: &[&str]) -> Model {
-        let mut model = Model::new("");
-        model.opened(&json!({}), scopes, 0);
-        let pending: Vec<_> =
-            (0..3).map(|i| json!({"requestId": format!("r{i}"), "deviceId": "d", "ts": i})).collect();
-        model.learn(Fact::Devices, &json!({"pending": pending}));
-        let approval = json!({"id": "e", "request": {"command": "ls", "allowedDecisions": ["allow-once", "deny"]},
-            "expiresAtMs": 2_000});
-        model.learn(Fact::ExecApprovals, &json!([approval]));
-        model
-    }
-
-    fn screen() -> Ui {
-        Ui::new(Size { columns: 80, rows: 24 })
-    }
-
-    fn press(ui: &mut Ui, model: &mut Model, keys: &str) -> Option<Act> {
-        ui.drawn();
-        keys.chars().map(|c| ui.press(Key::Char(c), model, at(0))).last().flatten()
-    }
-
-    #[test]
-    fn a_pairing_is_approved_after_a_second_word() {
-        let (mut ui, mut model) = (screen(), model(&["operator.admin"]));
-        assert_eq!(press(&mut ui, &mut model, "2jay"), None, "nobody has seen the question yet");
-        ui.resize(Size { columns: 70, rows: 24 });
-        assert_eq!(ui.press(Key::Char('y'), &mut model, at(0)), None);
-        let Some(Act::Decide(ask)) = press(&mut ui, &mut model, "y") else { panic!("{ui:?}") };
-        assert_eq!((ask.question.id.as_str(), ask.answer), ("r1", Answer::Yes));
-        assert!(ui.sheet.is_none());
-        assert_eq!(press(&mut ui, &mut model, "xn"), None);
-        assert!(ui.sheet.is_none(), "everything but y is no");
-        assert_eq!(press(&mut ui, &mut model, "1a"), None);
-        assert!(ui.sheet.is_none(), "nothing is selected on the overview");
-    }
-
-    #[test]
-    fn what_may_not_be_decided_is_not_asked() {
-        let mut ui = screen();
-        let mut reader = model(&["operator.read"]);
-        press(&mut ui, &mut reader, "2a");
-        let said = ui.notice.clone().map(|(_, text, _)| text).unwrap_or_default();
-        assert!(ui.sheet.is_none() && said.contains("operator.pairing"), "{said}");
-        let mut admin = model(&["operator.admin"]);
-        press(&mut ui, &mut admin, "3A");
-        assert!(ui.sheet.is_none(), "allow-always is not offered");
-        press(&mut ui, &mut admin, "a");
-        assert!(ui.sheet.is_some());
-        press(&mut ui, &mut admin, "n");
-        admin.lost("gone", 0);
-        press(&mut ui, &mut admin, "a");
-        assert!(ui.sheet.is_none());
-    }
-
-    #[test]
-    fn a_question_ends_with_what_it_is_about() {
-        let (mut ui, mut model) = (screen(), model(&["operator.admin"]));
-        press(&mut ui, &mut model, "2a");
-        ui.settle(&model, at(1));
-        assert!(ui.sheet.is_some());
-        let wider =
-            json!({"pending": [{"requestId": "r0", "deviceId": "d", "ts": 0, "scopes": ["operator.admin"]}]});
-        model.learn(Fact::Devices, &wider);
-        ui.settle(&model, at(1));
-        assert!(ui.sheet.is_none(), "the same request asks for more");
-        press(&mut ui, &mut model, "3a");
-        ui.settle(&model, Now { mono_ms: 2, wall_ms: 3_000 });
-        assert!(ui.sheet.is_none(), "its time is over");
-    }
-
-    #[test]
-    fn a_selection_stays_with_its_entry_and_a_stream_is_followed_from_its_end() {
-        let (mut ui, mut model) = (screen(), model(&[]));
-        press(&mut ui, &mut model, "2jj");
-        model.learn(
-            Fact::Devices,
-            &json!({"pending": [{"requestId": "r2", "ts": 2}, {"requestId": "x", "ts": 9}]}),
-        );
-        let rows = ui.rows(&model, 0);
-        assert_eq!(ui.cursor(&rows), Some(0), "r2 is the first now");
-        for i in 0..5 {
-            model.events.push_event("tick", &i.to_string(), 0);
-            model.log.push_log(&i.to_string());
-        }
-        press(&mut ui, &mut model, "8");
-        assert_eq!(ui.cursor(&ui.rows(&model, 0)), None);
-        press(&mut ui, &mut model, "k");
-        assert_eq!(ui.cursor(&ui.rows(&model, 0)), Some(3));
-        model.log.push_log("more");
-        assert_eq!(ui.cursor(&ui.rows(&model, 0)), Some(3));
-        press(&mut ui, &mut model, "G");
-        assert_eq!(ui.cursor(&ui.rows(&model, 0)), None, "it is followed again");
-    }
-
-    #[test]
-    fn a_filter_is_typed_and_taken_back() {
-        let (mut ui, mut model) = (screen(), model(&[]));
-        model.events.push_event("tick", "{}", 0);
-        model.events.push_event("health", "{}", 0);
-        press(&mut ui, &mut model, "6/q-ti");
-        assert_eq!(ui.filter(Panel::Events), "q-ti");
-        ui.press(Key::Control('u'), &mut model, at(0));
-        press(&mut ui, &mut model, "-tick");
-        ui.press(Key::Enter, &mut model, at(0));
-        assert_eq!((ui.typing.is_none(), ui.rows(&model, 0).len()), (true, 1));
-        ui.press(Key::Escape, &mut model, at(0));
-        assert_eq!(ui.rows(&model, 0).len(), 2);
-    }
-
-    #[test]
-    fn people_have_two_lists_and_the_cursor_skips_their_heads() {
-        let (mut ui, mut model) = (screen(), model(&[]));
-        model.learn(Fact::Presence, &json!([{"mode": "webchat", "host": "page", "instanceId": "i"}]));
-        model.learn(Fact::Devices, &json!({"paired": [{"deviceId": "d1"}]}));
-        press(&mut ui, &mut model, "5");
-        assert_eq!(ui.cursor(&ui.rows(&model, 0)), Some(1));
-        press(&mut ui, &mut model, "j");
-        assert_eq!(ui.cursor(&ui.rows(&model, 0)), Some(3));
-    }
-}
+mod tests;

@@ -23,12 +23,12 @@ pub(super) fn view(ui: &Ui, model: &Model, now: Now) -> Vec<Line> {
     };
     let second = match &ui.sheet {
         Some(sheet) => title(sheet, ui.size),
-        None => tabs(ui, model, now),
+        None => tabs(ui, model),
     };
     let mut lines = vec![header(ui, model, now), second];
     lines.extend(body.into_iter().take(ui.size.body()));
     lines.resize(rows.saturating_sub(1).max(2), Line::default());
-    lines.push(footer(ui, model, now));
+    lines.push(footer(ui, model));
     // Where there is no room for all of it, the footer goes first.
     lines.truncate(rows);
     lines.into_iter().map(|line| line.cut(columns)).collect()
@@ -51,12 +51,12 @@ fn header(ui: &Ui, model: &Model, now: Now) -> Line {
     left.and(Ink::Plain, " ".repeat(missing)).and(Ink::Quiet, right)
 }
 
-fn tabs(ui: &Ui, model: &Model, now: Now) -> Line {
+fn tabs(ui: &Ui, model: &Model) -> Line {
     let label = |panel: Panel, chars: usize| {
         let at = Panel::ALL.iter().position(|known| *known == panel).unwrap_or_default() + 1;
         let count = match panel {
             Panel::Pairing => model.pairings().len(),
-            Panel::Approvals => model.approvals(now.wall_ms).len(),
+            Panel::Approvals => model.approvals().len(),
             Panel::Overview | Panel::Nodes | Panel::People | Panel::Events | Panel::Refusals | Panel::Log => {
                 0
             }
@@ -85,7 +85,7 @@ fn tabs(ui: &Ui, model: &Model, now: Now) -> Line {
     fitting.unwrap_or_else(|| all(0))
 }
 
-fn footer(ui: &Ui, model: &Model, now: Now) -> Line {
+fn footer(ui: &Ui, model: &Model) -> Line {
     if let Some(typed) = &ui.typing {
         // The end of what is typed is what matters.
         let room = ui.size.columns.saturating_sub(40);
@@ -107,7 +107,7 @@ fn footer(ui: &Ui, model: &Model, now: Now) -> Line {
     let shown = match ui.panel {
         Panel::Overview => vec!["2 pairing", "3 approvals"],
         Panel::Pairing if can_decide(model.pairings()) => vec!["a approve", "x reject", "enter more"],
-        Panel::Approvals if can_decide(model.approvals(now.wall_ms)) => {
+        Panel::Approvals if can_decide(model.approvals()) => {
             vec!["a allow once", "A always", "x deny", "enter more"]
         }
         Panel::Events | Panel::Log => vec!["/ filter", "space hold", "enter more"],
@@ -141,7 +141,7 @@ fn panel_lines(ui: &Ui, model: &Model, body: usize, now: Now) -> Vec<Line> {
         let top = ui.scroll.min(lines.len().saturating_sub(body));
         return lines.into_iter().skip(top).take(body).collect();
     }
-    let rows = ui.rows(model, now.wall_ms);
+    let rows = ui.rows(model);
     let cursor = ui.cursor(&rows);
     let excuse = model.excuse(ui.panel.facts());
     let mut out: Vec<Line> =
@@ -413,6 +413,7 @@ mod tests {
             &json!([{"id": "e", "request": {"command": command}, "expiresAtMs": 2_000_000}]),
         );
         let mut ui = screen(Panel::Approvals, 60, 24);
+        ui.drawn(&model, NOW);
         ui.press(Key::Char('a'), &mut model, NOW);
         let text = shown(&ui, &model);
         assert!(text.contains("y yes, n no"), "{text}");
@@ -508,6 +509,7 @@ mod tests {
                 }
                 ui.settle(&model, NOW);
                 let lines = view(&ui, &model, NOW);
+                ui.drawn(&model, NOW);
                 prop_assert!(lines.len() <= ui.size.rows);
                 for line in &lines {
                     prop_assert!(line.width() <= ui.size.columns, "{line:?}");
