@@ -15,6 +15,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpStream};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 const HALF_OPEN: usize = 1_000;
@@ -33,6 +34,12 @@ const SOCKET_BYTES: u64 = if cfg!(debug_assertions) { 64 * 1024 } else { 24 * 10
 const OTHERS_BYTES: u64 = 16 * 1024 * 1024;
 /// Longest wait for anything that should come at once.
 const BOUND: Duration = Duration::from_secs(30);
+
+/// One flood at a time: two of ten thousand sockets need more descriptors than a process may have.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn start(settings: &Settings) -> Program {
     assert!(
@@ -232,11 +239,11 @@ macro_rules! on_both {
     ($($test:ident)*) => {
         #[cfg(feature = "std")]
         mod on_std {
-            $(#[test] fn $test() { super::$test("std"); })*
+            $(#[test] fn $test() { let _alone = super::alone(); super::$test("std"); })*
         }
         #[cfg(feature = "smol")]
         mod on_smol {
-            $(#[test] fn $test() { super::$test("smol"); })*
+            $(#[test] fn $test() { let _alone = super::alone(); super::$test("smol"); })*
         }
     };
 }
