@@ -313,9 +313,10 @@ impl NodeHost {
 
     /// The certificate of this installation's own gateway may have been renewed.
     fn look_up_own(&mut self) {
-        if let Some(secure) = self.setup.own_secure.as_ref().and_then(|look| look()) {
-            self.setup.client.tls = Some(secure.connector());
-            self.setup.secure = Some(secure);
+        let found = self.setup.own_secure.as_ref().and_then(|look| look());
+        if found.is_some() {
+            self.setup.client.tls = found.as_ref().map(Secure::connector);
+            self.setup.secure = found;
         }
     }
 
