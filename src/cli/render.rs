@@ -73,10 +73,14 @@ pub fn text(value: &Value) -> String {
 /// A name that a peer chose: a long one is cut, so that it does not push the rest of a line out of sight. What a person
 /// decides about, such as a command, is never cut.
 pub fn name(value: &Value) -> String {
-    let text = text(value);
-    match text.char_indices().nth(NAME_CHARS_MAX) {
+    shortened(&text(value), NAME_CHARS_MAX)
+}
+
+/// As many characters of a text as this, with an ellipsis where something is missing.
+pub fn shortened(text: &str, chars_max: usize) -> String {
+    match text.char_indices().nth(chars_max) {
         Some((at, _)) => format!("{}\u{2026}", &text[..at]),
-        None => text,
+        None => text.to_owned(),
     }
 }
 

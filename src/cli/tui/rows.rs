@@ -427,15 +427,7 @@ pub(super) fn text(value: &Value) -> String {
 
 /// As much of a text as one fact may have.
 pub(super) fn short(text: &str) -> String {
-    shortened(text, FACT_CHARS_MAX)
-}
-
-/// As many characters of a text as this.
-pub(super) fn shortened(text: &str, chars_max: usize) -> String {
-    match text.char_indices().nth(chars_max) {
-        Some((at, _)) => format!("{}\u{2026}", &text[..at]),
-        None => text.to_owned(),
-    }
+    render::shortened(text, FACT_CHARS_MAX)
 }
 
 fn words(list: &Value) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! A bounded stream of lines, events or the log: the newest are kept, a filter says which are shown, and a pause keeps what
 //! is shown as it is while more comes.
 
-use super::rows::{Mood, shortened};
+use super::rows::Mood;
 use super::text;
 use crate::cli::logs::{self, Parsed};
 use crate::cli::render;
@@ -38,7 +38,7 @@ impl Stream {
 
     /// An event with its payload as it came.
     pub(super) fn push_event(&mut self, name: &str, payload: &str, wall_ms: u64) {
-        let name = shortened(&render::clean(name), NAME_CHARS_MAX);
+        let name = render::shortened(&render::clean(name), NAME_CHARS_MAX);
         self.push(text::clock(wall_ms), name, Mood::Plain, &render::clean(&lead(payload)));
     }
 
@@ -55,12 +55,12 @@ impl Stream {
         };
         let [time, level, subsystem] = [time, level, subsystem].map(|text| render::clean(&text));
         let time = time.get(11..19).unwrap_or(&time).to_owned();
-        let head = shortened(format!("{level} {subsystem}").trim(), NAME_CHARS_MAX);
-        self.push(shortened(&time, NAME_CHARS_MAX), head, mood, &render::clean(&lead(&message)));
+        let head = render::shortened(format!("{level} {subsystem}").trim(), NAME_CHARS_MAX);
+        self.push(render::shortened(&time, NAME_CHARS_MAX), head, mood, &render::clean(&lead(&message)));
     }
 
     fn push(&mut self, at: String, head: String, mood: Mood, text: &str) {
-        let text = shortened(text, TEXT_CHARS_MAX);
+        let text = render::shortened(text, TEXT_CHARS_MAX);
         let low = format!("{head} {text}").to_lowercase();
         self.entries.push_back(Rc::new(Entry { id: self.next_id, at, head, mood, text, low }));
         self.next_id += 1;

@@ -4,6 +4,7 @@
 //! else one. What a terminal makes of a sequence of several characters (flags, families) is not known here: such a line may
 //! be a column or two shorter on the screen than reckoned.
 
+use crate::cli::render;
 use crate::log;
 
 /// The columns of one character.
@@ -130,10 +131,7 @@ pub(super) fn clock(wall_ms: u64) -> String {
 
 /// A device id cut to what tells it from others.
 pub(super) fn short_id(id: &str) -> String {
-    match id.char_indices().nth(12) {
-        Some((at, _)) => format!("{}\u{2026}", &id[..at]),
-        None => id.to_owned(),
-    }
+    render::shortened(id, 12)
 }
 
 /// Combining marks and selectors: first and last of each row, in order.
