@@ -99,7 +99,7 @@ fn look_around(patience: Duration) -> Result<(Vec<Beacon>, Vec<String>), String>
     while now() < end {
         station.tick(now());
         let until = station.next_deadline().unwrap_or(end).min(end);
-        for port in wait(&station, now(), until) {
+        for port in ports_to_read(&station, now(), until) {
             station.read(now(), port);
         }
     }
@@ -108,17 +108,18 @@ fn look_around(patience: Duration) -> Result<(Vec<Beacon>, Vec<String>), String>
     Ok(found)
 }
 
-fn wait(station: &Station<Browser, Machine>, now: Mono, until: Mono) -> Vec<PortId> {
+fn ports_to_read(station: &Station<Browser, Machine>, now: Mono, until: Mono) -> Vec<PortId> {
     let sockets: Vec<(PortId, &UdpSocket)> = station.sockets().collect();
+    ready(&sockets, now, until)
+}
+
+/// Which of these sockets can be read by then; waits until one of them can.
+pub(super) fn ready<K: Copy>(sockets: &[(K, &UdpSocket)], now: Mono, until: Mono) -> Vec<K> {
     let mut fds: Vec<PollFd<'_>> =
         sockets.iter().map(|(_, socket)| PollFd::new(*socket, PollFlags::IN)).collect();
     // A millisecond at least: a deadline that does not move must not make it spin.
     let patience = Duration::from_micros(until.0.saturating_sub(now.0).max(1_000));
-    let patience = Timespec {
-        tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: patience.subsec_nanos().into(),
-    };
-    match poll(&mut fds, Some(&patience)) {
+    match poll(&mut fds, Timespec::try_from(patience).ok().as_ref()) {
         Ok(_) => {}
         Err(Errno::INTR) => return Vec::new(),
         Err(_) => {
@@ -126,6 +127,6 @@ fn wait(station: &Station<Browser, Machine>, now: Mono, until: Mono) -> Vec<Port
             return Vec::new();
         }
     }
-    let ready = fds.iter().zip(&sockets).filter(|(fd, _)| !fd.revents().is_empty());
-    ready.map(|(_, (port, _))| *port).collect()
+    let ready = fds.iter().zip(sockets).filter(|(fd, _)| !fd.revents().is_empty());
+    ready.map(|(_, (name, _))| *name).collect()
 }

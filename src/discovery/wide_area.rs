@@ -1,12 +1,12 @@
 //! A look for gateways in a domain of ordinary DNS: carries out what the core's [`Lookup`] orders. Each question has a
 //! socket of its own, at a port that the system chose, which hears the one server that was asked.
 
+use super::look::ready;
 use crate::entropy;
 use clawgate_proto::Mono;
 use clawgate_proto::mdns::limits::{LOOKUP_BYTES_MAX, LOOKUP_SERVERS_MAX};
 use clawgate_proto::mdns::{Ask, Beacon, ExchangeId, Lookup, Silence, Transport};
 use clawgate_proto::seed::Seed;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
@@ -141,23 +141,14 @@ fn hear(
     now: Mono,
     until: Mono,
 ) -> Vec<(ExchangeId, io::Result<Vec<u8>>)> {
-    let mut fds: Vec<PollFd<'_>> = open.values().map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
-    // A millisecond at least: a deadline that does not move must not make it spin.
-    let patience = Duration::from_micros(until.0.saturating_sub(now.0).max(1_000));
-    let patience = Timespec {
-        tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: patience.subsec_nanos().into(),
-    };
-    if poll(&mut fds, Some(&patience)).is_err() {
-        std::thread::sleep(Duration::from_millis(1));
-        return Vec::new();
-    }
-    let ready = fds.iter().zip(open).filter(|(fd, _)| !fd.revents().is_empty());
+    let sockets: Vec<(ExchangeId, &UdpSocket)> =
+        open.iter().map(|(exchange, socket)| (*exchange, socket)).collect();
+    let readable = ready(&sockets, now, until);
     let mut buffer = [0; DATAGRAM_BYTES_MAX];
-    let heard = ready.filter_map(|(_, (exchange, socket))| match socket.recv(&mut buffer) {
-        Ok(count) => Some((*exchange, Ok(buffer[..count].to_vec()))),
+    let heard = readable.into_iter().filter_map(|exchange| match open.get(&exchange)?.recv(&mut buffer) {
+        Ok(count) => Some((exchange, Ok(buffer[..count].to_vec()))),
         Err(why) if why.kind() == io::ErrorKind::WouldBlock => None,
-        Err(why) => Some((*exchange, Err(why))),
+        Err(why) => Some((exchange, Err(why))),
     });
     heard.collect()
 }

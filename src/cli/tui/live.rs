@@ -174,10 +174,8 @@ impl Desk<'_> {
             return Ok(Ready { keys: false, bells: true, is_known: false });
         }
         let patience = self.patience();
-        let time = Timespec {
-            tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: i64::from(patience.subsec_nanos()),
-        };
+        // None: too long for a clock.
+        let time = Timespec::try_from(patience).ok();
         let stdin = io::stdin();
         let mut fds = vec![PollFd::new(&stdin, PollFlags::IN), PollFd::new(bells, PollFlags::IN)];
         if let Some(session) = &self.session {
@@ -186,7 +184,7 @@ impl Desk<'_> {
         if let Some(opening) = &self.opening {
             fds.push(PollFd::from_borrowed_fd(opening.wake.as_fd(), PollFlags::IN));
         }
-        match poll(&mut fds, Some(&time)) {
+        match poll(&mut fds, time.as_ref()) {
             Ok(_) => {}
             Err(rustix::io::Errno::INTR) => return Ok(Ready { keys: false, bells: true, is_known: false }),
             Err(why) => return Err(Failure::Failed(format!("nothing can be waited for: {why}"))),
