@@ -18,15 +18,15 @@ use std::sync::Arc;
 const VARIABLE: &str = "MALLOC_ARENA_MAX";
 /// The newer way to say the same, and more.
 const TUNABLES: &str = "GLIBC_TUNABLES";
-/// In the latter: stacks of threads that have ended are given back.
-const STACKS: (&str, &str) = ("glibc.pthread.stack_cache_size", "glibc.pthread.stack_cache_size=0");
+/// In the latter: how many bytes of stacks are kept of threads that have ended.
+const STACKS: &str = "glibc.pthread.stack_cache_size";
 /// That this process has begun anew: its number. Of a program with more rights than its person, newer releases of glibc
 /// take the other two away before it sees them.
 const BEGUN: &str = "CLAWGATE_HEAP";
 
-/// Begins anew with one heap and no spare stacks, in this process, unless somebody has said how many heaps there shall be. To be called before
-/// anything is opened or started. It returns where that was said, where another C library is used, and when it cannot be
-/// done: that costs memory, and is no reason not to serve.
+/// Begins anew with one heap and no spare stacks, in this process, unless somebody has said how many heaps there shall be. To
+/// be called before anything is opened or started. It returns where that was said, where another C library is used, and when
+/// it cannot be done: that costs memory, and is no reason not to serve.
 pub(crate) fn share() {
     if !cfg!(target_env = "gnu") || is_settled(std::env::var_os, process::id()) {
         return;
@@ -54,11 +54,12 @@ fn is_settled(variable: impl Fn(&'static str) -> Option<OsString>, process: u32)
 /// With the stacks, unless something is said of them.
 fn tunables(said: &OsStr) -> OsString {
     let mut all = said.to_owned();
-    if !said.to_string_lossy().contains(STACKS.0) {
+    if !said.to_string_lossy().contains(STACKS) {
         if !all.is_empty() {
             all.push(":");
         }
-        all.push(STACKS.1);
+        all.push(STACKS);
+        all.push("=0");
     }
     all
 }

@@ -42,7 +42,7 @@ use clawgate_proto::host::config::{
 use clawgate_proto::limits::CONFIG_BYTES_MAX;
 use clawgate_proto::log::{Level, Record};
 use clawgate_proto::secret::Secret;
-use seen::{Documents, is_same, mark_of};
+use seen::{Documents, is_same, mark_of, marks_of};
 pub use seen::{Seen, Text, secret_marks};
 pub use settle::Marks;
 use settle::Settling;
@@ -401,7 +401,7 @@ impl<D: Disk> LiveFile<D> {
         let (text, mark) = match self.storage.read(path) {
             Ok(Some(found)) => found,
             Ok(None) => return (Ok(Own::default().with(self.start.around)), Vec::new(), Version::MISSING),
-            Err(why) => return (Err(why), Vec::new(), self.storage.mark(path).unwrap_or(Version::MISSING)),
+            Err(why) => return (Err(why), Vec::new(), mark_of(&self.storage, path)),
         };
         let own = own::of_text(&text, path, &self.start.environment);
         (own.map(|own| own.with(self.start.around)), text, mark)
@@ -759,9 +759,7 @@ impl<D: Disk> LiveFile<D> {
 
     fn marks(&self, look: &Look) -> Marks {
         let root = look.found.content.as_ref().map_or(Version::MISSING, |(_, mark)| *mark);
-        let mut marks = vec![(self.start.path.clone(), root), (self.start.own.clone(), look.own_mark)];
-        marks.extend(look.included.iter().cloned());
-        marks
+        marks_of((&self.start.path, root), (&self.start.own, look.own_mark), look.included.clone())
     }
 
     fn secret_marks(&self, loaded: &Loaded) -> Marks {

@@ -39,6 +39,14 @@ pub struct Text<'a> {
     pub mark: Version,
 }
 
+impl<'a> Text<'a> {
+    /// A file that was read, or was not there.
+    pub fn of(path: &'a Path, content: Option<(&'a [u8], Version)>) -> Self {
+        let (text, mark) = content.unwrap_or((&[], Version::MISSING));
+        Self { path, text, mark }
+    }
+}
+
 impl Seen {
     /// Of the file with its included ones, this program's own settings, and the marks of files with secrets.
     pub fn new(
@@ -48,16 +56,20 @@ impl Seen {
         secret_marks: Marks,
         log_plan: LogPlan,
     ) -> Self {
-        let mut marks = vec![(config.path.to_owned(), config.mark), (own.path.to_owned(), own.mark)];
-        marks.extend(included);
         Self {
-            marks,
+            marks: marks_of((config.path, config.mark), (own.path, own.mark), included),
             secret_marks,
             hash: service::hash(config.text),
             documents: Arc::new(Documents::of(loaded, own.text)),
             log_plan,
         }
     }
+}
+
+/// Of all files that are parts of the configuration: the file, this program's own settings, and those that are included.
+pub(super) fn marks_of(config: (&Path, Version), own: (&Path, Version), included: Marks) -> Marks {
+    let both = [config, own].map(|(path, mark)| (path.to_owned(), mark));
+    both.into_iter().chain(included).collect()
 }
 
 /// The marks, now, of the files that secrets of these settings are in. To be taken before they are fetched.
@@ -90,15 +102,6 @@ impl Documents {
         let own = changed_paths(&self.own, &after.own);
         paths.extend(own.into_iter().map(|path| format!("{OWN}.{path}")));
         paths
-    }
-}
-
-/// So that the file's place need not be said twice.
-impl<'a> Text<'a> {
-    /// A file that was read, or was not there.
-    pub fn of(path: &'a Path, content: Option<(&'a [u8], Version)>) -> Self {
-        let (text, mark) = content.unwrap_or((&[], Version::MISSING));
-        Self { path, text, mark }
     }
 }
 

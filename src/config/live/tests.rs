@@ -6,6 +6,7 @@ use crate::scratch::Folder;
 use crate::storage::RealDisk;
 use clawgate_proto::config::AuthConfig;
 use clawgate_proto::host::files::FileRoot;
+use std::os::unix::fs::PermissionsExt as _;
 
 const USUAL: &str = "{gateway: {mode: 'local', auth: {mode: 'token', token: 'old'}}}";
 /// Of a kind that the table allows and no gateway can start with.
@@ -103,6 +104,12 @@ impl Rig {
         };
         shown.warnings.iter().map(|issue| format!("{issue}\n")).collect()
     }
+}
+
+/// A secret in a file of its own, which nobody else may read.
+fn store_secret(place: &Path, secret: &str) {
+    std::fs::write(place, secret).unwrap();
+    std::fs::set_permissions(place, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 /// What a start reads.
@@ -255,13 +262,9 @@ fn programs_that_hold_secrets_are_named_on_the_machine_itself() {
 
 #[test]
 fn a_secret_in_another_file_is_taken_over_when_that_changes() {
-    use std::os::unix::fs::PermissionsExt as _;
     let folder = Folder::new();
     let place = folder.path().join("secret");
-    let store = |secret: &str| {
-        std::fs::write(&place, secret).unwrap();
-        std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o600)).unwrap();
-    };
+    let store = |secret: &str| store_secret(&place, secret);
     store("first");
     let text = format!(
         "{{gateway: {{mode: 'local', auth: {{mode: 'token', token: {{source: 'file', provider: 'p', id: 'value'}}}}}}, \
@@ -462,11 +465,7 @@ fn included_files_and_the_own_one_count_as_the_file_itself() {
 fn what_is_changed_between_the_start_and_the_first_look_is_news() {
     let folder = Folder::new();
     let place = folder.path().join("secret");
-    let store = |secret: &str| {
-        use std::os::unix::fs::PermissionsExt as _;
-        std::fs::write(&place, secret).unwrap();
-        std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o600)).unwrap();
-    };
+    let store = |secret: &str| store_secret(&place, secret);
     store("first");
     let text = format!(
         "{{gateway: {{$include: 'part.json', mode: 'local', auth: {{mode: 'token', token: {{source: 'file', provider: 'p', \
