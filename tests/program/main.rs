@@ -15,6 +15,7 @@ mod doctor;
 mod first_run;
 mod logs;
 mod probe;
+mod pty;
 mod qr;
 mod restarts;
 mod running;

@@ -1,12 +1,10 @@
 //! `clawgate setup` on a terminal.
 
 use crate::RUNTIMES;
+use crate::pty::Pty;
 use crate::shell::unconfigured;
-use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
-use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
@@ -23,20 +21,15 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
 #[test]
 fn whoever_interrupts_the_question_for_a_secret_has_the_terminal_as_before() {
     let settings = unconfigured(RUNTIMES[0]);
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&master).unwrap();
-    unlockpt(&master).unwrap();
-    let name = ptsname(&master, Vec::new()).unwrap();
-    let terminal = || open(name.as_c_str(), OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
-    let here = terminal();
+    let mut pty = Pty::new();
+    let here = pty.terminal();
     let has_echo = || tcgetattr(&here).unwrap().local_modes.contains(LocalModes::ECHO);
     let mut command = settings.command(["setup"]);
-    command.stdin(Stdio::from(terminal())).stderr(Stdio::from(terminal())).stdout(Stdio::null());
+    command.stdin(pty.terminal()).stderr(pty.terminal()).stdout(Stdio::null());
     let mut child = command.spawn().unwrap();
     drop(command);
-    let mut keys = File::from(master);
     let shown = Arc::new(Mutex::new(String::new()));
-    let (mut screen, seen) = (keys.try_clone().unwrap(), Arc::clone(&shown));
+    let (mut screen, seen) = (pty.keys.try_clone().unwrap(), Arc::clone(&shown));
     std::thread::spawn(move || {
         let mut bytes = [0; 1024];
         while let Ok(length @ 1..) = screen.read(&mut bytes) {
@@ -45,7 +38,7 @@ fn whoever_interrupts_the_question_for_a_secret_has_the_terminal_as_before() {
     });
     for question in ["Port [", "Bind [", "Credentials ["] {
         until(question, || shown.lock().unwrap().contains(question));
-        keys.write_all(b"\n").unwrap();
+        pty.keys.write_all(b"\n").unwrap();
     }
     until("a question without echo", || shown.lock().unwrap().contains("Token: ") && !has_echo());
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();

@@ -2,15 +2,14 @@
 //! The row of `docs/compatibility.md` that is held here: `tui`.
 
 use crate::RUNTIMES;
+use crate::pty::Pty;
 #[cfg(feature = "tls")]
 use crate::shell::config_text;
 use crate::shell::{assert_shows_nothing, configured, run, start, stop, unconfigured};
 use clawgate_proto::client::{ClientConfig, DeviceKey};
 use clawgate_support::program::keep_output;
 use clawgate_support::{Program, Settings, TestClient, client};
-use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Action, LocalModes, Termios, Winsize, tcflow, tcgetattr, tcsetwinsize};
 use serde_json::{Value, json};
 use std::fs::File;
@@ -129,27 +128,23 @@ impl Desk {
     }
 
     fn open_with(settings: &Settings, variables: &[(&str, &str)]) -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&master).unwrap();
-        unlockpt(&master).unwrap();
-        let name = ptsname(&master, Vec::new()).unwrap();
-        let terminal = || open(name.as_c_str(), OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
-        let here = terminal();
+        let pty = Pty::new();
+        let here = pty.terminal();
         let screen = Arc::new(Mutex::new(Screen::default()));
-        let keys = File::from(master);
-        set_size(&keys, &screen, 100, 30);
+        set_size(&pty.keys, &screen, 100, 30);
         let before = tcgetattr(&here).unwrap();
         let mut command = settings.command(["tui"]);
         command.env_remove("NO_COLOR").envs(variables.iter().copied());
-        let child = command.stdin(terminal()).stdout(terminal()).stderr(terminal()).spawn().unwrap();
-        let (mut from, seen) = (keys.try_clone().unwrap(), Arc::clone(&screen));
+        let child =
+            command.stdin(pty.terminal()).stdout(pty.terminal()).stderr(pty.terminal()).spawn().unwrap();
+        let (mut from, seen) = (pty.keys.try_clone().unwrap(), Arc::clone(&screen));
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok(length @ 1..) = from.read(&mut bytes) {
                 seen.lock().unwrap().feed(&bytes[..length]);
             }
         });
-        Self { child, keys, here, before, screen }
+        Self { child, keys: pty.keys, here, before, screen }
     }
 
     fn text(&self) -> String {
