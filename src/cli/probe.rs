@@ -48,7 +48,7 @@ fn find(args: &ProbeArgs, environment: &Environment) -> Result<Target, Failure> 
     let client = &args.client;
     match args.ssh.as_deref() {
         Some(ssh) if !ssh.is_empty() => return Target::look_through_typed(ssh, args, environment),
-        None if client.url.is_some() || environment.first(&URL_VARIABLES).is_some() => {
+        None if client.url.is_some() || environment.first(&target::URL_VARIABLES).is_some() => {
             return Target::look("explicit", client, environment);
         }
         Some(_) | None => {}
@@ -130,7 +130,7 @@ impl Target {
 
     fn look(id: &'static str, args: &ClientArgs, environment: &Environment) -> Result<Self, Failure> {
         let started = Instant::now();
-        let named = environment.first(&URL_VARIABLES).map(|(_, url)| url.to_owned());
+        let named = environment.first(&target::URL_VARIABLES).map(|(_, url)| url.to_owned());
         let mut target = Self::unknown(id, args.url.clone().or(named).unwrap_or_default());
         let mut session = match Session::open_as(Guise::Probe, args, environment) {
             Ok(session) => session,
@@ -314,7 +314,5 @@ const SSH_TUNNEL: &str = "sshTunnel";
 const USUAL_URL: &str = "ws://127.0.0.1:18789/";
 /// The same where it speaks TLS.
 const USUAL_SECURE_URL: &str = "wss://127.0.0.1:18789/";
-/// Where the environment says that a gateway is.
-const URL_VARIABLES: [&str; 2] = ["OPENCLAW_GATEWAY_URL", "CLAWDBOT_GATEWAY_URL"];
 /// What is asked, in the order of [`Target::answers`].
 const METHODS: [&str; 4] = ["health", "status", "system-presence", "config.get"];

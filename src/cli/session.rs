@@ -3,7 +3,7 @@
 pub(super) mod live;
 
 use super::args::ClientArgs;
-use super::target::Target;
+use super::target::{self, Target};
 use super::{Failure, advice};
 use crate::config::Places;
 use crate::config::shape::is_like_device_token;
@@ -416,7 +416,7 @@ fn nobody_approves(
 
 /// Whether somebody chose an address, in place of the configured gateway.
 fn is_named(args: &ClientArgs, environment: &Environment) -> bool {
-    args.url.is_some() || environment.first(&["OPENCLAW_GATEWAY_URL", "CLAWDBOT_GATEWAY_URL"]).is_some()
+    args.url.is_some() || environment.first(&target::URL_VARIABLES).is_some()
 }
 
 /// When the gateway of this configuration runs, but on another port than the commands take: it was started with a

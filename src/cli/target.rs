@@ -74,7 +74,7 @@ impl Target {
         let Opened { places, file, settings, environment, .. } =
             config::open(storage, environment).map_err(Failure::Failed)?;
         let flag = args.tls_fingerprint.clone().map(Trust::Pin);
-        let named = environment.first(&["OPENCLAW_GATEWAY_URL", "CLAWDBOT_GATEWAY_URL"]);
+        let named = environment.first(&URL_VARIABLES);
         if named.is_none() && settings.mode.as_deref() == Some("remote") {
             let url = settings.remote_url.as_deref().ok_or_else(|| {
                 Failure::Failed(
@@ -529,6 +529,8 @@ pub fn is_loopback_name(host: &str) -> bool {
 
 const NO_TLS_THERE: &str =
     "a fingerprint is of a certificate, and a ws:// address has none: use a wss:// address, or leave it out";
+/// Where a gateway is, by the environment.
+pub const URL_VARIABLES: [&str; 2] = ["OPENCLAW_GATEWAY_URL", "CLAWDBOT_GATEWAY_URL"];
 const TOKEN_VARIABLES: [&str; 2] = ["OPENCLAW_GATEWAY_TOKEN", "CLAWDBOT_GATEWAY_TOKEN"];
 const PASSWORD_VARIABLES: [&str; 2] = ["OPENCLAW_GATEWAY_PASSWORD", "CLAWDBOT_GATEWAY_PASSWORD"];
 /// Lets client commands and node hosts talk to a private network in the clear.

@@ -82,7 +82,7 @@ pub const LOCAL: &str = "local.";
 
 fn look_around(patience: Duration) -> Result<(Vec<Beacon>, Vec<String>), String> {
     let start = Instant::now();
-    let now = || Mono(u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX));
+    let now = || Mono(micros(start.elapsed()));
     let browser = Browser::new(Seed::new(entropy::bytes()), now());
     let mut station = Station::new(browser, Machine::for_looking());
     station.tick(now());
@@ -95,7 +95,7 @@ fn look_around(patience: Duration) -> Result<(Vec<Beacon>, Vec<String>), String>
     if station.sockets().next().is_none() {
         return Err(format!("no network could be asked: {}", machine.faults.join("; ")));
     }
-    let end = Mono(u64::try_from(patience.as_micros()).unwrap_or(u64::MAX));
+    let end = Mono(micros(patience));
     while now() < end {
         station.tick(now());
         let until = station.next_deadline().unwrap_or(end).min(end);
@@ -129,4 +129,9 @@ pub(super) fn ready<K: Copy>(sockets: &[(K, &UdpSocket)], now: Mono, until: Mono
     }
     let ready = fds.iter().zip(sockets).filter(|(fd, _)| !fd.revents().is_empty());
     ready.map(|(_, (name, _))| *name).collect()
+}
+
+/// A span in microseconds.
+pub(super) fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,7 +1,7 @@
 //! A look for gateways in a domain of ordinary DNS: carries out what the core's [`Lookup`] orders. Each question has a
 //! socket of its own, at a port that the system chose, which hears the one server that was asked.
 
-use super::look::ready;
+use super::look::{micros, ready};
 use crate::entropy;
 use clawgate_proto::Mono;
 use clawgate_proto::mdns::limits::{LOOKUP_BYTES_MAX, LOOKUP_SERVERS_MAX};
@@ -181,10 +181,6 @@ fn ask_over_tcp(server: SocketAddr, bytes: &[u8], patience: Duration) -> io::Res
             count => answer.extend_from_slice(&piece[..count]),
         }
     }
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 const DNS_PORT: u16 = 53;
