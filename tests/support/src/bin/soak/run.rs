@@ -9,7 +9,6 @@ use crate::strangers::{half_open, quitter, stalled, stranger};
 use crate::web::{CHANGING, FILES, browser, pages};
 use clawgate_support::usage::{Usage, descriptors, raise_descriptor_limit, settled, usage};
 use clawgate_support::{Program, Settings, Stillness};
-use serde_json::json;
 use std::fmt::Display;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -126,6 +125,7 @@ fn settings(subject: &Subject, options: &Options) -> Outcome<Settings> {
 /// With the certificate that our clients trust.
 #[cfg(feature = "tls")]
 fn sealed(settings: Settings) -> Outcome<Settings> {
+    use serde_json::json;
     use std::os::unix::fs::PermissionsExt as _;
     let failed = |why: std::io::Error| why.to_string();
     let paths = ["certificate.pem", "key.pem"].map(|name| settings.state_dir().join(name));
@@ -139,9 +139,10 @@ fn sealed(settings: Settings) -> Outcome<Settings> {
     Ok(settings.with_config(&config))
 }
 
+/// Nobody is asked to be sealed here.
 #[cfg(not(feature = "tls"))]
 fn sealed(settings: Settings) -> Outcome<Settings> {
-    Ok(settings.with_config(&json!({})))
+    Ok(settings)
 }
 
 fn serve(subject: &Subject, options: &Options, program: &Program) -> Outcome {
