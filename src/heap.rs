@@ -3,8 +3,9 @@
 //! glibc gives threads heaps of their own, up to eight for each processor, and each keeps what its busiest moment left. With
 //! a thread for each socket, which is here today and gone tomorrow, busy moments come to every one of them in the end: memory
 //! goes on growing for hours, to twice of what is needed. One heap holds what all of them need together. It keeps the
-//! stacks of threads that have ended as well, up to 40 MB, with what the deepest call on each left. Only the environment that a
-//! process begins with can say otherwise, other than unsafe code.
+//! stacks of threads that have ended as well, up to 40 MB, with what the deepest call on each left. And once a large block was
+//! given back, it takes blocks of that size, up to 32 MB, from the heap, where a small one above keeps the whole from being
+//! returned to the system. Only the environment that a process begins with can say otherwise, other than unsafe code.
 
 use signal_hook::consts::SIGPIPE;
 use signal_hook::flag;
@@ -18,8 +19,13 @@ use std::sync::Arc;
 const VARIABLE: &str = "MALLOC_ARENA_MAX";
 /// The newer way to say the same, and more.
 const TUNABLES: &str = "GLIBC_TUNABLES";
-/// In the latter: how many bytes of stacks are kept of threads that have ended.
-const STACKS: &str = "glibc.pthread.stack_cache_size";
+/// What is said in the latter: how many bytes of stacks are kept of threads that have ended, from which size on a block is
+/// the system's and goes back to it at once, and how much unused memory at the end of the heap does.
+const TUNED: [(&str, &str); 3] = [
+    ("glibc.pthread.stack_cache_size", "0"),
+    ("glibc.malloc.mmap_threshold", "65536"),
+    ("glibc.malloc.trim_threshold", "65536"),
+];
 /// That this process has begun anew: its number. Of a program with more rights than its person, newer releases of glibc
 /// take the other two away before it sees them.
 const BEGUN: &str = "CLAWGATE_HEAP";
@@ -51,15 +57,17 @@ fn is_settled(variable: impl Fn(&'static str) -> Option<OsString>, process: u32)
         || variable(BEGUN).is_some_and(|number| *number == *process.to_string())
 }
 
-/// With the stacks, unless something is said of them.
+/// With each of [`TUNED`] of which nothing is said.
 fn tunables(said: &OsStr) -> OsString {
     let mut all = said.to_owned();
-    if !said.to_string_lossy().contains(STACKS) {
+    for (name, value) in TUNED {
+        if said.to_string_lossy().contains(name) {
+            continue;
+        }
         if !all.is_empty() {
             all.push(":");
         }
-        all.push(STACKS);
-        all.push("=0");
+        all.push(format!("{name}={value}"));
     }
     all
 }
@@ -88,9 +96,14 @@ mod tests {
     #[test]
     fn what_was_said_of_other_things_stays() {
         let with = |said: &str| tunables(OsStr::new(said)).into_string().unwrap_or_default();
-        assert_eq!(with(""), "glibc.pthread.stack_cache_size=0");
-        assert_eq!(with("glibc.malloc.check=1"), "glibc.malloc.check=1:glibc.pthread.stack_cache_size=0");
-        assert_eq!(with("glibc.pthread.stack_cache_size=9"), "glibc.pthread.stack_cache_size=9");
+        let (stacks, blocks) = (
+            "glibc.pthread.stack_cache_size=0",
+            "glibc.malloc.mmap_threshold=65536:glibc.malloc.trim_threshold=65536",
+        );
+        assert_eq!(with(""), format!("{stacks}:{blocks}"));
+        assert_eq!(with("glibc.malloc.check=1"), format!("glibc.malloc.check=1:{stacks}:{blocks}"));
+        let said = "glibc.pthread.stack_cache_size=9";
+        assert_eq!(with(said), format!("{said}:{blocks}"));
     }
 
     #[test]

@@ -149,7 +149,9 @@ fn all_threads_share_one_heap_unless_somebody_said_otherwise() {
     for runtime in RUNTIMES {
         let gateway = start(&configured(runtime).env("GLIBC_TUNABLES", ""));
         assert!(says(&gateway, "MALLOC_ARENA_MAX=1"), "{:?}", environment(&gateway));
-        assert!(says(&gateway, "GLIBC_TUNABLES=glibc.pthread.stack_cache_size=0"));
+        let tuned = "GLIBC_TUNABLES=glibc.pthread.stack_cache_size=0:glibc.malloc.mmap_threshold=65536:\
+                     glibc.malloc.trim_threshold=65536";
+        assert!(says(&gateway, tuned), "{:?}", environment(&gateway));
         stop(gateway);
         let gateway = start(&configured(runtime).env("MALLOC_ARENA_MAX", "3"));
         assert!(says(&gateway, "MALLOC_ARENA_MAX=3"));
