@@ -1,5 +1,6 @@
 //! The command line: which command, how it ended, and what the shell is told.
 
+pub mod address;
 mod advice;
 mod announce;
 pub mod approvals;

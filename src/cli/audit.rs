@@ -1,11 +1,54 @@
 //! `clawgate security audit`: who could get in who should not, and how findings are shown.
 
-use super::args::{AuditArgs, SecurityCommand};
 use super::{Failure, deep, print, print_json, render};
 use crate::audit::{self, Area, Facts, Finding, Severity, mend};
 use crate::environment::Environment;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::io::{self, IsTerminal as _};
+
+/// `clawgate security`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SecurityCommand {
+    /// Look at configuration, files and paired devices
+    #[command(after_help = HELP)]
+    Audit(AuditArgs),
+}
+
+impl SecurityCommand {
+    /// Whether it prints for programs.
+    pub fn json(&self) -> bool {
+        match self {
+            Self::Audit(args) => args.json,
+        }
+    }
+}
+
+/// `clawgate security audit`.
+#[derive(Clone, Debug, Args)]
+pub struct AuditArgs {
+    /// Also ask the running gateway: as a stranger, as a page from elsewhere, and as this machine
+    #[arg(long)]
+    pub deep: bool,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+    /// Take the rights of others to files and folders of this installation away; nothing else is changed
+    #[arg(long)]
+    pub fix: bool,
+    /// With --deep: how long to wait for the gateway, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 3_000, value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+    pub timeout: u64,
+}
+
+const HELP: &str = "\
+Examples:
+  clawgate security audit
+  clawgate security audit --deep --json
+  clawgate security audit --fix
+
+Each finding has a stable id, a severity (critical, warn, info), the setting or path, what it means and what to do. Ends
+with 0 when none is worse than info, and with 1 otherwise. Without --deep nothing is connected to.";
 
 /// Runs one of the commands.
 ///

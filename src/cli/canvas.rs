@@ -369,7 +369,8 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
-    use crate::cli::args::{Cli, Command, NodesCommand};
+    use crate::cli::args::{Cli, Command};
+    use crate::cli::nodes::NodesCommand;
     use clap::Parser as _;
 
     fn asked(line: &[&str]) -> (&'static str, Value) {

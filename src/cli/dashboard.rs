@@ -2,7 +2,7 @@
 //! 6.8). The gateway makes it, so that there is one place that decides; nothing that lasts is in the address, and what
 //! is stands behind `#`, where browsers send it to nobody.
 
-use super::args::DashboardArgs;
+use super::args::ClientArgs;
 use super::session::Session;
 use super::{Failure, print, print_json, render};
 use crate::config;
@@ -11,8 +11,17 @@ use crate::log::wall_ms;
 use crate::storage::{RealDisk, Storage};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use clap::Args;
 use serde_json::{Value, json};
 use std::io::{self, IsTerminal as _};
+
+/// `clawgate dashboard`.
+#[derive(Args, Debug)]
+pub struct DashboardArgs {
+    /// How to reach the gateway.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
 
 /// Asks for a link and shows it.
 ///

@@ -1,11 +1,111 @@
 //! `devices`: who is paired, who asks to be, and their tokens.
 
-use super::args::{ClientArgs, DevicesCommand};
+use super::args::ClientArgs;
 use super::session::Session;
 use super::{Failure, print, print_json, render};
 use crate::environment::Environment;
 use crate::log;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+
+/// `clawgate devices`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum DevicesCommand {
+    /// Show who waits for approval and who is paired
+    List {
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Let a waiting device in
+    #[command(
+        after_help = "Example:\n  clawgate devices list\n  clawgate devices approve 0ec1b0a8-4c8e-4b7e-9a46-0a3b7f0f6a51"
+    )]
+    Approve {
+        /// Id of the request, as `devices list` shows it
+        #[arg(value_name = "REQUEST", conflicts_with = "latest")]
+        request: Option<String>,
+        /// Approve the newest request
+        #[arg(long)]
+        latest: bool,
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Turn a waiting device away
+    Reject {
+        /// Id of the request
+        #[arg(value_name = "REQUEST")]
+        request: String,
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Forget a paired device and close its connections
+    Remove {
+        /// Id of the device
+        #[arg(value_name = "DEVICE")]
+        device: String,
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Give a paired device a name
+    Rename {
+        /// Id of the device
+        #[arg(value_name = "DEVICE")]
+        device: String,
+        /// Its name from now on
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Replace a device's token by a new one
+    Rotate {
+        /// Whose token, and how to reach the gateway.
+        #[command(flatten)]
+        token: DeviceTokenArgs,
+        /// Scope of the new token; may be repeated [default: as before]
+        #[arg(long = "scope", value_name = "SCOPE")]
+        scopes: Vec<String>,
+    },
+    /// Take a device's token away
+    Revoke {
+        /// Whose token, and how to reach the gateway.
+        #[command(flatten)]
+        token: DeviceTokenArgs,
+    },
+}
+
+impl DevicesCommand {
+    /// How to reach the gateway.
+    pub fn client(&self) -> &ClientArgs {
+        match self {
+            Self::List { client }
+            | Self::Approve { client, .. }
+            | Self::Reject { client, .. }
+            | Self::Rename { client, .. }
+            | Self::Remove { client, .. } => client,
+            Self::Rotate { token, .. } | Self::Revoke { token } => &token.client,
+        }
+    }
+}
+
+/// One token of a device.
+#[derive(Clone, Debug, Args)]
+pub struct DeviceTokenArgs {
+    /// Id of the device
+    #[arg(long, value_name = "DEVICE")]
+    pub device: String,
+    /// Role the token is for
+    #[arg(long, value_name = "ROLE", default_value = "operator")]
+    pub role: String,
+    /// How to reach the gateway.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
 
 /// Runs one of the commands.
 ///

@@ -1,7 +1,7 @@
 //! `clawgate doctor`: whether this installation can work, step by step as a start and a client take them. Looking changes
 //! nothing but what every client command leaves behind: this machine's own identity, where a gateway answers.
 
-use super::args::{ClientArgs, DoctorArgs, RunArgs};
+use super::args::{ClientArgs, RunArgs};
 use super::audit::{block, counted, is_coloured, is_fine, line, mended, summary};
 use super::plan::Plan;
 use super::session::Session;
@@ -13,9 +13,36 @@ use crate::listen;
 use crate::lock::Owner;
 use crate::profile;
 use crate::storage::{Put, PutFault, RealDisk, Storage, explain};
+use clap::Args;
 use serde_json::{Value, json};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
+
+/// `clawgate doctor`.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorArgs {
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+    /// Take the rights of others to files and folders of this installation away; nothing else is changed
+    #[arg(long, visible_alias = "repair")]
+    pub fix: bool,
+    /// How long to wait for the gateway, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 3_000, value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+    pub timeout: u64,
+    /// Nothing is ever asked; for scripts of the reference
+    #[arg(long, hide = true, alias = "yes")]
+    pub non_interactive: bool,
+}
+
+pub(super) const HELP: &str = "\
+Examples:
+  clawgate doctor
+  clawgate --profile rescue doctor --json
+
+It reads the configuration as a start would, looks at files, disk, clock and other gateways, and knocks at the gateway of
+this installation as the client commands do. Ends with 0 when nothing has to be mended, and with 1 otherwise. Secrets are
+never shown and never changed.";
 
 /// One step.
 #[derive(Clone, Debug, PartialEq, Eq)]

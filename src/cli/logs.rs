@@ -1,13 +1,37 @@
 //! `clawgate logs`: the end of a gateway's log, read through the gateway, and what comes after it. Following goes on
 //! when the gateway restarts: the cursor says what was shown already.
 
-use super::args::LogsArgs;
+use super::args::ClientArgs;
 use super::session::Session;
 use super::{Failure, print, render};
 use crate::environment::Environment;
+use clap::Args;
 use serde_json::{Value, json};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
+
+/// `clawgate logs`.
+#[derive(Clone, Debug, Args)]
+pub struct LogsArgs {
+    /// Go on until interrupted, through restarts of the gateway
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Most lines of what there is already; with --follow, what comes is shown whole
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=LIMIT_MAX))]
+    pub limit: u64,
+    /// Most bytes to look at
+    #[arg(long, value_name = "N", default_value_t = 250_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub max_bytes: u64,
+    /// With --follow: time between two looks, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(100..=3_600_000))]
+    pub interval: u64,
+    /// No colours
+    #[arg(long)]
+    pub plain: bool,
+    /// How to reach the gateway.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
 
 /// Shows the log.
 ///

@@ -1,8 +1,9 @@
 //! `node`: this machine as a node of a gateway, which runs on it what a person allowed.
 
+use super::address::{Address, is_loopback_name as is_loopback};
 use super::args::ClientArgs;
 use super::signals::{self, Asked, Watch};
-use super::target::{self, Address, PRIVATE_VARIABLE, Shown, Whose, is_loopback_name as is_loopback};
+use super::target::{self, PRIVATE_VARIABLE, Shown, Whose};
 use super::{Failure, session};
 use crate::config::shape::setup_code;
 use crate::config::startable::{self, DEFAULT_PORT};

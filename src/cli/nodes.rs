@@ -1,12 +1,122 @@
 //! `nodes`: devices that offer commands, and what of it somebody approved.
 
-use super::args::{ClientArgs, NodesCommand};
+use super::args::ClientArgs;
+use super::canvas::CanvasCommand;
 use super::devices::name_of;
+use super::invoke::{DescribeArgs, InvokeArgs, NodeShellArgs, NotifyArgs};
 use super::session::Session;
 use super::{Failure, canvas, invoke, print, print_json, render};
 use crate::environment::Environment;
 use crate::log;
+use clap::Subcommand;
 use serde_json::{Value, json};
+
+/// `clawgate nodes`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum NodesCommand {
+    /// Show the nodes, connected or not
+    List {
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Show how the nodes are: where, since when, with which program
+    #[command(after_help = "Examples:\n  clawgate nodes status\n  clawgate nodes status --connected --json")]
+    Status {
+        /// Only those that are connected
+        #[arg(long)]
+        connected: bool,
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Show all about one node
+    Describe(DescribeArgs),
+    /// Have a node do something, and print what it answers
+    #[command(
+        after_help = "Examples:\n  clawgate nodes invoke --node attic --command system.which --params '{\"bins\":[\"git\"]}'\n  clawgate nodes invoke --node attic --command device.status"
+    )]
+    Invoke(InvokeArgs),
+    /// Run a command on a node, and end with its exit code (124 when its time was up)
+    #[command(
+        after_help = "Examples:\n  clawgate nodes run --node attic -- uname -a\n  clawgate nodes run --node attic --approve --cwd /srv -- sh -c 'ls | wc -l'"
+    )]
+    Run(Box<NodeShellArgs>),
+    /// Show the person at a node something
+    #[command(after_help = "Example:\n  clawgate nodes notify --node desk --title Kiln --body 'It is hot.'")]
+    Notify(NotifyArgs),
+    /// Show pages and A2UI on a node's canvas, and take pictures of it
+    Canvas {
+        /// What to do.
+        #[command(subcommand)]
+        command: CanvasCommand,
+    },
+    /// Show what nodes ask to offer
+    Pending {
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Let a node offer what it asks for
+    Approve {
+        /// Id of the request, as `nodes pending` shows it
+        #[arg(value_name = "REQUEST")]
+        request: String,
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Turn down what a node asks for
+    Reject {
+        /// Id of the request
+        #[arg(value_name = "REQUEST")]
+        request: String,
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Take the role of a node away from a device
+    Remove {
+        /// The node: its id, its address, its name, or at least six characters that its id begins with
+        #[arg(value_name = "NODE")]
+        node: String,
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Give a node a name
+    Rename {
+        /// The node: its id, its address, its name, or at least six characters that its id begins with
+        #[arg(value_name = "NODE")]
+        node: String,
+        /// Its name from now on
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+}
+
+impl NodesCommand {
+    /// How to reach the gateway.
+    pub fn client(&self) -> &ClientArgs {
+        match self {
+            Self::Describe(args) => &args.client,
+            Self::Invoke(args) => &args.client,
+            Self::Run(args) => &args.client,
+            Self::Notify(args) => &args.client,
+            Self::Canvas { command } => command.client(),
+            Self::List { client }
+            | Self::Status { client, .. }
+            | Self::Pending { client }
+            | Self::Approve { client, .. }
+            | Self::Reject { client, .. }
+            | Self::Remove { client, .. }
+            | Self::Rename { client, .. } => client,
+        }
+    }
+}
 
 /// Runs one of the commands.
 ///

@@ -1,7 +1,8 @@
 //! `clawgate probe`: whether a gateway can be reached, and how much of it. As the reference's, it comes as somebody who
 //! only looks, without a device: what it may not see is no failure, but it says so.
 
-use super::args::{ClientArgs, ProbeArgs};
+use super::address::{self, Address};
+use super::args::ClientArgs;
 use super::session::{Guise, Session};
 use super::tunnel::{SshTarget, Tunnel};
 use super::{Failure, discover, print, print_json, target};
@@ -10,11 +11,31 @@ use crate::environment::Environment;
 use crate::log::wall_ms;
 use crate::storage::Storage;
 use crate::tls::Trust;
+use clap::Args;
 use serde_json::{Value, json};
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
+
+/// `clawgate probe`.
+#[derive(Clone, Debug, Default, Args)]
+#[command(
+    after_help = "Examples:\n  clawgate probe\n  clawgate gateway probe --ssh me@pi.local --token \"$TOKEN\""
+)]
+pub struct ProbeArgs {
+    /// Go through the SSH server of another machine to the gateway there: user@host, user@host:port, or without a value
+    /// gateway.remote.sshTarget. --url is then the gateway as that machine sees it [default: ws://127.0.0.1:18789]
+    #[arg(long, value_name = "TARGET", num_args = 0..=1, default_missing_value = "")]
+    pub ssh: Option<String>,
+    /// Private key for it [default: gateway.remote.sshIdentity with gateway.remote.sshTarget, else what ssh takes]
+    #[arg(long, value_name = "FILE", requires = "ssh")]
+    pub ssh_identity: Option<PathBuf>,
+    /// How to reach the gateway.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
 
 /// Looks.
 ///
@@ -84,7 +105,7 @@ fn find(args: &ProbeArgs, environment: &Environment) -> Result<Target, Failure> 
 /// be at it, who must not be shown what is for that gateway.
 fn is_of_the_far_side(opened: &Opened) -> bool {
     let url = opened.settings.remote_url.as_deref().unwrap_or_default().trim();
-    target::is_in_the_clear(url) && target::is_for_the_far_side(url, false)
+    address::is_in_the_clear(url) && target::is_for_the_far_side(url, false)
 }
 
 /// What was found at one address.
@@ -224,7 +245,7 @@ impl Target {
         // A pinned certificate is met nowhere else than behind TLS.
         let usual = if client.tls_fingerprint.is_some() { USUAL_SECURE_URL } else { USUAL_URL };
         let url = client.url.as_deref().unwrap_or(usual).trim();
-        let target::Address { tls, host, port, path } = target::far_end(url)?;
+        let Address { tls, host, port, path } = target::far_end(url)?;
         let far = format!("{host}:{port}");
         let tunnel = Tunnel::open(&ssh, identity, &far, Duration::from_millis(client.timeout))?;
         let scheme = if tls { "wss" } else { "ws" };

@@ -2,7 +2,7 @@
 //! the code, so that there is one place that decides; what it shows works once, for ten minutes, and is never the
 //! gateway's own token.
 
-use super::args::QrArgs;
+use super::args::ClientArgs;
 use super::session::Session;
 use super::{Failure, print, print_json, render};
 use crate::config;
@@ -10,9 +10,85 @@ use crate::environment::Environment;
 use crate::log::wall_ms;
 use crate::qr::Code;
 use crate::storage::{RealDisk, Storage};
+use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
+use std::fmt;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
+
+/// `clawgate qr`. `Debug` shows no secret.
+#[derive(Clone, Args)]
+pub struct QrArgs {
+    /// What the code opens
+    #[arg(long, value_name = "ACCESS", default_value = "full")]
+    pub access: AccessArg,
+    /// Address in the code, such as wss://gateway.example [default: where the gateway listens]
+    #[arg(long, visible_alias = "public-url", value_name = "URL", conflicts_with = "remote")]
+    pub url: Option<String>,
+    /// Put gateway.remote.url into the code
+    #[arg(long)]
+    pub remote: bool,
+    /// Print the code and nothing else
+    #[arg(long, conflicts_with = "json")]
+    pub setup_code_only: bool,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+    /// No picture
+    #[arg(long, visible_alias = "no-ascii")]
+    pub no_picture: bool,
+    /// The gateway's token [default: OPENCLAW_GATEWAY_TOKEN, the config file]
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// The gateway's password [default: OPENCLAW_GATEWAY_PASSWORD, the config file]
+    #[arg(long, value_name = "PASSWORD")]
+    pub password: Option<String>,
+    /// How long to wait for the gateway, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+    pub timeout: u64,
+}
+
+impl QrArgs {
+    /// How to reach the gateway: this machine's own. `--url` is the one in the code.
+    pub fn client(&self) -> ClientArgs {
+        ClientArgs {
+            json: self.json,
+            url: None,
+            token: self.token.clone(),
+            password: self.password.clone(),
+            tls_fingerprint: None,
+            timeout: self.timeout,
+        }
+    }
+}
+
+impl fmt::Debug for QrArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QrArgs").field("access", &self.access).field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// Values of `--access`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AccessArg {
+    /// A phone: node, and operator with everything
+    Full,
+    /// A phone: node, and operator without admin
+    Limited,
+    /// A node host
+    Node,
+}
+
+impl AccessArg {
+    /// What the method calls it.
+    pub fn profile(self) -> Option<&'static str> {
+        match self {
+            Self::Full => None,
+            Self::Limited => Some("limited"),
+            Self::Node => Some("node"),
+        }
+    }
+}
 
 /// Asks for a code and shows it.
 ///

@@ -1,13 +1,48 @@
 //! `call`, `health` and `status`.
 
-use super::args::{CallArgs, ClientArgs, StatusArgs};
+use super::args::ClientArgs;
 use super::here::Here;
 use super::session::Session;
 use super::{Failure, print, print_json, render, summary};
 use crate::environment::Environment;
+use clap::Args;
 use serde_json::{Value, json};
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Instant;
+
+/// `clawgate status`.
+#[derive(Clone, Debug, Args)]
+pub struct StatusArgs {
+    /// Also ask for health, presence and the gateway's own numbers as they are now
+    #[arg(long)]
+    pub deep: bool,
+    /// How to reach the gateway.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// `clawgate call`. `Debug` leaves the params out.
+#[derive(Clone, Args)]
+pub struct CallArgs {
+    /// Name of the method
+    pub method: String,
+    /// Its params, a JSON object
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    pub params: String,
+    /// How to reach the gateway.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+impl fmt::Debug for CallArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallArgs")
+            .field("method", &self.method)
+            .field("client", &self.client)
+            .finish_non_exhaustive()
+    }
+}
 
 /// `clawgate call METHOD`.
 ///

@@ -3,7 +3,7 @@
 
 mod terminal;
 
-use super::args::SetupArgs;
+use super::args::BindArg;
 use super::{Failure, print, print_json, render};
 use crate::config::first_run::{Author, generate_token};
 use crate::config::own;
@@ -17,13 +17,75 @@ use crate::environment::Environment;
 use crate::listen::Place;
 use crate::storage::{RealDisk, Storage, explain};
 use crate::{instances, interfaces, profile};
+use clap::{Args, ValueEnum};
 use clawgate_config::service::variables_of;
 use clawgate_proto::config::AuthMode;
 use clawgate_proto::secret::Secret;
 use clawgate_proto::wizard::{Auth, Bind, Draft, Wizard};
 use serde_json::{Value, json};
+use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
+
+/// `clawgate setup`. `Debug` shows no secret.
+#[derive(Clone, Default, Args)]
+pub struct SetupArgs {
+    /// Port to listen on
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+    /// Who may reach it
+    #[arg(long, value_name = "MODE")]
+    pub bind: Option<BindArg>,
+    /// Address to listen on, with --bind custom
+    #[arg(long, value_name = "IPV4")]
+    pub custom_bind_host: Option<String>,
+    /// How clients prove that they may come in
+    #[arg(long, value_name = "MODE")]
+    pub auth: Option<SetupAuth>,
+    /// Shared token [default: the one there is, or a new one]
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// Read the shared password from a file
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// Make this machine a gateway although its file is that of a client (gateway.mode "remote")
+    #[arg(long)]
+    pub local: bool,
+    /// Ask nothing, although there is a terminal
+    #[arg(long)]
+    pub non_interactive: bool,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl fmt::Debug for SetupArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SetupArgs")
+            .field("port", &self.port)
+            .field("bind", &self.bind)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Values of `setup --auth`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SetupAuth {
+    /// A shared token
+    Token,
+    /// A shared password
+    Password,
+}
+
+impl SetupAuth {
+    /// The name on the command line, and in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Password => "password",
+        }
+    }
+}
 
 /// Asks, or takes the flags, and writes.
 ///

@@ -1,11 +1,63 @@
 //! `system presence`, `system event` and `system heartbeat`, as the reference has them.
 
-use super::args::{HeartbeatCommand, SystemCommand};
+use super::args::ClientArgs;
 use super::session::Session;
 use super::{Failure, print, print_json, render};
 use crate::environment::Environment;
 use crate::log::wall_ms;
+use clap::Subcommand;
 use serde_json::{Value, json};
+
+/// `clawgate system`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SystemCommand {
+    /// Show who is here
+    Presence(ClientArgs),
+    /// Leave a line for the agent; it is kept, and `status` shows it
+    #[command(after_help = "Example:\n  clawgate system event --text 'the kiln is hot' --mode now")]
+    Event {
+        /// What to say
+        #[arg(long, value_name = "TEXT")]
+        text: String,
+        /// When an agent should look at it
+        #[arg(long, value_name = "MODE", default_value = "next-heartbeat", value_parser = ["now", "next-heartbeat"])]
+        mode: String,
+        /// How to reach the gateway.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Heartbeats of the agent
+    Heartbeat {
+        /// What to do.
+        #[command(subcommand)]
+        command: HeartbeatCommand,
+    },
+}
+
+/// `clawgate system heartbeat`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum HeartbeatCommand {
+    /// Show the latest one
+    Last(ClientArgs),
+    /// Switch them on
+    Enable(ClientArgs),
+    /// Switch them off
+    Disable(ClientArgs),
+}
+
+impl SystemCommand {
+    /// How to reach the gateway.
+    pub fn client(&self) -> &ClientArgs {
+        match self {
+            Self::Presence(client) | Self::Event { client, .. } => client,
+            Self::Heartbeat { command } => match command {
+                HeartbeatCommand::Last(client)
+                | HeartbeatCommand::Enable(client)
+                | HeartbeatCommand::Disable(client) => client,
+            },
+        }
+    }
+}
 
 /// Runs one of them.
 ///

@@ -4,22 +4,23 @@
 //! without encryption only this machine is talked to (or, on request, a private network). With it, the gateway has to
 //! show a certificate that this machine trusts, or the one that was pinned; its own gateway's is pinned by itself.
 
+mod shown;
+
 use super::Failure;
+use super::address::{Address, is_loopback_name};
 use super::args::ClientArgs;
-use crate::config::secrets::{Overrides, Resolved, Sourced};
-use crate::config::settings::{Bind, SecretAt, Setting};
-use crate::config::shape::Shape;
+use crate::config::settings::{Bind, Setting};
 use crate::config::start::BIND_VARIABLE;
 use crate::config::startable;
-use crate::config::{self, ConfigFile, Opened, Settings};
+use crate::config::{self, Opened, Settings};
 use crate::environment::Environment;
 use crate::interfaces;
 use crate::storage::{RealDisk, Storage};
 use crate::tls::files::Files;
 use crate::tls::{self, Secure, Trust};
-use clawgate_proto::config::AuthMode;
 use clawgate_proto::connect::Credentials;
-use clawgate_proto::secret::Secret;
+pub use shown::{Shown, Whose, remote, shown_by_node};
+use shown::{configured, explicit, of_environment};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 use std::path::Path;
 
@@ -233,11 +234,6 @@ pub fn is_for_the_far_side(url: &str, is_pinned: bool) -> bool {
     Address::parse(url).is_ok_and(|at| is_loopback_name(&at.host) || (at.tls && is_pinned))
 }
 
-/// Whether an address is one without encryption.
-pub fn is_in_the_clear(url: &str) -> bool {
-    Address::parse(url).is_ok_and(|at| !at.tls)
-}
-
 /// Where a name leads, as far as something may be sent there in the clear: this machine, and with `private` also
 /// private networks.
 ///
@@ -292,168 +288,6 @@ fn listening_at(settings: &Settings, environment: &Environment) -> Result<Ipv4Ad
     }
 }
 
-/// What is shown to a gateway.
-#[derive(Debug, Default)]
-pub struct Shown {
-    /// Shared secrets.
-    pub credentials: Credentials,
-    /// Where they came from.
-    pub from: Option<String>,
-    /// What their person should know about them.
-    pub notice: Option<String>,
-}
-
-/// What a node host shows to its gateway: what the flags say, else what the environment does, and the configuration's
-/// secrets only to the gateway that the configuration is of.
-///
-/// # Errors
-/// A secret is of another kind, or cannot be read.
-pub fn shown_by_node(args: &ClientArgs, opened: &Opened, whose: Whose) -> Result<Shown, Failure> {
-    if let Some(shown) = explicit(args)? {
-        return Ok(shown);
-    }
-    let Opened { file, settings, environment, .. } = opened;
-    match whose {
-        Whose::Home => configured(settings, file, environment),
-        Whose::Remote => remote(settings, environment),
-        Whose::Unknown => of_environment(environment),
-    }
-}
-
-/// Which gateway a node host talks to, as far as the configuration knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whose {
-    /// The one of this configuration, on this machine.
-    Home,
-    /// The one at `gateway.remote.url`.
-    Remote,
-    /// Another one.
-    Unknown,
-}
-
-/// The secrets of the environment alone.
-fn of_environment(environment: &Environment) -> Result<Shown, Failure> {
-    let secret = |names: &[&'static str]| {
-        let (name, value) = environment.first(names)?;
-        Some((name, Secret::new(value)?.expose().to_owned()))
-    };
-    let (token, password) = (secret(&TOKEN_VARIABLES), secret(&PASSWORD_VARIABLES));
-    let Some((name, _)) = token.as_ref().or(password.as_ref()) else { return Ok(Shown::default()) };
-    let from = Some(format!("the environment variable {name}"));
-    // One is enough, as in the reference: the token.
-    let password = password.filter(|_| token.is_none()).map(|(_, secret)| secret);
-    let credentials =
-        Credentials { token: token.map(|(_, secret)| secret), password, ..Credentials::default() };
-    Shown { credentials, from, notice: None }.check(Failure::Failed)
-}
-
-impl Shown {
-    /// What was pasted by mistake is not sent: it may be a secret of another kind, and it would only be refused.
-    fn check(self, fault: fn(String) -> Failure) -> Result<Self, Failure> {
-        let secrets = [&self.credentials.token, &self.credentials.password];
-        let shape = secrets.into_iter().flatten().find_map(|secret| Shape::of(secret));
-        let (Some(shape), Some(from)) = (shape, &self.from) else { return Ok(self) };
-        let said = format!("what {from} says {}", shape.sentence());
-        if shape.is_certain() {
-            return Err(fault(format!("{said}\nNothing was sent.")));
-        }
-        Ok(Self { notice: Some(format!("note: {said}")), ..self })
-    }
-}
-
-fn explicit(args: &ClientArgs) -> Result<Option<Shown>, Failure> {
-    let text = |flag: &Option<String>| flag.as_deref().and_then(Secret::new).map(|s| s.expose().to_owned());
-    let (token, password) = (text(&args.token), text(&args.password));
-    let flag = match (&token, &password) {
-        (None, None) => return Ok(None),
-        (Some(_), None) => "the flag --token",
-        (None, Some(_)) => "the flag --password",
-        (Some(_), Some(_)) => "the flags --token and --password",
-    };
-    let credentials = Credentials { token, password, ..Credentials::default() };
-    Shown { credentials, from: Some(flag.to_owned()), notice: None }.check(Failure::Usage).map(Some)
-}
-
-/// A client's secrets: the environment before the file, unlike the gateway's.
-fn configured(settings: &Settings, file: &ConfigFile, environment: &Environment) -> Result<Shown, Failure> {
-    let variable = |names: &[&'static str]| {
-        let (name, value) = environment.first(names)?;
-        Some((name, Secret::new(value)?))
-    };
-    let token = variable(&TOKEN_VARIABLES);
-    let password = variable(&PASSWORD_VARIABLES);
-    let overrides = Overrides {
-        mode: None,
-        token: token.as_ref().map(|(_, secret)| secret.clone()),
-        password: password.as_ref().map(|(_, secret)| (secret.clone(), None)),
-    };
-    let settings = settings.clone().for_a_client();
-    let resolved = Resolved::new(&overrides, &settings, &file.path, environment).map_err(Failure::Failed)?;
-    let (shown_token, shown_password) = match resolved.mode {
-        AuthMode::None => (None, None),
-        AuthMode::Token => (resolved.token.as_ref(), None),
-        AuthMode::Password => (None, resolved.password.as_ref()),
-        // The gateway may have been started with another mode, to pair this machine before the proxy decides.
-        AuthMode::TrustedProxy => (resolved.token.as_ref(), resolved.password.as_ref()),
-    };
-    let Some(sourced) = shown_token.or(shown_password) else { return Ok(Shown::default()) };
-    let variable = if shown_token.is_some() { &token } else { &password };
-    let from = match variable {
-        Some((name, _)) => format!("the environment variable {name}"),
-        None => sourced.source.to_string(),
-    };
-    let exposed = |sourced: Option<&Sourced>| sourced.map(|sourced| sourced.secret.expose().to_owned());
-    let credentials = Credentials {
-        token: exposed(shown_token),
-        password: exposed(shown_password),
-        ..Credentials::default()
-    };
-    Shown { credentials, from: Some(from), notice: None }.check(Failure::Failed)
-}
-
-/// What is shown to the gateway at `gateway.remote.url`: the environment, else `gateway.remote.token` and `.password`, which
-/// are shown to nobody else. What `gateway.auth` says is for a gateway here.
-///
-/// # Errors
-/// A secret is of another kind, or cannot be read.
-pub fn remote(settings: &Settings, environment: &Environment) -> Result<Shown, Failure> {
-    let mut from = None;
-    let mut credential = |names: &[&'static str], setting: &Option<Setting<SecretAt>>, path: &str| {
-        if let Some((name, value)) = environment.first(names) {
-            from.get_or_insert(format!("the environment variable {name}"));
-            return Ok(Some(value.to_owned()));
-        }
-        let secret = match setting {
-            None => return Ok(None),
-            Some(Setting::Unusable(why)) => return Err(Failure::Failed(why.clone())),
-            Some(Setting::Known(SecretAt::Here(secret))) => secret.clone(),
-            Some(Setting::Known(SecretAt::Elsewhere(reference))) => {
-                reference.fetch(environment).map_err(Failure::Failed)?
-            }
-            Some(Setting::Known(SecretAt::Unset { variables, .. })) => {
-                return Err(Failure::Failed(format!(
-                    "{path} is to come from the environment ({}), which is not set here",
-                    variables.join(", ")
-                )));
-            }
-        };
-        from.get_or_insert(path.to_owned());
-        Ok(Some(secret.expose().to_owned()))
-    };
-    let token = credential(
-        &["OPENCLAW_GATEWAY_TOKEN", "CLAWDBOT_GATEWAY_TOKEN"],
-        &settings.remote_token,
-        "gateway.remote.token",
-    )?;
-    let password = credential(
-        &["OPENCLAW_GATEWAY_PASSWORD", "CLAWDBOT_GATEWAY_PASSWORD"],
-        &settings.remote_password,
-        "gateway.remote.password",
-    )?;
-    let credentials = Credentials { token, password, ..Credentials::default() };
-    Shown { credentials, from, notice: None }.check(Failure::Failed)
-}
-
 fn is_private(ip: IpAddr) -> bool {
     match ip {
         // 100.64.0.0/10 is what tailnets use.
@@ -470,69 +304,10 @@ fn is_unique_or_link_local(ip: Ipv6Addr) -> bool {
     first & 0xfe00 == 0xfc00 || first & 0xffc0 == 0xfe80
 }
 
-/// A WebSocket address, taken apart.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Address {
-    /// Whether it is encrypted: `wss://`.
-    pub tls: bool,
-    /// IPv6 in brackets.
-    pub host: String,
-    /// 80, or with TLS 443, when none is named.
-    pub port: u16,
-    /// `/` when none is named.
-    pub path: String,
-}
-
-impl Address {
-    /// Takes it apart.
-    ///
-    /// # Errors
-    /// It is none, or one that this version cannot use; for a person.
-    pub fn parse(url: &str) -> Result<Self, &'static str> {
-        let (scheme, rest) =
-            url.split_once("://").ok_or("expected an address such as ws://127.0.0.1:18789")?;
-        let tls = match scheme.to_ascii_lowercase().as_str() {
-            "ws" => false,
-            "wss" => true,
-            _ => return Err("expected ws:// or wss://"),
-        };
-        if url.contains(|c: char| c.is_control() || c.is_whitespace()) {
-            return Err("white space and control characters have no place in an address");
-        }
-        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        if authority.contains('@') || path.contains(['?', '#']) {
-            return Err("credentials do not belong into an address; use --token or --password");
-        }
-        let (host, port) = match authority.rfind(':').filter(|colon| !authority[*colon..].contains(']')) {
-            Some(colon) => {
-                let port =
-                    authority[colon + 1..].parse().map_err(|_| "the port is no number from 1 to 65535")?;
-                (&authority[..colon], port)
-            }
-            None => (authority, if tls { 443 } else { 80 }),
-        };
-        let is_v6 = host.starts_with('[') && host.ends_with(']');
-        if host.is_empty() || port == 0 || (!is_v6 && host.contains(['[', ']', ':'])) {
-            return Err("expected an address such as ws://127.0.0.1:18789");
-        }
-        let path = if path.is_empty() { "/" } else { path };
-        Ok(Self { tls, host: host.to_owned(), port, path: path.to_owned() })
-    }
-}
-
-/// A host, IPv6 in brackets, that is this machine whoever resolves it.
-pub fn is_loopback_name(host: &str) -> bool {
-    let bare = host.trim_matches(['[', ']']);
-    bare.eq_ignore_ascii_case("localhost")
-        || bare.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
-}
-
 const NO_TLS_THERE: &str =
     "a fingerprint is of a certificate, and a ws:// address has none: use a wss:// address, or leave it out";
 /// Where a gateway is, by the environment.
 pub const URL_VARIABLES: [&str; 2] = ["OPENCLAW_GATEWAY_URL", "CLAWDBOT_GATEWAY_URL"];
-const TOKEN_VARIABLES: [&str; 2] = ["OPENCLAW_GATEWAY_TOKEN", "CLAWDBOT_GATEWAY_TOKEN"];
-const PASSWORD_VARIABLES: [&str; 2] = ["OPENCLAW_GATEWAY_PASSWORD", "CLAWDBOT_GATEWAY_PASSWORD"];
 /// Lets client commands and node hosts talk to a private network in the clear.
 pub const PRIVATE_VARIABLE: &str = "OPENCLAW_ALLOW_INSECURE_PRIVATE_WS";
 
@@ -554,35 +329,6 @@ mod tests {
 
     fn url(url: &str, token: Option<&str>) -> ClientArgs {
         ClientArgs { url: Some(url.to_owned()), token: token.map(str::to_owned), ..ClientArgs::default() }
-    }
-
-    #[test]
-    fn addresses_are_taken_apart_strictly() {
-        let address = |host: &str, port, path: &str| {
-            Ok(Address { tls: false, host: host.into(), port, path: path.into() })
-        };
-        let secure = Address { tls: true, host: "gw.example".into(), port: 443, path: "/".into() };
-        assert_eq!(Address::parse("WSS://gw.example"), Ok(secure));
-        assert_eq!(Address::parse("ws://a:5"), address("a", 5, "/"));
-        assert_eq!(Address::parse("WS://[::1]:5/x/y"), address("[::1]", 5, "/x/y"));
-        assert_eq!(Address::parse("ws://[::1]"), address("[::1]", 80, "/"));
-        for bad in [
-            "",
-            "a:5",
-            "http://a",
-            "ws://",
-            "ws://:5",
-            "ws://a:0",
-            "ws://a:99999",
-            "ws://u:p@a",
-            "ws://::1:5",
-            "ws://a/?token=x",
-            "ws://a/#x",
-            "ws://a b",
-            "ws://a\r\nx: y",
-        ] {
-            assert!(Address::parse(bad).is_err(), "{bad:?}");
-        }
     }
 
     #[test]

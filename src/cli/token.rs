@@ -1,14 +1,22 @@
 //! `clawgate token`: the one command that shows a secret, to the person who asks for it.
 
-use super::args::TokenArgs;
 use super::{Failure, print, print_json};
 use crate::config::secrets::{Overrides, Resolved};
 use crate::config::{self, Opened};
 use crate::environment::Environment;
 use crate::storage::Storage;
+use clap::Args;
 use clawgate_proto::config::AuthMode;
 use serde_json::json;
 use std::io::{self, Write as _};
+
+/// `clawgate token`.
+#[derive(Clone, Debug, Args)]
+pub struct TokenArgs {
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Prints the token that a gateway started from here compares with.
 ///

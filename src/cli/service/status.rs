@@ -3,9 +3,9 @@
 
 use super::control::running;
 use super::{Named, is_openwrt};
-use crate::cli::args::StatusArgs;
 use crate::cli::here::Here;
 use crate::cli::query;
+use crate::cli::query::StatusArgs;
 use crate::cli::{Failure, print, print_json, render};
 use crate::config::startable;
 use crate::config::{self, Opened};
