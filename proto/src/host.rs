@@ -499,7 +499,7 @@ pub trait Host: Send + Sync + 'static {
 }
 
 /// Performs a request on a host: parsing and rendering happen here, off the gateway's lock.
-pub fn perform<H: Host + ?Sized>(host: &H, request: HostRequest) -> HostAnswer {
+pub fn perform(host: &dyn Host, request: HostRequest) -> HostAnswer {
     match request {
         HostRequest::CheckDevices { known } => HostAnswer::Devices(check_devices(host, known)),
         HostRequest::StoreDevices { expected, devices, paired, pending, setup, nodes, node_requests } => {
@@ -545,7 +545,7 @@ pub fn perform<H: Host + ?Sized>(host: &H, request: HostRequest) -> HostAnswer {
 }
 
 /// The file as it is shown is enough: whether there is a secret can be seen, and what it is need not be.
-fn wizard_start<H: Host + ?Sized>(host: &H) -> Result<Box<WizardStart>, ConfigFault> {
+fn wizard_start(host: &dyn Host) -> Result<Box<WizardStart>, ConfigFault> {
     let ConfigAnswer::Snapshot(snapshot) = host.config(&ConfigOp::Get)?.answer else {
         return Err(ConfigFault::Failed("the host does not show its configuration".to_owned()));
     };
@@ -557,7 +557,7 @@ fn wizard_start<H: Host + ?Sized>(host: &H) -> Result<Box<WizardStart>, ConfigFa
     Ok(Box::new(WizardStart { draft: Draft::of(&config), base_hash: snapshot.hash }))
 }
 
-fn check_devices<H: Host + ?Sized>(host: &H, known: DevicesVersion) -> Result<DevicesCheck, HostFault> {
+fn check_devices(host: &dyn Host, known: DevicesVersion) -> Result<DevicesCheck, HostFault> {
     let now = DevicesVersion {
         paired: Some(host.version(Document::DevicesPaired)?),
         pending: Some(host.version(Document::DevicesPending)?),
@@ -588,8 +588,8 @@ fn check_devices<H: Host + ?Sized>(host: &H, known: DevicesVersion) -> Result<De
 }
 
 /// A document without which devices can still come and go: what is wrong with it is noted.
-fn read_or_damage<H: Host + ?Sized, T: Default>(
-    host: &H,
+fn read_or_damage<T: Default>(
+    host: &dyn Host,
     document: Document,
     parse: fn(&[u8]) -> Result<T, String>,
     damage: &mut Option<String>,
@@ -603,15 +603,15 @@ fn read_or_damage<H: Host + ?Sized, T: Default>(
     Ok((content, version))
 }
 
-fn read_voicewake<H: Host + ?Sized>(host: &H) -> Result<Arc<[String]>, HostFault> {
+fn read_voicewake(host: &dyn Host) -> Result<Arc<[String]>, HostFault> {
     let found = host.read(Document::VoiceWake)?;
     let words = voicewake::parse(found.as_ref().map(|(bytes, _)| &bytes[..]));
     words.map(Arc::from).map_err(|why| unreadable(Document::VoiceWake, &why))
 }
 
 /// The file is set as a whole, on top of the text that its maker read.
-fn store_exec_approvals<H: Host + ?Sized>(
-    host: &H,
+fn store_exec_approvals(
+    host: &dyn Host,
     file: &Value,
     base_hash: Option<&str>,
     random: &mut Random,
@@ -640,7 +640,7 @@ fn store_exec_approvals<H: Host + ?Sized>(
 }
 
 /// The words are set as a whole: whoever comes last wins, and what else is in the document stays.
-fn store_voicewake<H: Host + ?Sized>(host: &H, triggers: &[String], now_ms: u64) -> Result<(), HostFault> {
+fn store_voicewake(host: &dyn Host, triggers: &[String], now_ms: u64) -> Result<(), HostFault> {
     for _ in 0..WRITE_ATTEMPTS {
         let found = host.read(Document::VoiceWake)?;
         let (bytes, version) = match &found {
@@ -666,8 +666,8 @@ fn unreadable(document: Document, why: &str) -> HostFault {
 /// Looks at a document that somebody else keeps writing before a write is given up.
 const WRITE_ATTEMPTS: usize = 4;
 
-fn read<H: Host + ?Sized, T: Default>(
-    host: &H,
+fn read<T: Default>(
+    host: &dyn Host,
     document: Document,
     parse: fn(&[u8]) -> Result<T, String>,
 ) -> Result<(T, Version), HostFault> {
@@ -682,8 +682,8 @@ fn read<H: Host + ?Sized, T: Default>(
 
 /// Writes what was touched. A power cut between two of them must not leave a setup code that could be used again, nor
 /// a device that was removed: those go first.
-fn store_devices<H: Host + ?Sized>(
-    host: &H,
+fn store_devices(
+    host: &dyn Host,
     expected: DevicesVersion,
     devices: &Devices,
     touched: [bool; 5],

@@ -4,8 +4,8 @@ use crate::driver::Driver;
 use crate::executor::Executor;
 use crate::peer;
 use async_io::{Async, Timer};
+use clawgate_proto::Peer;
 use clawgate_proto::log::{Level, Record};
-use clawgate_proto::{Host, Peer};
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// Never ends by itself.
-pub(crate) async fn run<H: Host>(listener: Async<TcpListener>, driver: Arc<Driver<H>>, executor: Executor) {
+pub(crate) async fn run(listener: Async<TcpListener>, driver: Arc<Driver>, executor: Executor) {
     let mut failing = false;
     loop {
         for _ in 0..ACCEPTS_IN_A_ROW {
@@ -52,9 +52,9 @@ pub(crate) async fn run<H: Host>(listener: Async<TcpListener>, driver: Arc<Drive
     }
 }
 
-fn poll_accept<H: Host>(
+fn poll_accept(
     listener: &Async<TcpListener>,
-    driver: &Driver<H>,
+    driver: &Driver,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
     loop {

@@ -2,14 +2,14 @@
 
 use crate::driver::Driver;
 use async_io::Timer;
-use clawgate_proto::Host;
+
 use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
 /// Feeds a tick at each deadline of the core. Never ends by itself.
-pub(crate) async fn run<H: Host>(driver: Arc<Driver<H>>) {
+pub(crate) async fn run(driver: Arc<Driver>) {
     let mut timer = Timer::never();
     poll_fn(|cx| {
         loop {

@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 
 /// What all tasks of a run share.
-pub(crate) struct Driver<H> {
-    pub(crate) host: Arc<H>,
+pub(crate) struct Driver {
+    pub(crate) host: Arc<dyn Host>,
     pub(crate) clock: Clock,
     /// Up while the core wants sockets.
     pub(crate) accepting: Flag,
@@ -47,8 +47,8 @@ pub(crate) struct Mail {
     has_beat: bool,
 }
 
-impl<H: Host> Driver<H> {
-    pub(crate) fn new(gateway: Gateway, host: Arc<H>, clock: Clock) -> Self {
+impl Driver {
+    pub(crate) fn new(gateway: Gateway, host: Arc<dyn Host>, clock: Clock) -> Self {
         let shared =
             Shared { gateway, mailboxes: HashMap::new(), alarm: None, last: Mono(0), stopped: false };
         Self {
@@ -301,12 +301,13 @@ mod tests {
         }
     }
 
-    fn driver(panics: bool) -> Arc<Driver<NoHost>> {
+    fn driver(panics: bool) -> (Arc<Driver>, Arc<NoHost>) {
         let auth = AuthConfig::new(AuthMode::None);
         let config = Config::new(auth, 1);
         let clock = Clock::start();
         let host = Arc::new(NoHost { panics, ..NoHost::default() });
-        Arc::new(Driver::new(Gateway::new(config, Seed::new([7; 32]), clock.now()), host, clock))
+        let gateway = Gateway::new(config, Seed::new([7; 32]), clock.now());
+        (Arc::new(Driver::new(gateway, host.clone(), clock)), host)
     }
 
     #[test]
@@ -314,7 +315,7 @@ mod tests {
         const CHILD: &str = "CLAWGATE_TEST_POISON";
         const NAME: &str = "driver::tests::a_panic_under_the_lock_ends_the_process";
         if std::env::var_os(CHILD).is_some() {
-            let driver = driver(false);
+            let (driver, _) = driver(false);
             let other = Arc::clone(&driver);
             let panicked = thread::spawn(move || {
                 let _shared = other.shared();
@@ -333,7 +334,7 @@ mod tests {
 
     #[test]
     fn whoever_cannot_come_to_the_gateway_gives_no_sign_of_life() {
-        let driver = driver(false);
+        let (driver, host) = driver(false);
         let mut shared = driver.shared();
         shared.gateway.set_beats(driver.clock.now(), None);
         let ticking = Arc::clone(&driver);
@@ -344,19 +345,19 @@ mod tests {
         });
         has_begun.recv().unwrap();
         thread::sleep(std::time::Duration::from_millis(50));
-        assert_eq!(driver.host.beats.load(Ordering::Relaxed), 0, "the gateway is held by another thread");
+        assert_eq!(host.beats.load(Ordering::Relaxed), 0, "the gateway is held by another thread");
         drop(shared);
         ticking.join().unwrap();
-        assert_eq!(driver.host.beats.load(Ordering::Relaxed), 1);
+        assert_eq!(host.beats.load(Ordering::Relaxed), 1);
         driver.end_jobs();
     }
 
     #[test]
     fn host_calls_are_made_and_their_threads_end() {
         for panics in [false, true] {
-            let driver = driver(panics);
+            let (driver, host) = driver(panics);
             driver.tell(Input::Tick);
-            while driver.host.asked.load(Ordering::Relaxed) == 0 {
+            while host.asked.load(Ordering::Relaxed) == 0 {
                 thread::yield_now();
             }
             driver.end_jobs();

@@ -6,10 +6,10 @@
 use crate::STACK_BYTES;
 use crate::driver::Driver;
 use crate::mailbox::lock;
+use clawgate_proto::Input;
 use clawgate_proto::host::{self, HostRequest};
 use clawgate_proto::id::Ticket;
 use clawgate_proto::log::{Level, Record};
-use clawgate_proto::{Host, Input};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -45,7 +45,7 @@ impl Jobs {
     }
 
     /// Sees to it that somebody works.
-    pub(crate) fn start<H: Host>(self: &Arc<Self>, driver: &Arc<Driver<H>>) {
+    pub(crate) fn start(self: &Arc<Self>, driver: &Arc<Driver>) {
         self.changed.notify_all();
         {
             let mut state = lock(&self.state);
@@ -77,7 +77,7 @@ impl Jobs {
         drop(ended.unwrap_or_else(PoisonError::into_inner));
     }
 
-    fn work<H: Host>(&self, driver: Arc<Driver<H>>) {
+    fn work(&self, driver: Arc<Driver>) {
         while let Some((ticket, request)) = self.next() {
             let fault = request.fault("the host panicked");
             let performed = catch_unwind(AssertUnwindSafe(|| host::perform(&*driver.host, request)));

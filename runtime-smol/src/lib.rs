@@ -42,13 +42,13 @@ use std::sync::Arc;
 use std::thread;
 
 /// What a run is made of.
-pub struct Setup<H> {
+pub struct Setup {
     /// Bound, listening sockets.
     pub listeners: Vec<TcpListener>,
     /// The core, made with a time of `clock`.
     pub gateway: Gateway,
     /// The machine below the core.
-    pub host: Arc<H>,
+    pub host: Arc<dyn Host>,
     /// The clock of the whole run.
     pub clock: Clock,
     /// How to ask for the end.
@@ -65,7 +65,7 @@ pub struct Setup<H> {
 ///
 /// # Errors
 /// A listener could not be watched.
-pub fn run<H: Host>(setup: Setup<H>) -> io::Result<()> {
+pub fn run(setup: Setup) -> io::Result<()> {
     let Setup { listeners, gateway, host, clock, stop, announcer } = setup;
     let listeners = listeners.into_iter().map(Async::new).collect::<io::Result<Vec<_>>>()?;
     let driver = Arc::new(Driver::new(gateway, host, clock));
@@ -116,7 +116,7 @@ pub fn run<H: Host>(setup: Setup<H>) -> io::Result<()> {
 }
 
 /// Connections catch their own panics, so what comes up here was an accept loop or a timer: nobody would be served.
-fn guarded<H: Host>(driver: &Driver<H>, work: impl FnOnce()) {
+fn guarded(driver: &Driver, work: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(work)).is_err() {
         driver.fail("a driver task panicked");
     }

@@ -9,7 +9,7 @@ use crate::scratch::{self, Scratch};
 use async_io::{Async, Timer};
 use clawgate_proto::id::ConnId;
 use clawgate_proto::log::{Level, Record};
-use clawgate_proto::{Connection, Host, Input, Mono, Next, Now};
+use clawgate_proto::{Connection, Input, Mono, Next, Now};
 use std::future::Future;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
@@ -19,8 +19,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 /// Serves one socket until it is gone, then reports that.
-pub(crate) fn run<H: Host>(
-    driver: Arc<Driver<H>>,
+pub(crate) fn run(
+    driver: Arc<Driver>,
     conn: Connection,
     mailbox: Arc<Mailbox>,
     socket: Async<TcpStream>,
@@ -44,7 +44,7 @@ pub(crate) fn run<H: Host>(
     }
 }
 
-struct Task<H: Host> {
+struct Task {
     conn: Connection,
     socket: Async<TcpStream>,
     mailbox: Arc<Mailbox>,
@@ -67,22 +67,22 @@ struct Task<H: Host> {
     /// Writing failed.
     broken: bool,
     /// Last, so that the socket is gone when this reports it.
-    slot: Slot<H>,
+    slot: Slot,
 }
 
 /// Reports `Input::Closed` when it goes: after the end, a panic, or never having run.
-struct Slot<H: Host> {
+struct Slot {
     id: ConnId,
-    driver: Arc<Driver<H>>,
+    driver: Arc<Driver>,
 }
 
-impl<H: Host> Drop for Slot<H> {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.driver.close(self.id);
     }
 }
 
-impl<H: Host> Future for Task<H> {
+impl Future for Task {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -97,7 +97,7 @@ impl<H: Host> Future for Task<H> {
     }
 }
 
-impl<H: Host> Task<H> {
+impl Task {
     fn advance(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<()> {
         for _ in 0..ROUNDS_MAX {
             let now = self.slot.driver.clock.now();

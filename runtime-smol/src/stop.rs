@@ -2,7 +2,7 @@
 
 use crate::driver::Driver;
 use crate::flag::Flag;
-use clawgate_proto::{Host, Input};
+use clawgate_proto::Input;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
@@ -57,13 +57,13 @@ impl Default for Stop {
 }
 
 /// Tells the core once.
-pub(crate) async fn run<H: Host>(stop: Stop, driver: Arc<Driver<H>>) {
+pub(crate) async fn run(stop: Stop, driver: Arc<Driver>) {
     stop.0.flag.raised().await;
     driver.tell(if stop.0.restarts.load(Ordering::Acquire) { Input::Restart } else { Input::Stop });
 }
 
 /// Tells the core of a touched configuration file, for as long as the run lasts.
-pub(crate) async fn watch<H: Host>(stop: Stop, driver: Arc<Driver<H>>) {
+pub(crate) async fn watch(stop: Stop, driver: Arc<Driver>) {
     loop {
         stop.0.touched.raised().await;
         stop.0.touched.lower();

@@ -4,8 +4,8 @@
 use crate::driver::{Cause, Driver};
 use crate::reader;
 use crate::wake::Wake;
+use clawgate_proto::Peer;
 use clawgate_proto::log::{Level, Record};
-use clawgate_proto::{Host, Peer};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::io::{self, ErrorKind};
@@ -51,7 +51,7 @@ impl Gate {
 }
 
 /// Accepts until the gate ends.
-pub(crate) fn accept<H: Host>(driver: &Arc<Driver<H>>, listeners: &[TcpListener]) {
+pub(crate) fn accept(driver: &Arc<Driver>, listeners: &[TcpListener]) {
     let mut pause = None;
     let mut is_exhausted = false;
     loop {
@@ -102,7 +102,7 @@ enum Batch {
     Refused,
 }
 
-fn accept_batch<H: Host>(driver: &Arc<Driver<H>>, listener: &TcpListener) -> io::Result<Batch> {
+fn accept_batch(driver: &Arc<Driver>, listener: &TcpListener) -> io::Result<Batch> {
     for _ in 0..BATCH {
         if !driver.gate.open.load(Ordering::Acquire) {
             break;
@@ -136,7 +136,7 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
 }
 
 /// Opens a connection and starts its reader. False when that was refused; then the socket is closed.
-fn start<H: Host>(driver: &Arc<Driver<H>>, stream: TcpStream, peer: Peer) -> bool {
+fn start(driver: &Arc<Driver>, stream: TcpStream, peer: Peer) -> bool {
     let mut scratch = driver.shelf.take(driver.clock.now());
     let is_started = match driver.open(&mut scratch, stream, peer) {
         Err(_) => false,

@@ -24,8 +24,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Everything that is shared.
-pub(crate) struct Driver<H> {
-    pub(crate) host: Arc<H>,
+pub(crate) struct Driver {
+    pub(crate) host: Arc<dyn Host>,
     pub(crate) clock: Clock,
     shared: Mutex<Shared>,
     pub(crate) timers: Timers<Arc<Slot>>,
@@ -77,8 +77,14 @@ pub(crate) enum Reading {
 /// steps goes to the keeper.
 const STEPS_MAX: usize = 64;
 
-impl<H: Host> Driver<H> {
-    pub(crate) fn new(host: Arc<H>, clock: Clock, gateway: Gateway, keeper: Keeper, gate: Gate) -> Self {
+impl Driver {
+    pub(crate) fn new(
+        host: Arc<dyn Host>,
+        clock: Clock,
+        gateway: Gateway,
+        keeper: Keeper,
+        gate: Gate,
+    ) -> Self {
         let shared = Shared { gateway, slots: BTreeMap::new(), deadline: None, last: Mono(0) };
         Self {
             host,

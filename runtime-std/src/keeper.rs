@@ -6,7 +6,7 @@ use crate::scratch::Scratch;
 use crate::slot::Slot;
 use crate::stop::Stop;
 use crate::wake::Wake;
-use clawgate_proto::{Host, Input, Mono};
+use clawgate_proto::{Input, Mono};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,7 +50,7 @@ impl Keeper {
 }
 
 /// Runs until the gateway has stopped.
-pub(crate) fn keep<H: Host>(driver: &Arc<Driver<H>>, stop: &Stop) {
+pub(crate) fn keep(driver: &Arc<Driver>, stop: &Stop) {
     let mut watched: Vec<Arc<Slot>> = Vec::new();
     let mut fired = Vec::new();
     loop {
@@ -84,7 +84,7 @@ pub(crate) fn keep<H: Host>(driver: &Arc<Driver<H>>, stop: &Stop) {
 }
 
 /// Hands `scratch.inputs` to the gateway, if there are any, and carries the orders out.
-pub(crate) fn feed<H: Host>(driver: &Arc<Driver<H>>, scratch: &mut Scratch) {
+pub(crate) fn feed(driver: &Arc<Driver>, scratch: &mut Scratch) {
     if !scratch.inputs.is_empty() {
         driver.apply(scratch, None);
         driver.visit(scratch);
@@ -92,7 +92,7 @@ pub(crate) fn feed<H: Host>(driver: &Arc<Driver<H>>, scratch: &mut Scratch) {
 }
 
 /// Sleeps, and goes on writing where there is room.
-fn wait<H: Host>(driver: &Arc<Driver<H>>, watched: &mut Vec<Arc<Slot>>, until: Option<Mono>) {
+fn wait(driver: &Arc<Driver>, watched: &mut Vec<Arc<Slot>>, until: Option<Mono>) {
     let timeout = until.map(|until| timeout(driver.clock.now().mono, until));
     let mut fds = Vec::with_capacity(1 + watched.len());
     fds.push(PollFd::new(&*driver.keeper.wake, PollFlags::IN));

@@ -37,14 +37,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What [`run`] needs.
-#[derive(Debug)]
-pub struct Setup<H> {
+pub struct Setup {
     /// Bound and listening. They are made non-blocking, and closed at the end.
     pub listeners: Vec<TcpListener>,
     /// The core, made at `clock.now()`.
     pub gateway: Gateway,
     /// Where host requests go.
-    pub host: Arc<H>,
+    pub host: Arc<dyn Host>,
     /// The clock that made the gateway's first `Now`.
     pub clock: Clock,
     /// Ends it.
@@ -65,7 +64,7 @@ const ACCEPT_STACK_BYTES: usize = reader::STACK_BYTES;
 ///
 /// # Errors
 /// There are no descriptors or threads to start with.
-pub fn run<H: Host>(setup: Setup<H>) -> io::Result<()> {
+pub fn run(setup: Setup) -> io::Result<()> {
     let Setup { listeners, gateway, host, clock, stop, announcer } = setup;
     accept::prepare_listeners(&listeners)?;
     let wake = Arc::new(wake::Wake::new()?);
@@ -94,11 +93,7 @@ pub fn run<H: Host>(setup: Setup<H>) -> io::Result<()> {
 }
 
 /// Starts the announcement. A gateway that nobody is told of serves all the same.
-fn announce<H: Host>(
-    driver: &driver::Driver<H>,
-    announcer: Announcer,
-    clock: Clock,
-) -> Option<Arc<mdns::Bell>> {
+fn announce(driver: &driver::Driver, announcer: Announcer, clock: Clock) -> Option<Arc<mdns::Bell>> {
     let started = mdns::Bell::new().map(Arc::new).and_then(|bell| {
         let theirs = Arc::clone(&bell);
         let announce = move || mdns::announce(announcer, clock, &theirs);
@@ -108,7 +103,7 @@ fn announce<H: Host>(
 }
 
 /// Cuts what is left and waits for the threads.
-fn end<H: Host>(driver: &Arc<driver::Driver<H>>) {
+fn end(driver: &Arc<driver::Driver>) {
     driver.gate.end();
     driver.calls.close();
     driver.guests.close();

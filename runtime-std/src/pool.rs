@@ -3,10 +3,10 @@
 
 use crate::driver::{Cause, Driver};
 use crate::slot::Slot;
+use clawgate_proto::Input;
 use clawgate_proto::host::{HostRequest, perform};
 use clawgate_proto::id::Ticket;
 use clawgate_proto::log::{Level, Record};
-use clawgate_proto::{Host, Input};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -32,9 +32,9 @@ pub(crate) trait Job: Sized + Send + 'static {
     /// The threads' name.
     const NAME: &'static str;
     /// Where a driver keeps them.
-    fn pool<H: Host>(driver: &Driver<H>) -> &Pool<Self>;
+    fn pool(driver: &Driver) -> &Pool<Self>;
     /// Does it.
-    fn run<H: Host>(self, driver: &Arc<Driver<H>>);
+    fn run(self, driver: &Arc<Driver>);
 }
 
 /// A request for the host. The core bounds how many are in flight.
@@ -68,7 +68,7 @@ impl<J: Job> Pool<J> {
 
     /// Sees to it that somebody works on the queue. False when there is nobody, and no thread could be started;
     /// the jobs wait then for the next call.
-    pub(crate) fn staff<H: Host>(driver: &Arc<Driver<H>>) -> bool {
+    pub(crate) fn staff(driver: &Arc<Driver>) -> bool {
         let pool = J::pool(driver);
         let mut state = pool.lock();
         let is_short = state.queue.len() > state.idle && state.threads < THREADS_MAX;
@@ -132,11 +132,11 @@ impl<J: Job> Pool<J> {
 impl Job for Call {
     const NAME: &'static str = "clawgate-host";
 
-    fn pool<H: Host>(driver: &Driver<H>) -> &Pool<Self> {
+    fn pool(driver: &Driver) -> &Pool<Self> {
         &driver.calls
     }
 
-    fn run<H: Host>(self, driver: &Arc<Driver<H>>) {
+    fn run(self, driver: &Arc<Driver>) {
         let Self(ticket, request) = self;
         let fault = request.fault("the host's code panicked");
         let answer =
@@ -155,11 +155,11 @@ impl Job for Call {
 impl Job for Guest {
     const NAME: &'static str = "clawgate-guest";
 
-    fn pool<H: Host>(driver: &Driver<H>) -> &Pool<Self> {
+    fn pool(driver: &Driver) -> &Pool<Self> {
         &driver.guests
     }
 
-    fn run<H: Host>(self, driver: &Arc<Driver<H>>) {
+    fn run(self, driver: &Arc<Driver>) {
         let mut scratch = driver.shelf.take(driver.clock.now());
         driver.work(&mut scratch, &self.0, Cause::Mail);
         driver.shelf.give(scratch);

@@ -11,7 +11,7 @@
 use crate::driver::{Cause, Driver, Reading};
 use crate::pool::{Guest, Pool};
 use crate::slot::Slot;
-use clawgate_proto::{Host, Mono, Now};
+use clawgate_proto::{Mono, Now};
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
@@ -34,7 +34,7 @@ const LARGE_BYTES: usize = 64 * 1024;
 const DISCARD_BYTES_MAX: usize = 256 * 1024;
 
 /// Serves one socket until it ends, and reports that.
-pub(crate) fn read<H: Host>(driver: &Arc<Driver<H>>, slot: &Arc<Slot>, first: Reading) {
+pub(crate) fn read(driver: &Arc<Driver>, slot: &Arc<Slot>, first: Reading) {
     read_small(driver, slot, first);
     discard(slot);
     let mut scratch = driver.shelf.take(driver.clock.now());
@@ -43,7 +43,7 @@ pub(crate) fn read<H: Host>(driver: &Arc<Driver<H>>, slot: &Arc<Slot>, first: Re
 }
 
 #[inline(never)]
-fn read_small<H: Host>(driver: &Arc<Driver<H>>, slot: &Arc<Slot>, mut reading: Reading) {
+fn read_small(driver: &Arc<Driver>, slot: &Arc<Slot>, mut reading: Reading) {
     let mut small = [MaybeUninit::<u8>::uninit(); SMALL_BYTES];
     let mut guest = Guesthood { bytes: GUEST_BYTES_MAX, since: driver.clock.now().mono };
     while is_open(slot, reading) {
@@ -68,7 +68,7 @@ fn read_small<H: Host>(driver: &Arc<Driver<H>>, slot: &Arc<Slot>, mut reading: R
 /// Reads on into a large buffer, behind `first`, for as long as it gets full. What came in one piece is worked on in
 /// one piece: one lock and one answer on the wire.
 #[inline(never)]
-fn read_large<H: Host>(driver: &Arc<Driver<H>>, slot: &Arc<Slot>, first: &[u8]) -> Reading {
+fn read_large(driver: &Arc<Driver>, slot: &Arc<Slot>, first: &[u8]) -> Reading {
     let mut large = Vec::with_capacity(LARGE_BYTES);
     large.extend_from_slice(first);
     loop {
@@ -104,7 +104,7 @@ fn is_open(slot: &Slot, reading: Reading) -> bool {
 
 /// Hands all of `bytes` to the connection, waiting as long as it takes: meanwhile TCP pushes back.
 #[inline(never)]
-fn feed<H: Host>(driver: &Arc<Driver<H>>, slot: &Arc<Slot>, mut now: Now, mut bytes: &[u8]) -> Reading {
+fn feed(driver: &Arc<Driver>, slot: &Arc<Slot>, mut now: Now, mut bytes: &[u8]) -> Reading {
     loop {
         let mut scratch = driver.shelf.take(now);
         let reading = driver.work(&mut scratch, slot, Cause::Bytes(&mut bytes));
@@ -137,7 +137,7 @@ impl Guesthood {
 
 /// Leaves `bytes` to a thread for guests.
 #[inline(never)]
-fn deposit<H: Host>(driver: &Arc<Driver<H>>, slot: &Arc<Slot>, bytes: &[u8]) -> Reading {
+fn deposit(driver: &Arc<Driver>, slot: &Arc<Slot>, bytes: &[u8]) -> Reading {
     slot.lock().deposit = bytes.to_vec();
     driver.guests.push(Guest(Arc::clone(slot)));
     if !Pool::<Guest>::staff(driver) {
@@ -151,7 +151,7 @@ fn deposit<H: Host>(driver: &Arc<Driver<H>>, slot: &Arc<Slot>, bytes: &[u8]) -> 
 
 /// The peer will send no more: tells the connection, and waits until it has said what it has to say.
 #[inline(never)]
-fn end<H: Host>(driver: &Arc<Driver<H>>, slot: &Arc<Slot>) -> Reading {
+fn end(driver: &Arc<Driver>, slot: &Arc<Slot>) -> Reading {
     let mut scratch = driver.shelf.take(driver.clock.now());
     driver.work(&mut scratch, slot, Cause::Ended);
     driver.shelf.give(scratch);

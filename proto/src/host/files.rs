@@ -121,7 +121,7 @@ impl FileRest {
 }
 
 /// Makes the beginning of an answer.
-pub(super) fn begin<H: Host + ?Sized>(host: &H, request: &FileRequest) -> FileReply {
+pub(super) fn begin(host: &dyn Host, request: &FileRequest) -> FileReply {
     let path = match request.root {
         FileRoot::Canvas | FileRoot::A2ui | FileRoot::ControlPage if request.path.is_folder() => {
             request.path.index()
@@ -148,7 +148,7 @@ pub(super) fn begin<H: Host + ?Sized>(host: &H, request: &FileRequest) -> FileRe
 ///
 /// # Errors
 /// It cannot be read, or is not the file any more that the answer began with.
-pub(super) fn go_on<H: Host + ?Sized>(host: &H, rest: &FileRest, bytes: usize) -> Result<Bytes, HostFault> {
+pub(super) fn go_on(host: &dyn Host, rest: &FileRest, bytes: usize) -> Result<Bytes, HostFault> {
     if rest.next == rest.end {
         return Ok(rest.tail.clone());
     }
@@ -166,7 +166,7 @@ pub(super) fn go_on<H: Host + ?Sized>(host: &H, rest: &FileRest, bytes: usize) -
 /// The file is not the one any more that was looked at first.
 struct Changing;
 
-fn answer<H: Host + ?Sized>(host: &H, request: &FileRequest, path: &FilePath) -> Result<FileReply, Changing> {
+fn answer(host: &dyn Host, request: &FileRequest, path: &FilePath) -> Result<FileReply, Changing> {
     // Most requests want the whole of a small file: then one look is all.
     let is_whole = request.conditions.is_empty() && !request.head_only;
     // What the page of a Control UI may do depends on what is in it.

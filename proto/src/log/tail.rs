@@ -53,7 +53,7 @@ impl Window {
 }
 
 /// Reads the end of the host's log: the encoded answer of `logs.tail`.
-pub(crate) fn read<H: Host + ?Sized>(host: &H, wanted: &LogsTail) -> Result<Bytes, HostFault> {
+pub(crate) fn read(host: &dyn Host, wanted: &LogsTail) -> Result<Bytes, HostFault> {
     let span = host.log_span()?;
     let window = Window::of(&span, wanted);
     // One byte more tells whether the first line is a whole one.

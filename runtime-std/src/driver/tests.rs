@@ -14,7 +14,8 @@ use std::time::Duration;
 
 #[test]
 fn a_panicking_connection_costs_that_connection() {
-    let driver = driver();
+    let host = Arc::new(MemoryHost::new());
+    let driver = driver_of(Arc::clone(&host));
     let (first, mut first_peer) = serve(&driver);
     let (_second, mut second_peer) = serve(&driver);
     first.lock().trap = true;
@@ -27,7 +28,7 @@ fn a_panicking_connection_costs_that_connection() {
     drop(second_peer);
     assert_eq!(driver.threads.wait(LONG), 0, "guests and readers end");
     assert!(driver.slots().is_empty(), "both were reported closed");
-    let panics = driver.host.records().iter().filter(|record| record.event == "connection.panicked").count();
+    let panics = host.records().iter().filter(|record| record.event == "connection.panicked").count();
     assert_eq!(panics, 1);
 }
 
@@ -74,7 +75,8 @@ fn the_clock_never_goes_back_for_the_gateway() {
 
 #[test]
 fn whoever_cannot_come_to_the_gateway_gives_no_sign_of_life() {
-    let driver = driver();
+    let host = Arc::new(MemoryHost::new());
+    let driver = driver_of(Arc::clone(&host));
     driver.with_gateway(&mut Scratch::default(), None, |shared, scratch| {
         shared.gateway.set_beats(scratch.now, None);
     });
@@ -98,22 +100,27 @@ fn whoever_cannot_come_to_the_gateway_gives_no_sign_of_life() {
     });
     has_begun.recv().unwrap();
     std::thread::sleep(Duration::from_millis(50));
-    assert_eq!(driver.host.beats(), 0, "the gateway is held by another thread");
+    assert_eq!(host.beats(), 0, "the gateway is held by another thread");
     release.send(()).unwrap();
     stuck.join().unwrap();
     ticking.join().unwrap();
-    assert_eq!(driver.host.beats(), 1);
+    assert_eq!(host.beats(), 1);
 }
 
 const LONG: Duration = Duration::from_secs(60);
 
 /// A driver without its own threads.
-pub(crate) fn driver() -> Arc<Driver<MemoryHost>> {
+pub(crate) fn driver() -> Arc<Driver> {
+    driver_of(Arc::new(MemoryHost::new()))
+}
+
+/// The same with this host.
+fn driver_of(host: Arc<MemoryHost>) -> Arc<Driver> {
     let config = Config::new(AuthConfig::new(AuthMode::None), 1);
     let clock = Clock::start();
     let gateway = Gateway::new(config, Seed::new([3; 32]), clock.now());
     let keeper = Keeper::new(Arc::new(Wake::new().unwrap()));
-    Arc::new(Driver::new(Arc::new(MemoryHost::new()), clock, gateway, keeper, Gate::new().unwrap()))
+    Arc::new(Driver::new(host, clock, gateway, keeper, Gate::new().unwrap()))
 }
 
 /// Two ends of a connection: ours and theirs.
@@ -127,7 +134,7 @@ pub(crate) fn pair() -> (TcpStream, TcpStream, Peer) {
 }
 
 /// Opens a slot with a reader.
-fn serve(driver: &Arc<Driver<MemoryHost>>) -> (Arc<Slot>, TcpStream) {
+fn serve(driver: &Arc<Driver>) -> (Arc<Slot>, TcpStream) {
     let (ours, theirs, peer) = pair();
     let mut scratch = Scratch::default();
     let slot = driver.open(&mut scratch, ours, peer).unwrap();

@@ -82,7 +82,7 @@ impl Server {
         let setup = Setup {
             listeners: vec![listener],
             gateway,
-            host: Arc::clone(&host),
+            host: host.clone(),
             clock,
             stop: stop.clone(),
             announcer: None,
