@@ -19,13 +19,11 @@ use std::sync::Arc;
 const VARIABLE: &str = "MALLOC_ARENA_MAX";
 /// The newer way to say the same, and more.
 const TUNABLES: &str = "GLIBC_TUNABLES";
-/// What is said in the latter: how many bytes of stacks are kept of threads that have ended, from which size on a block is
-/// the system's and goes back to it at once, and how much unused memory at the end of the heap does.
-const TUNED: [(&str, &str); 3] = [
-    ("glibc.pthread.stack_cache_size", "0"),
-    ("glibc.malloc.mmap_threshold", "65536"),
-    ("glibc.malloc.trim_threshold", "65536"),
-];
+/// What is said in the latter: how many bytes of stacks are kept of threads that have ended, and from which size on a block is
+/// the system's and goes back to it at once. That is the size that it begins with anyway, but one that is said stays; half of
+/// it costs a quarter of the requests under load.
+const TUNED: [(&str, &str); 2] =
+    [("glibc.pthread.stack_cache_size", "0"), ("glibc.malloc.mmap_threshold", "131072")];
 /// That this process has begun anew: its number. Of a program with more rights than its person, newer releases of glibc
 /// take the other two away before it sees them.
 const BEGUN: &str = "CLAWGATE_HEAP";
@@ -96,10 +94,7 @@ mod tests {
     #[test]
     fn what_was_said_of_other_things_stays() {
         let with = |said: &str| tunables(OsStr::new(said)).into_string().unwrap_or_default();
-        let (stacks, blocks) = (
-            "glibc.pthread.stack_cache_size=0",
-            "glibc.malloc.mmap_threshold=65536:glibc.malloc.trim_threshold=65536",
-        );
+        let (stacks, blocks) = ("glibc.pthread.stack_cache_size=0", "glibc.malloc.mmap_threshold=131072");
         assert_eq!(with(""), format!("{stacks}:{blocks}"));
         assert_eq!(with("glibc.malloc.check=1"), format!("glibc.malloc.check=1:{stacks}:{blocks}"));
         let said = "glibc.pthread.stack_cache_size=9";
