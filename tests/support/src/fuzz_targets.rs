@@ -4,6 +4,7 @@
 //! hold does not. `fuzz/fuzz_targets/NAME.rs` and `tests/corpora.rs` call them; seeds lie in `fuzz/corpus/NAME/`.
 
 mod config;
+mod dns;
 mod files;
 mod gateway_ops;
 mod http;
@@ -14,6 +15,7 @@ mod source;
 mod ws;
 
 pub use config::config_json5;
+pub use dns::dns;
 pub use files::file_targets;
 pub use gateway_ops::gateway_ops;
 pub use http::{http_body, http_head};
@@ -34,4 +36,5 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("gateway_ops", gateway_ops),
     ("config_json5", config_json5),
     ("file_targets", file_targets),
+    ("dns", dns),
 ];
