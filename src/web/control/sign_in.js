@@ -60,7 +60,7 @@ const INSECURE = [
   "A browser makes no keys for a page that comes over plain http from another machine, and without a key nobody is let in.",
   "Bring this port to your own machine, then open http://127.0.0.1:18789/ there:",
   { code: "ssh -N -L 18789:127.0.0.1:18789 USER@GATEWAY" },
-  "Or put https in front: tailscale serve, or a reverse proxy such as Caddy or nginx.",
+  "Or use https: the gateway's own TLS, tailscale serve, or a reverse proxy such as Caddy or nginx.",
 ];
 
 function pairingLines(error) {
