@@ -1,5 +1,6 @@
 //! This machine's interfaces and their addresses, as the kernel tells them.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 /// The first address in 100.64.0.0/10, the range that tailnets use.
@@ -9,7 +10,7 @@ pub fn tailnet_address() -> Option<Ipv4Addr> {
 
 /// The first address in fd7a:115c:a1e0::/48, which is the IPv6 range of Tailscale's tailnets.
 pub fn tailnet_ipv6_address() -> Option<Ipv6Addr> {
-    system::addresses().into_iter().find_map(|(_, address, _)| match address {
+    system::addresses().unwrap_or_default().into_iter().find_map(|(_, address, _)| match address {
         IpAddr::V6(address) if address.segments()[..3] == [0xfd7a, 0x115c, 0xa1e0] => Some(address),
         IpAddr::V6(_) | IpAddr::V4(_) => None,
     })
@@ -45,7 +46,7 @@ pub fn addresses() -> Vec<Ipv4Addr> {
         IpAddr::V4(address) => Some(address),
         IpAddr::V6(_) => None,
     };
-    system::addresses().into_iter().filter_map(ipv4).collect()
+    system::addresses().unwrap_or_default().into_iter().filter_map(ipv4).collect()
 }
 
 /// An interface that leads to a network.
@@ -60,36 +61,40 @@ pub struct Interface {
 }
 
 /// The interfaces that lead to a network of several machines and are up: neither loopback, nor one other end, nor one
-/// that knows no multicast. None when the kernel cannot be asked.
-pub fn networks() -> Vec<Interface> {
-    let mut found = system::networks();
-    for (index, address, prefix) in system::addresses() {
+/// that knows no multicast.
+///
+/// # Errors
+/// The kernel cannot be asked, as when this process has no descriptor left.
+pub fn networks() -> io::Result<Vec<Interface>> {
+    let mut found = system::networks()?;
+    for (index, address, prefix) in system::addresses()? {
         if let Some(interface) = found.iter_mut().find(|interface| interface.index == index) {
             interface.addresses.push((address, prefix));
         }
     }
     found.retain(|interface| !interface.addresses.is_empty());
-    found
+    Ok(found)
 }
 
 #[cfg(target_os = "linux")]
 mod system {
     use super::Interface;
     use crate::netlink::{self, ADDRESSES, Entry, LINKS, dump};
+    use std::io;
     use std::net::IpAddr;
 
     /// Interface, address, length of the prefix.
-    pub(super) fn addresses() -> Vec<(u32, IpAddr, u8)> {
+    pub(super) fn addresses() -> io::Result<Vec<(u32, IpAddr, u8)>> {
         let mut found = Vec::new();
-        let asked = dump(ADDRESSES, 0, &mut |entry| found.extend(address(&entry)));
-        if asked.is_ok() { found } else { Vec::new() }
+        dump(ADDRESSES, 0, &mut |entry| found.extend(address(&entry)))?;
+        Ok(found)
     }
 
     /// Without their addresses.
-    pub(super) fn networks() -> Vec<Interface> {
+    pub(super) fn networks() -> io::Result<Vec<Interface>> {
         let mut found = Vec::new();
-        let asked = dump(LINKS, 0, &mut |entry| found.extend(network(&entry)));
-        if asked.is_ok() { found } else { Vec::new() }
+        dump(LINKS, 0, &mut |entry| found.extend(network(&entry)))?;
+        Ok(found)
     }
 
     /// `IFA_LOCAL`, else `IFA_ADDRESS`: on a point-to-point interface the latter is the other end's. An IPv6 address that
@@ -149,14 +154,15 @@ mod system {
 #[cfg(not(target_os = "linux"))]
 mod system {
     use super::Interface;
+    use std::io;
     use std::net::IpAddr;
 
-    pub(super) fn addresses() -> Vec<(u32, IpAddr, u8)> {
-        Vec::new()
+    pub(super) fn addresses() -> io::Result<Vec<(u32, IpAddr, u8)>> {
+        Ok(Vec::new())
     }
 
-    pub(super) fn networks() -> Vec<Interface> {
-        Vec::new()
+    pub(super) fn networks() -> io::Result<Vec<Interface>> {
+        Ok(Vec::new())
     }
 }
 
@@ -186,7 +192,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn networks_are_not_loopback_and_have_addresses() {
-        for network in networks() {
+        for network in networks().unwrap_or_default() {
             assert!(!network.name.is_empty() && network.index > 0, "{network:?}");
             assert!(!network.addresses.is_empty());
             assert!(network.addresses.iter().all(|(address, _)| !address.is_loopback()), "{network:?}");

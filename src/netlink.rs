@@ -57,7 +57,7 @@ impl<'a> Entry<'a> {
 /// Asks for a list, of one family or, with 0, of all.
 ///
 /// # Errors
-/// The kernel cannot be asked.
+/// The kernel cannot be asked, or does not come to an end: then there are more than were told.
 pub(crate) fn dump(list: List, family: u8, each: &mut dyn FnMut(Entry<'_>)) -> io::Result<()> {
     // No protocol is protocol 0, NETLINK_ROUTE.
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
@@ -67,10 +67,10 @@ pub(crate) fn dump(list: List, family: u8, each: &mut dyn FnMut(Entry<'_>)) -> i
     for _ in 0..PARTS_MAX {
         let (length, _) = recv(&socket, &mut buffer[..], RecvFlags::empty())?;
         if read_part(&buffer[..length], list, each) {
-            break;
+            return Ok(());
         }
     }
-    Ok(())
+    Err(io::Error::other("the kernel's list has no end"))
 }
 
 /// A header, and what an entry begins with, where only the family is said.
@@ -126,8 +126,8 @@ const ERROR: u16 = 2;
 const DONE: u16 = 3;
 /// The kernel sends parts of at most 32 KiB, and smaller ones to smaller buffers.
 const PART_BYTES_MAX: usize = 32 * 1024;
-/// More than two thousand addresses.
-const PARTS_MAX: usize = 8;
+/// More than two thousand interfaces, of which a part of the smallest size holds two.
+const PARTS_MAX: usize = 1_024;
 /// The kernel answers at once; this only bounds a surprise.
 const PATIENCE: Duration = Duration::from_secs(1);
 

@@ -11,6 +11,7 @@
 mod browser;
 mod budget;
 mod conflict;
+mod intake;
 pub mod limits;
 mod link;
 mod lookup;

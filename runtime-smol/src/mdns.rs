@@ -90,7 +90,7 @@ struct Watched(Box<dyn Network<Socket = UdpSocket> + Send>);
 impl Network for Watched {
     type Socket = Async<UdpSocket>;
 
-    fn look(&mut self) -> Vec<Link> {
+    fn look(&mut self) -> Option<Vec<Link>> {
         self.0.look()
     }
 

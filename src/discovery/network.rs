@@ -77,8 +77,18 @@ impl Machine {
 impl Network for Machine {
     type Socket = UdpSocket;
 
-    fn look(&mut self) -> Vec<Link> {
-        let links: Vec<Link> = interfaces::networks()
+    fn look(&mut self) -> Option<Vec<Link>> {
+        let networks = match interfaces::networks() {
+            Ok(networks) => networks,
+            // A gateway looks again soon.
+            Err(why) => {
+                if self.reach.is_none() {
+                    self.faults.push(format!("the networks of this machine: {why}"));
+                }
+                return None;
+            }
+        };
+        let links: Vec<Link> = networks
             .into_iter()
             .map(|Interface { index, name, addresses }| Link {
                 id: LinkId(index),
@@ -93,7 +103,7 @@ impl Network for Machine {
             .filter(|link| !link.addresses.is_empty())
             .collect();
         self.has_networks |= !links.is_empty();
-        links
+        Some(links)
     }
 
     fn service(&mut self) -> Option<Service> {

@@ -3,9 +3,10 @@
 
 use super::budget::{Budget, Purpose};
 use super::conflict::address;
+use super::intake::Intake;
 use super::limits::{
-    ADDRESSES_MAX, BEACONS_MAX, DATAGRAMS_PER_SECOND_MAX, FOLLOW_UP_MS, HOSTS_MAX, LINKS_MAX, QUERIES_MAX,
-    RECORD_INTERVAL_MS, SHARED_DELAY_MAX_MS, SHARED_DELAY_MIN_MS, TEXTS_MAX,
+    ADDRESSES_MAX, BEACONS_MAX, FOLLOW_UP_MS, HOSTS_MAX, LINKS_MAX, QUERIES_MAX, RECORD_INTERVAL_MS,
+    SHARED_DELAY_MAX_MS, SHARED_DELAY_MIN_MS, TEXTS_MAX,
 };
 use super::link::{Link, LinkId};
 use super::message;
@@ -32,7 +33,7 @@ pub struct Browser {
     /// By name, in lower case.
     hosts: BTreeMap<String, Vec<IpAddr>>,
     /// Datagrams read since then.
-    reading: (Mono, usize),
+    intake: Intake,
 }
 
 /// How far it is with one port.
@@ -77,7 +78,7 @@ impl Browser {
             ports: BTreeMap::new(),
             instances: BTreeMap::new(),
             hosts: BTreeMap::new(),
-            reading: (now, 0),
+            intake: Intake::new(now),
         }
     }
 
@@ -105,14 +106,13 @@ impl Browser {
     /// Earliest moment at which [`Fact::Tick`] would change anything.
     pub fn next_deadline(&self) -> Option<Mono> {
         let questions = self.ports.values().filter_map(|asking| asking.next);
-        let reading = (!self.wants_datagrams()).then(|| self.reading.0.plus_millis(RECORD_INTERVAL_MS));
         let first = (!self.has_looked).then_some(Mono(0));
-        questions.chain(reading).chain(first).min()
+        questions.chain(self.intake.opens_at()).chain(first).min()
     }
 
     /// Whether datagrams are to be read now; there were too many lately, otherwise.
     pub fn wants_datagrams(&self) -> bool {
-        self.reading.1 < DATAGRAMS_PER_SECOND_MAX
+        self.intake.is_open()
     }
 
     /// Who has been found, in the order of names. Who said where he is comes first.
@@ -153,9 +153,7 @@ impl Browser {
     }
 
     fn tick(&mut self, now: Mono, out: &mut Vec<Order>) {
-        if self.reading.0.plus_millis(RECORD_INTERVAL_MS) <= now {
-            self.reading = (now, 0);
-        }
+        self.intake.go_on(now);
         if !std::mem::replace(&mut self.has_looked, true) {
             out.push(Order::Look);
         }
@@ -206,17 +204,15 @@ impl Browser {
     }
 
     fn datagram(&mut self, now: Mono, id: PortId, source: SocketAddr, bytes: &[u8]) {
-        if self.reading.0.plus_millis(RECORD_INTERVAL_MS) <= now {
-            self.reading = (now, 0);
-        }
+        self.intake.go_on(now);
         if !self.wants_datagrams() {
             return;
         }
-        self.reading.1 += 1;
         // RFC 6762 section 11: only from this link; section 6: only from that port.
         if source.port() != PORT || !self.links.get(&id.link).is_some_and(|link| link.is_here(source)) {
-            return;
+            return self.intake.elsewhere();
         }
+        self.intake.here(bytes);
         let Some(packet) = message::read(bytes) else { return };
         if !packet.has_flags(PacketFlag::RESPONSE) {
             return;
@@ -464,15 +460,18 @@ mod tests {
             let mut browser = Browser::new(Seed::new([2; 32]), Mono(0));
             browser.handle(Mono(0), Fact::Links(vec![link("10.0.0.9")]), &mut out);
             let source: SocketAddr = "10.0.0.1:5353".parse().unwrap();
+            let mut now = Mono(0);
             for (at, value, end) in damage {
+                // One that looks like much work takes the room of many.
+                now = now.plus_millis(100);
                 let mut bytes = whole.clone();
                 let at = usize::from(at) % bytes.len();
                 bytes[at] = value;
                 bytes.truncate((usize::from(end) % (2 * bytes.len())).max(1));
-                browser.handle(Mono(0), Fact::Datagram { port: ID, source, bytes: &bytes }, &mut out);
+                browser.handle(now, Fact::Datagram { port: ID, source, bytes: &bytes }, &mut out);
                 browser.beacons();
             }
-            browser.handle(Mono(1), Fact::Datagram { port: ID, source, bytes: &whole }, &mut out);
+            browser.handle(now.plus_millis(1_000), Fact::Datagram { port: ID, source, bytes: &whole }, &mut out);
             prop_assert!(browser.beacons().iter().any(|beacon| beacon.instance == "studio (OpenClaw)"));
         }
     }

@@ -14,6 +14,8 @@ pub(super) struct Budget(VecDeque<Mono>);
 pub(super) enum Purpose {
     /// Others asked. Some of the budget is kept from it.
     Answer,
+    /// A name of ours is to be kept from somebody who asks for it (RFC 6762 section 8.1): of what is kept, half.
+    Defence,
     /// It has to be said to be found at all.
     Own,
 }
@@ -26,6 +28,7 @@ impl Budget {
         }
         let kept = match purpose {
             Purpose::Answer => PACKETS_OWN,
+            Purpose::Defence => PACKETS_OWN / 2,
             Purpose::Own => 0,
         };
         let in_second = self.0.iter().rev().take_while(|at| now.millis_since(**at) < SECOND_MS).count();

@@ -10,9 +10,10 @@ use simple_dns::{CLASS, Packet, ResourceRecord, TYPE};
 use std::collections::BTreeSet;
 
 /// The names of ours under which a message has something else than we have. `own` are this machine's addresses on all
-/// links: the same host may be heard on two of them.
+/// links: the same host may be heard on two of them. What was said `before` a change was said here.
 pub(super) fn contradicted(
     zone: &Zone,
+    before: Option<&Zone>,
     link: &Link,
     packet: &Packet<'_>,
     own: &BTreeSet<IpAddr>,
@@ -27,6 +28,7 @@ pub(super) fn contradicted(
             let contradicts = record.name == *zone.name(claim)
                 && is_claimed(claim, record)
                 && zone.same_as(record, link).is_none()
+                && before.is_none_or(|before| before.same_as(record, link).is_none())
                 && address(record).is_none_or(|address| !own.contains(&address));
             if contradicts {
                 claims.insert(claim);

@@ -12,7 +12,8 @@ pub const PACKETS_PER_MINUTE_MAX: usize = 160;
 pub const PACKETS_OWN: usize = 8;
 /// A longer datagram is not read (RFC 6762 section 17 allows no more).
 pub const DATAGRAM_BYTES_MAX: usize = 9_000;
-/// Datagrams read within any second, on all links together; what comes beyond them is dropped unread.
+/// Datagrams read within any second, on all links together; until the next one the others wait with the system, which drops
+/// what it has no room for. One that makes much work counts for several.
 pub const DATAGRAMS_PER_SECOND_MAX: usize = 512;
 /// Questions in one datagram; with more it is ignored.
 pub const QUESTIONS_MAX: usize = 64;

@@ -29,6 +29,8 @@ pub(super) struct Port {
     phase: Phase,
     /// What is to be said to the group, and when.
     due: BTreeMap<Set, Mono>,
+    /// What of it somebody wants for himself.
+    defended: BTreeSet<Set>,
     /// What was said to the group, and when last.
     said: BTreeMap<Set, Mono>,
     held: Vec<Held>,
@@ -61,6 +63,7 @@ impl Port {
         Self {
             phase: first_probe(now, random),
             due: BTreeMap::new(),
+            defended: BTreeSet::new(),
             said: BTreeMap::new(),
             held: Vec::new(),
             budget: Budget::default(),
@@ -75,6 +78,7 @@ impl Port {
             _ => Phase::Probing { sent: 0, at: now.plus_millis(wait_ms) },
         };
         self.due.clear();
+        self.defended.clear();
         self.held.clear();
     }
 
@@ -122,8 +126,11 @@ impl Port {
             return;
         }
         self.due.retain(|set, _| !due.contains(set));
+        let defended = self.defended.len();
+        self.defended.retain(|set| !due.contains(set));
+        let purpose = if self.defended.len() < defended { Purpose::Defence } else { Purpose::Answer };
         // Who asked will ask again.
-        if self.answers() && self.budget.take(now, Purpose::Answer) {
+        if self.answers() && self.budget.take(now, purpose) {
             let next = follow_ups(&due);
             let bytes =
                 message::response(voice.zone.all(&due, voice.link), voice.zone.all(&next, voice.link));
@@ -218,6 +225,9 @@ impl Port {
             let next = follow_ups(&to_one);
             send(voice, Some(source), message::response(zone.all(&to_one, link), zone.all(&next, link)), out);
         }
+        if is_probe {
+            self.defended.extend(&to_group);
+        }
         let is_shared = to_group.iter().any(|set| set.is_shared());
         let delay_ms = if is_shared && !is_probe { shared_delay_ms(random) } else { 0 };
         self.schedule(
@@ -239,6 +249,7 @@ impl Port {
             return;
         }
         for set in &said {
+            self.defended.remove(set);
             if self.due.remove(set).is_some() {
                 self.said.insert(*set, now);
             }

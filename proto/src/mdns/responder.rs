@@ -4,9 +4,9 @@
 //! that is taken too, it stops and says so. It never goes through a row of names.
 
 use super::conflict::{address, contradicted, lost_ties, repeated};
+use super::intake::Intake;
 use super::limits::{
-    ADDRESSES_MAX, CONTEST_MEMORY_MS, CONTESTS_MAX, DATAGRAMS_PER_SECOND_MAX, LINKS_MAX, LOOK_MS, RETRY_MS,
-    TIE_WAIT_MS,
+    ADDRESSES_MAX, CONTEST_MEMORY_MS, CONTESTS_MAX, LINKS_MAX, LOOK_MS, RETRY_MS, TIE_WAIT_MS,
 };
 use super::link::{Link, LinkId};
 use super::message;
@@ -28,6 +28,8 @@ pub struct Responder {
     random: Random,
     life: Life,
     zone: Zone,
+    /// What it said before the latest change, and until when that may still be heard.
+    said_before: Option<(Zone, Mono)>,
     /// Names that go by their second form.
     seconds: BTreeSet<Claim>,
     contests: BTreeMap<Claim, Contests>,
@@ -36,7 +38,7 @@ pub struct Responder {
     /// Sockets that could not be had, and when to try again.
     failed: BTreeMap<PortId, Mono>,
     look_at: Mono,
-    reading: Reading,
+    intake: Intake,
     /// What was last told to people.
     told: Option<String>,
 }
@@ -56,13 +58,6 @@ struct Contests {
     last: Mono,
 }
 
-/// How many datagrams were read in this second.
-#[derive(Clone, Copy, Debug)]
-struct Reading {
-    since: Mono,
-    count: usize,
-}
-
 impl Responder {
     /// Nothing is said before the first [`Fact::Links`].
     pub fn new(service: Service, seed: Seed, now: Mono) -> Self {
@@ -72,13 +67,14 @@ impl Responder {
             random: Random::new(seed),
             life: Life::Running,
             zone,
+            said_before: None,
             seconds: BTreeSet::new(),
             contests: BTreeMap::new(),
             links: BTreeMap::new(),
             ports: BTreeMap::new(),
             failed: BTreeMap::new(),
             look_at: now,
-            reading: Reading { since: now, count: 0 },
+            intake: Intake::new(now),
             told: None,
         }
     }
@@ -109,14 +105,13 @@ impl Responder {
         if self.life != Life::Running {
             return None;
         }
-        let reading = (!self.wants_datagrams()).then(|| self.reading.since.plus_millis(SECOND_MS));
         let ports = self.ports.values().filter_map(Port::next_deadline);
-        ports.chain(reading).chain([self.look_at]).min()
+        ports.chain(self.intake.opens_at()).chain([self.look_at]).min()
     }
 
     /// Whether datagrams are to be read now; there were too many lately, otherwise.
     pub fn wants_datagrams(&self) -> bool {
-        self.reading.count < DATAGRAMS_PER_SECOND_MAX
+        self.intake.is_open()
     }
 
     /// The label of the service and that of its host, as they are now.
@@ -134,10 +129,14 @@ impl Responder {
         self.life == Life::Running && !self.ports.is_empty() && self.ports.values().all(Port::is_settled)
     }
 
+    /// Whether a name is in question.
+    #[cfg(test)]
+    pub(super) fn ports_probe(&self) -> bool {
+        self.ports.values().any(Port::is_probing)
+    }
+
     fn tick(&mut self, now: Mono, out: &mut Vec<Order>) {
-        if self.reading.since.plus_millis(SECOND_MS) <= now {
-            self.reading = Reading { since: now, count: 0 };
-        }
+        self.intake.go_on(now);
         if self.look_at <= now {
             self.look_at = now.plus_millis(LOOK_MS);
             out.push(Order::Look);
@@ -196,7 +195,8 @@ impl Responder {
             self.seconds.clear();
             self.contests.clear();
         }
-        self.zone = Zone::new(&service, &self.seconds);
+        let zone = Zone::new(&service, &self.seconds);
+        self.said_before = Some((std::mem::replace(&mut self.zone, zone), now.plus_millis(ECHO_MS)));
         self.service = service;
         for port in self.ports.values_mut() {
             if has_other_names {
@@ -269,17 +269,15 @@ impl Responder {
     }
 
     fn datagram(&mut self, now: Mono, id: PortId, source: SocketAddr, bytes: &[u8], out: &mut Vec<Order>) {
-        if self.reading.since.plus_millis(SECOND_MS) <= now {
-            self.reading = Reading { since: now, count: 0 };
-        }
+        self.intake.go_on(now);
         if !self.wants_datagrams() {
             return;
         }
-        self.reading.count += 1;
         let (Some(link), Some(port)) = (self.links.get(&id.link), self.ports.get_mut(&id)) else { return };
         if !link.is_here(source) {
-            return;
+            return self.intake.elsewhere();
         }
+        self.intake.here(bytes);
         let Some(packet) = message::read(bytes) else { return };
         let own: BTreeSet<IpAddr> = self
             .links
@@ -301,7 +299,8 @@ impl Responder {
         if source.port() != PORT {
             return;
         }
-        let lost = contradicted(&self.zone, link, &packet, &own);
+        let before = self.said_before.as_ref().filter(|(_, until)| now < *until).map(|(zone, _)| zone);
+        let lost = contradicted(&self.zone, before, link, &packet, &own);
         if lost.is_empty() {
             return port.heard(now, repeated(&self.zone, link, &packet), &mut self.random);
         }
@@ -384,4 +383,6 @@ impl Responder {
     }
 }
 
-const SECOND_MS: u64 = 1_000;
+/// For so long after a change this side may still hear what it said itself before it: from its own sockets, or by another
+/// link of the same network, whose access point holds it back.
+const ECHO_MS: u64 = 2_000;

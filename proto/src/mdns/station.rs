@@ -14,8 +14,8 @@ pub trait Network {
     /// A UDP socket.
     type Socket;
 
-    /// The links as they are now.
-    fn look(&mut self) -> Vec<Link>;
+    /// The links as they are now; `None` when that cannot be found out, and those that were known stay.
+    fn look(&mut self) -> Option<Vec<Link>>;
 
     /// What there is to say of the service now, asked whenever the links are; `None` when that does not change.
     fn service(&mut self) -> Option<Service>;
@@ -39,7 +39,7 @@ pub trait Network {
 impl<N: Network + ?Sized> Network for Box<N> {
     type Socket = N::Socket;
 
-    fn look(&mut self) -> Vec<Link> {
+    fn look(&mut self) -> Option<Vec<Link>> {
         (**self).look()
     }
 
@@ -185,8 +185,9 @@ impl<S: Speaker, N: Network> Station<S, N> {
                         if let Some(service) = self.network.service() {
                             self.speaker.handle(now, Fact::Service(service), &mut self.orders);
                         }
-                        let links = self.network.look();
-                        self.speaker.handle(now, Fact::Links(links), &mut self.orders);
+                        if let Some(links) = self.network.look() {
+                            self.speaker.handle(now, Fact::Links(links), &mut self.orders);
+                        }
                     }
                     Order::Open(link, family) => {
                         let port = PortId { link: link.id, family };

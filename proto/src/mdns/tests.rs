@@ -548,6 +548,43 @@ fn what_is_to_be_said_changes_at_once_and_what_does_not_change_is_not_said_again
 }
 
 #[test]
+fn what_it_said_itself_before_a_change_is_no_rival() {
+    let mut bench = Bench::settled();
+    bench.hear("10.0.0.99:5353", &browse(false));
+    bench.run(1_000);
+    let (_, _, before) = bench.sent.pop().unwrap();
+    bench.tell(Fact::Service(Service { canvas_port: Some(18_793), ..service("a1b2c3") }));
+    // Its own socket hears it, and so does another link of the same network, from another address.
+    for source in ["10.0.0.1:5353", "10.0.0.2:5353"] {
+        bench.hear(source, &before);
+    }
+    bench.run(500);
+    assert!(bench.responder.names() == ("studio (OpenClaw)", "openclaw") && !bench.responder.ports_probe());
+    // Much later it is somebody else's word.
+    bench.run(10_000);
+    bench.hear("10.0.0.2:5353", &before);
+    assert!(bench.responder.ports_probe());
+}
+
+#[test]
+fn a_name_is_defended_although_everybody_asks() {
+    let mut bench = Bench::settled();
+    bench.run(60_000);
+    for n in 0..40 {
+        bench.hear(&format!("10.0.0.99:{}", 40_000 + n), &browse(false));
+    }
+    let asked = bench.sent.len();
+    assert_eq!(asked, PACKETS_PER_SECOND_MAX - PACKETS_OWN, "the room for answers is used up");
+    let theirs = foreign_service("studio (OpenClaw)", 5);
+    let mut probe = Packet::new_query(0);
+    probe.questions.push(ask(instance("studio (OpenClaw)"), QTYPE::ANY, true));
+    probe.name_servers.push(theirs);
+    bench.hear(PEER, &probe.build_bytes_vec().unwrap());
+    bench.run(10);
+    assert_eq!(bench.sent.len(), asked + 1, "whoever wants the name is told whose it is");
+}
+
+#[test]
 fn what_changes_before_the_names_are_its_own_is_said_with_them() {
     let mut bench = Bench::new();
     bench.run(300);
