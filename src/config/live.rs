@@ -371,9 +371,6 @@ impl<D: Disk> LiveFile<D> {
             Ok(look) => self.observe(&look),
             Err(why) => {
                 let file = self.start.path.display().to_string();
-                let mut known = self.known();
-                known.marks = marks;
-                drop(known);
                 self.broken(
                     ConfigTrouble { file, line: None, key: String::new(), message: why },
                     String::new(),
@@ -383,9 +380,10 @@ impl<D: Disk> LiveFile<D> {
         checked(ConfigAnswer::Checked, news)
     }
 
-    /// Whether the files are those that are known.
+    /// Whether the files are those that are known. What is refused is read again at every look: not only files change, but also
+    /// what kept them from being read.
     fn is_as_known(&self, known: &Known) -> bool {
-        is_same(&self.storage, known.marks.iter().chain(&known.secret_marks))
+        known.fault.is_none() && is_same(&self.storage, known.marks.iter().chain(&known.secret_marks))
     }
 
     /// Reads all of it.
@@ -411,7 +409,8 @@ impl<D: Disk> LiveFile<D> {
     fn reload(&self) -> Result<ConfigOutcome, ConfigFault> {
         let refuse = |why: String| ConfigFault::Failed(format!("what was in force still is: {why}"));
         let look = self.look().map_err(refuse)?;
-        if let Some(fault) = self.fault(&look) {
+        let latest = Arc::clone(&self.known().latest);
+        if let Some(fault) = self.fault(&look, &latest) {
             return Err(refuse(fault.to_string()));
         }
         if Mode::of(&look.loaded.resolved) == Mode::Off {
@@ -423,8 +422,8 @@ impl<D: Disk> LiveFile<D> {
         Ok(ConfigOutcome { answer: ConfigAnswer::Reloaded(Some(Box::new(live))), news })
     }
 
-    /// What is wrong with the files: nothing of them counts then.
-    fn fault(&self, look: &Look) -> Option<ConfigTrouble> {
+    /// What is wrong with the files, after these: nothing of them counts then.
+    fn fault(&self, look: &Look, latest: &Documents) -> Option<ConfigTrouble> {
         let path = self.start.path.display().to_string();
         let whole = |message: &str| {
             Some(ConfigTrouble {
@@ -453,8 +452,12 @@ impl<D: Disk> LiveFile<D> {
             let message = format!("{}{more}", issue.message);
             return Some(ConfigTrouble { file: path, line, key: issue.path.clone(), message });
         }
-        let why = look.own.as_ref().err()?;
         let (file, own) = (self.start.own.display().to_string(), String::from_utf8_lossy(&look.own_text));
+        if look.own_mark == Version::MISSING && look.own.is_ok() && latest.has_own() {
+            let message = "the file is not there any more; what it said holds until a restart".to_owned();
+            return Some(ConfigTrouble { file, line: None, key: String::new(), message });
+        }
+        let why = look.own.as_ref().err()?;
         let line = match Node::parse_at(&own) {
             Err(ParseFault::At(line, _)) => u32::try_from(line).ok(),
             Err(ParseFault::Limit(_) | ParseFault::Somewhere) => None,
@@ -510,7 +513,7 @@ impl<D: Disk> LiveFile<D> {
         let has_other_secrets = known.secret_marks != secret_marks;
         known.secret_marks = secret_marks;
         known.settling.forget();
-        if let Some(fault) = self.fault(look) {
+        if let Some(fault) = self.fault(look, &known.latest) {
             drop(known);
             return self.broken(fault, hash);
         }
@@ -529,6 +532,7 @@ impl<D: Disk> LiveFile<D> {
         let other_accounts = self.accounts(&started.config) != self.accounts(&look.loaded.resolved);
         let mode = Mode::of(&look.loaded.resolved);
         let could_start = self.startable(true, &look.loaded, &look.own);
+        let unsound = self.decided(true, &look.loaded, &look.own).err();
         let moves = match (&could_start, self.start.spot) {
             (Ok(startable), Some(spot)) => (startable.decided.place, startable.port) != spot,
             // By the settings alone.
@@ -551,7 +555,7 @@ impl<D: Disk> LiveFile<D> {
             && let Err(why) = in_the_way()
         {
             // It goes on where it is, with what it can.
-            refused = Some(why);
+            refused = unsound.is_none().then_some(why);
             let mode = if mode == Mode::Restart { Mode::Off } else { Mode::Hot };
             decision = Decision::new(mode, changes);
         }
@@ -580,7 +584,8 @@ impl<D: Disk> LiveFile<D> {
         let is_long = changed.len() >= PATHS_MAX;
         let takes_over = matches!(mode, Mode::Hot | Mode::Hybrid) && !decision.restarts;
         if takes_over && (!decision.hot.is_empty() || is_long || was_refused || has_other_secrets) {
-            match self.live(look) {
+            // Of what no gateway could start with nothing counts, not even what could come into force at once.
+            match unsound.map_or_else(|| self.live(look), Err) {
                 Ok(live) => news.live = Some(live),
                 Err(why) => {
                     let record = Record::new(Level::Warn, "config.not-in-force");
@@ -705,10 +710,27 @@ impl<D: Disk> LiveFile<D> {
         loaded: &Loaded,
         own: &Result<Own, String>,
     ) -> Result<Startable, String> {
+        self.with_flags(own, |beside| Startable::judge(beside, is_there, loaded))
+    }
+
+    /// The same, but for whether this machine has the address to listen on.
+    fn decided(
+        &self,
+        is_there: bool,
+        loaded: &Loaded,
+        own: &Result<Own, String>,
+    ) -> Result<Startable, String> {
+        self.with_flags(own, |beside| Startable::decide(beside, is_there, loaded))
+    }
+
+    fn with_flags<T>(
+        &self,
+        own: &Result<Own, String>,
+        judge: impl FnOnce(&Beside<'_>) -> Result<T, String>,
+    ) -> Result<T, String> {
         let Start { path, port, environment, .. } = &self.start;
         let flags = self.flags(own.as_ref().map_err(Clone::clone)?);
-        let beside = Beside { path, flags: &flags, port: *port, environment };
-        Startable::judge(&beside, is_there, loaded)
+        judge(&Beside { path, flags: &flags, port: *port, environment })
     }
 
     /// The same, and whether it could listen there, with the certificate that it would have.

@@ -40,6 +40,17 @@ impl Startable {
     /// # Errors
     /// No gateway starts with it on this machine; the first reason, for a person.
     pub fn judge(beside: &Beside<'_>, is_there: bool, loaded: &Loaded) -> Result<Self, String> {
+        let startable = Self::decide(beside, is_there, loaded)?;
+        // The port's number plays no part in whether the address is there.
+        listen::could(startable.decided.place, 0, &[]).map_err(listen::BindFault::into_text)?;
+        Ok(startable)
+    }
+
+    /// The same, whatever addresses this machine has.
+    ///
+    /// # Errors
+    /// No gateway starts with it anywhere; the first reason, for a person.
+    pub fn decide(beside: &Beside<'_>, is_there: bool, loaded: &Loaded) -> Result<Self, String> {
         if !loaded.is_valid() {
             let faults: Vec<String> = loaded.issues.iter().map(ToString::to_string).collect();
             return Err(faults.join("; "));
@@ -52,8 +63,6 @@ impl Startable {
         flags.allow_unconfigured |= !is_there;
         let decided = start::decide(&flags, &settings, beside.path, &environment)?;
         let port = port(beside.port, &environment, &settings)?;
-        // The port's number plays no part in whether the address is there.
-        listen::could(decided.place, 0, &[]).map_err(listen::BindFault::into_text)?;
         Ok(Self { decided, settings, port })
     }
 

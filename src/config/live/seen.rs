@@ -96,6 +96,11 @@ impl Documents {
         Self { config: loaded.resolved.clone(), own }
     }
 
+    /// Whether this program's own settings say anything.
+    pub(super) fn has_own(&self) -> bool {
+        self.own != Node::empty()
+    }
+
     /// Dotted paths at which the others differ.
     pub(super) fn changed(&self, after: &Self) -> Vec<String> {
         let mut paths = changed_paths(&self.config, &after.config);

@@ -455,10 +455,43 @@ fn included_files_and_the_own_one_count_as_the_file_itself() {
     assert_eq!(fault.line, Some(3));
     // While one of them is of no use, none of them counts.
     assert!(rig.edit(&text.replace("'old'", "'new'")).unwrap().live.is_none());
+    // One that is gone takes nothing back: what it forbade stays forbidden.
     std::fs::remove_file(&own).unwrap();
+    let fault = rig.check().unwrap().fault.unwrap();
+    assert!(fault.file.ends_with("clawgate.json") && fault.message.contains("not there any more"), "{fault}");
+    assert!(rig.check().is_none(), "which is told once");
+    std::fs::write(&own, "{}").unwrap();
     let live = rig.check().unwrap().live.unwrap();
     assert!(live.config.auth.token.unwrap().matches("new"));
     assert_eq!(live.config.limits, clawgate_proto::limits::Limits::default());
+}
+
+#[test]
+fn of_what_no_gateway_could_start_with_nothing_counts() {
+    let rig = Rig::new(USUAL);
+    let weak = "{gateway: {mode: 'local', bind: 'lan', auth: {mode: 'token', token: 'password'}}}";
+    let news = rig.edit(weak).unwrap();
+    assert!(news.live.is_none() && !news.restart_now, "{news:?}");
+    let not_in_force = rig.warnings();
+    assert!(not_in_force.contains("Refusing to bind"), "{not_in_force}");
+    let strong = weak.replace("'password'", "'correct horse battery staple 99'");
+    assert!(rig.edit(&strong).unwrap().restart_now);
+}
+
+#[test]
+fn what_could_not_be_read_is_read_again_although_nothing_changed() {
+    let rig = Rig::new(USUAL);
+    let path = rig.file.start.path.clone();
+    let kept = rig.file.start.path.with_extension("kept");
+    // A folder in its place cannot be read by anybody; the same file, with the same mark, comes back.
+    std::fs::write(&kept, USUAL.replace("'old'", "'new'")).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    assert!(rig.check().unwrap().fault.is_some());
+    assert!(rig.check().is_none(), "which is told once");
+    std::fs::remove_dir(&path).unwrap();
+    std::fs::rename(&kept, &path).unwrap();
+    assert!(rig.check().unwrap().live.unwrap().config.auth.token.unwrap().matches("new"));
 }
 
 #[test]
