@@ -217,7 +217,9 @@ impl Logger {
             return HIDDEN.to_owned();
         }
         let mut value = value.to_owned();
-        for secret in self.secrets.read().unwrap_or_else(PoisonError::into_inner).iter() {
+        let secrets = self.secrets.read().unwrap_or_else(PoisonError::into_inner);
+        // One that is shorter is in every second word, and the gaps would tell it.
+        for secret in secrets.iter().filter(|secret| secret.expose().len() >= SECRET_BYTES_MIN) {
             if value.contains(secret.expose()) {
                 value = value.replace(secret.expose(), HIDDEN);
             }
@@ -311,6 +313,7 @@ fn colour_of(level: Level) -> Option<u8> {
 
 /// Secrets that are cut out of records.
 const SECRETS_MAX: usize = 64;
+const SECRET_BYTES_MIN: usize = 4;
 const HIDDEN: &str = "[hidden]";
 const SECRET_NAMES: [&str; 5] = ["token", "password", "secret", "authorization", "private"];
 

@@ -44,12 +44,22 @@ impl Record {
         self
     }
 
-    /// With one more field. Values are cut to 200 characters and freed of control characters, since many come
-    /// from peers.
+    /// With one more field. Values are cut to 200 characters, reasons and advice to 600, and freed of control characters, since
+    /// many come from peers.
     pub fn field(mut self, name: &'static str, value: impl ToString) -> Self {
         let value = value.to_string();
-        let clean = value.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(200).collect();
-        self.fields.push((name, clean));
+        let most = if SENTENCES.contains(&name) { SENTENCE_CHARS_MAX } else { VALUE_CHARS_MAX };
+        let clean = |c: char| match c {
+            '\n' => ' ',
+            c if c.is_control() => '\u{fffd}',
+            c => c,
+        };
+        self.fields.push((name, value.chars().map(clean).take(most).collect()));
         self
     }
 }
+
+const VALUE_CHARS_MAX: usize = 200;
+/// Fields that say something in whole sentences.
+const SENTENCES: [&str; 3] = ["why", "hint", "faults"];
+const SENTENCE_CHARS_MAX: usize = 600;

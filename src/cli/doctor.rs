@@ -306,7 +306,13 @@ fn login(
         Err(why) => {
             // Something takes the connection and then says nothing, or nothing that a gateway says.
             let who = own.map_or_else(|| "what listens there".to_owned(), named);
-            let said = format!("{url} takes connections, and {who} does not answer\n{}", why.message());
+            let message = why.message();
+            if let Some(own) = own.filter(|_| message.contains(" answered HTTP 503 ")) {
+                let said = format!("{url}: {} lets nobody in now\n{message}", named(own));
+                let fix = "raise that bound in clawgate.json, or see who takes what it bounds: clawgate status, once there is room";
+                return vec![Step::found("gateway", Severity::Critical, said, fix)];
+            }
+            let said = format!("{url} takes connections, and {who} does not answer\n{message}");
             let fix = match own {
                 Some(own) => format!(
                     "process {} is stopped, or has no processor or memory left: look at it (`ps -o stat,args -p {}`), then \

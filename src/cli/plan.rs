@@ -28,7 +28,7 @@ use crate::lock::Owner;
 use crate::log::plan::LogPlan;
 use crate::log::{self, Logger};
 use crate::profile;
-use crate::storage::{Overlay, Storage, explain};
+use crate::storage::{Disk as _, Overlay, Storage, explain};
 use crate::tailscale::Tailscaled;
 use crate::tailscale::serve as tailscale;
 use crate::tls::files::Files as TlsFiles;
@@ -546,7 +546,11 @@ fn complete(
             return Ok(None);
         }
         file.create(storage, by, None)?;
-        return Ok(Some(format!("there was no config file; wrote {}", file.path.display())));
+        let note = match storage.disk().is_kept() {
+            true => format!("there was no config file; wrote {}", file.path.display()),
+            false => "there is no config file, and none was written (--state-in-memory)".to_owned(),
+        };
+        return Ok(Some(note));
     }
     // A mode from the command line is for this run only. A token beside a password needs a mode in the file,
     // or the next start could not tell which of them is meant.

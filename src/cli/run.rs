@@ -4,6 +4,7 @@ use super::args::{RunArgs, Runtime};
 use super::plan::{Plan, Spot, Stay};
 use super::signals::{self, Asked, Watch, Wish};
 use super::{Failure, announce as announced};
+use crate::config::secrets::{Source, Sourced};
 use crate::discovery::network::Machine;
 use crate::entropy;
 use crate::environment::Environment;
@@ -385,7 +386,8 @@ fn announce(
             line("", &format!("from another machine: {there}, with the {auth}"));
         }
     }
-    if plan.auth.mode == AuthMode::Token {
+    let of_a_flag = |token: &Sourced| matches!(token.source, Source::Flag(_));
+    if plan.auth.mode == AuthMode::Token && !plan.auth.token.as_ref().is_some_and(of_a_flag) {
         line("token", &format!("{} token   shows it", plan.program(None)));
     }
     // A gateway nobody looks at runs as well: what cannot be written is left out.

@@ -182,7 +182,8 @@ pub fn own_trust(
     match tls::shown(&files, storage).map_err(Failure::Failed)? {
         Some(shown) => Ok(Trust::Pin(shown.fingerprint)),
         None => Err(Failure::Failed(format!(
-            "gateway.tls.enabled is true, and {} is not there yet: start the gateway, which makes it",
+            "gateway.tls.enabled is true, and {} is not there yet: start the gateway, which makes it. One that runs already and \
+             waits for its restart (gateway.reload.mode) speaks ws:// until then: clawgate gateway restart",
             files.certificate.display()
         ))),
     }
