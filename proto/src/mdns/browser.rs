@@ -32,7 +32,7 @@ pub struct Browser {
     instances: BTreeMap<String, Instance>,
     /// By name, in lower case.
     hosts: BTreeMap<String, Vec<IpAddr>>,
-    /// Datagrams read since then.
+    /// What was read lately.
     intake: Intake,
 }
 

@@ -1,6 +1,7 @@
 //! How much of what a network sends is read: within any second so much, counted by the work that it makes.
 
-use super::limits::{DATAGRAM_BYTES_MAX, DATAGRAMS_PER_SECOND_MAX, QUESTIONS_MAX, RECORDS_MAX};
+use super::limits::DATAGRAMS_PER_SECOND_MAX;
+use super::message;
 use crate::time::Mono;
 
 /// What was taken in lately.
@@ -43,17 +44,9 @@ impl Intake {
     /// One that is read. A name may lead through the whole of what comes before it, and a record has up to three: few bytes
     /// can be much work.
     pub(super) fn here(&mut self, bytes: &[u8]) {
-        let count = |at: usize| match bytes.get(at..at + 2) {
-            Some(&[high, low]) => usize::from(u16::from_be_bytes([high, low])),
-            Some(_) | None => 0,
-        };
-        let (questions, records) = (count(4), count(6) + count(8) + count(10));
-        // A pointer takes two bytes. What promises more than may be is not read at all.
-        let steps =
-            match questions <= QUESTIONS_MAX && records <= RECORDS_MAX && bytes.len() <= DATAGRAM_BYTES_MAX {
-                true => (questions + NAMES_OF_A_RECORD * records) * (bytes.len() / 2),
-                false => 0,
-            };
+        let (questions, records) = message::counts(bytes).unwrap_or_default();
+        // A pointer takes two bytes.
+        let steps = (questions + NAMES_OF_A_RECORD * records) * (bytes.len() / 2);
         self.parts += PARTS * (1 + steps / ORDINARY_STEPS);
     }
 }
@@ -69,6 +62,7 @@ const SECOND_MS: u64 = 1_000;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mdns::limits::{DATAGRAM_BYTES_MAX, RECORDS_MAX};
 
     /// How many of these are taken in within a second.
     fn taken(mut one: impl FnMut(&mut Intake)) -> usize {

@@ -3,16 +3,19 @@
 use super::limits::{DATAGRAM_BYTES_MAX, LEGACY_TTL_S, QUESTIONS_MAX, RECORDS_MAX};
 use simple_dns::{Name, OPCODE, Packet, PacketFlag, QCLASS, QTYPE, Question, RCODE, ResourceRecord};
 
+/// How many questions and records a message says that it has; `None` when it is none, or has more than may be: then it is
+/// not read.
+pub(super) fn counts(bytes: &[u8]) -> Option<(usize, usize)> {
+    let count = |at: usize| Some(usize::from(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?])));
+    let (questions, records) = (count(4)?, count(6)? + count(8)? + count(10)?);
+    let may_be = bytes.len() <= DATAGRAM_BYTES_MAX && questions <= QUESTIONS_MAX && records <= RECORDS_MAX;
+    may_be.then_some((questions, records))
+}
+
 /// A message, if it is one that this side understands. The numbers in its head are looked at first: memory is reserved by
 /// them.
 pub(super) fn read(bytes: &[u8]) -> Option<Packet<'_>> {
-    let count = |at: usize| Some(usize::from(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?])));
-    if bytes.len() > DATAGRAM_BYTES_MAX || count(4)? > QUESTIONS_MAX {
-        return None;
-    }
-    if count(6)? + count(8)? + count(10)? > RECORDS_MAX {
-        return None;
-    }
+    counts(bytes)?;
     let packet = Packet::parse(bytes).ok()?;
     // RFC 6762 sections 18.3 and 18.11: anything else is ignored in silence.
     (packet.opcode() == OPCODE::StandardQuery && packet.rcode() == RCODE::NoError).then_some(packet)

@@ -126,9 +126,8 @@ impl Port {
             return;
         }
         self.due.retain(|set, _| !due.contains(set));
-        let defended = self.defended.len();
+        let purpose = if self.defended.is_disjoint(&due) { Purpose::Answer } else { Purpose::Defence };
         self.defended.retain(|set| !due.contains(set));
-        let purpose = if self.defended.len() < defended { Purpose::Defence } else { Purpose::Answer };
         // Who asked will ask again.
         if self.answers() && self.budget.take(now, purpose) {
             let next = follow_ups(&due);

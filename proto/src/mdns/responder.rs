@@ -131,7 +131,7 @@ impl Responder {
 
     /// Whether a name is in question.
     #[cfg(test)]
-    pub(super) fn ports_probe(&self) -> bool {
+    pub(super) fn is_probing(&self) -> bool {
         self.ports.values().any(Port::is_probing)
     }
 

@@ -559,11 +559,11 @@ fn what_it_said_itself_before_a_change_is_no_rival() {
         bench.hear(source, &before);
     }
     bench.run(500);
-    assert!(bench.responder.names() == ("studio (OpenClaw)", "openclaw") && !bench.responder.ports_probe());
+    assert!(bench.responder.names() == ("studio (OpenClaw)", "openclaw") && !bench.responder.is_probing());
     // Much later it is somebody else's word.
     bench.run(10_000);
     bench.hear("10.0.0.2:5353", &before);
-    assert!(bench.responder.ports_probe());
+    assert!(bench.responder.is_probing());
 }
 
 #[test]
