@@ -531,8 +531,9 @@ impl<D: Disk> LiveFile<D> {
         self.follow();
         let other_accounts = self.accounts(&started.config) != self.accounts(&look.loaded.resolved);
         let mode = Mode::of(&look.loaded.resolved);
-        let could_start = self.startable(true, &look.loaded, &look.own);
-        let unsound = self.decided(true, &look.loaded, &look.own).err();
+        let decided = self.decided(true, &look.loaded, &look.own);
+        let unsound = decided.as_ref().err().cloned();
+        let could_start = decided.and_then(Startable::here);
         let moves = match (&could_start, self.start.spot) {
             (Ok(startable), Some(spot)) => (startable.decided.place, startable.port) != spot,
             // By the settings alone.
@@ -703,40 +704,23 @@ impl<D: Disk> LiveFile<D> {
         Ok((settings, environment))
     }
 
-    /// Whether this gateway could start with the document. Where there is no file, a start writes one.
-    fn startable(
-        &self,
-        is_there: bool,
-        loaded: &Loaded,
-        own: &Result<Own, String>,
-    ) -> Result<Startable, String> {
-        self.with_flags(own, |beside| Startable::judge(beside, is_there, loaded))
-    }
-
-    /// The same, but for whether this machine has the address to listen on.
+    /// Whether a gateway like this could start with the document, whatever addresses the machine has. Where there is no file, a
+    /// start writes one.
     fn decided(
         &self,
         is_there: bool,
         loaded: &Loaded,
         own: &Result<Own, String>,
     ) -> Result<Startable, String> {
-        self.with_flags(own, |beside| Startable::decide(beside, is_there, loaded))
-    }
-
-    fn with_flags<T>(
-        &self,
-        own: &Result<Own, String>,
-        judge: impl FnOnce(&Beside<'_>) -> Result<T, String>,
-    ) -> Result<T, String> {
         let Start { path, port, environment, .. } = &self.start;
         let flags = self.flags(own.as_ref().map_err(Clone::clone)?);
-        judge(&Beside { path, flags: &flags, port: *port, environment })
+        Startable::decide(&Beside { path, flags: &flags, port: *port, environment }, is_there, loaded)
     }
 
     /// The same, and whether it could listen there, with the certificate that it would have.
     fn could_start(&self, is_there: bool, loaded: &Loaded) -> Result<(), String> {
         let own = self.read_own().0;
-        let startable = self.startable(is_there, loaded, &own)?;
+        let startable = self.decided(is_there, loaded, &own)?.here()?;
         self.could_serve(&startable, loaded, &own)
     }
 

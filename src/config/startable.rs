@@ -40,10 +40,17 @@ impl Startable {
     /// # Errors
     /// No gateway starts with it on this machine; the first reason, for a person.
     pub fn judge(beside: &Beside<'_>, is_there: bool, loaded: &Loaded) -> Result<Self, String> {
-        let startable = Self::decide(beside, is_there, loaded)?;
+        Self::decide(beside, is_there, loaded)?.here()
+    }
+
+    /// If this machine has the address to listen on.
+    ///
+    /// # Errors
+    /// It has not; a sentence for a person.
+    pub fn here(self) -> Result<Self, String> {
         // The port's number plays no part in whether the address is there.
-        listen::could(startable.decided.place, 0, &[]).map_err(listen::BindFault::into_text)?;
-        Ok(startable)
+        listen::could(self.decided.place, 0, &[]).map_err(listen::BindFault::into_text)?;
+        Ok(self)
     }
 
     /// The same, whatever addresses this machine has.
