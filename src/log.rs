@@ -313,6 +313,7 @@ fn colour_of(level: Level) -> Option<u8> {
 
 /// Secrets that are cut out of records.
 const SECRETS_MAX: usize = 64;
+/// Shorter ones are not.
 const SECRET_BYTES_MIN: usize = 4;
 const HIDDEN: &str = "[hidden]";
 const SECRET_NAMES: [&str; 5] = ["token", "password", "secret", "authorization", "private"];

@@ -2,7 +2,6 @@
 
 use crate::driver::Driver;
 use async_io::Timer;
-
 use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;

@@ -546,9 +546,10 @@ fn complete(
             return Ok(None);
         }
         file.create(storage, by, None)?;
-        let note = match storage.disk().is_kept() {
-            true => format!("there was no config file; wrote {}", file.path.display()),
-            false => "there is no config file, and none was written (--state-in-memory)".to_owned(),
+        let note = if storage.disk().is_kept() {
+            format!("there was no config file; wrote {}", file.path.display())
+        } else {
+            "there is no config file, and none was written (--state-in-memory)".to_owned()
         };
         return Ok(Some(note));
     }

@@ -58,11 +58,12 @@ pub fn prepare<D: Disk>(
         (None, Some(names)) => {
             pair::write(files, storage, names, now_ms, [Version::MISSING; 2])?;
             let pair = pair::read(files, storage, now_ms)?.ok_or("gateway tls: what was written is gone")?;
-            let note = match storage.disk().is_kept() {
-                true => format!("made a certificate; it is kept in {}", files.certificate.display()),
-                false => "made a certificate for this run alone (--state-in-memory): after each restart it is another one, which \
+            let note = if storage.disk().is_kept() {
+                format!("made a certificate; it is kept in {}", files.certificate.display())
+            } else {
+                "made a certificate for this run alone (--state-in-memory): after each restart it is another one, which \
                           no client trusts. For one that stays, name files in gateway.tls.certPath and gateway.tls.keyPath"
-                    .to_owned(),
+                    .to_owned()
             };
             (pair, Some(note))
         }
