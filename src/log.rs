@@ -217,9 +217,7 @@ impl Logger {
             return HIDDEN.to_owned();
         }
         let mut value = value.to_owned();
-        let secrets = self.secrets.read().unwrap_or_else(PoisonError::into_inner);
-        // One that is shorter is in every second word, and the gaps would tell it.
-        for secret in secrets.iter().filter(|secret| secret.expose().len() >= SECRET_BYTES_MIN) {
+        for secret in self.secrets.read().unwrap_or_else(PoisonError::into_inner).iter() {
             if value.contains(secret.expose()) {
                 value = value.replace(secret.expose(), HIDDEN);
             }
@@ -313,8 +311,6 @@ fn colour_of(level: Level) -> Option<u8> {
 
 /// Secrets that are cut out of records.
 const SECRETS_MAX: usize = 64;
-/// Shorter ones are not.
-const SECRET_BYTES_MIN: usize = 4;
 const HIDDEN: &str = "[hidden]";
 const SECRET_NAMES: [&str; 5] = ["token", "password", "secret", "authorization", "private"];
 
